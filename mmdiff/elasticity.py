@@ -1,0 +1,136 @@
+"""Elastic constants of cubic cells: Voigt algebra, moduli, bounds, stability.
+
+Constants are arrays whose last axis is (C11, C12, C44) in Voigt order 11 22 33 23 13 12
+with engineering shear strain. All functions use operators only and so take NumPy and
+JAX arrays alike. Moduli of a cubic cell: K = (C11 + 2 C12) / 3, G = C44, and E and nu
+along <100>, as in the field. Nothing here is specific to voxels or to finite elements.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+NU = 0.3  # Poisson's ratio of the base material unless given
+NAMES = ("C11", "C12", "C44")
+
+
+def _xp(array):
+    return jnp if isinstance(array, jnp.ndarray) else np
+
+
+def cubic_to_voigt(constants):
+    """Return the 6x6 tensors (..., 6, 6) of cubic constants (..., 3)."""
+    xp = _xp(constants)
+    constants = xp.asarray(constants)
+    c11, c12, c44 = (constants[..., i, None, None] for i in range(3))
+    block = np.zeros((6, 6))
+    block[:3, :3] = 1.0
+    normal = np.diag([1.0, 1, 1, 0, 0, 0])
+    shear = np.diag([0.0, 0, 0, 1, 1, 1])
+    return c11 * normal + c12 * (block - normal) + c44 * shear
+
+
+def voigt_to_cubic(tensor):
+    """Return the closest cubic constants (..., 3): means over equivalent entries."""
+    xp = _xp(tensor)
+    c11 = (tensor[..., 0, 0] + tensor[..., 1, 1] + tensor[..., 2, 2]) / 3
+    c12 = (tensor[..., 0, 1] + tensor[..., 0, 2] + tensor[..., 1, 2]) / 3
+    c44 = (tensor[..., 3, 3] + tensor[..., 4, 4] + tensor[..., 5, 5]) / 3
+    return xp.stack([c11, c12, c44], axis=-1)
+
+
+def moduli(constants) -> dict:
+    """Return K, G (= C44), E and nu along <100>, and the Zener ratio.
+
+    Args:
+      constants: (..., 3) cubic constants; C11 + C12 and C11 - C12 must not vanish.
+    """
+    c11, c12, c44 = constants[..., 0], constants[..., 1], constants[..., 2]
+    return {
+        "K": (c11 + 2 * c12) / 3,
+        "G": c44,
+        "E": (c11 - c12) * (c11 + 2 * c12) / (c11 + c12),
+        "nu": c12 / (c11 + c12),
+        "zener": 2 * c44 / (c11 - c12),
+    }
+
+
+def from_e_nu_zener(young, nu, zener):
+    """Return cubic constants (..., 3) from E<100>, nu<100> and the Zener ratio."""
+    c11 = young * (1 - nu) / ((1 + nu) * (1 - 2 * nu))
+    c12 = young * nu / ((1 + nu) * (1 - 2 * nu))
+    return _xp(c11).stack([c11, c12, zener * (c11 - c12) / 2], axis=-1)
+
+
+def from_k_g_zener(bulk, shear, zener):
+    """Return cubic constants (..., 3) from K, G = C44 and the Zener ratio."""
+    difference = 2 * shear / zener
+    c12 = bulk - difference / 3
+    return _xp(c12).stack([c12 + difference, c12, shear + 0 * c12], axis=-1)
+
+
+def isotropic(young: float = 1.0, nu: float = NU) -> np.ndarray:
+    """Return the constants (3,) of an isotropic material."""
+    return from_e_nu_zener(np.float64(young), np.float64(nu), np.float64(1.0))
+
+
+def youngs_modulus(constants, direction):
+    """Young's modulus along unit vectors (..., 3): 1/E = s11 - 2 (s11 - s12 - s44/2) J.
+
+    J = l^2 m^2 + m^2 n^2 + n^2 l^2 with the direction cosines l, m, n.
+    """
+    c11, c12, c44 = constants[..., 0], constants[..., 1], constants[..., 2]
+    s11 = (c11 + c12) / ((c11 - c12) * (c11 + 2 * c12))
+    s12 = -c12 / ((c11 - c12) * (c11 + 2 * c12))
+    l2, m2, n2 = (direction[..., i] ** 2 for i in range(3))
+    j = l2 * m2 + m2 * n2 + n2 * l2
+    return 1 / (s11 - 2 * (s11 - s12 - 0.5 / c44) * j)
+
+
+def hashin_shtrikman(volume, nu: float = NU):
+    """Upper Hashin-Shtrikman bounds (K, G, E) of a porous solid with E = 1.
+
+    The K bound holds for every cell of cubic symmetry; G and E hold for isotropic ones.
+    Hashin & Shtrikman, J. Mech. Phys. Solids 11 (1963) 127, with a void second phase.
+
+    Args:
+      volume: volume fraction of solid in [0, 1].
+      nu: Poisson's ratio of the solid.
+    """
+    k = 1 / (3 * (1 - 2 * nu))
+    g = 1 / (2 * (1 + nu))
+    bulk = k * 4 * g * volume / (4 * g + 3 * k * (1 - volume))
+    shear = (
+        g * volume * (9 * k + 8 * g)
+    ) / (20 * g + 15 * k - 6 * (k + 2 * g) * volume)
+    safe = 3 * bulk + shear + (volume == 0)
+    return bulk, shear, 9 * bulk * shear / safe
+
+
+def volume_for_bulk(bulk, nu: float = NU):
+    """Smallest volume fraction whose Hashin-Shtrikman bound admits a bulk modulus."""
+    k = 1 / (3 * (1 - 2 * nu))
+    g = 1 / (2 * (1 + nu))
+    return bulk * (4 * g + 3 * k) / (k * 4 * g + 3 * k * bulk)
+
+
+def stability_margins(constants) -> dict:
+    """The three quantities that are positive for a stable cubic material."""
+    c11, c12, c44 = constants[..., 0], constants[..., 1], constants[..., 2]
+    return {"C11 - C12": c11 - c12, "C11 + 2*C12": c11 + 2 * c12, "C44": c44}
+
+
+# Ranges of C11, C12, C44 over the reference dataset of arXiv 2401.13570 (E = 1, nu =
+# 0.3): the unit in which that paper's Eq. 3 and all range errors here are stated.
+PAPER_RANGES = np.array([1.330768, 0.667355, 0.383357])
+
+
+def range_error(constants, target, ranges=PAPER_RANGES):
+    """Mean of |C - target| / range over the constants (arXiv 2401.13570, Eq. 3)."""
+    return (abs(constants - target) / ranges).mean(-1)
+
+
+def relative_error(constants, target):
+    """Mean of |C - target| / |target|, |C12| floored at 1 % of C11."""
+    xp = _xp(target)
+    floor = target[..., :1] * np.array([0.0, 0.01, 0.0])
+    return (abs(constants - target) / xp.maximum(abs(target), floor)).mean(-1)

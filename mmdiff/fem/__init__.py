@@ -1,0 +1,1 @@
+"""Matrix-free finite-element homogenization of voxel cells."""

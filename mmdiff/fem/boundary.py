@@ -1,0 +1,114 @@
+"""Load cases and boundary conditions of the three cell symmetries.
+
+`periodic` takes a full cell and six loads. `orthotropic` and `cubic` take an octant of a
+mirror-symmetric cell: under a mirror a load is even or odd, and so is its fluctuation
+field, which leaves homogeneous conditions on the octant's faces. For a normal load the
+normal component vanishes on every face; for the shear load jk the normal component
+vanishes on the faces normal to the third axis, and the two tangential components vanish
+on the faces normal to j or k. `cubic` needs one normal and one shear load only.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from mmdiff.fem.element import VOIGT
+from mmdiff.typing import Array, Float
+
+SYMMETRIES = ("cubic", "orthotropic", "periodic")
+
+
+@dataclasses.dataclass(frozen=True)
+class Loads:
+    """Static description of the load cases of one symmetry.
+
+    Attributes:
+      symmetry: one of `SYMMETRIES`.
+      voigt: Voigt number of each load case.
+    """
+
+    symmetry: str
+    voigt: tuple[int, ...]
+
+    @property
+    def periodic(self) -> bool:
+        """Whether opposite faces carry the same nodes."""
+        return self.symmetry == "periodic"
+
+    @property
+    def strain(self) -> np.ndarray:
+        """Macro strains (L, 6) in Voigt order, engineering shear."""
+        return np.eye(6)[list(self.voigt)]
+
+    def nodes(self, n: int) -> int:
+        """Number of nodes per side of an n^3 element grid."""
+        return n if self.periodic else n + 1
+
+    def fixed(self) -> np.ndarray:
+        """Whether component c vanishes on the faces normal to axis a: bool (L, c, a)."""
+        fixed = np.zeros((len(self.voigt), 3, 3), bool)
+        if self.periodic:
+            return fixed
+        for load, voigt in enumerate(self.voigt):
+            j, k = VOIGT[voigt]
+            for axis in range(3):
+                odd = j != k and axis in (j, k)  # odd under this mirror
+                for c in range(3):
+                    fixed[load, c, axis] = (c != axis) if odd else (c == axis)
+        return fixed
+
+
+def loads(symmetry: str) -> Loads:
+    """Return the load cases of a symmetry.
+
+    Raises:
+      ValueError: if the symmetry is unknown.
+    """
+    if symmetry not in SYMMETRIES:
+        raise ValueError(f"symmetry {symmetry!r} is unknown; use one of {SYMMETRIES}")
+    return Loads(symmetry, (0, 3) if symmetry == "cubic" else (0, 1, 2, 3, 4, 5))
+
+
+def free_mask(load_cases: Loads, n: int, dtype) -> Float[Array, "l 3 m m m"]:
+    """Return 1 at free and 0 at fixed dofs of an n^3 grid.
+
+    Built from three one-dimensional masks, which XLA fuses into its users instead of
+    storing (L, 3, m, m, m) numbers.
+    """
+    m = load_cases.nodes(n)
+    fixed = load_cases.fixed()
+    if not fixed.any():
+        return jnp.ones((1, 1, 1, 1, 1), dtype)
+    mask = jnp.ones((1, 1, 1, 1, 1), dtype)
+    for axis in range(3):
+        line = np.ones((*fixed.shape[:2], m))
+        line[fixed[:, :, axis], 0] = line[fixed[:, :, axis], -1] = 0
+        shape = [*fixed.shape[:2], 1, 1, 1]
+        shape[2 + axis] = m
+        mask = mask * jnp.asarray(line.reshape(shape), dtype)
+    return mask
+
+
+def extend(u: Array, load_cases: Loads) -> Array:
+    """Return fields on (n + 1)^3 nodes: periodic fields get their images appended."""
+    if not load_cases.periodic:
+        return u
+    for axis in range(u.ndim - 3, u.ndim):
+        first = lax.slice_in_dim(u, 0, 1, axis=axis)
+        u = jnp.concatenate([u, first], axis)
+    return u
+
+
+def fold(f: Array, load_cases: Loads) -> Array:
+    """Transpose of `extend`: forces on image nodes are added to their originals."""
+    if not load_cases.periodic:
+        return f
+    for axis in range(f.ndim - 3, f.ndim):
+        size = f.shape[axis] - 1
+        image = lax.slice_in_dim(f, size, size + 1, axis=axis)
+        rest = lax.slice_in_dim(f, 1, size, axis=axis)
+        first = lax.slice_in_dim(f, 0, 1, axis=axis) + image
+        f = jnp.concatenate([first, rest], axis)
+    return f

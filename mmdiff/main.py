@@ -1,0 +1,293 @@
+"""The one entry point: `python -m mmdiff.main --config=configs/generate.py:tiny`.
+
+Reads the flags, finds and loads the config file, applies every `--config.key=value`,
+finds `experiments/<name>.py` beside configs/ and hands both to `mmdiff.runner`. All of
+this happens before JAX is imported, so mistakes are answered at once. Only this module,
+the configs, the experiments and launch/ know ConfigDict.
+"""
+
+import difflib
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+from absl import flags
+from ml_collections import ConfigDict
+from ml_collections.config_flags import config_flags, config_path
+
+from mmdiff import runner
+from mmdiff.errors import InputError
+from mmdiff.io import console, workdir
+from mmdiff.runner import first_line, flat
+
+DEFAULT_CONFIG = "configs/generate.py"
+PACKAGE = Path(__file__).resolve().parent
+OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command line, program name first, and return its exit code."""
+    try:
+        job = parse(argv)
+        return 0 if job is None else runner.execute(job)
+    except InputError as error:
+        if "--debug" in argv:
+            traceback.print_exc()
+        console.error(str(error))
+        return 2
+    except KeyboardInterrupt:  # before or after the run itself: nothing to record
+        return 130
+
+
+def cli() -> None:
+    """Run the command line of this process."""
+    sys.exit(main(sys.argv))
+
+
+def parse(argv: Sequence[str]) -> runner.Job | None:
+    """Return the job of a command line; None when it only asked for help.
+
+    Raises:
+      InputError: an unknown flag, config file, variant or key, or a value of the wrong
+        type.
+    """
+    # The config file defines which keys exist, so the plain flags are read first.
+    known = _flags()
+    try:
+        rest = known(list(argv), known_only=True)
+    except flags.Error as error:
+        text = first_line(error).partition(": (")[0]
+        raise InputError(f"{text}. `--help` lists the flags.") from error
+    label = known["config"].value
+    if known["help"].value:
+        print(_help(known, label))
+        return None
+    _refuse_unknown(rest[1:], list(known))
+    path, config = load_config(label)
+    override(config, rest, label)
+    experiment = path.parent.parent / "experiments" / path.name
+    if not experiment.is_file():
+        raise InputError(
+            f"{label} has nothing to run: there is no file {experiment}. Each config "
+            "needs an experiment of the same name."
+        )
+    folder = Path(known["workdir"].value)
+    values = config.to_dict()
+    return runner.Job(
+        label=label,
+        settings=workdir.plain({"experiment": path.stem, "config": values}),
+        workdir=folder,
+        run=lambda: _load(experiment, "experiment").run(config, folder),
+        argv=tuple(argv),
+        overwrite=known["overwrite"].value,
+        debug=known["debug"].value,
+    )
+
+
+def load_config(label: str) -> tuple[Path, ConfigDict]:
+    """Return the file and the locked config of `FILE.py[:variant]`.
+
+    Relative files are looked for below the current directory, the clone and the
+    installed package, in this order. (ml_collections' own loader takes a missing file
+    for a config that only fails when it is first used.)
+
+    Raises:
+      InputError: no such file or variant, or the file fails.
+    """
+    name, _, variant = label.partition(":")
+    path = _find_config(name)
+    try:
+        module = _load(path, "config")
+        variants = getattr(module, "VARIANTS", ())
+        if variant and variants and variant not in variants:
+            raise InputError(
+                f"{name} has no variant {variant!r}.{_did_you_mean(variant, variants)} "
+                f"Variants: {', '.join(variants)}."
+            )
+        config = module.get_config(*([variant] if variant else []))
+    except InputError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {first_line(error)}"
+        raise InputError(f"config {label} cannot be loaded. {what}") from error
+    return path, config.lock()
+
+
+def override(config: ConfigDict, args: Sequence[str], label: str) -> None:
+    """Apply every `--config.key=value` of a command line to the config, in place.
+
+    Args:
+      config: the locked config of the file.
+      args: the program name and the arguments without the plain flags.
+      label: the name of the config for messages.
+
+    Raises:
+      InputError: an unknown key, or a value of the wrong type.
+    """
+    keys = [found[1] for found in map(OVERRIDE.match, args) if found]
+    for key in keys:
+        try:
+            kind = config_path.get_type(key, config)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            hint = _did_you_mean(key, flat(config.to_dict()), prefix="--config.")
+            raise InputError(
+                f"{label} has no key {key!r}.{hint} "
+                f"`--config={label} --help` lists the keys."
+            ) from None
+        if issubclass(kind, ConfigDict):
+            first = next(iter(config_path.get_value(key, config)), "key")
+            raise InputError(
+                f"{key!r} is a group of keys of {label}. Set them one by one: "
+                f"--config.{key}.{first}=value."
+            )
+        if kind in (type(None), list):
+            raise InputError(
+                f"--config.{key} cannot be set on the command line: its value is a "
+                f"{kind.__name__}. Set it in a copy of the config file."
+            )
+    before = {key: config_path.get_value(key, config) for key in keys}
+    parser = flags.FlagValues()
+    parser.set_gnu_getopt(True)
+    try:
+        config_flags.DEFINE_config_dict(
+            "config", config, flag_values=parser, sys_argv=list(args)
+        )
+        positional = parser(list(args))[1:]
+    except flags.IllegalFlagValueError as error:
+        found = re.match(r"flag --config\.([^=]+)=(.*?): ", first_line(error))
+        if found is None or found[1] not in before:
+            raise InputError(f"{first_line(error)}.") from error
+        kind = config_path.get_type(found[1], config)
+        message = _wrong_type(found[1], found[2], kind, before[found[1]])
+        raise InputError(message) from error
+    except (flags.Error, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(f"{first_line(error)}. `--help` lists the flags.") from error
+    for key, default in before.items():
+        value = config_path.get_value(key, config)
+        # ml_collections takes (1, "x") for (1, 2)
+        if isinstance(default, tuple) and not _same_types(value, default):
+            raise InputError(_wrong_type(key, value, tuple, default))
+    if positional:
+        raise InputError(
+            f"unexpected argument {positional[0]!r}. Options look like "
+            "--config=configs/generate.py or --config.key=value."
+        )
+
+
+def _flags() -> flags.FlagValues:
+    """Return the flags that do not depend on the config."""
+    values = flags.FlagValues()
+    values.set_gnu_getopt(True)
+    text = "what to run: a file of configs/, with a variant after a colon"
+    flags.DEFINE_string("config", DEFAULT_CONFIG, text, flag_values=values)
+    text = "directory for everything the run writes; the same one again resumes it"
+    flags.DEFINE_string("workdir", "out", text, flag_values=values)
+    text = "delete the earlier run in the workdir first"
+    flags.DEFINE_boolean("overwrite", False, text, flag_values=values)
+    text = "print the traceback of an error as well"
+    flags.DEFINE_boolean("debug", False, text, flag_values=values)
+    text = "print this text with the keys of the config"
+    flags.DEFINE_boolean("help", False, text, short_name="h", flag_values=values)
+    return values
+
+
+def _refuse_unknown(args: Sequence[str], known: Sequence[str]) -> None:
+    """Raise InputError for a flag that is neither plain nor a config key."""
+    for arg in args:
+        found = re.match(r"--?([A-Za-z_][^=]*)", arg)
+        if found and not OVERRIDE.match(arg):
+            hint = _did_you_mean(found[1], known, prefix="--")
+            raise InputError(
+                f"unknown flag --{found[1]}.{hint} Keys of the config are set with "
+                "--config.key=value."
+            )
+
+
+def _help(values: flags.FlagValues, label: str) -> str:
+    """Return the flags, the configs there are and the keys of the chosen one."""
+    lines = [
+        "usage: python -m mmdiff.main [--config=FILE.py[:variant]] [--workdir=DIR]",
+        "                             [--config.key=value ...] [--overwrite] [--debug]",
+        "",
+    ]
+    for name in ("config", "workdir", "overwrite", "debug", "help"):
+        default = values[name].default
+        shown = f" (default: {default})" if default else ""
+        lines.append(f"  --{name:9}  {values[name].help}{shown}")
+    lines += ["", "configs: " + (", ".join(_configs()) or "none found")]
+    _, config = load_config(label)
+    keys = [
+        f"  --config.{key}={value}" for key, value in flat(config.to_dict()).items()
+    ]
+    return "\n".join([*lines, "", f"keys of {label} with their values:", *keys])
+
+
+def _find_config(name: str) -> Path:
+    """Return the path of a config file.
+
+    Raises:
+      InputError: there is none; names those that exist.
+    """
+    for root in _roots():
+        if (root / name).is_file():
+            return (root / name).resolve()
+    siblings = sorted(str(path) for path in Path(name).parent.glob("*.py"))
+    names = list(dict.fromkeys([*_configs(), *siblings]))
+    there = f" There are: {', '.join(names)}." if names else ""
+    raise InputError(f"no config file {name}.{_did_you_mean(name, names)}{there}")
+
+
+def _configs() -> list[str]:
+    """Return the names of the config files that can be given to --config."""
+    files = (path for root in _roots() for path in (root / "configs").glob("*.py"))
+    return sorted({f"configs/{p.name}" for p in files if not p.name.startswith("_")})
+
+
+def _roots() -> list[Path]:
+    """Return where configs/ may lie: here, in the clone, in the installed package."""
+    clone = PACKAGE.parent
+    return [
+        Path.cwd(),
+        *([clone] if (clone / "pyproject.toml").is_file() else []),
+        PACKAGE,
+    ]
+
+
+def _load(path: Path, kind: str) -> ModuleType:
+    """Import a Python file that belongs to no package."""
+    name = f"mmdiff_{kind}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # a .py file always has both
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    spec.loader.exec_module(module)
+    return module
+
+
+def _wrong_type(key: str, value: object, kind: type, default: object) -> str:
+    """Return the message for a value that does not fit its key."""
+    name = kind.__name__
+    if kind is tuple and default:
+        name += " of " + " or ".join(sorted({type(item).__name__ for item in default}))
+    return f"--config.{key}={value} is not of type {name}. Its default is {default!r}."
+
+
+def _same_types(value: Sequence[object], default: Sequence[object]) -> bool:
+    """Tell whether a tuple holds only types of the default's, or int for float."""
+    kinds = {type(item) for item in default}
+    allowed = kinds | {int} if float in kinds else kinds
+    return not kinds or all(type(item) in allowed for item in value)
+
+
+def _did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return ` Did you mean X?` where something similar is known, else nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" Did you mean {prefix}{close[0]}?" if close else ""
+
+
+if __name__ == "__main__":
+    cli()

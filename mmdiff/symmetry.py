@@ -1,0 +1,99 @@
+"""Mirror and permutation symmetry of cubic unit cells.
+
+A cell with mirror planes is stored as its octant [0, 1/2]^3; full cubic symmetry m-3m
+adds the 6 permutations of the axes, so an n^3 octant holds n (n + 1) (n + 2) / 6
+independent voxels (orbits). Every function works on the last three axes.
+"""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmdiff.typing import Array, Float
+
+PERMUTATIONS = tuple(itertools.permutations(range(3)))
+
+
+def octant_to_cell(octant):
+    """Reflect an octant (..., n, n, n) into its cell (..., 2n, 2n, 2n)."""
+    xp = np if isinstance(octant, np.ndarray) else jnp
+    for axis in (-3, -2, -1):
+        octant = xp.concatenate([octant, xp.flip(octant, axis)], axis)
+    return octant
+
+
+def cell_to_octant(cell):
+    """Return the octant (..., n, n, n) of a mirror-symmetric cell (..., 2n, 2n, 2n)."""
+    n = cell.shape[-1] // 2
+    return cell[..., :n, :n, :n]
+
+
+def symmetrize(octant: Float[Array, "*b n n n"]) -> Float[Array, "*b n n n"]:
+    """Average over the 6 permutations of the axes: the projection on cubic symmetry.
+
+    The six terms are summed as a symmetric tree of transposes, so that the result is
+    symmetric to the last bit and not only to rounding.
+    """
+    xp = np if isinstance(octant, np.ndarray) else jnp
+    cyclic = sum(xp.moveaxis(octant, (-3, -2, -1), p) for p in _cyclic_axes())
+    mean = (cyclic + xp.swapaxes(cyclic, -1, -2)) / 6
+    # Floating-point sums depend on the order of their terms: copy one representative.
+    n = octant.shape[-1]
+    return spread(gather_independent(mean), n)
+
+
+def _cyclic_axes():
+    return ((-3, -2, -1), (-2, -1, -3), (-1, -3, -2))
+
+
+def is_cubic(octant) -> bool:
+    """Whether a concrete octant is unchanged by every permutation of the axes."""
+    octant = np.asarray(octant)
+    swap = np.array_equal(octant, np.swapaxes(octant, -1, -2))
+    return swap and np.array_equal(octant, np.swapaxes(octant, -3, -2))
+
+
+def num_independent(n: int) -> int:
+    """Number of orbits of an n^3 octant under the permutations of the axes."""
+    return n * (n + 1) * (n + 2) // 6
+
+
+@functools.lru_cache(maxsize=8)
+def _orbits(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Map voxel -> orbit (n, n, n), and the flat index of each orbit's first voxel."""
+    low, mid, high = np.sort(np.indices((n, n, n)).reshape(3, -1), axis=0)
+    code = (high * n + mid) * n + low
+    _, first, index = np.unique(code, return_index=True, return_inverse=True)
+    return index.reshape(n, n, n).astype(np.int32), first.astype(np.int32)
+
+
+def orbit_index(n: int) -> np.ndarray:
+    """Return the orbit number of every voxel, int32 (n, n, n)."""
+    return _orbits(n)[0]
+
+
+def multiplicity(n: int) -> np.ndarray:
+    """Return the number of voxels in each orbit (1, 3 or 6), int64 (m,)."""
+    return np.bincount(orbit_index(n).ravel(), minlength=num_independent(n))
+
+
+def spread(values: Float[Array, "*b m"], n: int) -> Float[Array, "*b n n n"]:
+    """Give every voxel the value of its orbit."""
+    return values[..., orbit_index(n)]
+
+
+def gather_independent(octant: Float[Array, "*b n n n"]) -> Float[Array, "*b m"]:
+    """Return one value per orbit; inverse of `spread` on symmetric octants."""
+    n = octant.shape[-1]
+    return octant.reshape(*octant.shape[:-3], n**3)[..., _orbits(n)[1]]
+
+
+def orbit_mean(octant: Float[Array, "n n n"]) -> Float[Array, "m"]:
+    """Average an octant of any symmetry over each orbit."""
+    n = octant.shape[-1]
+    index = orbit_index(n).ravel()
+    total = jax.ops.segment_sum(octant.ravel(), index, num_independent(n))
+    return total / multiplicity(n)
