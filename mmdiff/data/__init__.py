@@ -1,0 +1,1 @@
+"""Datasets of homogenized cells: making, selecting, storing and reading them."""

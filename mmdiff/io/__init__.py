@@ -1,0 +1,1 @@
+"""Files in and out: surfaces, writers, pictures, pages, console and work folders."""

@@ -1,0 +1,195 @@
+"""Lines, notes, tables and progress: on the terminal and, word for word, in the log.
+
+On a terminal rich adds bold headers and a progress bar; anywhere else (pipes, batch
+jobs) the same text comes as plain lines. The one piece of module state is the sink: the
+open log of the running workdir, set by `logging_to` for the time of a run. Without it
+the functions just print, so experiments can be called from a notebook.
+"""
+
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+PLAIN_INTERVAL = 10.0  # seconds between progress lines when there is no terminal
+
+
+@dataclass
+class _Sink:
+    """The open log and the text since the last table, which a rerun shows again."""
+
+    file: TextIO
+    summary: list[str] | None = None
+
+
+_sink: _Sink | None = None
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Append everything that is said inside the block to the file at `path`."""
+    global _sink
+    before = _sink
+    with path.open("a", encoding="utf-8", errors="replace", buffering=1) as file:
+        _sink = _Sink(file)
+        try:
+            yield
+        finally:
+            _sink = before
+
+
+def say(text: str = "") -> None:
+    """Print one or more lines and log them."""
+    print(text, flush=True)
+    log(text)
+    if _sink is not None and _sink.summary is not None:
+        _sink.summary.append(text)
+
+
+def note(text: str) -> None:
+    """Print something the user should know but need not act on."""
+    say(f"note: {text}")
+
+
+def error(text: str) -> None:
+    """Print an error message on stderr and log it."""
+    print(f"error: {text}", file=sys.stderr, flush=True)
+    log(f"error: {text}")
+
+
+def log(text: str) -> None:
+    """Write to the log only; nothing happens where there is none."""
+    if _sink is not None:
+        _sink.file.write(text + "\n")
+
+
+def log_traceback(exception: BaseException) -> None:
+    """Write the traceback of an exception to the log only."""
+    log("".join(traceback.format_exception(exception)).rstrip())
+
+
+def summary() -> str:
+    """Return the last table said and every line after it; empty without a table."""
+    return "\n".join((_sink and _sink.summary) or ())
+
+
+def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> None:
+    """Print an aligned table: the first column to the left, the others to the right.
+
+    Args:
+      rows: cells by row; floats are shown to four significant digits, None as a blank.
+        Rows may be shorter than the header.
+      header: one title per column; the first is often empty.
+    """
+    lines = format_table(rows, header)
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(highlight=False, soft_wrap=True)
+        console.print(Text(lines[0], style="bold"))
+        console.print(Text("\n".join(lines[1:])))
+    else:
+        print("\n".join(lines), flush=True)
+    log("\n".join(lines))
+    if _sink is not None:
+        _sink.summary = list(lines)
+
+
+def format_table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> list[str]:
+    """Return the lines of an aligned table, the header first. See `table`."""
+    cells = [[str(title) for title in header]]
+    for row in rows:
+        padded = [*row, *[None] * (len(header) - len(row))]
+        cells.append([_cell(value) for value in padded])
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = []
+    for row in cells:
+        first = row[0].ljust(widths[0])
+        rest = [text.rjust(width) for text, width in zip(row, widths, strict=True)][1:]
+        lines.append("  ".join([first, *rest]).rstrip())
+    return lines
+
+
+@contextmanager
+def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
+    """Show how far a loop is; yields `advance(steps=1, info="")`.
+
+    Args:
+      description: what is being done, in a word or two.
+      total: the number of steps.
+
+    Example:
+      with progress("sampling", total=20) as advance:
+          for _ in range(20):
+              ...
+              advance(info="loss 0.12")
+    """
+    show = _bar if sys.stdout.isatty() else _lines
+    start = time.monotonic()
+    with show(description, total) as advance:
+        yield advance
+    log(f"{description}: done in {time.monotonic() - start:.1f} s")
+
+
+@contextmanager
+def _bar(description: str, total: int) -> Iterator[Callable[..., None]]:
+    """Draw a rich progress bar that disappears when the loop is done."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[info]}"),
+    )
+    with Progress(*columns, transient=True) as bar:
+        task = bar.add_task(description, total=total, info="")
+
+        def advance(steps: int = 1, info: str = "") -> None:
+            bar.update(task, advance=steps, info=info)
+
+        yield advance
+
+
+@contextmanager
+def _lines(description: str, total: int) -> Iterator[Callable[..., None]]:
+    """Print a plain line every few seconds; short loops stay silent."""
+    start = last = time.monotonic()
+    done = 0
+
+    def advance(steps: int = 1, info: str = "") -> None:
+        nonlocal last, done
+        done += steps
+        now = time.monotonic()
+        if now - last >= PLAIN_INTERVAL:
+            last = now
+            text = f"{description}: {done}/{total} after {now - start:.0f} s {info}"
+            say(text.rstrip())
+
+    yield advance
+
+
+def _cell(value: object) -> str:
+    """Return the text of one table cell."""
+    if value is None:
+        return ""
+    if isinstance(value, str | bool | int):
+        return str(value)
+    try:
+        return f"{float(value):.4g}"  # type: ignore[arg-type]  # NumPy and JAX scalars
+    except (TypeError, ValueError):
+        return str(value)

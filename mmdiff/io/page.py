@@ -1,0 +1,231 @@
+"""The pages a run ends with: plain HTML that opens from disk, offline, on any screen.
+
+`page` shows cells: asked and got, pictures, a 3D viewer and links to all files.
+`simple_page` is the index of every other run: its summary, its pictures, its files.
+Both return text, fetch nothing, and escape whatever they are given.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from html import escape
+from urllib.parse import quote
+
+import numpy as np
+
+from mmdiff.io.viewer import viewer
+
+_PICTURES = (".png", ".gif", ".jpg", ".svg")
+
+
+@dataclasses.dataclass(frozen=True)
+class CellView:
+    """One cell of a page.
+
+    Attributes:
+      name: what the page calls it.
+      voxels: (N, N, N), solid above 0.5.
+      picture: name of its picture relative to the page, or None.
+      files: names of its files relative to the page.
+      caption: a line under the picture.
+    """
+
+    name: str
+    voxels: np.ndarray
+    picture: str | None = None
+    files: Sequence[str] = ()
+    caption: str = ""
+
+
+def page(
+    cells: Sequence[CellView],
+    *,
+    title: str,
+    rows: Sequence[Mapping],
+    files: Sequence[str | tuple[str, int]] = (),
+    notes: Sequence[str] = (),
+) -> str:
+    """Return one self-contained HTML page about cells.
+
+    Args:
+      cells: shown in this order; the first is in the viewer.
+      title: heading of the page.
+      rows: rows of the table of asked and got; columns are all keys in order of first
+        appearance, the first one names the row.
+      files: names relative to the page, or pairs of name and size in bytes.
+      notes: paragraphs, such as conventions and warnings.
+    """
+    shown = viewer([(cell.name, cell.voxels) for cell in cells]) if cells else ""
+    return _document(
+        title,
+        _section("Asked and got", _table(rows)),
+        _section("In three dimensions", shown),
+        _section("Cells", _figures(cells)),
+        _section("Notes", "".join(f"<p>{escape(note)}</p>" for note in notes)),
+        _section("Files", _file_list(files)),
+    )
+
+
+def simple_page(
+    title: str,
+    entries: Sequence[str | tuple[str, int]],
+    *,
+    summary: Mapping | None = None,
+    notes: Sequence[str] = (),
+) -> str:
+    """Return the index page of a run.
+
+    Args:
+      title: heading of the page.
+      entries: names relative to the page, or pairs of name and size in bytes, as
+        `list_files` returns them.
+      summary: what the run was, as a table of two columns.
+      notes: paragraphs.
+    """
+    rows = [{"": key, "value": value} for key, value in (summary or {}).items()]
+    names = [entry if isinstance(entry, str) else entry[0] for entry in entries]
+    pictures = [name for name in names if name.lower().endswith(_PICTURES)]
+    return _document(
+        title,
+        _section("Run", _table(rows, head=False)),
+        _section("Notes", "".join(f"<p>{escape(note)}</p>" for note in notes)),
+        _section(
+            "Pictures", "".join(f"<figure>{_picture(p)}</figure>" for p in pictures)
+        ),
+        _section("Files", _file_list(entries)),
+    )
+
+
+def list_files(folder: str | os.PathLike) -> list[tuple[str, int]]:
+    """Return names and bytes of what lies in a folder, a subfolder as one entry."""
+    entries = []
+    for path in sorted(pathlib.Path(folder).iterdir()):
+        if path.name.startswith(".") or path.name == "index.html":
+            continue
+        if path.is_dir():
+            size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+            entries.append((path.name + "/", size))
+        else:
+            entries.append((path.name, path.stat().st_size))
+    return entries
+
+
+def _section(heading: str, body: str) -> str:
+    return f"<section><h2>{escape(heading)}</h2>{body}</section>\n" if body else ""
+
+
+def _table(rows: Sequence[Mapping], *, head: bool = True) -> str:
+    if not rows:
+        return ""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    top = "".join(f'<th scope="col">{escape(str(c))}</th>' for c in columns)
+    body = []
+    for row in rows:
+        first, *rest = (_value(row.get(column)) for column in columns)
+        cells = "".join(f"<td>{value}</td>" for value in rest)
+        body.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
+    top = f"<thead><tr>{top}</tr></thead>" if head else ""
+    return f'<div class="wide"><table>{top}<tbody>{"".join(body)}</tbody></table></div>'
+
+
+def _value(value) -> str:
+    if hasattr(value, "item") and getattr(value, "size", 0) == 1:
+        value = value.item()
+    if value is None or (isinstance(value, float) and not np.isfinite(value)):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return escape(f"{value:.4g}" if isinstance(value, float) else str(value))
+
+
+def _link(name: str) -> str:
+    return f'<a href="{quote(name)}">{escape(name)}</a>'
+
+
+def _picture(name: str, alt: str = "") -> str:
+    alt = escape(alt or name, quote=True)
+    link = quote(name)
+    return f'<a href="{link}"><img loading="lazy" src="{link}" alt="{alt}"></a>'
+
+
+def _figures(cells: Sequence[CellView]) -> str:
+    figures = []
+    for cell in cells:
+        image = (
+            _picture(cell.picture, f"picture of {cell.name}") if cell.picture else ""
+        )
+        lines = [f"<b>{escape(cell.name)}</b>", escape(cell.caption)]
+        lines.append(" ".join(_link(name) for name in cell.files))
+        caption = "<br>".join(line for line in lines if line)
+        figures.append(f"<figure>{image}<figcaption>{caption}</figcaption></figure>")
+    return f'<div class="cells">{"".join(figures)}</div>' if figures else ""
+
+
+def _file_list(files: Sequence[str | tuple[str, int]]) -> str:
+    items = []
+    for entry in files:
+        name, size = (entry, None) if isinstance(entry, str) else entry
+        note = "" if size is None else f" <small>{_size(size)}</small>"
+        items.append(f"<li>{_link(name)}{note}</li>")
+    return f'<ul class="files">{"".join(items)}</ul>' if items else ""
+
+
+def _size(count: int) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"
+
+
+def _document(title: str, *sections: str) -> str:
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<link rel="icon" href="data:,"><title>{escape(title)}</title>'
+        f"<style>{_STYLE}</style></head>\n<body><main><h1>{escape(title)}</h1>\n"
+        f"{''.join(sections)}</main></body></html>\n"
+    )
+
+
+_STYLE = """
+:root { color-scheme: light dark; --paper: #fcfcfb; --ink: #22262c; --soft: #667080;
+  --line: #dfe2e6; --accent: #2f62a3; --warn: #fdf1d8; }
+@media (prefers-color-scheme: dark) { :root { --paper: #1c1f24; --ink: #e4e6e9;
+  --soft: #9aa3af; --line: #3a4049; --accent: #84b2ec; --warn: #4a3d1c; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink);
+  font: 16px/1.5 system-ui, sans-serif; }
+main { max-width: 62rem; margin: 0 auto; padding: 1.2rem 1rem 4rem; }
+h1 { font-size: 1.6rem; font-weight: 600; margin: .5rem 0 1rem; }
+h2 { font-size: 1.1rem; font-weight: 600; margin: 2.2rem 0 .6rem; }
+a { color: var(--accent); }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right;
+  white-space: nowrap; }
+th:first-child { text-align: left; padding-left: 0; }
+thead th { color: var(--soft); font-weight: 500; }
+.viewer canvas { display: block; width: 100%; height: min(34rem, 80vw); cursor: grab;
+  touch-action: none; border: 1px solid var(--line); border-radius: 6px; }
+.viewer canvas[hidden] { display: none; }
+.viewer form { display: flex; flex-wrap: wrap; gap: .5rem 1.3rem; margin-top: .7rem;
+  align-items: center; }
+.viewer form[hidden] { display: none; }
+.viewer label { display: flex; align-items: center; gap: .45rem; }
+.viewer input { width: 8rem; accent-color: var(--accent); }
+.viewer output { min-width: 2.2rem; font-variant-numeric: tabular-nums; }
+select, button { font: inherit; padding: .15rem .5rem; }
+small { color: var(--soft); font-size: .875rem; }
+.warning { background: var(--warn); padding: .7rem 1rem; border-radius: 6px; }
+.cells { display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); }
+figure { margin: 0; }
+section > figure { margin-bottom: 1rem; }
+figure img { max-width: 100%; height: auto; border-radius: 6px; }
+figcaption { font-size: .875rem; color: var(--soft); overflow-wrap: anywhere; }
+figcaption b { color: var(--ink); }
+.files { columns: 16rem; padding-left: 1.2rem; }
+.files li { break-inside: avoid; }
+"""

@@ -1,0 +1,274 @@
+"""Plots of a run: moduli in space, asked against got, losses, property maps.
+
+matplotlib is optional (extra `viz`) and imported where it is used; each function
+returns False, and writes nothing, where it is absent. Only `contact_sheet` always
+writes, then without captions. Moduli are relative to that of the base material.
+"""
+
+import io
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mmdiff.elasticity import hashin_shtrikman, moduli, youngs_modulus
+from mmdiff.io.png import write_png
+from mmdiff.io.writers import write_bytes
+from mmdiff.typing import Float, UInt8
+
+BLUE, OCHRE, GREY = "#3f6fae", "#d9962b", "#8a919b"
+_STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#5b626c",
+    "axes.labelcolor": "#22262c",
+    "axes.grid": True,
+    "grid.color": "#e6e8eb",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+
+
+def _figure(width: float, height: float):
+    """Return a matplotlib figure outside pyplot's global state, or None if absent."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return None
+    return Figure(figsize=(width, height), dpi=144, layout="constrained")
+
+
+def _style():
+    import matplotlib
+
+    return matplotlib.rc_context(_STYLE)
+
+
+def _save(path: str | os.PathLike, figure) -> bool:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", facecolor="white")
+    write_bytes(path, buffer.getvalue())
+    return True
+
+
+def contact_sheet(
+    path: str | os.PathLike,
+    images: Sequence[UInt8[np.ndarray, "h w 3"]],
+    captions: Sequence[str] = (),
+    *,
+    columns: int = 4,
+) -> bool:
+    """Tile pictures of equal size into one; captions only where matplotlib is there.
+
+    Args:
+      path: PNG file to write.
+      images: uint8 (h, w, 3), at least one.
+      captions: one line each, or none.
+      columns: pictures per row at most.
+
+    Returns:
+      whether the captions asked for were drawn.
+    """
+    images = [np.asarray(image) for image in images]
+    strips = _caption_strips(captions, images[0].shape[1]) if captions else []
+    if strips:
+        tiles = [np.concatenate(pair) for pair in zip(images, strips, strict=True)]
+    else:
+        tiles = images
+    columns = min(columns, len(tiles))
+    # The empty places of the last row take the colour of the pictures' corner.
+    blank = np.broadcast_to(images[0][0, 0], tiles[0].shape)
+    tiles += [blank] * (-len(tiles) % columns)
+    rows = [
+        np.concatenate(tiles[i : i + columns], axis=1)
+        for i in range(0, len(tiles), columns)
+    ]
+    write_png(path, np.concatenate(rows))
+    return bool(strips) == bool(captions)
+
+
+def _caption_strips(captions, width, height=32):
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return []
+    strips = []
+    for caption in captions:
+        figure = Figure(figsize=(width / 100, height / 100), dpi=100)
+        figure.set_facecolor((0.985,) * 3)
+        # parse_math off: a dollar sign in a caption is a dollar sign.
+        figure.text(
+            0.5, 0.5, caption, ha="center", va="center", size=11, parse_math=False
+        )
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        strips.append(np.asarray(canvas.buffer_rgba())[:height, :width, :3].copy())
+    return strips
+
+
+def modulus_spheres(
+    path: str | os.PathLike,
+    constants: Float[np.ndarray, "b 3"],
+    labels: Sequence[str],
+) -> bool:
+    """Draw Young's modulus over all directions, as distance and as colour.
+
+    All surfaces share one scale, so that sizes compare.
+
+    Args:
+      path: PNG file to write.
+      constants: (b, 3) stable cubic constants.
+      labels: b titles.
+    """
+    constants = np.atleast_2d(np.asarray(constants, np.float64))
+    count = len(constants)
+    columns = min(count, 5)
+    rows = -(-count // columns)
+    figure = _figure(2.3 * columns + 0.8, 2.4 * rows)
+    if figure is None:
+        return False
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    theta, phi = np.meshgrid(np.linspace(0, np.pi, 49), np.linspace(0, 2 * np.pi, 97))
+    direction = np.stack(
+        [np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)], -1
+    )
+    young = youngs_modulus(constants[:, None, None], direction)
+    top = young.max()
+    # A range of its own keeps nearly isotropic cells from showing rounding noise.
+    scale = Normalize(min(young.min(), 0.8 * top), top)
+    # matplotlib's own shading hides the colours; a soft light from above does not.
+    light = 0.88 + 0.12 * direction @ (np.array([1.0, 0.0, 1.5]) / np.sqrt(3.25))
+    axes = []
+    for i, label in enumerate(labels):
+        axis = figure.add_subplot(rows, columns, i + 1, projection="3d")
+        x, y, z = np.moveaxis(young[i][..., None] * direction, -1, 0) / top
+        colour = colormaps["viridis"](scale(young[i]))
+        colour[..., :3] *= light[..., None]
+        axis.plot_surface(
+            x, y, z, facecolors=colour, rstride=1, cstride=1, shade=False,
+            linewidth=0, antialiased=False,
+        )  # fmt: skip
+        axis.set(xlim=(-0.6, 0.6), ylim=(-0.6, 0.6), zlim=(-0.6, 0.6))
+        axis.set_box_aspect((1, 1, 1))
+        axis.view_init(28, 32)
+        axis.set_axis_off()
+        axis.set_title(
+            f"{label}\nE {young[i].min():.3g} to {young[i].max():.3g}",
+            fontsize=9,
+            y=1.0,
+        )
+        axes.append(axis)
+    bar = ScalarMappable(scale, "viridis")
+    figure.colorbar(bar, ax=axes, shrink=0.7, label="Young's modulus E / E base")
+    return _save(path, figure)
+
+
+def parity(
+    path: str | os.PathLike,
+    asked: Float[np.ndarray, "*b 4"],
+    got: Float[np.ndarray, "b 4"],
+) -> bool:
+    """Plot asked against got for C11, C12, C44 and the volume fraction.
+
+    Args:
+      path: PNG file to write.
+      asked: (4,) or (b, 4); NaN where nothing was asked.
+      got: (b, 4).
+    """
+    figure = _figure(9.6, 2.7)
+    if figure is None:
+        return False
+    asked, got = np.broadcast_arrays(np.asarray(asked, float), np.asarray(got, float))
+    names = ("C11 / E base", "C12 / E base", "C44 / E base", "volume fraction")
+    with _style():
+        for i, name in enumerate(names):
+            axis = figure.add_subplot(1, 4, i + 1)
+            values = np.concatenate([asked[:, i], got[:, i]])
+            low, high = np.nanmin(values), np.nanmax(values)
+            pad = max(0.08 * (high - low), 0.02 * abs(high), 1e-6)
+            ends = np.array([low - pad, high + pad])
+            axis.plot(ends, ends, color=GREY, lw=1)
+            axis.scatter(asked[:, i], got[:, i], s=16, color=BLUE, alpha=0.8, lw=0)
+            axis.set(xlim=ends, ylim=ends, xlabel="asked", title=name)
+            axis.set_box_aspect(1)
+            axis.locator_params(nbins=4)
+            if i == 0:
+                axis.set_ylabel("got (finite elements)")
+        return _save(path, figure)
+
+
+def loss_curve(
+    path: str | os.PathLike,
+    steps: Sequence[int],
+    values: Sequence[float] | Mapping[str, Sequence[float]],
+) -> bool:
+    """Plot one loss, or several by name, against the step, on a logarithmic axis."""
+    figure = _figure(5.6, 3.4)
+    if figure is None:
+        return False
+    curves = values if isinstance(values, Mapping) else {"": values}
+    with _style():
+        axis = figure.add_subplot()
+        for colour, (name, curve) in zip(
+            (BLUE, OCHRE, GREY, "#4c8c5a", "#a2485f") * len(curves),
+            curves.items(),
+            strict=False,
+        ):
+            axis.plot(steps, curve, color=colour, lw=1.4, label=name)
+        axis.set(xlabel="step", ylabel="loss", yscale="log")
+        if any(curves):
+            axis.legend()
+        return _save(path, figure)
+
+
+def property_scatter(
+    path: str | os.PathLike,
+    constants: Float[np.ndarray, "b 3"],
+    volume: Float[np.ndarray, "b"],
+) -> bool:
+    """Map a set of cells: G over K under the Hashin-Shtrikman curve, and histograms.
+
+    Args:
+      path: PNG file to write.
+      constants: (b, 3) cubic constants.
+      volume: (b,) volume fractions in [0, 1].
+    """
+    figure = _figure(9.6, 5.6)
+    if figure is None:
+        return False
+    constants, volume = np.asarray(constants, float), np.asarray(volume, float)
+    values = moduli(constants)
+    bulk, shear, _ = hashin_shtrikman(np.linspace(0, 1, 200))
+    with _style():
+        axis = figure.add_subplot(2, 3, 1)
+        axis.plot(
+            bulk, shear, color="#22262c", lw=1, label="Hashin-Shtrikman, isotropic"
+        )
+        points = axis.scatter(
+            values["K"], values["G"], c=volume, s=7, lw=0, alpha=0.8, cmap="viridis"
+        )
+        figure.colorbar(points, ax=axis, label="volume fraction")
+        axis.set(
+            xlabel="bulk modulus K / E base", ylabel="shear modulus C44 / E base",
+            xlim=(0, 1.08 * np.nanmax(values["K"])),
+            ylim=(0, 1.08 * np.nanmax(values["G"])),
+        )  # fmt: skip
+        axis.legend(fontsize=8)
+        panels = (
+            ("volume fraction", volume),
+            ("bulk modulus K / E base", values["K"]),
+            ("shear modulus C44 / E base", values["G"]),
+            ("Poisson's ratio along <100>", values["nu"]),
+            ("Zener ratio", values["zener"]),
+        )
+        for i, (name, data) in enumerate(panels):
+            axis = figure.add_subplot(2, 3, i + 2)
+            data = data[np.isfinite(data)]
+            axis.hist(data, bins=min(40, max(5, len(data) // 8)), color=BLUE)
+            axis.set(xlabel=name, ylabel="cells")
+        return _save(path, figure)

@@ -1,0 +1,274 @@
+"""Closed triangle surfaces of binary cells, in millimetres.
+
+`voxel_surface` is exact: it holds the faces of the voxels and nothing else.
+`smooth_surface` rounds the stairs off for print and pictures; it keeps every solid
+voxel centre inside and every void one outside, so walls neither break nor close, and
+it keeps the volume. Both are flat on the faces of the cell, so that copies tile. A
+closed mesh here means: each directed edge is matched by its opposite.
+"""
+
+import numpy as np
+from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.special import erf
+
+# Standard deviations in voxels tried in turn, and how near to the level 0.5 a smoothed
+# voxel may come: the level search stays inside that margin, which fixes the topology.
+_SIGMAS = (1.2, 0.8, 0.5)
+_MARGIN = 0.08
+_VOLUME_TOLERANCE = 2e-3
+
+
+def mesh_volume(vertices: np.ndarray, faces: np.ndarray) -> float:
+    """Return the volume enclosed by a closed, outward-wound mesh (divergence theorem).
+
+    Args:
+      vertices: (v, 3) coordinates.
+      faces: (f, 3) vertex numbers, counter-clockwise seen from outside.
+    """
+    a, b, c = (vertices[faces[:, i]].astype(np.float64) for i in range(3))
+    return float(np.einsum("fi,fi->", a, np.cross(b, c)) / 6)
+
+
+def voxel_surface(
+    cell: np.ndarray, cell_size_mm: float = 10.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the exact surface of the voxels above 0.5.
+
+    Voxels that touch only along an edge or at a corner get vertices of their own there,
+    so each edge belongs to exactly two triangles, also for slicers that insist on it.
+
+    Args:
+      cell: (nx, ny, nz) densities in [0, 1]; outside the array is void.
+      cell_size_mm: length of the first axis.
+
+    Returns:
+      vertices float32 (v, 3) in mm and faces int32 (f, 3), wound outward; both empty
+      for an empty cell.
+    """
+    solid = np.asarray(cell) > 0.5
+    quads, owner = _quads(solid)
+    if not len(quads):
+        return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32)
+    corner_shape = np.array(solid.shape) + 1
+
+    # Two half-edges of an edge with two faces are neighbours after this sort. An edge
+    # with four faces lies between two voxels that touch only there; sorting by voxel
+    # pairs the faces of each voxel and so takes the two apart.
+    start, end = quads, np.roll(quads, -1, axis=1)
+    key = np.minimum(start, end) * corner_shape.prod() + np.maximum(start, end)
+    order = np.lexsort((np.repeat(owner, 4), key.ravel())).reshape(-1, 2)
+    index = np.arange(quads.size).reshape(quads.shape)
+    follower = np.roll(index, -1, axis=1).ravel()
+    one, two = order.T
+    i = np.concatenate([one, follower[one]])
+    j = np.concatenate([follower[two], two])
+    graph = coo_array((np.ones(len(i), bool), (i, j)), shape=(quads.size,) * 2)
+    count, label = connected_components(graph, directed=False)
+
+    vertex = np.zeros(count, np.int64)
+    vertex[label] = quads.ravel()
+    points = np.stack(np.unravel_index(vertex, corner_shape), axis=1).astype(np.float64)
+    label = label.reshape(quads.shape)
+    middle = _shared_edge_middles(label, order, count)
+    faces, extra = _triangulate(label, middle, points)
+    scale = cell_size_mm / solid.shape[0]
+    vertices = np.concatenate([points, extra]) * scale
+    return vertices.astype(np.float32), faces.astype(np.int32)
+
+
+def _quads(solid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Corner numbers (f, 4) of all boundary faces, wound outward, and their voxels."""
+    padded = np.pad(solid, 1)
+    shape = np.array(solid.shape)
+    strides = np.array([(shape[1] + 1) * (shape[2] + 1), shape[2] + 1, 1])
+    quads, owner = [], []
+    for axis in range(3):
+        first, second = strides[(axis + 1) % 3], strides[(axis + 2) % 3]
+        loop = np.array([0, first, first + second, second])
+        for side in (1, -1):
+            beyond = np.roll(padded, -side, axis)[1:-1, 1:-1, 1:-1]
+            voxel = np.argwhere(solid & ~beyond)
+            base = voxel @ strides + (strides[axis] if side > 0 else 0)
+            quads.append(base[:, None] + loop[::side])
+            owner.append(np.ravel_multi_index(voxel.T, shape))
+    return np.concatenate(quads), np.concatenate(owner)
+
+
+def _shared_edge_middles(label, order, count) -> np.ndarray:
+    """Number a new vertex for each pair of half-edges (f, 4) whose edge is not unique.
+
+    Two sheets may still run through the same two vertices; a middle vertex for each
+    sheet takes them apart. All other half-edges get -1.
+    """
+    ends = np.sort(np.stack([label, np.roll(label, -1, axis=1)], -1), axis=-1)
+    edge = (ends[..., 0] * count + ends[..., 1]).ravel()[order[:, 0]]
+    _, inverse, uses = np.unique(edge, return_inverse=True, return_counts=True)
+    doubled = order[uses[inverse] > 1]
+    middle = np.full(label.size, -1)
+    middle[doubled] = count + np.arange(len(doubled))[:, None]
+    return middle.reshape(label.shape)
+
+
+def _triangulate(label, middle, points) -> tuple[np.ndarray, np.ndarray]:
+    """Split plain quads in two, fan those with middle vertices round their centre."""
+    plain = (middle < 0).all(axis=1)
+    triangles = [label[plain][:, [0, 1, 2]], label[plain][:, [0, 2, 3]]]
+    fan, mid = label[~plain], middle[~plain]
+    new = mid.max(initial=len(points) - 1) + 1
+    extra = np.zeros((new - len(points) + len(fan), 3))
+    if len(fan):
+        following = np.roll(fan, -1, axis=1)
+        centre = np.repeat(new + np.arange(len(fan)), 4).reshape(fan.shape)
+        extra[centre[:, 0] - len(points)] = points[fan].mean(axis=1)
+        split = mid >= 0
+        between = (points[fan] + points[following]) / 2
+        extra[mid[split] - len(points)] = between[split]
+        whole = np.stack([fan, following, centre], -1)[~split]
+        left = np.stack([fan, mid, centre], -1)[split]
+        right = np.stack([mid, following, centre], -1)[split]
+        triangles += [whole, left, right]
+    return np.concatenate(triangles), extra
+
+
+def smooth_surface(
+    cell: np.ndarray, cell_size_mm: float = 10.0, *, padding: str = "wrap"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a smooth closed surface that encloses the volume of the voxels.
+
+    Marching cubes on a lightly smoothed field, at the level near 0.5 whose mesh has
+    the volume of the voxels (within 0.2 %, at most 1 %). Walls of one and two voxels
+    keep their thickness: there the field stays binary. If the volume cannot be met the
+    field is smoothed less.
+
+    Args:
+      cell: (nx, ny, nz) densities in [0, 1].
+      cell_size_mm: length of the first axis.
+      padding: what lies beyond the array when smoothing: "wrap" for a periodic cell or
+        a tiling of it, "nearest" for a part.
+
+    Returns:
+      vertices float32 (v, 3) in mm and faces int32 (f, 3), wound outward; both empty
+      for an empty cell.
+
+    Raises:
+      ImportError: if scikit-image (extra `viz`) is not installed.
+    """
+    solid = np.asarray(cell) > 0.5
+    if not solid.any():
+        return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32)
+    scale = cell_size_mm / solid.shape[0]
+    best = None
+    for sigma in (*_SIGMAS, 0.0):
+        field = smooth_field(solid, sigma, padding=padding)
+        margin = _MARGIN if sigma else 0.45  # a binary field has no other values
+        vertices, faces, error = _match_volume(field, solid.sum(), margin, padding)
+        if best is None or error < best[2]:
+            best = vertices, faces, error
+        if error < 1e-2:
+            break
+    return (best[0] * scale).astype(np.float32), best[1].astype(np.int32)
+
+
+def smooth_field(
+    solid: np.ndarray, sigma: float = 1.2, *, padding: str = "wrap"
+) -> np.ndarray:
+    """Smooth a binary field without moving any voxel centre to the other side of 0.5.
+
+    Where a Gaussian would do so (walls and gaps thinner than its width) the field
+    fades back to the binary one.
+
+    Args:
+      solid: (nx, ny, nz) bool.
+      sigma: standard deviation of the Gaussian in voxels; 0 returns the binary field.
+      padding: boundary mode of scipy.ndimage.
+
+    Returns:
+      float32 (nx, ny, nz) in [0, 1]; above 0.5 exactly where solid.
+    """
+    binary = solid.astype(np.float32)
+    if not sigma:
+        return binary
+    smooth = ndimage.gaussian_filter(binary, sigma, mode=padding)
+    # Thin is what is off by more than 0.6 of the deficit of a wall of one voxel; the
+    # rest are single steps of a curved surface, which the margin below puts right.
+    deficit = 0.5 - erf(0.5 / (sigma * np.sqrt(2)))
+    wrong = np.where(solid, 0.5 - smooth, smooth - 0.5) > max(0.6 * deficit, 0)
+    thin = ndimage.maximum_filter(wrong.astype(np.float32), 3, mode=padding)
+    fade = np.clip(2 * ndimage.gaussian_filter(thin, 0.7, mode=padding), 0, 1)
+    mixed = smooth + fade * (binary - smooth)
+    return np.where(
+        solid, np.maximum(mixed, 0.5 + _MARGIN), np.minimum(mixed, 0.5 - _MARGIN)
+    )
+
+
+def _match_volume(field, target, margin, padding):
+    """Find the level in 0.5 -+ margin at which the mesh has the target volume."""
+    grid, positions = _extend(field, margin, padding)
+    low, high = 0.5 - 0.99 * margin, 0.5 + 0.99 * margin
+    level = 0.5
+    best = None
+    for _ in range(7):
+        vertices, faces = _march(grid, positions, level)
+        error = mesh_volume(vertices, faces) / target - 1
+        if best is None or abs(error) < best[2]:
+            best = vertices, faces, abs(error)
+        if abs(error) < _VOLUME_TOLERANCE:
+            break
+        # The volume falls as the level rises.
+        low, high = (level, high) if error > 0 else (low, level)
+        level = (low + high) / 2
+    return best
+
+
+def _extend(field, margin, padding):
+    """Add a layer of samples on each face of the box and a void layer just outside.
+
+    The first makes the cut through the cell exact, the second closes it. Positions are
+    the coordinates of the samples in voxels; those of the void layer are on the face.
+    """
+    mode = "edge" if padding == "nearest" else padding
+    grid = np.pad(field, 1, mode=mode)
+    for axis in range(3):
+        inner = np.take(grid, range(1, grid.shape[axis] - 1), axis)
+        ends = []
+        for beyond, own in ((0, 1), (-1, -2)):
+            own = np.take(grid, [own], axis)
+            mean = (np.take(grid, [beyond], axis) + own) / 2
+            # On the side of the cell's own voxel, or a neighbour in the next copy that
+            # ends at the face would leave a speck of its surface here.
+            solid, void = np.maximum(mean, 0.5 + margin), np.minimum(mean, 0.5 - margin)
+            ends.append(np.where(own > 0.5, solid, void))
+        grid = np.concatenate([ends[0], inner, ends[1]], axis)
+    positions = [
+        np.concatenate([[0, 0], np.arange(n) + 0.5, [n, n]]) for n in field.shape
+    ]
+    return np.pad(grid, 1, constant_values=-1.0), positions
+
+
+def _march(grid, positions, level):
+    from skimage.measure import marching_cubes
+
+    # A sample exactly at the level puts several vertices on one point, and merging
+    # them below would glue sheets together that only touch there.
+    grid = np.where(abs(grid - level) < 1e-3, level + 1e-3, grid)
+    vertices, faces, _, _ = marching_cubes(
+        grid, level, method="lorensen", gradient_direction="ascent"
+    )
+    vertices = np.stack(
+        [
+            np.interp(vertices[:, i], np.arange(len(positions[i])), positions[i])
+            for i in range(3)
+        ],
+        axis=1,
+    )
+    # Moving the void layer onto the face makes vertices coincide on the cell's edges.
+    vertices, inverse = np.unique(vertices, axis=0, return_inverse=True)
+    faces = inverse.reshape(-1)[faces]
+    distinct = (
+        (faces[:, 0] != faces[:, 1])
+        & (faces[:, 1] != faces[:, 2])
+        & (faces[:, 2] != faces[:, 0])
+    )
+    return vertices, faces[distinct]

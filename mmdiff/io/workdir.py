@@ -1,0 +1,229 @@
+"""The directory of one run: opening and locking it, its common files, its state.
+
+Every run leaves `config.json`, `run.json`, `log.txt`, `metrics.jsonl` and `index.html`.
+JSON is strict (NaN and infinity become null) and replaced in one step, so a killed run
+leaves the old file or the new one, never half of one. The lock is held by the process,
+not by the file: when a run is killed, the next one takes its directory over.
+"""
+
+import errno
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmdiff.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock: no protection against two runs there
+    fcntl = None
+
+LOCK = ".lock"
+COMMON = ("config.json", "run.json", "log.txt", "metrics.jsonl", "index.html")
+NEEDED_BYTES = 50_000_000  # the default run writes about this much at most
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def opened(path: Path, *, needed: int = NEEDED_BYTES) -> Iterator[Path]:
+    """Create a workdir where it is missing, check it and hold its lock for the block.
+
+    Args:
+      path: the directory.
+      needed: bytes that must be free on its disk.
+
+    Raises:
+      InputError: it is a file, not writable, its disk is full, or another live process
+        works in it.
+    """
+    if path.exists() and not path.is_dir():
+        raise InputError(f"workdir {path} is a file. {_OTHER}")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise InputError(unwritable(path, error)) from error
+    free = free_bytes(path)
+    if free is not None and free < needed:
+        raise InputError(
+            f"the disk of workdir {path} has {_megabytes(free)} free and a run needs "
+            f"{_megabytes(needed)}. {_OTHER}"
+        )
+    with _locked(path):
+        yield path
+
+
+def unwritable(path: Path, error: OSError) -> str:
+    """Return the message for an OSError met while writing to a workdir."""
+    free = free_bytes(path)
+    space = "" if free is None else f" ({_megabytes(free)} free on its disk)"
+    reason = error.strerror or str(error)
+    return f"cannot write to workdir {path}: {reason}{space}. {_OTHER}"
+
+
+def free_bytes(path: Path) -> int | None:
+    """Return the free space on the disk of `path` or of its nearest existing parent."""
+    for folder in (path, *path.absolute().parents):
+        if folder.is_dir():
+            try:
+                return shutil.disk_usage(folder).free
+            except OSError:
+                return None
+    return None
+
+
+def read_state(workdir: Path) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Return the contents of config.json (None without an earlier run) and run.json."""
+    run = _read_json(workdir / "run.json") or {}
+    return _read_json(workdir / "config.json"), run
+
+
+def results(workdir: Path, run: Mapping[str, Any]) -> list[Path]:
+    """Return the results of an earlier run: metrics, and all but the common files.
+
+    Args:
+      workdir: the directory.
+      run: the earlier run.json; names under "found" were there before the run.
+    """
+    kept = {*COMMON, *run.get("found", ())}
+    metrics = workdir / "metrics.jsonl"
+    if metrics.exists() and metrics.stat().st_size > 0:
+        kept.discard(metrics.name)
+    return sorted(
+        item
+        for item in workdir.iterdir()
+        if item.name not in kept and not item.name.startswith(".")
+    )
+
+
+def clear(workdir: Path, run: Mapping[str, Any]) -> None:
+    """Delete an earlier run from its workdir; what was there before it stays."""
+    common = [workdir / name for name in COMMON if name not in run.get("found", ())]
+    # config.json goes last: as long as it exists the directory is known as a run.
+    for item in [*results(workdir, run), *reversed(common)]:
+        if item.is_dir() and not item.is_symlink():
+            shutil.rmtree(item)
+        else:
+            item.unlink(missing_ok=True)
+
+
+def count_files(workdir: Path) -> int:
+    """Return the number of files below a workdir, hidden ones aside."""
+    return sum(
+        not name.startswith(".") for _, _, names in os.walk(workdir) for name in names
+    )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write strict JSON in one step: readers see the old file or the new one."""
+    text = json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
+    temporary = path.with_name(f".{path.name}.tmp")  # only the lock's holder writes
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def append_metrics(workdir: Path, values: Mapping[str, Any]) -> None:
+    """Append one line of JSON to metrics.jsonl and flush it.
+
+    Args:
+      workdir: the directory of the run.
+      values: names to numbers, strings or (small) arrays; NaN is written as null.
+    """
+    line = json.dumps(plain(values), allow_nan=False) + "\n"
+    with (workdir / "metrics.jsonl").open("ab+") as file:
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":  # a killed run left half a line
+                file.write(b"\n")
+        file.write(line.encode())
+
+
+def read_metrics(workdir: Path) -> list[dict[str, Any]]:
+    """Return the lines of metrics.jsonl, without those that a killed run left torn."""
+    path = workdir / "metrics.jsonl"
+    found = []
+    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return found
+
+
+def plain(value: Any) -> Any:
+    """Return `value` in JSON's types: arrays as lists, NaN as None, paths as text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if hasattr(value, "tolist"):  # NumPy and JAX arrays and scalars
+        return plain(value.tolist())
+    return str(value)
+
+
+_OTHER = "Choose another directory with --workdir=DIR."
+
+
+@contextmanager
+def _locked(workdir: Path) -> Iterator[None]:
+    """Hold the lock of a workdir; the kernel drops it when the process dies."""
+    if fcntl is None:
+        yield
+        return
+    path = workdir / LOCK
+    while True:
+        file = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read().strip() or "another process"
+            file.close()
+            raise InputError(
+                f"workdir {workdir} is in use by {owner}. {_OTHER}"
+            ) from None
+        except OSError:  # a file system without locks: go on without one
+            pass
+        # The last owner may have removed the file between our open and our lock.
+        try:
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                break
+        except FileNotFoundError:
+            pass
+        file.close()
+    with file:
+        file.truncate(0)
+        file.write(f"process {os.getpid()}")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """Return the object in a JSON file, None where it is missing or damaged."""
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _megabytes(size: float) -> str:
+    """Return a size in bytes as text."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

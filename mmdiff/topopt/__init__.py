@@ -1,0 +1,1 @@
+"""Inverse homogenization: topology optimization of cubic cells."""
