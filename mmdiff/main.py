@@ -60,7 +60,7 @@ def parse(argv: Sequence[str]) -> runner.Job | None:
     try:
         rest = known(list(argv), known_only=True)
     except flags.Error as error:
-        text = first_line(error).partition(": (")[0]
+        text = re.sub(r": \(.*", " is neither true nor false", first_line(error))
         raise InputError(f"{text}. `--help` lists the flags.") from error
     label = known["config"].value
     if known["help"].value:

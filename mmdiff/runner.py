@@ -110,16 +110,17 @@ def _is_done(job: Job, settings: dict[str, Any], earlier: dict[str, Any]) -> boo
     folder = job.workdir
     if job.overwrite:
         return False
+    finished = earlier.get("exit_reason") == "finished"
     difference = _difference(settings, workdirs.plain(job.settings))
     if difference:
         # One that failed before it wrote anything (a typo in the target) may be redone.
-        if workdirs.results(folder, earlier):
+        if finished or workdirs.results(folder, earlier):
             raise InputError(
                 f"workdir {folder} holds another run: {difference}. Choose another "
                 "--workdir, or pass --overwrite to replace it."
             )
         return False
-    if earlier.get("exit_reason") != "finished":
+    if not finished:
         if workdirs.results(folder, earlier):
             print(f"resuming the run in {folder}")
         return False
@@ -153,7 +154,7 @@ def _run(job: Job, earlier: Mapping[str, Any]) -> int:
         workdirs.write_json(folder / "config.json", job.settings)
         workdirs.write_json(folder / "run.json", run)
         (folder / "metrics.jsonl").touch()
-        record.quieten_xla()  # before the first import of JAX
+        record.prepare_xla()  # before the first import of JAX
         run["compilation_cache"] = record.enable_compilation_cache()
         run |= record.environment()
         workdirs.write_json(folder / "run.json", run)
@@ -161,7 +162,7 @@ def _run(job: Job, earlier: Mapping[str, Any]) -> int:
         with clock:
             job.run()
         run["summary"] = console.summary()
-        _write_index(job)
+        _write_index(job, run)
         run["exit_reason"] = "finished"
     except (Exception, KeyboardInterrupt) as error:
         code, message = explain(error, job)
@@ -229,15 +230,17 @@ def _names(folder: Path) -> list[str]:
     return [path.name for path in workdirs.results(folder, {})]
 
 
-def _write_index(job: Job) -> None:
+def _write_index(job: Job, run: Mapping[str, Any]) -> None:
     """Write index.html with links to all files, unless the experiment wrote its own."""
     page = job.workdir / "index.html"
     if page.exists():
         return
-    from mmdiff.io.page import simple_page
+    from mmdiff.io.page import list_files, simple_page
 
-    names = sorted(p.name for p in job.workdir.iterdir() if p.name[0] != ".")
-    page.write_text(simple_page(f"mmdiff {job.label}", names), encoding="utf-8")
+    summary = {"command": " ".join(job.argv), "started": run["started"]}
+    files = list_files(job.workdir)
+    text = simple_page(f"mmdiff {job.label}", files, summary=summary)
+    page.write_text(text, encoding="utf-8")
 
 
 def _last_line(folder: Path) -> str:

@@ -16,8 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmdiff.data import perturb, select, store
-from mmdiff.elasticity import voigt_to_cubic
-from mmdiff.fem import batch, homogenize
+from mmdiff.fem import batch
 from mmdiff.topopt import initial, objectives, optimize
 from mmdiff.voxels import clean_octant, spanning_axes, threshold_to_volume
 
@@ -82,17 +81,6 @@ class Recipe:
 def _optimizer(n, steps, radius):
     run = optimize.make_optimize(n, objectives.weighted, steps=steps, radius=radius)
     return batch.map_batch(run)
-
-
-@functools.lru_cache(maxsize=4)
-def _labeller(n, void, tol, maxiter):
-    run = homogenize.make_homogenizer(n, void=void, tol=tol, maxiter=maxiter)
-
-    def label(density):
-        tensor, info = run(density)
-        return voigt_to_cubic(tensor), info.residual.max(), info.converged.all()
-
-    return batch.map_batch(label)
 
 
 def _optimized(recipe: Recipe, shard: int):
@@ -199,7 +187,9 @@ def run_shard(recipe: Recipe, shard: int, root: pathlib.Path) -> bool:
     padded = np.ones((recipe.shard_size, n, n, n), np.float32)
     if octants:
         padded[: len(octants)] = octants
-    label = _labeller(n, recipe.void, recipe.tol, recipe.maxiter)
+    label = batch.labeller(
+        n, void=recipe.void, tol=recipe.tol, maxiter=recipe.maxiter
+    )
     constants, residual, converged = map(np.asarray, label(jnp.asarray(padded)))
     good = []
     for j, (i, record) in enumerate(kept):

@@ -1,0 +1,44 @@
+"""Printable unit cells with a given elastic tensor: the default experiment.
+
+    python -m mmdiff.main --workdir=out
+    python -m mmdiff.main --config=configs/generate.py --workdir=out/soft \
+        --config.target=0.05,0.02,0.02 --config.vf=0.2
+
+Uses the shipped model (64^3 voxels) and takes under a minute on two CPU cores. small and
+paper draw more samples, from which the best are kept.
+"""
+
+from ml_collections import ConfigDict
+
+VARIANTS = ("tiny", "small", "paper")
+
+
+def get_config(variant: str = "tiny") -> ConfigDict:
+    """Return the settings of a variant."""
+    config = ConfigDict()
+    # "C11,C12,C44", "E=..,nu=..,zener=.." or "K=..,G=..,zener=..", in units of base.E.
+    config.target = "0.110,0.045,0.040"
+    # Volume fraction of solid; 0 leaves it free.
+    config.vf = 0.30
+    config.num_samples = {"tiny": 8, "small": 32, "paper": 128}[variant]
+    config.num_best = 4
+    config.seed = 0
+    # Edge of the printed cell in millimetres.
+    config.cell_size_mm = 10.0
+    # Weights to use; empty for the shipped model.
+    config.checkpoint = ""
+    # Evaluations of the network per sample, and classifier-free guidance (1 for none).
+    config.steps = 16
+    config.guidance = 1.0
+    # Ask also for what exceeds the Hashin-Shtrikman and Voigt bounds.
+    config.allow_infeasible = False
+
+    config.base = ConfigDict()
+    # Young's modulus of the base material: targets and results are in its units.
+    config.base.E = 1.0
+
+    config.solver = ConfigDict()
+    config.solver.void = 1e-6
+    config.solver.tol = 1e-5
+    config.solver.maxiter = 500
+    return config

@@ -1,0 +1,75 @@
+"""Train the generative model on a dataset of unit cells.
+
+  python -m mmdiff.main --config=configs/train.py:small --workdir=out/train \
+      --config.data=out/dataset
+
+Writes `ema.npz` (give it to --config.checkpoint of configs/generate.py), MODEL_CARD.md,
+the loss curve and checkpoints; the same command resumes. `tiny` is for two CPU cores,
+`small` for a workstation with one GPU, `paper` has the network and the optimizer of
+arXiv 2401.13570 (octants of 64^3; about 9 s per forward pass on two CPU cores).
+"""
+
+from ml_collections import ConfigDict
+
+VARIANTS = ("tiny", "small", "paper")
+
+
+def get_config(variant: str = "tiny") -> ConfigDict:
+    """Return the settings of a variant."""
+    config = ConfigDict()
+    # Directory of a dataset; empty for the one that is shipped with mmdiff.
+    config.data = ""
+    config.seed = 0
+    config.batch_size = 16
+    config.steps = 16_000
+    config.learning_rate = 1e-3
+    # Steps of linear warm-up, then a cosine down to `final_learning_rate` at `steps`.
+    config.warmup = 200
+    config.final_learning_rate = 1e-5
+    config.weight_decay = 1e-4
+    config.clip = 1.0
+    config.ema = 0.999
+    # "exponential" (the paper's) or "cosine".
+    config.schedule = "exponential"
+    config.log_every = 50
+    config.checkpoint_every = 500
+    # Seconds after which to save and finish, 0 for no limit.
+    config.time_limit_s = 0.0
+    # Store the weights as float16, half the size.
+    config.half = True
+
+    config.model = ConfigDict()
+    config.model.patch = 4
+    config.model.width = 64
+    config.model.multipliers = (1, 2)
+    config.model.blocks = 1
+    config.model.middle = 2
+    config.model.attention = ()
+    config.model.embedding = 128
+    config.model.refine = 0
+    config.model.dtype = "float32"
+    config.model.remat = False
+
+    if variant == "small":
+        config.batch_size = 128
+        config.steps = 40_000
+        config.learning_rate = 5e-4
+        config.warmup = 1000
+        config.checkpoint_every = 2000
+        config.model.multipliers = (1, 2, 4)
+        config.model.blocks = 2
+        config.model.attention = (2,)
+        config.model.embedding = 256
+    elif variant == "paper":
+        config.batch_size = 32
+        config.steps = 200_000
+        config.learning_rate = 2e-4
+        config.final_learning_rate = 2e-4
+        config.warmup = 0
+        config.checkpoint_every = 5000
+        config.model.patch = 1
+        config.model.width = 32
+        config.model.multipliers = (1, 2, 4, 8, 8)
+        config.model.embedding = 256
+        config.model.remat = True
+    return config

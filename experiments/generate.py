@@ -1,0 +1,96 @@
+"""Cells for a target tensor: sample, check by finite elements, rank, write."""
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from mmdiff import assets, elasticity
+from mmdiff.design import deliver, generate, properties, target
+from mmdiff.diffusion import conditions, guidance, samplers, schedule
+from mmdiff.errors import InputError
+from mmdiff.fem import batch, homogenize
+from mmdiff.io import console
+from mmdiff.models import weights
+from mmdiff.models.unet import UNet
+
+
+def run(config: ConfigDict, folder: pathlib.Path) -> None:
+    """Generate cells for the target of the config and write them to `folder`."""
+    if config.num_samples < 1 or not 1 <= config.num_best:
+        raise InputError(
+            f"num_samples={config.num_samples}, num_best={config.num_best}: both must "
+            "be at least 1."
+        )
+    volume = config.vf or None
+    asked = target.parse(config.target, volume=volume, base=config.base.E)
+    target.check(asked, allow_infeasible=config.allow_infeasible)
+    params, meta = weights.load_weights(config.checkpoint or assets.weights_path())
+    n = int(meta["octant"])
+    distance = target.training_distance(asked, meta["tables"]["labels"])
+    if distance > meta["training"]["coverage"]:
+        console.note(
+            "target is outside the region this checkpoint was trained on (nearest "
+            f"training cell differs by {100 * distance:.1f} %). Expect larger errors; "
+            "distance is recorded in properties.json."
+        )
+    cells, counts = generate.generate(
+        jax.random.key(config.seed),
+        asked,
+        draw=make_draw(params, meta, asked, config),
+        label=batch.labeller(n, **config.solver.to_dict()),
+        num_samples=config.num_samples,
+        num_best=config.num_best,
+    )
+    if not cells:
+        raise InputError(
+            f"none of {counts['sampled']} samples was a connected, load-bearing cell "
+            f"({counts}). Ask for more samples with --config.num_samples, or for a "
+            "target nearer to the trained region."
+        )
+    settings = {
+        "void": config.solver.void,
+        "penal": homogenize.PENAL,
+        "tol": config.solver.tol,
+        "base_E": config.base.E,
+        "base_nu": elasticity.NU,
+        "cell_size_mm": config.cell_size_mm,
+        "training_distance": distance,
+        "counts": counts,
+    }
+    report = properties.report(asked, cells, settings)
+    deliver.write(folder, asked, cells, report)
+    console.table(properties.table(asked, cells, config.base.E), properties.HEADER)
+    refused = {reason: k for reason, k in counts.items() if reason != "sampled"}
+    if refused:
+        said = ", ".join(f"{k} {reason}" for reason, k in refused.items())
+        console.say(f"refused of {counts['sampled']} samples: {said}")
+    if len(cells) < config.num_best:
+        console.note(f"{len(cells)} of {config.num_best} cells wanted were good.")
+    console.say(f"best: cell 0, {100 * cells[0].error:.2f} % from the target.")
+
+
+def make_draw(params, meta, asked, config):
+    """Return `key -> (num_samples, n, n, n)` sampled fields for a target."""
+    known = conditions.Conditions.from_dict(meta["cond"])
+    noise = schedule.schedule_from_dict(meta["schedule"])
+    network = UNet(**meta["model"])
+    values = dict(zip(elasticity.NAMES, asked.constants, strict=True))
+    if asked.volume is not None:
+        values["V"] = asked.volume
+    cond = jnp.tile(known.from_values(**values), (config.num_samples, 1))
+    n = int(meta["octant"])
+
+    @jax.jit
+    def draw(key, params, cond):
+        def denoise(x, t, x0_prev, cond):
+            return network.apply({"params": params}, x, t, x0_prev, cond)
+
+        guided = guidance.classifier_free_guidance(denoise, config.guidance)
+        return samplers.sample(
+            key, guided, cond, n, schedule=noise, steps=config.steps
+        )
+
+    return lambda key: draw(key, params, cond)

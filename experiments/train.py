@@ -1,0 +1,235 @@
+"""Train the denoiser on a stored dataset and write its weights, card and curve.
+
+Resumes from `workdir/checkpoints`. The weights file holds the moving average of the
+parameters with everything that sampling needs: the network's fields, the noise
+schedule, the ranges of the conditions and the base material.
+"""
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from mmdiff.data.store import read_dataset
+
+from mmdiff.diffusion.conditions import fit_conditions
+from mmdiff.diffusion.schedule import (
+    CosineSchedule,
+    ExponentialSchedule,
+    schedule_to_dict,
+)
+from mmdiff.errors import DataError, InputError
+from mmdiff.io.console import note, say
+from mmdiff.io.workdir import append_metrics, read_metrics
+from mmdiff.models.unet import UNet
+from mmdiff.models.weights import init_params, save_weights
+from mmdiff.train.checkpoint import Checkpoints
+from mmdiff.train.loop import Examples, Result, train
+from mmdiff.train.state import make_optimizer
+
+NAMES = ("C11", "C12", "C44", "V")
+SCHEDULES = {"exponential": ExponentialSchedule, "cosine": CosineSchedule}
+
+
+def run(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Train as configured.
+
+    Raises:
+      InputError: if the settings do not fit each other or the dataset.
+      DataError: if the dataset or the checkpoint is missing or damaged.
+    """
+    if config.schedule not in SCHEDULES:
+        raise InputError(
+            f"no noise schedule {config.schedule!r}. Use {' or '.join(SCHEDULES)}."
+        )
+    schedule = SCHEDULES[config.schedule]()
+    data, validation, info = _load(config.data)
+    octant = data.octant.shape[-1]
+    conditions = fit_conditions(NAMES, data.cond)
+    fields = {**config.model.to_dict(), "conditions": len(NAMES)}
+    model = _model(fields, octant)
+    params = init_params(model, jax.random.key(config.seed), octant)
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    say(
+        f"{len(data.octant)} training and "
+        f"{0 if validation is None else len(validation.octant)} validation cells of "
+        f"{2 * octant}^3 voxels; network of {count / 1e6:.2f} million parameters; "
+        f"{jax.local_device_count()} {jax.default_backend()} device(s)"
+    )
+    result = _train(config, workdir, model, params, data, validation, conditions)
+    meta = {
+        "model": fields,
+        "octant": octant,
+        "schedule": schedule_to_dict(schedule),
+        "cond": conditions.to_dict(),
+        "base": info.get("base", {}),
+        "training": {
+            "seed": config.seed,
+            "steps": int(result.state.step),
+            "batch_size": config.batch_size,
+            "cells": len(data.octant),
+            "parameters": count,
+            "validation": _last(workdir, "validation"),
+        },
+    }
+    path = save_weights(workdir / "ema.npz", result.state.ema, meta, half=config.half)
+    rows = read_metrics(workdir)
+    (workdir / "MODEL_CARD.md").write_text(_card(config, meta, result, rows))
+    _plot(workdir / "loss.png", rows)
+    ended = {"steps": "all steps done", "time": "time limit", "signal": "stopped"}
+    say(
+        f"{ended[result.reason]}: step {int(result.state.step)} of {config.steps}, "
+        f"{result.samples_per_s:.1f} samples/s; wrote {path}"
+    )
+    if result.reason != "steps":
+        note("run the same command again to go on from this step")
+
+
+def _train(config, workdir, model, params, data, validation, conditions) -> Result:
+    def apply(params, *args):
+        return model.apply({"params": params}, *args)
+
+    def on_metrics(metrics: dict[str, float]) -> None:
+        append_metrics(workdir, metrics)
+        text = "  ".join(
+            f"{name} {value:.4g}"
+            for name, value in metrics.items()
+            if name in ("loss", "validation", "samples_per_s", "seconds")
+        )
+        say(f"step {metrics['step']}  {text}")
+
+    return train(
+        apply,
+        params,
+        make_optimizer(
+            learning_rate=config.learning_rate,
+            warmup=config.warmup,
+            steps=config.steps,
+            clip=config.clip,
+            weight_decay=config.weight_decay,
+            final=config.final_learning_rate / config.learning_rate,
+        ),
+        data,
+        conditions=conditions,
+        schedule=SCHEDULES[config.schedule](),
+        checkpoints=Checkpoints(workdir / "checkpoints"),
+        seed=config.seed,
+        batch_size=config.batch_size,
+        steps=config.steps,
+        ema_decay=config.ema,
+        validation=validation,
+        log_every=config.log_every,
+        checkpoint_every=config.checkpoint_every,
+        time_limit_s=config.time_limit_s,
+        on_metrics=on_metrics,
+    )
+
+
+def _load(path: str) -> tuple[Examples, Examples | None, dict[str, Any]]:
+    """Return training examples, validation examples (None if few) and the info."""
+    if not path:
+        from mmdiff import assets
+
+        path = str(assets.dataset_path())
+    octant, constants, volume, info = read_dataset(path)
+    split = np.asarray(info["split"])
+    if not (split == 0).any():
+        raise DataError(
+            f"dataset {path} has no training cells. Generate it again with "
+            "configs/dataset.py."
+        )
+    cond = np.concatenate([constants, volume[:, None]], 1).astype(np.float32)
+    parts = [Examples(octant[split == s], cond[split == s]) for s in (0, 1)]
+    return parts[0], parts[1] if len(parts[1].octant) else None, info
+
+
+def _model(fields: dict[str, Any], octant: int) -> UNet:
+    stride = fields["patch"] * 2 ** (len(fields["multipliers"]) - 1)
+    if octant % stride:
+        raise InputError(
+            f"octants of {octant}^3 voxels do not divide by patch times 2^(levels - 1) "
+            f"= {stride}. Lower model.patch or shorten model.multipliers."
+        )
+    if fields["dtype"] not in ("float32", "bfloat16"):
+        raise InputError(
+            f"no compute type {fields['dtype']!r}. Use float32 or bfloat16."
+        )
+    return UNet(**fields)
+
+
+def _last(workdir: pathlib.Path, name: str) -> float | None:
+    values = [row[name] for row in read_metrics(workdir) if name in row]
+    return values[-1] if values else None
+
+
+def _card(config, meta, result, rows) -> str:
+    """Return the model card; every number in it was measured in this workdir."""
+    last = next((row for row in reversed(rows) if "validation" in row), {})
+    errors = "".join(
+        f"| {name.removeprefix('validation_t')} | {value:.4g} |\n"
+        for name, value in last.items()
+        if name.startswith("validation_t")
+    )
+    cond = meta["cond"]
+    ranges = "".join(
+        f"| {name} | {low:.6g} | {high:.6g} |\n"
+        for name, low, high in zip(
+            cond["names"], cond["low"], cond["high"], strict=True
+        )
+    )
+    training = meta["training"]
+    table = f"| t | mean squared error |\n|---|---|\n{errors}\n" if errors else ""
+    return f"""# Model card
+
+Denoiser for cubic-symmetric unit cells of {2 * meta["octant"]}^3 voxels (octants of
+{meta["octant"]}^3), conditioned on any subset of {", ".join(cond["names"])}.
+
+## Training
+
+- {training["cells"]} training cells, {training["steps"]} steps of
+  {training["batch_size"]} samples, seed {training["seed"]}
+- {training["parameters"] / 1e6:.2f} million parameters; the file holds their moving
+  average (decay {config.ema}) as {"float16" if config.half else "float32"}
+- {result.samples_per_s:.1f} training samples per second on
+  {jax.local_device_count()} {jax.default_backend()} device(s)
+- base material and interpolation: `{json.dumps(meta["base"])}`
+
+## Error of the x0 estimate on held-out cells
+
+Voxels in [-1, 1], self-conditioned, averaged parameters; 1 is a guess of 0 everywhere.
+
+{table}## Range of the conditions
+
+Targets beyond these ranges are extrapolation.
+
+| condition | low | high |
+|---|---|---|
+{ranges}
+## Rebuild
+
+`mmdiff.models.weights.load_weights` returns `(params, meta)`; the network is
+`UNet(**meta["model"])`. The SHA-256 of the file stands in `ema.npz.sha256`.
+"""
+
+
+def _plot(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
+    """Draw the loss against the step; nothing where matplotlib is not installed."""
+    try:
+        import matplotlib
+    except ImportError:
+        return
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4))
+    for name in ("loss", "validation"):
+        points = [(r["step"], r[name]) for r in rows if r.get(name) is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=name)
+    axes.set(xlabel="step", ylabel="mean squared error of x0", yscale="log")
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

@@ -1,0 +1,15 @@
+"""The shipped weights and cells, each with its card and SHA-256."""
+
+import pathlib
+
+_HERE = pathlib.Path(__file__).resolve().parent
+
+
+def weights_path() -> pathlib.Path:
+    """Return the default weights: cells of 64^3 voxels (octants of 32^3)."""
+    return _HERE / "unet64.npz"
+
+
+def dataset_path() -> pathlib.Path:
+    """Return the shipped cells of 64^3 voxels, for `mmdiff.data.store.read_dataset`."""
+    return _HERE / "cells64"

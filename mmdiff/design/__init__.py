@@ -1,0 +1,1 @@
+"""From a target tensor to checked, printable cells."""

@@ -1,0 +1,129 @@
+"""Write cells the way people open them: slicer, ParaView, browser, NumPy, spreadsheet."""
+
+import pathlib
+
+import numpy as np
+
+from mmdiff import elasticity
+from mmdiff.design import properties
+from mmdiff.design.generate import Cell
+from mmdiff.design.target import Target
+from mmdiff.io import console, page, plots, png, render, surface, writers
+from mmdiff.symmetry import octant_to_cell
+
+
+def write(
+    folder: pathlib.Path, target: Target, cells: list[Cell], report: dict
+) -> None:
+    """Write all files of a set of cells.
+
+    Args:
+      folder: existing directory.
+      target: what was asked.
+      cells: the cells, best first.
+      report: see `properties.report`.
+    """
+    full = [octant_to_cell(cell.octant) for cell in cells]
+    arrays = {
+        "cells": np.stack(full),
+        "constants": np.stack([cell.constants for cell in cells]),
+        "volume": np.array([cell.volume for cell in cells]),
+        "void": report["void"],
+        "penal": report["penal"],
+        "conventions": "; ".join(f"{k}: {v}" for k, v in report["conventions"].items()),
+    }
+    np.savez_compressed(folder / "cells.npz", **arrays)
+    views, images = [], []
+    for i, voxels in enumerate(full):
+        name = properties.name_of(i)
+        # Half a cell is cut away where closed walls would hide the inside.
+        images.append(render.render(voxels, cutaway=0.5 if _closed(voxels) else 0.0))
+        png.write_png(folder / f"{name}.png", images[-1])
+        _write_cell(folder, name, voxels, report)
+        files = [f"{name}.{kind}" for kind in ("npy", "stl", "3mf", "vti", "png")]
+        error = 100 * cells[i].error
+        views.append(
+            page.CellView(
+                f"cell {i}",
+                voxels,
+                picture=f"{name}.png",
+                files=files,
+                caption=f"volume {cells[i].volume:.3f}, error {error:.2f} %",
+            )
+        )
+    _write_plots(folder, target, cells, images)
+    writers.write_json(folder / "properties.json", report)
+    writers.write_csv(
+        folder / "properties.csv",
+        [{k: v for k, v in cell.items() if k != "C"} for cell in report["cells"]],
+    )
+    _write_page(folder, target, cells, views, report)
+
+
+def _closed(voxels) -> bool:
+    return voxels[0].mean() > 0.8
+
+
+def _write_cell(folder, name, voxels, report) -> None:
+    size = report["cell_size_mm"]
+    writers.write_npy(folder / f"{name}.npy", voxels)
+    try:
+        vertices, faces = surface.smooth_surface(voxels, size)
+    except ImportError:
+        console.note(
+            "STL smoothing needs scikit-image: pip install 'mmdiff[viz]'. Wrote the "
+            "voxel-exact STL instead."
+        )
+        vertices, faces = surface.voxel_surface(voxels, size)
+    writers.write_stl(folder / f"{name}.stl", vertices, faces)
+    writers.write_3mf(folder / f"{name}.3mf", vertices, faces, name=name)
+    writers.write_vti(
+        folder / f"{name}.vti",
+        {"density": voxels},
+        spacing=size / voxels.shape[0],
+        conventions="; ".join(f"{k}: {v}" for k, v in report["conventions"].items()),
+    )
+
+
+def _write_plots(folder, target, cells, images) -> None:
+    labels = [f"cell {i}" for i in range(len(cells))]
+    captions = [
+        f"{label}: {100 * cell.error:.2f} % off, V {cell.volume:.2f}"
+        for label, cell in zip(labels, cells, strict=True)
+    ]
+    plots.contact_sheet(folder / "sheet.png", images, captions)
+    constants = np.stack([cell.constants for cell in cells])
+    volume = np.array([cell.volume for cell in cells])
+    asked = np.array([*target.constants, target.volume or np.nan])
+    # Each surface takes half a second: the asked one and the best cell say it all.
+    plots.modulus_spheres(
+        folder / "spheres.png",
+        np.stack([asked[:3], constants[0]]),
+        ["asked", labels[0]],
+    )
+    plots.parity(folder / "parity.png", asked, np.column_stack([constants, volume]))
+
+
+def _write_page(folder, target, cells, views, report) -> None:
+    rows = [
+        dict(zip(properties.HEADER, row, strict=True))
+        for row in properties.table(target, cells, report["base_E"])
+    ]
+    notes = [
+        f"Base material E = {report['base_E']:g}, nu = {report['base_nu']:g}; void "
+        f"stiffness {report['void']:g} of the solid; {report['resolution']}^3 voxels; "
+        f"cell edge {report['cell_size_mm']:g} mm; relative residual of the finite "
+        f"elements at most {report['tol']:g}.",
+        *(f"{name}: {text}." for name, text in report["conventions"].items()),
+    ]
+    constants = ", ".join(
+        f"{name} {report['target'][name]:.4g}" for name in elasticity.NAMES
+    )
+    text = page.page(
+        views,
+        title=f"mmdiff: cells for {constants}",
+        rows=rows,
+        files=page.list_files(folder),
+        notes=notes,
+    )
+    writers.write_bytes(folder / "index.html", text.encode())

@@ -1,0 +1,1 @@
+"""Noise schedules, training loss, guidance and samplers on a plain denoiser."""

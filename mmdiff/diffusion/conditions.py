@@ -1,0 +1,105 @@
+"""Conditions of the generative model: scaling to [0, 1], null values and drop-out.
+
+A condition that is left free has the value -1, for which the network has a learned
+null embedding. Every component can be free by itself, so that a trained model answers
+any subset of (C11, C12, C44, V), and the unconditional pass that guidance needs.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmdiff.errors import InputError
+from mmdiff.typing import Array, Float, Key
+
+NULL = -1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """Names and ranges of the raw conditions.
+
+    Attributes:
+      names: e.g. ("C11", "C12", "C44", "V").
+      low: raw value that maps to 0, per component.
+      high: raw value that maps to 1, per component.
+    """
+
+    names: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def normalize(self, raw: Float[Array, "*b k"]) -> Float[Array, "*b k"]:
+        """Map raw values to [0, 1] by min and max; NaN (free) becomes -1.
+
+        Values outside the range are kept as they are beyond [0, 1], but never reach
+        -1/2, below which a value counts as free.
+        """
+        low, high = self._range(raw)
+        scaled = jnp.maximum((raw - low) / (high - low), -0.4)
+        return jnp.where(jnp.isnan(raw), NULL, scaled)
+
+    def denormalize(self, cond: Float[Array, "*b k"]) -> Float[Array, "*b k"]:
+        """Inverse of `normalize`: -1 becomes NaN."""
+        low, high = self._range(cond)
+        return jnp.where(cond < -0.5, jnp.nan, low + cond * (high - low))
+
+    def from_values(self, **values: float) -> Float[Array, "k"]:
+        """Normalise named raw values; components not named stay free.
+
+        Raises:
+          InputError: if a name is unknown.
+        """
+        unknown = sorted(set(values) - set(self.names))
+        if unknown:
+            raise InputError(
+                f"unknown condition {', '.join(unknown)}. "
+                f"Use some of {', '.join(self.names)}."
+            )
+        raw = [values.get(name, np.nan) for name in self.names]
+        return self.normalize(jnp.asarray(raw))
+
+    def _range(self, like):
+        """Return low and high with the rank and type of `like`."""
+        shape = (1,) * (like.ndim - 1) + (-1,)
+        low, high = (jnp.asarray(v, like.dtype) for v in (self.low, self.high))
+        return low.reshape(shape), high.reshape(shape)
+
+    def to_dict(self) -> dict[str, list]:
+        """Return JSON-serialisable fields; `from_dict` is the inverse."""
+        return {name: list(value) for name, value in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, list]) -> "Conditions":
+        """Rebuild from `to_dict`."""
+        return cls(**{name: tuple(value) for name, value in fields.items()})
+
+
+def fit_conditions(names: tuple[str, ...], raw: Float[Array, "b k"]) -> Conditions:
+    """Return conditions whose range is the minimum and maximum of the data."""
+    raw = np.asarray(raw, np.float64)
+    low, high = raw.min(0), raw.max(0)
+    # A constant column would divide by zero.
+    high = np.where(high > low, high, low + 1.0)
+    return Conditions(tuple(names), tuple(low.tolist()), tuple(high.tolist()))
+
+
+def drop(key: Key, cond: Float[Array, "k"], *, rate: float = 0.1) -> Float[Array, "k"]:
+    """Free conditions of one example at random, for training.
+
+    With probability `rate` all components, with `rate` all but the last (the tensor),
+    with `rate` the last (the volume fraction); else every component by itself with
+    probability `rate`.
+    """
+    key_group, key_each = jax.random.split(key)
+    u = jax.random.uniform(key_group)
+    last = jnp.arange(cond.shape[0]) == cond.shape[0] - 1
+    each = jax.random.uniform(key_each, cond.shape) < rate
+    free = jnp.where(
+        u < rate,
+        True,
+        jnp.where(u < 2 * rate, ~last, jnp.where(u < 3 * rate, last, each)),
+    )
+    return jnp.where(free, NULL, cond)

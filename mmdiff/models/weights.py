@@ -1,0 +1,167 @@
+"""Weights files: one `.npz` with named arrays, a JSON header and a SHA-256 sidecar.
+
+The format needs nothing but NumPy to read. Arrays may be stored as float16 (half the
+size, about 5e-4 relative rounding); they are always returned as float32. The header
+holds what rebuilds the network (`UNet(**meta["model"])`) and what it was trained on.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import zipfile
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmdiff.errors import DataError
+from mmdiff.models.unet import UNet
+
+_META = "__meta__"
+_HINT = (
+    "Run --config=configs/train.py --workdir=out/train first, or leave "
+    "--config.checkpoint empty to use the shipped model."
+)
+
+
+def save_weights(
+    path: str | os.PathLike,
+    params: Any,
+    meta: dict[str, Any],
+    *,
+    half: bool = False,
+) -> pathlib.Path:
+    """Write parameters and header, and the sidecar `PATH.sha256`.
+
+    Args:
+      path: file to write, ending in `.npz`; replaced in one rename.
+      params: nested dict of arrays.
+      meta: JSON-serialisable header; `meta["model"]` are the fields of `UNet`.
+      half: store float16, half the size.
+
+    Returns:
+      The path written.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dtype = np.float16 if half else np.float32
+    arrays = {
+        "params/" + name: np.asarray(value, dtype)
+        for name, value in _flatten(params).items()
+    }
+    header = json.dumps(meta).encode()
+    arrays[_META] = np.frombuffer(header, np.uint8)
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, **arrays)
+    digest = sha256(temporary)
+    temporary.replace(path)
+    sidecar(path).write_text(f"{digest}  {path.name}\n")
+    return path
+
+
+def load_weights(path: str | os.PathLike) -> tuple[dict, dict[str, Any]]:
+    """Read a weights file.
+
+    Returns:
+      (params, meta): float32 parameters as a nested dict, and the header with the
+      lists of `meta["model"]` turned into tuples.
+
+    Raises:
+      DataError: if the file or its sidecar is missing or damaged, or if the arrays
+        do not fit the network that the header describes.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise DataError(f"no checkpoint at {path}. {_HINT}")
+    if not sidecar(path).is_file():
+        raise DataError(
+            f"checkpoint {path} has no checksum file {sidecar(path).name}. "
+            "Copy both files together."
+        )
+    expected = sidecar(path).read_text().split()
+    if not expected or sha256(path) != expected[0]:
+        raise DataError(
+            f"checkpoint {path} fails its SHA-256 checksum, so the file is damaged or "
+            "was edited. Copy it again or train anew."
+        )
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            meta = json.loads(file[_META].tobytes())
+            flat = {
+                name.removeprefix("params/"): file[name].astype(np.float32)
+                for name in file.files
+                if name != _META
+            }
+        meta["model"] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in meta["model"].items()
+        }
+        octant = int(meta["octant"])
+    except (KeyError, ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"checkpoint {path} is not a weights file of mmdiff ({error}). {_HINT}"
+        ) from error
+    _check_shapes(path, flat, meta["model"], octant)
+    return _unflatten(flat), meta
+
+
+def sidecar(path: str | os.PathLike) -> pathlib.Path:
+    """Return the checksum file that stands beside `path`."""
+    path = pathlib.Path(path)
+    return path.with_name(path.name + ".sha256")
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """Return the hexadecimal SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def init_params(model: UNet, key, octant: int) -> dict:
+    """Return fresh parameters of a network for octants of side `octant`."""
+    field = jnp.zeros((1, octant, octant, octant))
+    time = jnp.zeros((1,))
+    cond = jnp.zeros((1, model.conditions))
+    return jax.jit(model.init)(key, field, time, field, cond)["params"]
+
+
+def _check_shapes(path, flat, fields, octant) -> None:
+    try:
+        model = UNet(**fields)
+        shapes = jax.eval_shape(
+            lambda key: init_params(model, key, octant), jax.random.key(0)
+        )
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise DataError(
+            f"checkpoint {path} describes a network that cannot be built ({error}). "
+            f"{_HINT}"
+        ) from error
+    wanted = {name: value.shape for name, value in _flatten(shapes).items()}
+    found = {name: value.shape for name, value in flat.items()}
+    if wanted == found:
+        return
+    odd = sorted(set(wanted.items()) ^ set(found.items()), key=str)[0][0]
+    raise DataError(
+        f"checkpoint {path} was made for another network than its header says "
+        f"(width {fields.get('width')}, resolution {octant}): array {odd} has shape "
+        f"{found.get(odd)}, the network needs {wanted.get(odd)}. {_HINT}"
+    )
+
+
+def _flatten(tree: Any) -> dict[str, Any]:
+    pairs = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {"/".join(str(entry.key) for entry in path): leaf for path, leaf in pairs}
+
+
+def _unflatten(flat: dict[str, np.ndarray]) -> dict:
+    tree: dict = {}
+    for name, value in flat.items():
+        *parents, last = name.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = value
+    return tree

@@ -1,0 +1,1 @@
+"""Data-parallel training of the denoiser, with checkpoints and exact resume."""

@@ -1,0 +1,125 @@
+"""Training checkpoints by Orbax, each with a digest file that is verified on restore.
+
+Orbax data files carry no checksum, so a flipped byte would be restored as a wrong
+number. `STEP.sha256` beside the directory `STEP` lists the SHA-256 of each of its
+files. Only the last `keep` checkpoints stay.
+"""
+
+import contextlib
+import hashlib
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+from mmdiff.errors import DataError
+
+
+class Checkpoints:
+    """A directory of checkpoints, one per saved step."""
+
+    def __init__(self, directory: pathlib.Path, *, keep: int = 2):
+        """Bind the directory; it is created at the first save."""
+        self._directory = pathlib.Path(directory).absolute()
+        self._keep = keep
+
+    def save(self, step: int, state: Any) -> None:
+        """Write the state of a step, then its digest; drops older checkpoints.
+
+        A checkpoint without a digest was cut off while being written: `latest` does
+        not offer it and this function replaces it.
+        """
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with self._open() as checkpointer:
+            stale = any(c.step == step for c in checkpointer.checkpoints)
+            checkpointer.save(step, _flatten(state), force=True, overwrite=stale)
+        digest = self._digest_path(step)
+        temporary = digest.with_suffix(".tmp")
+        temporary.write_text(self._digest(step))
+        temporary.replace(digest)
+        for path in self._directory.glob("*.sha256"):
+            if not (self._directory / path.stem).is_dir():
+                path.unlink()
+
+    def latest(self) -> int | None:
+        """Return the newest complete step, or None."""
+        steps = [
+            int(path.stem)
+            for path in self._directory.glob("*.sha256")
+            if (self._directory / path.stem).is_dir()
+        ]
+        return max(steps, default=None)
+
+    def restore(self, step: int, like: Any) -> Any:
+        """Read the state of a step.
+
+        Args:
+          step: a step that `latest` returned.
+          like: a state of the same structure, shapes and types.
+
+        Raises:
+          DataError: if a file is missing or changed, or does not fit `like`.
+        """
+        path = self._directory / str(step)
+        digest = self._digest_path(step)
+        if not digest.is_file() or digest.read_text() != self._digest(step):
+            raise DataError(
+                f"checkpoint {path} fails its SHA-256 checksum, so it is damaged. "
+                f"Delete it and {digest.name} to go on from the one before."
+            )
+        with self._open() as checkpointer:
+            found = checkpointer.load(step)
+        wanted = _flatten(like)
+        odd = [
+            name
+            for name in sorted({*wanted, *found})
+            if name not in wanted
+            or name not in found
+            or found[name].shape != wanted[name].shape
+        ]
+        if odd:
+            raise DataError(
+                f"checkpoint {path} does not fit the configured network: {len(odd)} "
+                f"arrays differ, {odd[0]} for one. Use the config it was made with, or "
+                "another --workdir."
+            )
+        values = [np.asarray(found[name], leaf.dtype) for name, leaf in wanted.items()]
+        return jax.tree.unflatten(jax.tree.structure(like), values)
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[Any]:
+        training = ocp.training
+        checkpointer = training.Checkpointer(
+            self._directory,
+            # The loop decides when to save, so every call is a save.
+            save_decision_policy=(
+                training.save_decision_policies.FixedIntervalPolicy(1)
+            ),
+            preservation_policy=training.preservation_policies.LatestN(self._keep),
+            cleanup_tmp_directories=True,
+        )
+        try:
+            yield checkpointer
+        finally:
+            checkpointer.close()
+
+    def _digest_path(self, step: int) -> pathlib.Path:
+        return self._directory / f"{step}.sha256"
+
+    def _digest(self, step: int) -> str:
+        root = self._directory / str(step)
+        lines = []
+        for path in sorted(p for p in root.rglob("*") if p.is_file()):
+            with path.open("rb") as file:
+                value = hashlib.file_digest(file, "sha256").hexdigest()
+            lines.append(f"{value}  {path.relative_to(root).as_posix()}\n")
+        return "".join(lines)
+
+
+def _flatten(tree: Any) -> dict[str, np.ndarray]:
+    """Name every leaf by its path, so that the file depends on no Python class."""
+    pairs = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in pairs}

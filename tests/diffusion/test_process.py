@@ -1,0 +1,82 @@
+"""Noise of unit variance at every voxel, and the self-conditioned loss."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmdiff import symmetry
+from mmdiff.diffusion import process
+from mmdiff.diffusion.schedule import ExponentialSchedule
+
+_SCHEDULE = ExponentialSchedule()
+
+
+def test_noise_is_symmetric_with_unit_variance_everywhere():
+    keys = jax.random.split(jax.random.key(0), 4000)
+    noise = jax.vmap(lambda key: process.symmetric_noise(key, 4))(keys)
+    assert symmetry.is_cubic(noise[:10])
+    # The variance of 4000 draws scatters by sqrt(2 / 4000) = 2.2 %; 20 orbits.
+    np.testing.assert_allclose(noise.var(0), 1.0, atol=0.09)
+    np.testing.assert_allclose(noise.mean(0), 0.0, atol=0.07)
+
+
+def test_noised_example_has_the_asked_mixture():
+    x0 = jnp.ones((4, 4, 4))
+    x, t = process.noised_example(jax.random.key(3), x0, schedule=_SCHEDULE)
+    gamma = _SCHEDULE.gamma(t)
+    noise = (x - jnp.sqrt(gamma) * x0) / jnp.sqrt(1 - gamma)
+    # Undoing the mixture in float32.
+    np.testing.assert_allclose(process.q_sample(x0, noise, gamma), x, atol=1e-5)
+    assert symmetry.is_cubic(x)
+
+
+def test_half_of_the_batch_is_self_conditioned():
+    calls = []
+
+    def denoise(x, t, x0_prev, cond):
+        calls.append((x, x0_prev))
+        return jnp.full_like(x, 3.0)
+
+    x0 = jnp.ones((4, 4, 4, 4))
+    keys = jax.random.split(jax.random.key(0), 4)
+    loss = process.training_loss(
+        denoise, keys, x0, jnp.zeros((4, 2)), schedule=_SCHEDULE
+    )
+    np.testing.assert_array_equal(loss, jnp.full(4, 4.0))
+    (first, zeros), (second, previous) = calls
+    assert first.shape[0] == 2 and second.shape[0] == 4 and not zeros.any()
+    # The first estimate is clipped to 1 and given to every other example.
+    np.testing.assert_array_equal(previous[:, 0, 0, 0], [1, 0, 1, 0])
+
+
+def test_no_gradient_flows_through_the_first_pass():
+    def loss(scale):
+        def denoise(x, t, x0_prev, cond):
+            return scale * x + x0_prev
+
+        x0 = jnp.ones((2, 2, 2, 2))
+        keys = jax.random.split(jax.random.key(0), 2)
+        return process.training_loss(
+            denoise, keys, x0, jnp.zeros((2, 1)), schedule=_SCHEDULE
+        ).mean()
+
+    def reference(scale):
+        x0 = jnp.ones((2, 2, 2, 2))
+        keys = jax.random.split(jax.random.key(0), 2)
+        x, _ = jax.vmap(lambda k, x: process.noised_example(k, x, schedule=_SCHEDULE))(
+            keys, x0
+        )
+        previous = jnp.zeros_like(x).at[0].set(jnp.clip(0.3 * x[0], -1, 1))
+        return jnp.mean((scale * x + previous - x0) ** 2)
+
+    # Same arithmetic up to the order of the mean.
+    np.testing.assert_allclose(jax.grad(loss)(0.3), jax.grad(reference)(0.3), rtol=1e-5)
+
+
+def test_loss_at_is_zero_for_the_true_denoiser():
+    x0 = jnp.sign(jax.random.normal(jax.random.key(0), (3, 4, 4, 4)))
+    keys = jax.random.split(jax.random.key(1), 3)
+    loss = process.loss_at(
+        lambda x, t, p, c: x0, keys, x0, jnp.zeros((3, 1)), 0.5, schedule=_SCHEDULE
+    )
+    np.testing.assert_array_equal(loss, 0)

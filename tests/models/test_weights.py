@@ -1,0 +1,72 @@
+"""Weights files: round trip, checksum, and messages for what does not fit."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from mmdiff.errors import DataError
+from mmdiff.models.unet import UNet
+from mmdiff.models.weights import init_params, load_weights, save_weights, sidecar
+
+_MODEL = UNet(patch=2, width=4, multipliers=(1,), middle=0, groups=2, embedding=4)
+_FIELDS = {
+    field.name: getattr(_MODEL, field.name)
+    for field in dataclasses.fields(UNet)
+    if field.name not in ("parent", "name")
+}
+_META = {"model": _FIELDS, "octant": 4, "note": "a test"}
+
+
+@pytest.fixture(scope="module")
+def params():
+    return init_params(_MODEL, jax.random.key(0), 4)
+
+
+def test_round_trip_is_exact_and_rebuilds_the_network(tmp_path, params):
+    path = save_weights(tmp_path / "sub" / "w.npz", params, _META)
+    found, meta = load_weights(path)
+    assert meta == _META and UNet(**meta["model"]) == _MODEL
+    jax.tree.map(np.testing.assert_array_equal, found, params)
+
+
+def test_half_precision_halves_the_file(tmp_path, params):
+    full = save_weights(tmp_path / "full.npz", params, _META)
+    half = save_weights(tmp_path / "half.npz", params, _META, half=True)
+    assert half.stat().st_size < 0.8 * full.stat().st_size
+    found, _ = load_weights(half)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(params), strict=True):
+        assert a.dtype == np.float32
+        # float16 rounds to 11 bits.
+        np.testing.assert_allclose(a, b, rtol=2**-11, atol=1e-7)
+
+
+def test_missing_file_names_the_way_out(tmp_path):
+    with pytest.raises(DataError, match="no checkpoint at .*configs/train.py"):
+        load_weights(tmp_path / "none.npz")
+
+
+def test_missing_checksum_is_refused(tmp_path, params):
+    path = save_weights(tmp_path / "w.npz", params, _META)
+    sidecar(path).unlink()
+    with pytest.raises(DataError, match="no checksum file"):
+        load_weights(path)
+
+
+@pytest.mark.parametrize("position", [0.1, 0.5, 0.9])
+def test_flipped_byte_is_found(tmp_path, params, position):
+    path = save_weights(tmp_path / "w.npz", params, _META)
+    data = bytearray(path.read_bytes())
+    data[int(position * len(data))] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(DataError, match="SHA-256"):
+        load_weights(path)
+
+
+@pytest.mark.parametrize("change", [{"width": 8}, {"blocks": 2}, {"nonsense": 1}])
+def test_header_of_another_network_is_refused(tmp_path, params, change):
+    meta = {**_META, "model": {**_FIELDS, **change}}
+    path = save_weights(tmp_path / "w.npz", params, meta)
+    with pytest.raises(DataError, match="another network|cannot be built"):
+        load_weights(path)

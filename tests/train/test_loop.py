@@ -1,0 +1,101 @@
+"""The loop: exact resume, stops, divergence, validation and batches."""
+
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import train_helpers as helpers
+
+from mmdiff.errors import InputError
+from mmdiff.train.checkpoint import Checkpoints
+from mmdiff.train.loop import TrainingDivergedError, train
+
+
+def _train(path, steps=6, **options):
+    settings = dict(
+        conditions=helpers.CONDITIONS,
+        schedule=helpers.SCHEDULE,
+        checkpoints=Checkpoints(path),
+        seed=3,
+        batch_size=8,
+        steps=steps,
+        log_every=2,
+        checkpoint_every=100,
+    )
+    return train(
+        options.pop("apply", helpers.apply),
+        helpers.params(),
+        helpers.OPTIMIZER,
+        helpers.DATA,
+        **{**settings, **options},
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return _train(tmp_path_factory.mktemp("whole"), validation=helpers.examples(10, 1))
+
+
+def test_history_has_losses_and_validation_at_each_time(whole):
+    assert whole.reason == "steps" and int(whole.state.step) == 6
+    assert [row["step"] for row in whole.history if "loss" in row] == [2, 4, 6]
+    last = whole.history[-1]
+    times = [v for name, v in last.items() if name.startswith("validation_t")]
+    # The mean of the four levels, in float64.
+    np.testing.assert_allclose(last["validation"], np.mean(times), rtol=1e-6)
+    assert whole.samples_per_s > 0
+
+
+def test_validation_counts_every_example_once(tmp_path, whole):
+    # Ten examples in batches of 8: the filled-up second batch must not count.
+    other = _train(tmp_path, steps=6, validation=helpers.examples(10, 1), batch_size=10)
+    a, b = (r.history[-1]["validation"] for r in (whole, other))
+    # Other batches train other weights; only the scale can agree.
+    assert abs(a - b) < 0.5 * a
+
+
+def test_resumed_run_equals_the_uninterrupted_one(tmp_path, whole):
+    first = _train(tmp_path, steps=4)
+    assert int(first.state.step) == 4
+    second = _train(tmp_path, steps=6)
+    # Keys and batches come from the seed and the step: bit for bit.
+    assert helpers.largest_difference(second.state, whole.state) == 0
+
+
+def test_sigterm_saves_and_stops(tmp_path):
+    def kill(metrics):
+        if metrics["step"] == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    result = _train(tmp_path, steps=50, on_metrics=kill)
+    assert result.reason == "signal" and int(result.state.step) < 6
+    assert Checkpoints(tmp_path).latest() == int(result.state.step)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_time_limit_saves_and_stops(tmp_path):
+    result = _train(tmp_path, steps=10_000, time_limit_s=1e-3)
+    assert result.reason == "time"
+    assert Checkpoints(tmp_path).latest() == int(result.state.step)
+
+
+def test_divergence_raises_and_keeps_the_last_good_checkpoint(tmp_path):
+    _train(tmp_path, steps=2)
+
+    def broken(params, x, *args):
+        return helpers.apply(params, x, *args) * jnp.nan
+
+    with pytest.raises(TrainingDivergedError, match="last good checkpoint is step 2"):
+        _train(tmp_path, steps=8, apply=broken)
+    assert Checkpoints(tmp_path).latest() == 2
+    state = Checkpoints(tmp_path).restore(2, _train(tmp_path, steps=2).state)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+
+
+def test_batch_larger_than_the_dataset_is_refused(tmp_path):
+    with pytest.raises(InputError, match="batch size 26 does not fit 24"):
+        _train(tmp_path, batch_size=26)
