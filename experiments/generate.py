@@ -3,18 +3,15 @@
 import pathlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from mmdiff import assets, elasticity
-from mmdiff.design import deliver, generate, properties, target
-from mmdiff.diffusion import conditions, guidance, samplers, schedule
+from mmdiff.design import deliver, generate, properties, sampler, target
 from mmdiff.errors import InputError
 from mmdiff.fem import batch, homogenize
 from mmdiff.io import console
 from mmdiff.models import weights
-from mmdiff.models.unet import UNet
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
@@ -29,7 +26,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     target.check(asked, allow_infeasible=config.allow_infeasible)
     params, meta = weights.load_weights(config.checkpoint or assets.weights_path())
     n = int(meta["octant"])
-    distance = target.training_distance(asked, meta["tables"]["labels"])
+    distance = target.training_distance(asked, np.array(meta["training"]["labels"]))
     if distance > meta["training"]["coverage"]:
         console.note(
             "target is outside the region this checkpoint was trained on (nearest "
@@ -39,7 +36,13 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     cells, counts = generate.generate(
         jax.random.key(config.seed),
         asked,
-        draw=make_draw(params, meta, asked, config),
+        draw=sampler.make_sampler(
+            params,
+            meta,
+            num_samples=config.num_samples,
+            steps=config.steps,
+            weight=config.guidance,
+        ),
         label=batch.labeller(n, **config.solver.to_dict()),
         num_samples=config.num_samples,
         num_best=config.num_best,
@@ -70,27 +73,3 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     if len(cells) < config.num_best:
         console.note(f"{len(cells)} of {config.num_best} cells wanted were good.")
     console.say(f"best: cell 0, {100 * cells[0].error:.2f} % from the target.")
-
-
-def make_draw(params, meta, asked, config):
-    """Return `key -> (num_samples, n, n, n)` sampled fields for a target."""
-    known = conditions.Conditions.from_dict(meta["cond"])
-    noise = schedule.schedule_from_dict(meta["schedule"])
-    network = UNet(**meta["model"])
-    values = dict(zip(elasticity.NAMES, asked.constants, strict=True))
-    if asked.volume is not None:
-        values["V"] = asked.volume
-    cond = jnp.tile(known.from_values(**values), (config.num_samples, 1))
-    n = int(meta["octant"])
-
-    @jax.jit
-    def draw(key, params, cond):
-        def denoise(x, t, x0_prev, cond):
-            return network.apply({"params": params}, x, t, x0_prev, cond)
-
-        guided = guidance.classifier_free_guidance(denoise, config.guidance)
-        return samplers.sample(
-            key, guided, cond, n, schedule=noise, steps=config.steps
-        )
-
-    return lambda key: draw(key, params, cond)

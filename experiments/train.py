@@ -12,8 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from mmdiff.data.store import read_dataset
 
+from mmdiff.data.store import read_dataset
 from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.schedule import (
     CosineSchedule,

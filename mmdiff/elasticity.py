@@ -12,6 +12,18 @@ import numpy as np
 NU = 0.3  # Poisson's ratio of the base material unless given
 NAMES = ("C11", "C12", "C44")
 
+# Entry of (C11, C12, C44, 0) at each place of the 6x6 tensor.
+_VOIGT_ENTRY = np.array(
+    [
+        [0, 1, 1, 3, 3, 3],
+        [1, 0, 1, 3, 3, 3],
+        [1, 1, 0, 3, 3, 3],
+        [3, 3, 3, 2, 3, 3],
+        [3, 3, 3, 3, 2, 3],
+        [3, 3, 3, 3, 3, 2],
+    ]
+)
+
 
 def _xp(array):
     return jnp if isinstance(array, jnp.ndarray) else np
@@ -21,12 +33,8 @@ def cubic_to_voigt(constants):
     """Return the 6x6 tensors (..., 6, 6) of cubic constants (..., 3)."""
     xp = _xp(constants)
     constants = xp.asarray(constants)
-    c11, c12, c44 = (constants[..., i, None, None] for i in range(3))
-    block = np.zeros((6, 6))
-    block[:3, :3] = 1.0
-    normal = np.diag([1.0, 1, 1, 0, 0, 0])
-    shear = np.diag([0.0, 0, 0, 1, 1, 1])
-    return c11 * normal + c12 * (block - normal) + c44 * shear
+    entries = xp.concatenate([constants, xp.zeros_like(constants[..., :1])], -1)
+    return entries[..., _VOIGT_ENTRY]
 
 
 def voigt_to_cubic(tensor):
@@ -98,12 +106,11 @@ def hashin_shtrikman(volume, nu: float = NU):
     """
     k = 1 / (3 * (1 - 2 * nu))
     g = 1 / (2 * (1 + nu))
-    bulk = k * 4 * g * volume / (4 * g + 3 * k * (1 - volume))
-    shear = (
-        g * volume * (9 * k + 8 * g)
-    ) / (20 * g + 15 * k - 6 * (k + 2 * g) * volume)
-    safe = 3 * bulk + shear + (volume == 0)
-    return bulk, shear, 9 * bulk * shear / safe
+    # Divided by the volume, so that E does not become 0 / 0 at volume 0.
+    bulk = k * 4 * g / (4 * g + 3 * k * (1 - volume))
+    shear = g * (9 * k + 8 * g) / (20 * g + 15 * k - 6 * (k + 2 * g) * volume)
+    young = 9 * bulk * shear / (3 * bulk + shear)
+    return bulk * volume, shear * volume, young * volume
 
 
 def volume_for_bulk(bulk, nu: float = NU):

@@ -96,4 +96,4 @@ def orbit_mean(octant: Float[Array, "n n n"]) -> Float[Array, "m"]:
     n = octant.shape[-1]
     index = orbit_index(n).ravel()
     total = jax.ops.segment_sum(octant.ravel(), index, num_independent(n))
-    return total / multiplicity(n)
+    return total / multiplicity(n).astype(total.dtype)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from mmdiff.elasticity import PAPER_RANGES
+
 TRAIN, VALIDATION, TEST = 0, 1, 2
 
 
@@ -47,3 +49,40 @@ def split_by_family(family: np.ndarray, validation: float, test: float) -> np.nd
     split[place < validation + test] = VALIDATION
     split[place < test] = TEST
     return split
+
+
+def property_distance(points: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return the distance of each point to the nearest known cell, a fraction.
+
+    Args:
+      points: (M, 4) C11, C12, C44, V with base E = 1; NaN components do not count.
+      known: (N, 4) the same of the known cells.
+
+    Returns:
+      (M,) smallest mean of |difference| / range over the given components, with the
+      ranges of `elasticity.PAPER_RANGES` and 1 for the volume.
+    """
+    ranges = np.array([*PAPER_RANGES, 1.0])
+    # One point at a time: all pairs at once would need M N numbers four times over.
+    return np.array(
+        [np.nanmean(abs(known - point) / ranges, axis=1).min() for point in points]
+    )
+
+
+def coverage_radius(known: np.ndarray, *, most: int = 2000) -> float:
+    """Return the distance within which 99 % of cells have a neighbour among the rest.
+
+    A target further than this from every training cell lies outside the covered region.
+
+    Args:
+      known: (N, 4) C11, C12, C44, V.
+      most: cells that are looked at, evenly spread over the list.
+    """
+    if len(known) < 2:
+        return 0.0
+    chosen = np.unique(np.linspace(0, len(known) - 1, min(most, len(known))).astype(int))
+    nearest = [
+        property_distance(known[i : i + 1], np.delete(known, i, axis=0))[0]
+        for i in chosen
+    ]
+    return float(np.quantile(nearest, 0.99))

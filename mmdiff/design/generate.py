@@ -84,17 +84,19 @@ def generate(
     label: Callable,
     num_samples: int,
     num_best: int,
+    rounds: int = ROUNDS,
 ) -> tuple[list[Cell], dict[str, int]]:
     """Return the best cells for a target, best first.
 
     Args:
       key: typed random key.
       target: what is asked for.
-      draw: `draw(key) -> (num_samples, n, n, n)` sampled fields for the target.
+      draw: `draw(key, target) -> (num_samples, n, n, n)` sampled fields.
       label: `label(octants (b, n, n, n) float32) -> (constants (b, 3), residual (b,),
         converged (b,))` by finite elements.
       num_samples: samples per batch.
       num_best: cells wanted; further batches are drawn while there are fewer.
+      rounds: most batches.
 
     Returns:
       the cells, and counts: "sampled", "refused" by reason, "unconverged".
@@ -102,8 +104,8 @@ def generate(
     goal = np.array(target.constants)
     counts = collections.Counter()
     cells, seen = [], set()
-    for i in range(ROUNDS):
-        fields = np.asarray(draw(jax.random.fold_in(key, i)))
+    for i in range(rounds):
+        fields = np.asarray(draw(jax.random.fold_in(key, i), target))
         counts["sampled"] += len(fields)
         octants, pieces = [], []
         for field in fields:

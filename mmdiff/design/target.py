@@ -9,6 +9,7 @@ import dataclasses
 import numpy as np
 
 from mmdiff import elasticity
+from mmdiff.data.select import property_distance
 from mmdiff.errors import InputError
 
 _FORMS = (
@@ -58,9 +59,9 @@ def parse(text: str, *, volume: float | None = None, base: float = 1.0) -> Targe
         numbers = {name.strip(): float(value) for name, value in named.items()}
         values = [float(part) for part in parts if "=" not in part]
     except ValueError:
-        raise InputError(f"target {text!r} holds something not a number. {_FORMS}") from (
-            None
-        )
+        raise InputError(
+            f"target {text!r} holds something not a number. {_FORMS}"
+        ) from (None)
     if not named and len(values) == 3:
         constants = np.array(values) / base
     elif not values and set(numbers) == {"C11", "C12", "C44"}:
@@ -156,21 +157,11 @@ def _check_bounds(constants, volume, nu):
 
 
 def training_distance(target: Target, known: np.ndarray) -> float:
-    """Return the distance to the nearest training cell, as a share of the ranges.
+    """Return the distance to the nearest training cell, see `property_distance`.
 
     Args:
-      target: what is asked for.
+      target: what is asked for, base E = 1.
       known: (N, 4) C11, C12, C44, V of the training cells.
-
-    Returns:
-      the smallest mean of |difference| / range over the asked components, with the
-      ranges of `elasticity.PAPER_RANGES` and 1 for the volume.
     """
-    asked = [*target.constants]
-    ranges = [*elasticity.PAPER_RANGES]
-    if target.volume is not None:
-        asked.append(target.volume)
-        ranges.append(1.0)
-    k = len(asked)
-    difference = abs(known[:, :k] - np.array(asked)) / np.array(ranges)
-    return float(difference.mean(1).min())
+    volume = np.nan if target.volume is None else target.volume
+    return float(property_distance(np.array([[*target.constants, volume]]), known)[0])

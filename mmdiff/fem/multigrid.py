@@ -148,15 +148,16 @@ def make_multigrid(n: int, load_cases: boundary.Loads, nu: float, degree: int = 
         # Unit diagonal by scaling; the shift bounds the condition number by 1e6 (rigid
         # translations of periodic cells, islands in void) where rounding would not.
         shift = 30 * jnp.finfo(matrix.dtype).eps ** 0.5 * 1e-2
-        scaled = matrix * scale[:, None] * scale
+        scaled = matrix * scale[:, None] * scale[None]
         eye = jnp.eye(scaled.shape[0], dtype=matrix.dtype)
 
         def invert(free):
-            system = scaled * free[:, None] * free + eye * (1 - free) + shift * eye
+            fixed = eye * (1 - free[None])
+            system = scaled * free[:, None] * free[None] + fixed + shift * eye
             factor = jnp.linalg.cholesky(system)
             half = jax.scipy.linalg.solve_triangular(factor, eye, lower=True)
             inverse = half.T @ half
-            return inverse * (scale * free)[:, None] * (scale * free)
+            return inverse * (scale * free)[:, None] * (scale * free)[None]
 
         return jax.vmap(invert)(free)
 
@@ -173,7 +174,7 @@ def make_multigrid(n: int, load_cases: boundary.Loads, nu: float, degree: int = 
         dof = (np.arange(3)[:, None] * nodes**3 + corner[:, None, :]).reshape(-1, 24)
         size = 3 * nodes**3
         stiffness = jnp.asarray(element.stiffness(nu), modulus.dtype)
-        values = modulus.reshape(-1, 1, 1) * stiffness
+        values = modulus.reshape(-1, 1, 1) * stiffness[None]
         matrix = jnp.zeros((size, size), modulus.dtype)
         return matrix.at[dof[:, :, None], dof[:, None, :]].add(values)
 
@@ -187,7 +188,7 @@ def make_multigrid(n: int, load_cases: boundary.Loads, nu: float, degree: int = 
             x, z = state
             residual = b - apply(level.modulus, x)
             keep, force, weight = (v[i] for v in table)
-            z = keep * z + force * level.inverse_diagonal * residual
+            z = keep * z + force * level.inverse_diagonal[None, None] * residual
             return x + weight * z, z
 
         return lax.fori_loop(0, degree, body, (x, jnp.zeros_like(b)))[0]
@@ -201,7 +202,7 @@ def make_multigrid(n: int, load_cases: boundary.Loads, nu: float, degree: int = 
         def body(i, state):
             x, z, residual = state
             keep, force, weight = (v[i] for v in table)
-            z = keep * z + force * level.inverse_diagonal * residual
+            z = keep * z + force * level.inverse_diagonal[None, None] * residual
             residual = residual - weight * apply(level.modulus, z)
             return x + weight * z, z, residual
 

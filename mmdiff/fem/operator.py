@@ -59,7 +59,7 @@ def _apply_rows(modulus, u, rows):
         [mode for c in range(3) for mode in modes(u[..., c, :, :, :])]
     )
     force = [
-        jnp.zeros_like(strain[0]) if f is None else modulus * f
+        jnp.zeros_like(strain[0]) if f is None else modulus[None] * f
         for f in stress_modes(rows, strain)
     ]
     # Without the barriers XLA recomputes the modes in each of their users.
@@ -100,7 +100,8 @@ def apply_dense(
     f = u
     for axis in (-3, -2, -1):
         f = jnp.stack(_pair(f, f.ndim + axis))
-    f = jnp.einsum("cxyzdpqr,rqpldijk->zyxlcijk", dense, f) * modulus
+    f = jnp.einsum("cxyzdpqr,rqpldijk->zyxlcijk", dense, f)
+    f = f * modulus[(None,) * 5]
     for axis in (-1, -2, -3):
         f = _unpair(f[0], f[1], f.ndim - 1 + axis)
     return f
@@ -113,7 +114,8 @@ def macro_force(
     rows = element.mode_stiffness(nu)
     loads = []
     for macro in element.macro_modes(strain):
-        force = np.array([sum(v * macro[j] for j, v in row) for row in rows])
+        # Python floats: NumPy's would widen float32 moduli in x64 mode.
+        force = [float(sum(v * macro[j] for j, v in row)) for row in rows]
         zero = jnp.zeros_like(modulus)
         loads.append(
             jnp.stack(

@@ -89,7 +89,8 @@ def pcg(
         r = r - alpha * kp
         rho = jnp.where(rho > 0, rho, 1)
         residual = jnp.where(active, norm(r), residual)
-        return k + 1, x, r, p, rho, residual, iterations + active
+        iterations = iterations + active.astype(iterations.dtype)
+        return k + 1, x, r, p, rho, residual, iterations
 
     start = (0, x0, r, zero, one, norm(r), jnp.zeros(b.shape[0], jnp.int32))
     _, x, _, _, _, residual, iterations = lax.while_loop(cond, body, start)

@@ -17,6 +17,8 @@ from mmdiff.typing import Array, Float
 
 def cone_kernel(radius: float) -> np.ndarray:
     """Return the normalised weights max(0, radius - distance), odd edge, in voxels."""
+    if radius <= 1:
+        return np.ones((1, 1, 1))
     reach = int(np.ceil(radius)) - 1
     line = np.arange(-reach, reach + 1)
     x, y, z = np.meshgrid(line, line, line, indexing="ij")

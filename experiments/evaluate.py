@@ -1,0 +1,120 @@
+"""Raw accuracy of a model on targets from held-out cells: mean and best of each."""
+
+import pathlib
+import time
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from mmdiff import assets, elasticity
+from mmdiff.data import select, store
+from mmdiff.design import generate, sampler, target
+from mmdiff.errors import DataError
+from mmdiff.fem import batch
+from mmdiff.io import console, plots, workdir, writers
+from mmdiff.models import weights
+
+HEADER = (
+    "",
+    "C11",
+    "C12",
+    "C44",
+    "V",
+    "mean err %",
+    "best err %",
+    "best rel %",
+    "valid",
+)
+
+
+def run(config: ConfigDict, folder: pathlib.Path) -> None:
+    """Generate cells for every target and report their errors."""
+    params, meta = weights.load_weights(config.checkpoint or assets.weights_path())
+    targets = choose_targets(config.data or assets.dataset_path(), config)
+    draw = sampler.make_sampler(
+        params,
+        meta,
+        num_samples=config.num_samples,
+        steps=config.steps,
+        weight=config.guidance,
+    )
+    label = batch.labeller(int(meta["octant"]))
+    rows, results, asked, got = [], [], [], []
+    for i, goal in enumerate(targets):
+        start = time.perf_counter()
+        cells, counts = generate.generate(
+            jax.random.key(config.seed + i),
+            goal,
+            draw=draw,
+            label=label,
+            num_samples=config.num_samples,
+            num_best=config.num_samples,
+            rounds=1,
+        )
+        record = summarize(goal, cells, counts, time.perf_counter() - start)
+        workdir.append_metrics(folder, {"target": i, **record})
+        results.append(record)
+        rows.append(_row(i, goal, record))
+        for cell in cells:
+            asked.append([*goal.constants, goal.volume])
+            got.append([*cell.constants, cell.volume])
+    overall = {
+        name: float(np.nanmean([r[name] for r in results]))
+        for name in ("mean_error", "best_error", "best_relative_error", "valid")
+    }
+    percent = [f"{100 * overall[name]:.2f}" for name in overall]
+    rows.append(["mean", "", "", "", "", *percent[:3], f"{percent[3][:-3]} %"])
+    writers.write_json(folder / "metrics.json", {"mean": overall, "targets": results})
+    plots.parity(folder / "parity.png", np.array(asked), np.array(got))
+    console.table(rows, HEADER)
+    console.say(
+        f"{len(targets)} targets x {config.num_samples} samples, range error as in "
+        "arXiv 2401.13570, Eq. 3; every cell is binary and connected, not polished."
+    )
+
+
+def choose_targets(path, config) -> list[target.Target]:
+    """Return tensors of random held-out cells, rounded."""
+    _, constants, volume, info = store.read_dataset(path)
+    held = np.flatnonzero(info["split"] == select.TEST)
+    if len(held) < config.num_targets:
+        raise DataError(
+            f"dataset {path} has {len(held)} held-out cells, {config.num_targets} "
+            "targets were asked. Lower --config.num_targets."
+        )
+    rng = np.random.default_rng(config.seed)
+    chosen = rng.choice(held, config.num_targets, replace=False)
+    return [
+        target.Target(
+            tuple(round(float(c), 4) for c in constants[i]), round(float(volume[i]), 2)
+        )
+        for i in chosen
+    ]
+
+
+def summarize(goal, cells, counts, seconds) -> dict:
+    """Return the errors of the cells of one target."""
+    errors = [cell.error for cell in cells] or [np.nan]
+    return {
+        **dict(zip(elasticity.NAMES, goal.constants, strict=True)),
+        "volume": goal.volume,
+        "mean_error": float(np.mean(errors)),
+        "best_error": float(np.min(errors)),
+        "best_relative_error": cells[0].relative_error if cells else np.nan,
+        "valid": len(cells) / counts["sampled"],
+        "seconds": seconds,
+    }
+
+
+def _row(i, goal, record):
+    return [
+        f"target {i}",
+        *(f"{c:.4f}" for c in goal.constants),
+        f"{goal.volume:.2f}",
+        *(
+            f"{100 * record[name]:.2f}"
+            for name in ("mean_error", "best_error", "best_relative_error")
+        ),
+        f"{100 * record['valid']:.0f} %",
+    ]
