@@ -20,7 +20,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     """Make or finish the dataset in `folder`."""
     recipe = generate.Recipe(**config.to_dict())
     root = folder / "data.zarr"
-    store.create(root, n=recipe.n, shards=recipe.shards, shard_size=recipe.shard_size)
+    generate.create(recipe, root)
     with console.progress("shards", recipe.shards) as advance:
         for number, shards in enumerate(recipe.rounds()):
             for shard in shards:

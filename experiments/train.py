@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from mmdiff.data.select import coverage_radius
 from mmdiff.data.store import read_dataset
 from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.schedule import (
@@ -64,7 +65,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         "octant": octant,
         "schedule": schedule_to_dict(schedule),
         "cond": conditions.to_dict(),
-        "base": info.get("base", {}),
+        "base": info["base"],
         "training": {
             "seed": config.seed,
             "steps": int(result.state.step),
@@ -72,6 +73,9 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
             "cells": len(data.octant),
             "parameters": count,
             "validation": _last(workdir, "validation"),
+            # What says how far a target is from what the model has seen.
+            "labels": data.cond.astype(float).round(5).tolist(),
+            "coverage": coverage_radius(data.cond.astype(float)),
         },
     }
     path = save_weights(workdir / "ema.npz", result.state.ema, meta, half=config.half)
@@ -119,6 +123,7 @@ def _train(config, workdir, model, params, data, validation, conditions) -> Resu
         batch_size=config.batch_size,
         steps=config.steps,
         ema_decay=config.ema,
+        drop_rate=config.drop_rate,
         validation=validation,
         log_every=config.log_every,
         checkpoint_every=config.checkpoint_every,

@@ -21,7 +21,8 @@ _VOIGT_ENTRY = np.array(
         [3, 3, 3, 2, 3, 3],
         [3, 3, 3, 3, 2, 3],
         [3, 3, 3, 3, 3, 2],
-    ]
+    ],
+    np.int32,  # the same type with and without x64 mode
 )
 
 

@@ -16,7 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmdiff.data import perturb, select, store
+from mmdiff.elasticity import NU
 from mmdiff.fem import batch
+from mmdiff.fem.homogenize import PENAL
 from mmdiff.topopt import initial, objectives, optimize
 from mmdiff.voxels import clean_octant, spanning_axes, threshold_to_volume
 
@@ -65,6 +67,16 @@ class Recipe:
     def shards(self) -> int:
         """Number of shards of all rounds."""
         return self.optimized_shards + sum(self.perturbed_rounds)
+
+    def base(self) -> dict:
+        """Return what the tensors are for."""
+        return {
+            "E": 1.0,
+            "nu": NU,
+            "void": self.void,
+            "penal": PENAL,
+            "tol": self.tol,
+        }
 
     def rounds(self) -> list[range]:
         """Return the shard numbers of every round."""
@@ -147,13 +159,24 @@ def _perturbed(recipe: Recipe, shard: int, root: pathlib.Path):
     return np.stack(octants), made
 
 
+def create(recipe: Recipe, root: pathlib.Path) -> None:
+    """Create the empty dataset of a recipe, or check that `root` holds the same."""
+    store.create(
+        root,
+        n=recipe.n,
+        shards=recipe.shards,
+        shard_size=recipe.shard_size,
+        base=recipe.base(),
+    )
+
+
 def run_shard(recipe: Recipe, shard: int, root: pathlib.Path) -> bool:
     """Make one shard, unless it is finished.
 
     Args:
       recipe: the dataset.
       shard: shard number; all shards of earlier rounds must be finished.
-      root: `data.zarr` directory made by `store.create`.
+      root: `data.zarr` directory made by `create`.
 
     Returns:
       whether anything was done.

@@ -63,7 +63,9 @@ def _spec(root: pathlib.Path, name: str, shape, shard, dtype: str) -> dict:
     }
 
 
-def create(root: pathlib.Path, *, n: int, shards: int, shard_size: int) -> None:
+def create(
+    root: pathlib.Path, *, n: int, shards: int, shard_size: int, base: dict
+) -> None:
     """Create an empty dataset, or check that an existing one has the same layout.
 
     Args:
@@ -71,11 +73,18 @@ def create(root: pathlib.Path, *, n: int, shards: int, shard_size: int) -> None:
       n: voxels per side of the octants.
       shards: number of shards the arrays have room for.
       shard_size: cells per shard.
+      base: what the tensors are for: E, nu, void, penal, tol.
 
     Raises:
       DataError: if a dataset of another layout is there.
     """
-    layout = {"format": FORMAT, "n": n, "shards": shards, "shard_size": shard_size}
+    layout = {
+        "format": FORMAT,
+        "n": n,
+        "shards": shards,
+        "shard_size": shard_size,
+        "base": base,
+    }
     path = root / "layout.json"
     if path.exists():
         found = json.loads(path.read_text())
@@ -235,7 +244,8 @@ def read_dataset(path):
 
     Returns:
       octants uint8 (N, n, n, n), constants float64 (N, 3), volume float64 (N,) and a
-      dict with "split" (N,) (0 train, 1 validation, 2 test), "records" and "manifests".
+      dict with "split" (N,) (0 train, 1 validation, 2 test), "base" (material and void of
+      the tensors), "records" and "manifests".
 
     Raises:
       DataError: if there is none, or it is damaged.
@@ -258,8 +268,38 @@ def read_dataset(path):
     keep = np.sort(first)
     records = [records[i] for i in keep]
     info = {
+        "base": json.loads((root / "layout.json").read_text())["base"],
         "records": records,
         "manifests": manifests,
         "split": np.array([record["split"] for record in records], int),
     }
     return octants[keep], constants[keep], volume[keep], info
+
+
+def compact(source, destination: pathlib.Path, *, shard_size: int = 1024) -> None:
+    """Copy a finished dataset into few large shards, for shipping.
+
+    Args:
+      source: as for `read_dataset`.
+      destination: new `data.zarr` directory.
+      shard_size: cells per shard of the copy.
+    """
+    octants, constants, _, info = read_dataset(source)
+    rejected: dict[str, int] = {}
+    for manifest in info["manifests"]:
+        for reason, count in manifest["rejected"].items():
+            rejected[reason] = rejected.get(reason, 0) + count
+    shards = -(-len(octants) // shard_size)
+    n = octants.shape[-1]
+    create(destination, n=n, shards=shards, shard_size=shard_size, base=info["base"])
+    for shard in range(shards):
+        rows = slice(shard * shard_size, (shard + 1) * shard_size)
+        write_shard(
+            destination,
+            shard,
+            octants=octants[rows],
+            constants=constants[rows],
+            records=info["records"][rows],
+            # The counts belong to the whole set; they stand once.
+            rejected=rejected if shard == 0 else {},
+        )

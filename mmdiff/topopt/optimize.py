@@ -116,13 +116,13 @@ def make_optimize(
     """
     load_cases = boundary.loads("cubic")
     solver = homogenize.make_solver(n, "cubic", nu=nu)
-    schedule = jnp.asarray(betas, jnp.float32)
     per_stage = -(-steps // len(betas))
 
     def physical(design, beta):
         return filters.project(filters.cone_filter(design, radius), beta)
 
     def optimize(start, volume, params):
+        schedule = jnp.asarray(betas, start.dtype)
         goal = objective(params)
         init, update = optimality_criteria(volume, move)
 

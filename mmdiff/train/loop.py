@@ -77,6 +77,7 @@ def train(
     batch_size: int,
     steps: int,
     ema_decay: float = 0.999,
+    drop_rate: float = 0.1,
     validation: Examples | None = None,
     validation_times: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7),
     log_every: int = 100,
@@ -98,6 +99,7 @@ def train(
       batch_size: examples per step over all devices.
       steps: steps in all, the resumed ones included.
       ema_decay: decay of the parameter average.
+      drop_rate: probability of each way of freeing conditions.
       validation: examples for the error at fixed noise levels, if any.
       validation_times: those noise levels, as times.
       log_every: steps between two reports.
@@ -117,7 +119,13 @@ def train(
     devices = jax.local_device_count()
     batches = _Batches(data, conditions, seed, batch_size)
     run = parallel.parallel_step(
-        make_step(apply, optimizer, schedule=schedule, ema_decay=ema_decay)
+        make_step(
+            apply,
+            optimizer,
+            schedule=schedule,
+            ema_decay=ema_decay,
+            drop_rate=drop_rate,
+        )
     )
     evaluate = make_evaluation(apply, schedule=schedule, times=validation_times)
     state = create_state(params, optimizer)
