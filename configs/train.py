@@ -54,7 +54,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.model.remat = False
 
     if variant == "cpu":
-        config.steps = 6_000
+        config.steps = 4_800
     elif variant == "small":
         config.batch_size = 128
         config.steps = 40_000
