@@ -4,8 +4,8 @@
     python -m mmdiff.main --config=configs/generate.py --workdir=out/soft \
         --config.target=0.05,0.02,0.02 --config.vf=0.2
 
-Uses the shipped model (64^3 voxels) and takes under a minute on two CPU cores. small and
-paper draw more samples, from which the best are kept.
+Uses the shipped model (64^3 voxels) and takes under a minute on two CPU cores. small
+and paper draw more samples, from which the best are kept.
 """
 
 from ml_collections import ConfigDict

@@ -30,7 +30,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.weight_decay = 1e-4
     config.clip = 1.0
     config.ema = 0.999
-    # Probability of each way of freeing conditions; see mmdiff.diffusion.conditions.drop.
+    # Probability of each way of freeing conditions, see mmdiff.diffusion.conditions.
     config.drop_rate = 0.05
     # "exponential" (the paper's) or "cosine".
     config.schedule = "exponential"

@@ -102,9 +102,9 @@ def dataset_card(recipe, columns, records, manifests, counts) -> str:
         "",
         f"{len(records)} binary unit cells of {edge}^3 voxels with cubic symmetry, "
         f"stored as octants of {recipe.n}^3 voxels with their homogenized elastic "
-        f"constants: {optimized} from topology optimization, the rest from smooth random "
-        "deformation of earlier cells, parents from sparse regions of property space "
-        "first.",
+        f"constants: {optimized} from topology optimization, the rest from smooth "
+        "random deformation of earlier cells, parents from sparse regions of property "
+        "space first.",
         "",
         "Base material E = 1, nu = 0.3; Voigt order 11 22 33 23 13 12, engineering "
         f"shear; void stiffness {recipe.void:g}; trilinear elements, one per voxel; "
@@ -114,8 +114,8 @@ def dataset_card(recipe, columns, records, manifests, counts) -> str:
         "| property | min | median | max |",
         "|---|---|---|---|",
         *(
-            f"| {name} | {value.min():.4f} | {np.median(value):.4f} | {value.max():.4f} |"
-            for name, value in columns.items()
+            f"| {name} | {v.min():.4f} | {np.median(v):.4f} | {v.max():.4f} |"
+            for name, v in columns.items()
         ),
         "",
         "| round | accepted |",
@@ -126,8 +126,8 @@ def dataset_card(recipe, columns, records, manifests, counts) -> str:
         "|---|---|",
         *(f"| {reason} | {count} |" for reason, count in sorted(rejected.items())),
         "",
-        f"Split by family (a perturbed cell stays with the optimized one it comes from): "
-        f"{counts['train']} train, {counts['validation']} validation, "
+        "Split by family (a perturbed cell stays with the optimized one it comes "
+        f"from): {counts['train']} train, {counts['validation']} validation, "
         f"{counts['test']} test.",
         "",
         "Recipe: `"
