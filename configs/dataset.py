@@ -38,8 +38,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
         config.perturbed_rounds = (1, 2)
         config.steps = 30
         config.radius = 1.5
-        config.amplitude = (0.3, 1.2)
-        config.length = (1.5, 4.0)
+        config.amplitude = (0.2, 0.8)
+        config.length = (2.0, 4.0)
     elif variant == "paper":
         config.n = 64
         config.shard_size = 64

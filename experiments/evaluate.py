@@ -65,6 +65,9 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     }
     percent = [f"{100 * overall[name]:.2f}" for name in overall]
     rows.append(["mean", "", "", "", "", *percent[:3], f"{percent[3][:-3]} %"])
+    lines = ["| " + " | ".join(map(str, line)) + " |" for line in [HEADER, *rows]]
+    lines.insert(1, "|---" * len(HEADER) + "|")
+    (folder / "table.md").write_text("\n".join(lines) + "\n")
     writers.write_json(folder / "metrics.json", {"mean": overall, "targets": results})
     plots.parity(folder / "parity.png", np.array(asked), np.array(got))
     console.table(rows, HEADER)

@@ -137,7 +137,7 @@ def _is_done(job: Job, settings: dict[str, Any], earlier: dict[str, Any]) -> boo
 
 def _run(job: Job, earlier: Mapping[str, Any]) -> int:
     """Run a job, write the common files and return the exit code."""
-    start = time.monotonic()
+    start, begun = time.monotonic(), time.time()
     folder = job.workdir
     run: dict[str, Any] = {
         "config_file": job.label,
@@ -162,7 +162,7 @@ def _run(job: Job, earlier: Mapping[str, Any]) -> int:
         with clock:
             job.run()
         run["summary"] = console.summary()
-        _write_index(job, run)
+        _write_index(job, run, begun)
         run["exit_reason"] = "finished"
     except (Exception, KeyboardInterrupt) as error:
         code, message = explain(error, job)
@@ -230,10 +230,11 @@ def _names(folder: Path) -> list[str]:
     return [path.name for path in workdirs.results(folder, {})]
 
 
-def _write_index(job: Job, run: Mapping[str, Any]) -> None:
+def _write_index(job: Job, run: Mapping[str, Any], begun: float) -> None:
     """Write index.html with links to all files, unless the experiment wrote its own."""
     page = job.workdir / "index.html"
-    if page.exists():
+    # One from before this run is the list of an earlier attempt. File times are coarse.
+    if page.exists() and page.stat().st_mtime > begun - 1:
         return
     from mmdiff.io.page import list_files, simple_page
 

@@ -87,7 +87,7 @@ def create(
     }
     path = root / "layout.json"
     if path.exists():
-        found = json.loads(path.read_text())
+        found = _read_json(path)
         if found != layout:
             raise DataError(
                 f"{root} holds a dataset of layout {found}, this run makes {layout}. "
@@ -113,6 +113,21 @@ def _write_text(path: pathlib.Path, text: str) -> None:
     os.replace(temporary, path)
 
 
+def _read_json(path: pathlib.Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{path} is missing: that part of the dataset is not finished. "
+            "Rerun configs/dataset.py to make it."
+        ) from error
+    except ValueError as error:
+        raise DataError(
+            f"{path} is damaged ({_first_line(error)}). Delete it and rerun "
+            "configs/dataset.py to rebuild what it stands for."
+        ) from error
+
+
 def _open(root: pathlib.Path, name: str):
     spec = {
         "driver": "zarr3",
@@ -128,7 +143,7 @@ def _open(root: pathlib.Path, name: str):
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:200]
+    return str(error).splitlines()[0].split(" [tensorstore_spec=")[0][:200]
 
 
 def manifest_path(root: pathlib.Path, shard: int) -> pathlib.Path:
@@ -162,7 +177,7 @@ def write_shard(
       records: provenance of each, plain JSON values.
       rejected: counts of rejected candidates by reason.
     """
-    layout = json.loads((root / "layout.json").read_text())
+    layout = _read_json(root / "layout.json")
     size, n, count = layout["shard_size"], layout["n"], len(octants)
     rows = slice(shard * size, (shard + 1) * size)
     full = np.zeros((size, n, n, n), np.uint8)
@@ -188,12 +203,15 @@ def read_manifests(root: pathlib.Path, shards=None) -> list[dict]:
     Args:
       root: dataset directory.
       shards: shard numbers to read; all finished ones when None.
+
+    Raises:
+      DataError: naming the file, if a manifest is missing or damaged.
     """
     if shards is None:
         paths = sorted((root / "manifests").glob("shard_*.json"))
     else:
         paths = [manifest_path(root, shard) for shard in shards]
-    return [json.loads(path.read_text()) for path in paths]
+    return [_read_json(path) for path in paths]
 
 
 def read_shards(root: pathlib.Path, manifests: list[dict]):
@@ -202,7 +220,7 @@ def read_shards(root: pathlib.Path, manifests: list[dict]):
     Raises:
       DataError: naming the shard file, if its checksum fails.
     """
-    layout = json.loads((root / "layout.json").read_text())
+    layout = _read_json(root / "layout.json")
     arrays = {name: _open(root, name) for name in ("octant", "constants", "volume")}
     parts = {name: [] for name in arrays}
     for manifest in manifests:
@@ -221,7 +239,10 @@ def read_shards(root: pathlib.Path, manifests: list[dict]):
                 ) from error
             parts[name].append(np.asarray(rows))
         found = content_hash(parts["octant"][-1], parts["constants"][-1])
-        if found != manifest["sha256"]:
+        # A shard file that is gone reads as zeros; the hash leaves the volume out.
+        filled = parts["octant"][-1].mean((1, 2, 3))
+        same = np.array_equal(parts["volume"][-1], filled)
+        if found != manifest["sha256"] or not same:
             raise DataError(
                 f"{root.name} shard {shard} does not match the hash in its manifest. "
                 f"Delete {manifest_path(root, shard)} and rerun configs/dataset.py to "
@@ -260,6 +281,11 @@ def read_dataset(path):
         )
     manifests = read_manifests(root)
     octants, constants, volume = read_shards(root, manifests)
+    if not len(octants):
+        raise DataError(
+            f"{root} holds no cells: {len(manifests)} shards are finished and none has "
+            "an accepted cell. Rerun configs/dataset.py to finish it."
+        )
     records = [record for manifest in manifests for record in manifest["records"]]
     # The same cell can come out of two shards that were made side by side.
     _, first = np.unique(
@@ -268,7 +294,7 @@ def read_dataset(path):
     keep = np.sort(first)
     records = [records[i] for i in keep]
     info = {
-        "base": json.loads((root / "layout.json").read_text())["base"],
+        "base": _read_json(root / "layout.json")["base"],
         "records": records,
         "manifests": manifests,
         "split": np.array([record["split"] for record in records], int),

@@ -12,6 +12,10 @@ from mmdiff.io import console, page, plots, png, render, surface, writers
 from mmdiff.symmetry import octant_to_cell
 
 
+# Stand in every file that holds a tensor.
+_SETTINGS = ("resolution", "base_E", "base_nu", "void", "penal")
+
+
 def write(
     folder: pathlib.Path, target: Target, cells: list[Cell], report: dict
 ) -> None:
@@ -26,10 +30,10 @@ def write(
     full = [octant_to_cell(cell.octant) for cell in cells]
     arrays = {
         "cells": np.stack(full),
-        "constants": np.stack([cell.constants for cell in cells]),
+        "constants": report["base_E"] * np.stack([cell.constants for cell in cells]),
         "volume": np.array([cell.volume for cell in cells]),
-        "void": report["void"],
-        "penal": report["penal"],
+        "residual": np.array([cell.residual for cell in cells]),
+        **{key: report[key] for key in _SETTINGS},
         "conventions": "; ".join(f"{k}: {v}" for k, v in report["conventions"].items()),
     }
     np.savez_compressed(folder / "cells.npz", **arrays)
@@ -55,7 +59,13 @@ def write(
     writers.write_json(folder / "properties.json", report)
     writers.write_csv(
         folder / "properties.csv",
-        [{k: v for k, v in cell.items() if k != "C"} for cell in report["cells"]],
+        [
+            {
+                **{key: value for key, value in cell.items() if key != "C"},
+                **{key: report[key] for key in _SETTINGS},
+            }
+            for cell in report["cells"]
+        ],
     )
     _write_page(folder, target, cells, views, report)
 

@@ -56,13 +56,13 @@ def pcg(
       x0: initial guesses.
       tol: wanted |b - K x| / |b|.
       maxiter: most iterations.
-      floor: residual norms below this count as zero; the rounding level of b.
+      floor: loads of a norm below this count as zero; the rounding level of b.
 
     Returns:
       the solutions and their `SolveInfo`.
     """
     norm_b = jnp.sqrt(_dot(b, b))
-    target = jnp.maximum(tol * norm_b, floor)
+    target = jnp.where(norm_b > floor, tol * norm_b, floor)
     r = b - apply(x0)
     zero = jnp.zeros_like(b)
     one = jnp.ones_like(norm_b)

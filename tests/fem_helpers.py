@@ -1,0 +1,64 @@
+"""Compiled solvers and random cells shared by the tests of the physics.
+
+A homogenizer takes seconds to compile, so the tests of all modules share few of them:
+tolerance, start and weights are arguments of the compiled function.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmdiff import symmetry
+from mmdiff.fem import boundary, homogenize
+
+# Twice as quick to compile; the programs are small and their speed is of no interest.
+QUICK = {"xla_backend_optimization_level": 0}
+
+
+@functools.lru_cache
+def _compiled(n, kind):
+    solver = homogenize.make_solver(n, kind)
+
+    def weighted(stiff, weights, fields, tol, maxiter):
+        tensor, info = solver(stiff, tol=tol, maxiter=maxiter, fields=fields)
+        return (weights * tensor).sum(), (tensor, info)
+
+    run = jax.value_and_grad(weighted, has_aux=True)
+    return jax.jit(run, compiler_options=QUICK)
+
+
+def solve(stiff, kind="cubic", *, weights=None, fields=None, tol=1e-10, maxiter=200):
+    """Homogenize moduli (n, n, n): C, info and the gradient of sum(weights * C)."""
+    stiff = jnp.asarray(stiff)
+    n = stiff.shape[0]
+    if weights is None:
+        weights = jnp.ones((6, 6), stiff.dtype)
+    if fields is None:
+        load_cases = boundary.loads(kind)
+        m = load_cases.nodes(n)
+        fields = jnp.zeros((len(load_cases.voigt), 3, m, m, m), stiff.dtype)
+    tol = jnp.asarray(tol, stiff.dtype)
+    (_, (tensor, info)), gradient = _compiled(n, kind)(
+        stiff, jnp.asarray(weights, stiff.dtype), fields, tol, maxiter
+    )
+    return tensor, info, gradient
+
+
+def random_octant(n, seed=0, low=0.0):
+    """Random cubic octant (n, n, n), every orbit uniform in [low, 1]."""
+    values = np.random.default_rng(seed).uniform(low, 1, symmetry.num_independent(n))
+    return symmetry.spread(values, n)
+
+
+def random_binary(n, seed=0, volume=0.5, void=1e-6):
+    """Random cubic octant (n, n, n) of moduli 1 and `void`: contrast at its worst."""
+    return np.where(random_octant(n, seed) < volume, 1.0, void)
+
+
+def strut_octant(n, width):
+    """Octant of a simple-cubic frame: three square struts along the cell's edges."""
+    line = np.arange(n) < width
+    x, y, z = line[:, None, None], line[:, None], line
+    return ((x & y) | (y & z) | (z & x)).astype(np.uint8)
