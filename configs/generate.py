@@ -30,6 +30,9 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # Evaluations of the network per sample, and classifier-free guidance (1 for none).
     config.steps = 16
     config.guidance = 1.0
+    # Steps of moving the surface of the best cells until they meet the target; 0 gives
+    # them as sampled.
+    config.polish_steps = 12
     # Ask also for what exceeds the Hashin-Shtrikman and Voigt bounds.
     config.allow_infeasible = False
 

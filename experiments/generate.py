@@ -9,9 +9,10 @@ from ml_collections import ConfigDict
 from mmdiff import assets, elasticity
 from mmdiff.design import deliver, generate, properties, sampler, target
 from mmdiff.errors import InputError
-from mmdiff.fem import batch, homogenize
+from mmdiff.fem import homogenize
 from mmdiff.io import console
 from mmdiff.models import weights
+from mmdiff.topopt import interface
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
@@ -43,9 +44,9 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
             steps=config.steps,
             weight=config.guidance,
         ),
-        label=batch.labeller(n, **config.solver.to_dict()),
-        num_samples=config.num_samples,
+        evaluate=interface.make_evaluate(n, **config.solver.to_dict()),
         num_best=config.num_best,
+        polish_steps=config.polish_steps,
     )
     if not cells:
         raise InputError(

@@ -95,6 +95,102 @@ def youngs_modulus(constants, direction):
     return 1 / (s11 - 2 * (s11 - s12 - 0.5 / c44) * j)
 
 
+def compliance(tensor):
+    """Return the inverse (..., 6, 6) of symmetric stiffness tensors.
+
+    Eigenvalues below 1e-12 of the largest count as that: a cell that does not carry a
+    load gets a huge compliance instead of an infinite or, by rounding, negative one.
+    """
+    xp = _xp(tensor)
+    values, vectors = xp.linalg.eigh(tensor)
+    floor = 1e-12 * abs(values).max(-1, keepdims=True)
+    scaled = vectors / xp.maximum(values, floor)[..., None, :]
+    return scaled @ xp.swapaxes(vectors, -1, -2)
+
+
+def directional_modulus(tensor, direction):
+    """Young's modulus of any 6x6 tensor: 1/E = a^T S a, a = (l2, m2, n2, mn, ln, lm).
+
+    Args:
+      tensor: (..., 6, 6), Voigt order with engineering shear.
+      direction: unit vectors (..., 3); leading axes broadcast with those of `tensor`.
+    """
+    xp = _xp(tensor)
+    x, y, z = direction[..., 0], direction[..., 1], direction[..., 2]
+    a = xp.stack([x * x, y * y, z * z, y * z, x * z, x * y], axis=-1)
+    return 1 / xp.einsum("...i,...ij,...j->...", a, compliance(tensor), a)
+
+
+# The lattice directions <100>, <110>, <111>, one of each pair of opposite ones.
+AXES = np.array(
+    [
+        [1, 0, 0], [0, 1, 0], [0, 0, 1],
+        [0, 1, 1], [1, 0, 1], [1, 1, 0], [0, 1, -1], [1, 0, -1], [1, -1, 0],
+        [1, 1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, -1],
+    ]
+)  # fmt: skip
+
+
+def extreme_moduli(tensor) -> dict:
+    """Return the lowest and the highest Young's modulus over all directions.
+
+    A grid of some two degrees on the half sphere, then finer and finer grids around its
+    best point. Among equal directions a lattice direction is named first.
+
+    Args:
+      tensor: one NumPy tensor (6, 6).
+
+    Returns:
+      {"min": (E, direction (3,)), "max": (E, direction (3,))}.
+    """
+    tensor = np.asarray(tensor, np.float64)
+    count = 5000
+    z = (np.arange(count) + 0.5) / count
+    angle = np.arange(count) * np.pi * (3 - np.sqrt(5))  # Fibonacci's lattice
+    r = np.sqrt(1 - z**2)
+    sphere = np.stack([r * np.cos(angle), r * np.sin(angle), z], -1)
+    axes = AXES / np.linalg.norm(AXES, axis=1, keepdims=True)
+    offset = np.stack(np.meshgrid(*[np.linspace(-1, 1, 9)] * 2), -1).reshape(-1, 2)
+    found = {}
+    for name, sign in (("min", 1.0), ("max", -1.0)):
+        best = sphere[np.argmin(sign * directional_modulus(tensor, sphere))]
+        for step in 0.05 * 0.4 ** np.arange(18):
+            tangent = np.linalg.svd(best[None])[2][1:]
+            near = best + step * offset @ tangent
+            near /= np.linalg.norm(near, axis=1, keepdims=True)
+            best = near[np.argmin(sign * directional_modulus(tensor, near))]
+        value = directional_modulus(tensor, best)
+        on_axes = directional_modulus(tensor, axes)
+        first = np.argmin(sign * on_axes > sign * value + 1e-6 * abs(value))
+        if sign * on_axes[first] <= sign * value + 1e-6 * abs(value):
+            best, value = axes[first], on_axes[first]
+        upward = best if best[np.argmax(abs(best))] > 0 else -best
+        found[name] = (float(value), upward)
+    return found
+
+
+def cubic_distance(tensor):
+    """Relative distance of a tensor (..., 6, 6) from its closest cubic one.
+
+    The norm is that of the fourth-order tensor, so it does not depend on the Voigt
+    notation; `voigt_to_cubic` is the projection that belongs to it.
+    """
+    xp = _xp(tensor)
+    # A shear entry of Voigt's matrix stands for two of the tensor in each index.
+    weight = np.array([1, 1, 1, 2, 2, 2], tensor.dtype)
+    weight = xp.asarray(weight[:, None] * weight)
+    rest = tensor - cubic_to_voigt(voigt_to_cubic(tensor))
+    squares = (weight * rest**2).sum((-1, -2)), (weight * tensor**2).sum((-1, -2))
+    return xp.sqrt(squares[0] / squares[1])
+
+
+def hashin_shtrikman_ratios(constants, volume, nu: float = NU) -> dict:
+    """Return K, G and E over their upper Hashin-Shtrikman bounds; see there."""
+    got = moduli(constants)
+    bounds = hashin_shtrikman(volume, nu)
+    return {name: got[name] / b for name, b in zip("KGE", bounds, strict=True)}
+
+
 def hashin_shtrikman(volume, nu: float = NU):
     """Upper Hashin-Shtrikman bounds (K, G, E) of a porous solid with E = 1.
 

@@ -92,6 +92,39 @@ def spanning_axes(cell: np.ndarray) -> tuple[bool, bool, bool]:
     return tuple(spans)
 
 
+def winding_axes(cell: np.ndarray) -> tuple[bool, bool, bool]:
+    """Whether solid runs on for ever along each axis when the cell is repeated.
+
+    Unlike `spanning_axes` this follows paths through the other faces and does not take
+    a piece for spanning that touches both faces without meeting its own image.
+    """
+    labels, _ = ndimage.label(cell)
+    links: dict[int, list[tuple[int, np.ndarray]]] = {}
+    for axis in range(3):
+        step = np.eye(3, dtype=int)[axis]
+        faces = np.take(labels, -1, axis).ravel(), np.take(labels, 0, axis).ravel()
+        pairs = np.stack(faces, axis=1)[(faces[0] > 0) & (faces[1] > 0)]
+        for high, low in np.unique(pairs, axis=0).tolist():
+            links.setdefault(high, []).append((low, step))
+            links.setdefault(low, []).append((high, -step))
+    winds = np.zeros(3, bool)
+    period: dict[int, np.ndarray] = {}  # in which copy of the cell a piece was met
+    for root in links:
+        if root in period:
+            continue
+        period[root] = np.zeros(3, int)
+        stack = [root]
+        while stack:
+            piece = stack.pop()
+            for other, step in links[piece]:
+                if other in period:
+                    winds |= period[piece] + step != period[other]
+                else:
+                    period[other] = period[piece] + step
+                    stack.append(other)
+    return bool(winds[0]), bool(winds[1]), bool(winds[2])
+
+
 def clean_octant(octant: np.ndarray) -> tuple[np.ndarray, int, float]:
     """Keep the largest periodic piece of the octant's cell; see `keep_largest`.
 

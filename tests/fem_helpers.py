@@ -9,12 +9,17 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import ndimage
 
 from mmdiff import symmetry
 from mmdiff.fem import boundary, homogenize
 
-# Twice as quick to compile; the programs are small and their speed is of no interest.
-QUICK = {"xla_backend_optimization_level": 0}
+# Five times as quick to compile; the programs are small and their speed is of no interest.
+QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+try:
+    jax.jit(lambda x: x, compiler_options=QUICK).lower(0.0).compile()
+except jax.errors.JaxRuntimeError:  # options come and go with XLA
+    QUICK = {}
 
 
 @functools.lru_cache
@@ -50,6 +55,12 @@ def random_octant(n, seed=0, low=0.0):
     """Random cubic octant (n, n, n), every orbit uniform in [low, 1]."""
     values = np.random.default_rng(seed).uniform(low, 1, symmetry.num_independent(n))
     return symmetry.spread(values, n)
+
+
+def smooth_octant(n, seed=0, length=2.5):
+    """Random cubic octant (n, n, n) with features of some `length` voxels."""
+    noise = random_octant(n, seed) - 0.5
+    return symmetry.symmetrize(ndimage.gaussian_filter(noise, length, mode="reflect"))
 
 
 def random_binary(n, seed=0, volume=0.5, void=1e-6):

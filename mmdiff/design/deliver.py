@@ -1,4 +1,4 @@
-"""Write cells the way people open them: slicer, ParaView, browser, NumPy, spreadsheet."""
+"""Write cells for where people open them: slicer, ParaView, browser, NumPy, Excel."""
 
 import pathlib
 
@@ -10,7 +10,6 @@ from mmdiff.design.generate import Cell
 from mmdiff.design.target import Target
 from mmdiff.io import console, page, plots, png, render, surface, writers
 from mmdiff.symmetry import octant_to_cell
-
 
 # Stand in every file that holds a tensor.
 _SETTINGS = ("resolution", "base_E", "base_nu", "void", "penal")

@@ -1,9 +1,10 @@
 """From a target to ranked, finite-element-checked binary cells.
 
 Samples of the diffusion model are thresholded, freed of loose pieces, refused when they
-do not carry load, homogenized, and ranked by their distance from the target. Nothing is
-returned that is not one piece, load bearing and verified; refused samples are counted
-and replaced by new ones.
+do not carry load, homogenized, and ranked by their distance from the target. The
+surface of the best is then moved until they meet it (`mmdiff.topopt.interface`).
+Nothing is returned that is not one piece, load bearing and verified; refused samples
+are counted and replaced by new ones.
 """
 
 import collections
@@ -11,12 +12,13 @@ import dataclasses
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mmdiff import elasticity
 from mmdiff.design.target import Target
 from mmdiff.symmetry import octant_to_cell
+from mmdiff.topopt import interface
+from mmdiff.topopt.interface import Evaluation
 from mmdiff.voxels import (
     clean_octant,
     is_load_bearing,
@@ -41,6 +43,7 @@ class Cell:
       error: range error (arXiv 2401.13570, Eq. 3), a fraction.
       relative_error: mean relative error of the constants, a fraction.
       residual: relative residual of the solve.
+      history: error of the sample, then after each accepted polishing step.
     """
 
     octant: np.ndarray
@@ -51,6 +54,7 @@ class Cell:
     error: float
     relative_error: float
     residual: float
+    history: tuple[float, ...]
 
 
 def binarize(field: np.ndarray, volume: float | None) -> tuple[np.ndarray, str, int]:
@@ -81,9 +85,9 @@ def generate(
     target: Target,
     *,
     draw: Callable,
-    label: Callable,
-    num_samples: int,
+    evaluate: Callable[[np.ndarray], Evaluation],
     num_best: int,
+    polish_steps: int = 0,
     rounds: int = ROUNDS,
 ) -> tuple[list[Cell], dict[str, int]]:
     """Return the best cells for a target, best first.
@@ -91,63 +95,78 @@ def generate(
     Args:
       key: typed random key.
       target: what is asked for.
-      draw: `draw(key, target) -> (num_samples, n, n, n)` sampled fields.
-      label: `label(octants (b, n, n, n) float32) -> (constants (b, 3), residual (b,),
-        converged (b,))` by finite elements.
-      num_samples: samples per batch.
+      draw: `draw(key, target) -> (b, n, n, n)` sampled fields.
+      evaluate: finite elements on one octant, `interface.make_evaluate`.
       num_best: cells wanted; further batches are drawn while there are fewer.
+      polish_steps: most accepted steps of the refinement of each of the best cells.
       rounds: most batches.
 
     Returns:
       the cells, and counts: "sampled", "refused" by reason, "unconverged".
     """
-    goal = np.array(target.constants)
     counts = collections.Counter()
     cells, seen = [], set()
     for i in range(rounds):
         fields = np.asarray(draw(jax.random.fold_in(key, i), target))
         counts["sampled"] += len(fields)
-        octants, pieces = [], []
         for field in fields:
-            octant, reason, found = binarize(field, target.volume)
+            octant, reason, pieces = binarize(field, target.volume)
             if not reason and octant.tobytes() in seen:
                 reason = "duplicate"
+            if not reason:
+                seen.add(octant.tobytes())
+                result = evaluate(octant)
+                reason = "" if result.converged else "unconverged"
             if reason:
                 counts[reason] += 1
-                continue
-            seen.add(octant.tobytes())
-            octants.append(octant)
-            pieces.append(found)
-        if octants:
-            cells += _verify(octants, pieces, goal, label, num_samples, counts)
+            else:
+                cells.append(make_cell(octant, result, target, pieces))
         if len(cells) >= num_best:
             break
     cells.sort(key=lambda cell: cell.error)
-    return cells[:num_best], dict(counts)
+    best = cells[:num_best]
+    if polish_steps:
+        best = [refine(cell, target, evaluate, polish_steps) for cell in best]
+        best.sort(key=lambda cell: cell.error)
+    return best, dict(counts)
 
 
-def _verify(octants, pieces, goal, label, size, counts) -> list[Cell]:
-    n = octants[0].shape[0]
-    # A fixed batch size keeps one compiled program for every number of candidates.
-    batch = np.ones((size, n, n, n), np.float32)
-    batch[: len(octants)] = octants
-    constants, residual, converged = map(np.asarray, label(jnp.asarray(batch)))
-    cells = []
-    for i, octant in enumerate(octants):
-        if not converged[i]:
-            counts["unconverged"] += 1
-            continue
-        c = constants[i].astype(np.float64)
-        cells.append(
-            Cell(
-                octant=octant,
-                constants=c,
-                volume=float(octant.mean()),
-                pieces=periodic_pieces(octant_to_cell(octant))[1],
-                pieces_found=pieces[i],
-                error=float(elasticity.range_error(c, goal)),
-                relative_error=float(elasticity.relative_error(c, goal)),
-                residual=float(residual[i]),
-            )
-        )
-    return cells
+def refine(cell: Cell, target: Target, evaluate: Callable, steps: int) -> Cell:
+    """Return the cell with its surface moved towards the target."""
+    polished = interface.polish(
+        cell.octant,
+        np.array(target.constants),
+        evaluate,
+        volume=target.volume,
+        steps=steps,
+    )
+    return make_cell(
+        polished.octant,
+        polished.evaluation,
+        target,
+        cell.pieces_found,
+        history=polished.history,
+    )
+
+
+def make_cell(
+    octant: np.ndarray,
+    result: Evaluation,
+    target: Target,
+    pieces_found: int,
+    history: tuple[float, ...] = (),
+) -> Cell:
+    """Return the record of an octant and its finite-element result."""
+    goal = np.array(target.constants)
+    error = float(elasticity.range_error(result.constants, goal))
+    return Cell(
+        octant=octant,
+        constants=result.constants,
+        volume=float(octant.mean()),
+        pieces=periodic_pieces(octant_to_cell(octant))[1],
+        pieces_found=pieces_found,
+        error=error,
+        relative_error=float(elasticity.relative_error(result.constants, goal)),
+        residual=result.residual,
+        history=history or (error,),
+    )

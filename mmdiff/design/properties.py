@@ -18,6 +18,7 @@ CONVENTIONS = {
     "error": "mean of |C - target| / R over C11, C12, C44 with R = 1.330768, 0.667355, "
     "0.383357 times base E (arXiv 2401.13570, Eq. 3)",
     "relative_error": "mean of |C - target| / |target|, |C12| floored at 1 % of C11",
+    "raw_error": "error of the sample before its surface was moved (polished)",
     "finite_elements": "trilinear hexahedra, one per voxel, 2x2x2 Gauss points",
     "cell": "cell_XX.npy: full cell, uint8, 1 solid, axes x y z",
 }
@@ -69,12 +70,14 @@ def _cell(index: int, cell: Cell, scale: float) -> dict:
         "pieces": cell.pieces,
         "pieces_removed": cell.pieces_found - cell.pieces,
         "error": cell.error,
+        "raw_error": cell.history[0],
+        "polish_steps": len(cell.history) - 1,
         "relative_error": cell.relative_error,
         "residual": cell.residual,
     }
 
 
-HEADER = ("", "C11", "C12", "C44", "V", "err %", "rel %", "pieces", "Zener")
+HEADER = ("", "C11", "C12", "C44", "V", "raw %", "err %", "rel %", "pieces", "Zener")
 
 
 def table(target: Target, cells: list[Cell], scale: float = 1.0) -> list[list]:
@@ -82,7 +85,7 @@ def table(target: Target, cells: list[Cell], scale: float = 1.0) -> list[list]:
     goal = np.array(target.constants)
     zener = float(elasticity.moduli(goal)["zener"])
     volume = "free" if target.volume is None else f"{target.volume:.3f}"
-    rows = [["asked", *_constants(goal, scale), volume, "", "", "", f"{zener:.3f}"]]
+    rows = [["asked", *_constants(goal, scale), volume, *[""] * 4, f"{zener:.3f}"]]
     for i, cell in enumerate(cells):
         zener = float(elasticity.moduli(cell.constants)["zener"])
         rows.append(
@@ -90,6 +93,7 @@ def table(target: Target, cells: list[Cell], scale: float = 1.0) -> list[list]:
                 f"cell {i}",
                 *_constants(cell.constants, scale),
                 f"{cell.volume:.3f}",
+                f"{100 * cell.history[0]:.2f}",
                 f"{100 * cell.error:.2f}",
                 f"{100 * cell.relative_error:.2f}",
                 str(cell.pieces),

@@ -151,8 +151,8 @@ def _check_bounds(constants, volume, nu):
         if value > shear:
             raise InputError(
                 f"target shear modulus {name} = {value:.3g} at vf {share:.2f} exceeds "
-                f"the Voigt limit {shear:.3g} for E=1, nu={nu:g}. Lower it or raise vf. "
-                "To try anyway: --config.allow_infeasible=true"
+                f"the Voigt limit {shear:.3g} for E=1, nu={nu:g}. Lower it or raise "
+                "vf. To try anyway: --config.allow_infeasible=true"
             )
 
 

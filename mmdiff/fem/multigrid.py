@@ -16,6 +16,7 @@ import numpy as np
 from jax import lax
 
 from mmdiff.fem import boundary, element, operator
+from mmdiff.fem.operator import EXACT
 from mmdiff.typing import Array, Float
 
 COARSEST = 4  # elements per side of the densely solved grid, where n allows it
@@ -162,7 +163,7 @@ def make_multigrid(n: int, load_cases: boundary.Loads, nu: float, degree: int = 
             system = scaled * free[:, None] * free[None] + fixed + shift * eye
             factor = jnp.linalg.cholesky(system)
             half = jax.scipy.linalg.solve_triangular(factor, eye, lower=True)
-            inverse = half.T @ half
+            inverse = jnp.matmul(half.T, half, precision=EXACT)
             return inverse * (scale * free)[:, None] * (scale * free)[None]
 
         return jax.vmap(invert)(free)
@@ -219,7 +220,8 @@ def make_multigrid(n: int, load_cases: boundary.Loads, nu: float, degree: int = 
     def descend(hierarchy, b, i):
         if i == len(sizes) - 1:
             flat = b.reshape(b.shape[0], -1)
-            x = jnp.einsum("lij,lj->li", hierarchy.coarse_inverse, flat)
+            inverse = hierarchy.coarse_inverse
+            x = jnp.einsum("lij,lj->li", inverse, flat, precision=EXACT)
             return x.reshape(b.shape)
         level, apply = hierarchy.levels[i], applies[i]
         mask_fine = boundary.free_mask(load_cases, sizes[i], b.dtype)

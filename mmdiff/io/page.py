@@ -45,6 +45,8 @@ def page(
     rows: Sequence[Mapping],
     files: Sequence[str | tuple[str, int]] = (),
     notes: Sequence[str] = (),
+    heading: str = "Asked and got",
+    tables: Mapping[str, Sequence[Mapping]] | None = None,
 ) -> str:
     """Return one self-contained HTML page about cells.
 
@@ -55,11 +57,14 @@ def page(
         appearance, the first one names the row.
       files: names relative to the page, or pairs of name and size in bytes.
       notes: paragraphs, such as conventions and warnings.
+      heading: of the table of `rows`.
+      tables: rows of more tables by heading, below the first.
     """
     shown = viewer([(cell.name, cell.voxels) for cell in cells]) if cells else ""
     return _document(
         title,
-        _section("Asked and got", _table(rows)),
+        _section(heading, _table(rows)),
+        *(_section(name, _table(more)) for name, more in (tables or {}).items()),
         _section("In three dimensions", shown),
         _section("Cells", _figures(cells)),
         _section("Notes", "".join(f"<p>{escape(note)}</p>" for note in notes)),

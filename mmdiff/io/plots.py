@@ -11,7 +11,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmdiff.elasticity import hashin_shtrikman, moduli, youngs_modulus
+from mmdiff.elasticity import (
+    cubic_to_voigt,
+    directional_modulus,
+    hashin_shtrikman,
+    moduli,
+)
 from mmdiff.io.png import write_png
 from mmdiff.io.writers import write_bytes
 from mmdiff.typing import Float, UInt8
@@ -110,7 +115,7 @@ def _caption_strips(captions, width, height=32):
 
 def modulus_spheres(
     path: str | os.PathLike,
-    constants: Float[np.ndarray, "b 3"],
+    constants: Float[np.ndarray, "b 3"] | Float[np.ndarray, "b 6 6"],
     labels: Sequence[str],
 ) -> bool:
     """Draw Young's modulus over all directions, as distance and as colour.
@@ -119,11 +124,13 @@ def modulus_spheres(
 
     Args:
       path: PNG file to write.
-      constants: (b, 3) stable cubic constants.
+      constants: (b, 3) stable cubic constants, or (b, 6, 6) tensors.
       labels: b titles.
     """
-    constants = np.atleast_2d(np.asarray(constants, np.float64))
-    count = len(constants)
+    tensors = np.asarray(constants, np.float64)
+    if tensors.shape[-1] == 3:
+        tensors = cubic_to_voigt(np.atleast_2d(tensors))
+    count = len(tensors)
     columns = min(count, 5)
     rows = -(-count // columns)
     figure = _figure(2.3 * columns + 0.8, 2.4 * rows)
@@ -137,7 +144,7 @@ def modulus_spheres(
     direction = np.stack(
         [np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)], -1
     )
-    young = youngs_modulus(constants[:, None, None], direction)
+    young = np.stack([directional_modulus(tensor, direction) for tensor in tensors])
     top = young.max()
     # A range of its own keeps nearly isotropic cells from showing rounding noise.
     scale = Normalize(min(young.min(), 0.8 * top), top)

@@ -10,8 +10,9 @@ import pytest
 from mmdiff import elasticity
 from mmdiff.design import deliver, generate, properties
 from mmdiff.design.target import Target
-from mmdiff.fem import batch, homogenize
+from mmdiff.fem import homogenize
 from mmdiff.symmetry import cell_to_octant
+from mmdiff.topopt import interface
 
 N = 16
 
@@ -29,8 +30,7 @@ def delivered(tmp_path_factory):
             jax.random.key(0),
             goal,
             draw=lambda key, target: fields,
-            label=batch.labeller(N),
-            num_samples=2,
+            evaluate=interface.make_evaluate(N),
             num_best=2,
         )
         settings = {

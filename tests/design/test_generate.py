@@ -7,8 +7,8 @@ import pytest
 
 from mmdiff.design import generate, properties
 from mmdiff.design.target import Target
-from mmdiff.fem import batch
 from mmdiff.symmetry import octant_to_cell
+from mmdiff.topopt import interface
 from mmdiff.voxels import is_load_bearing, periodic_pieces
 
 N = 8
@@ -73,8 +73,7 @@ def made():
             jax.random.key(0),
             goal,
             draw=draw,
-            label=batch.labeller(N),
-            num_samples=5,
+            evaluate=interface.make_evaluate(N),
             num_best=4,
         )
     return goal, cells, counts, calls

@@ -103,8 +103,8 @@ def test_bounds_can_be_switched_off_but_not_stability():
 
 def test_units_are_suspected():
     assert _message((2100.0, 900.0, 800.0)) == (
-        "target C11=2100: this checkpoint expects stiffness divided by the base Young's "
-        "modulus. Pass --config.base.E=210000 to give values in MPa."
+        "target C11=2100: this checkpoint expects stiffness divided by the base "
+        "Young's modulus. Pass --config.base.E=210000 to give values in MPa."
     )
 
 

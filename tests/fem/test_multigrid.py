@@ -14,6 +14,11 @@ from mmdiff.fem import boundary, homogenize, multigrid
 NU = 0.3
 
 
+def _jit(function):
+    return jax.jit(function, compiler_options=QUICK)
+
+
+
 @pytest.mark.parametrize(
     "n, sizes",
     [(4, [4]), (8, [8, 4]), (12, [12, 6, 3]), (20, [20, 10, 5]), (64, [64, 32, 16, 8, 4])],
@@ -39,8 +44,8 @@ def _fields(symmetry, n, seed=0):
 def test_restriction_is_the_transpose_of_prolongation(x64, symmetry):
     load_cases = boundary.loads(symmetry)
     x, y = _fields(symmetry, 3), _fields(symmetry, 6, 1)
-    prolonged = multigrid.prolong(jnp.asarray(x), load_cases)
-    restricted = multigrid.restrict(jnp.asarray(y), load_cases)
+    prolonged = _jit(lambda u: multigrid.prolong(u, load_cases))(x)
+    restricted = _jit(lambda f: multigrid.restrict(f, load_cases))(y)
     assert prolonged.shape == y.shape and restricted.shape == x.shape
     # The same products summed in another order.
     np.testing.assert_allclose(
@@ -51,14 +56,16 @@ def test_restriction_is_the_transpose_of_prolongation(x64, symmetry):
 def test_prolongation_keeps_linear_functions(x64):
     x, y, z = np.indices((4, 4, 4)).astype(float)
     fine = np.indices((7, 7, 7)) / 2
-    got = multigrid.prolong(jnp.asarray(1 + x + 2 * y - 3 * z), boundary.loads("cubic"))
+    load_cases = boundary.loads("cubic")
+    got = _jit(lambda u: multigrid.prolong(u, load_cases))(1 + x + 2 * y - 3 * z)
     want = 1 + fine[0] + 2 * fine[1] - 3 * fine[2]
     np.testing.assert_allclose(got, want, atol=1e-14)
 
 
 def test_periodic_prolongation_interpolates_across_the_faces(x64):
     coarse = np.random.default_rng(0).random((2, 2, 2))
-    got = multigrid.prolong(jnp.asarray(coarse), boundary.loads("periodic"))
+    load_cases = boundary.loads("periodic")
+    got = _jit(lambda u: multigrid.prolong(u, load_cases))(coarse)
     np.testing.assert_array_equal(got[::2, ::2, ::2], coarse)
     # Node 3 lies between node 1 and the image of node 0.
     want = (coarse[1, 0, 0] + coarse[0, 0, 0]) / 2
@@ -76,7 +83,7 @@ def _cycle(n, symmetry):
         residual = residual * mask
         return cycle(setup(modulus), residual), apply(modulus, residual), residual
 
-    return jax.jit(both, compiler_options=QUICK)
+    return _jit(both)
 
 
 def _residual(symmetry, n, seed):

@@ -17,6 +17,9 @@ def calls(folder):
     got = np.concatenate([constants, volume[:, None]], axis=1)[:3]
     return {
         "spheres.png": lambda p: plots.modulus_spheres(p, constants[:2], ["a", "b"]),
+        "tensor.png": lambda p: plots.modulus_spheres(
+            p, cubic_to_voigt(constants[:1]), ["6x6"]
+        ),
         "parity.png": lambda p: plots.parity(p, got[0], got),
         "loss.png": lambda p: plots.loss_curve(p, [0, 1, 2], [1.0, 0.5, 0.2]),
         "losses.png": lambda p: plots.loss_curve(p, [0, 1], {"a": [1, 2], "b": [2, 1]}),

@@ -1,0 +1,271 @@
+"""From an array of voxels to the density grid that is homogenized.
+
+`prepare` checks shape and values, resamples where asked, and finds out how little of
+the cell has to be solved: a mirror-symmetric cell is solved on its octant, one with
+equal axes ("cubic") with two loads instead of six, any other one whole ("periodic").
+Every refusal names the value seen and the option that helps.
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy import ndimage
+
+from mmdiff.errors import InputError
+from mmdiff.symmetry import cell_to_octant, is_cubic, octant_to_cell, symmetrize
+from mmdiff.typing import Float
+
+SYMMETRIES = ("auto", "cubic", "orthotropic", "periodic")
+METHODS = {"nearest": 0, "linear": 1}
+KINDS = ("cell", "octant")
+# Densities of other codes are mirror images to single precision only.
+ALIKE = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """A cell ready for the solver.
+
+    Attributes:
+      density: (n, n, n) in [0, 1]: the octant, or the whole cell if periodic; float32
+        or, from float64 files, float64.
+      symmetry: "cubic", "orthotropic" or "periodic".
+      notes: what the user should know about the way here.
+    """
+
+    density: Float[np.ndarray, "n n n"]
+    symmetry: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def cell(self) -> Float[np.ndarray, "m m m"]:
+        """The whole cell."""
+        if self.symmetry == "periodic":
+            return self.density
+        return octant_to_cell(self.density)
+
+
+def prepare(
+    array: np.ndarray,
+    name: str,
+    *,
+    input_is: str = "cell",
+    symmetry: str = "auto",
+    scale: float = 1.0,
+    threshold: float = 0.5,
+    binarize: bool = False,
+    resize: int = 0,
+    method: str = "nearest",
+) -> Grid:
+    """Return the density grid of an array of voxels.
+
+    Args:
+      array: (nx, ny, nz) of any real type; 1 solid, 0 void, between them a density.
+      name: what messages call it, such as the file's name.
+      input_is: "cell", or "octant" for the part [0, 1/2]^3 of a mirror-symmetric cell.
+      symmetry: one of `SYMMETRIES`.
+      scale: value of solid; 255 for masks of 0 and 255.
+      threshold: voxels above it count as solid (after scaling).
+      binarize: replace densities by 0 and 1 at the threshold.
+      resize: edge to resample to, in voxels of what the file holds; 0 for none.
+      method: "nearest" or "linear" resampling.
+
+    Raises:
+      InputError: wrong shape or values, nothing to homogenize, an edge the solver does
+        not take, or a symmetry that the cell does not have.
+    """
+    _check_options(input_is, symmetry, scale, threshold, resize, method)
+    density = to_density(array, name, scale=scale)
+    notes = []
+    if not resize:
+        check_shape(density.shape, name)
+    elif len(set(density.shape)) > 1:
+        notes.append(
+            f"{name}: shape {density.shape} is stretched to {resize}^3; lengths along "
+            "the axes are no longer to scale."
+        )
+    check_phases(density, name, threshold)
+    density, found = _reduce(density, input_is)
+    halved = input_is == "cell" and found != "periodic"
+    if resize:
+        # The octant is resampled, not the cell: so every mirror plane stays one.
+        edge = resize // 2 if halved else resize
+        density = resample(density, edge, method, periodic=found == "periodic")
+    if binarize:
+        density = (density > threshold).astype(density.dtype)
+    if resize or binarize:
+        check_phases(density, name, threshold)
+    if found == "cubic":
+        # Equal to rounding is not enough for the solver, which takes it at its word.
+        density = symmetrize(density)
+    used = _choose(found, symmetry, name, edge=density.shape[0], halved=halved)
+    if used == "periodic" != found:
+        density = octant_to_cell(density)
+        if symmetry == "auto":
+            n = density.shape[0]
+            notes.append(
+                f"{name}: mirror-symmetric, but half its edge of {n} is not a multiple "
+                "of 4, so the whole cell is solved. "
+                f"--config.resize={good_edge(n, 8)} would be faster."
+            )
+    check_edge(density.shape[0], name)
+    return Grid(density, used, tuple(notes))
+
+
+def to_density(array: np.ndarray, name: str, *, scale: float = 1.0) -> np.ndarray:
+    """Return an array as densities: divided by `scale`, finite and in [0, 1].
+
+    Raises:
+      InputError: values that are not finite, with their count and the first index, or
+        outside [0, 1].
+    """
+    wide = array.dtype == np.float64
+    values = np.asarray(array, np.float64 if wide else np.float32)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        first = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise InputError(
+            f"{name} holds {int(bad.sum())} values that are NaN or infinite, the first "
+            f"at index {first}. Replace them by 0 for void or 1 for solid."
+        )
+    low, high = (float(v) for v in (values.min(), values.max()))
+    values = values / values.dtype.type(scale)
+    # One rounding step over 1 is no mistake of the user.
+    if values.min() < -ALIKE or values.max() > 1 + ALIKE:
+        scaled = f" (scale {scale:g})" if scale != 1 else ""
+        if high > 1:
+            # 255 is the usual mask, and the smallest scale that helps otherwise.
+            advice = f"For a 0/{high:g} mask pass --config.scale={high:g}."
+        else:
+            advice = "Shift and scale the values first."
+        raise InputError(
+            f"{name} holds values from {low:g} to {high:g}{scaled}; density must lie "
+            f"in [0, 1]. {advice}"
+        )
+    return np.clip(values, 0, 1)
+
+
+def check_shape(shape: tuple[int, ...], name: str) -> None:
+    """Raise InputError unless the three edges are equal."""
+    if len(set(shape)) > 1:
+        raise InputError(
+            f"{name} has shape {tuple(shape)}; a cubic cell needs three equal edges. "
+            "If this is one octant of a larger cell pass --config.input_is=octant; to "
+            f"pad or resample pass --config.resize={good_edge(max(shape))}."
+        )
+
+
+def check_phases(density: np.ndarray, name: str, threshold: float) -> None:
+    """Raise InputError when no voxel, or every voxel, is above the threshold."""
+    low, high = float(density.min()), float(density.max())
+    if low == high:
+        raise InputError(
+            f"{name} holds the density {low:g} in every voxel. A cell needs solid and "
+            "void."
+        )
+    if high <= threshold:
+        raise InputError(
+            f"{name} has no solid voxel above {threshold:g} (max {high:.3g}). Choose "
+            "--config.threshold."
+        )
+    if low > threshold:
+        raise InputError(
+            f"{name} has no void voxel: all are above {threshold:g} (min {low:.3g}). "
+            "Choose --config.threshold."
+        )
+
+
+def good_edge(edge: int, multiple: int = 4) -> int:
+    """Return the smallest edge that the solver takes and is not below `edge`."""
+    return max(2 * multiple, -(-edge // multiple) * multiple)
+
+
+def check_edge(edge: int, name: str, *, factor: int = 1) -> None:
+    """Raise InputError unless the edge is a multiple of 4 and at least 8.
+
+    Args:
+      edge: voxels per side that the solver gets.
+      name: of the file, for the message.
+      factor: 2 where the file holds the whole cell and its octant is solved.
+    """
+    if edge < 8 or edge % 4:
+        size, multiple = factor * edge, 4 * factor
+        raise InputError(
+            f"{name} has {size} voxels per edge; the solver needs a multiple of "
+            f"{multiple} and at least {2 * multiple}. Pass "
+            f"--config.resize={good_edge(size, multiple)} to resample."
+        )
+
+
+def resample(density: np.ndarray, edge: int, method: str, *, periodic: bool):
+    """Return a grid resampled to (edge, edge, edge), voxel edges aligned.
+
+    Args:
+      density: (nx, ny, nz).
+      edge: wanted edge in voxels.
+      method: "nearest" or "linear".
+      periodic: whether the grid goes on periodically (a cell) or mirrored (an octant).
+    """
+    factors = [edge / size for size in density.shape]
+    return ndimage.zoom(
+        density,
+        factors,
+        order=METHODS[method],
+        mode="grid-wrap" if periodic else "reflect",
+        grid_mode=True,
+    ).clip(0, 1)
+
+
+def _check_options(input_is, symmetry, scale, threshold, resize, method):
+    for key, value, known in (
+        ("input_is", input_is, KINDS),
+        ("symmetry", symmetry, SYMMETRIES),
+        ("resize_method", method, tuple(METHODS)),
+    ):
+        if value not in known:
+            raise InputError(f"{key}={value} is unknown. Use {', '.join(known)}.")
+    if scale <= 0:
+        raise InputError(f"scale={scale:g} is not positive. Give the value of solid.")
+    if not 0 <= threshold < 1:
+        raise InputError(f"threshold={threshold:g} is not in [0, 1).")
+    if resize and (resize < 8 or resize % 4):
+        raise InputError(
+            f"resize={resize}: the edge must be a multiple of 4 and at least 8. Next "
+            f"good size: {good_edge(resize)}."
+        )
+
+
+def _reduce(density, input_is):
+    """Return the octant (or the cell where it has none) and the symmetry found."""
+    if len(set(density.shape)) > 1:
+        return density, "orthotropic" if input_is == "octant" else "periodic"
+    if input_is == "cell":
+        mirrored = density.shape[0] % 2 == 0 and all(
+            abs(density - np.flip(density, axis)).max() <= ALIKE for axis in range(3)
+        )
+        if not mirrored:
+            return density, "periodic"
+        density = cell_to_octant(density)
+    swaps = (density.swapaxes(0, 1), density.swapaxes(1, 2))
+    same = is_cubic(density) or all(abs(density - s).max() <= ALIKE for s in swaps)
+    return density, "cubic" if same else "orthotropic"
+
+
+def _choose(found, asked, name, *, edge, halved):
+    """Return the symmetry to solve with.
+
+    Raises:
+      InputError: the cell lacks the symmetry that was asked for.
+    """
+    if asked == "auto":
+        fits = edge >= 8 and edge % 4 == 0
+        return "periodic" if halved and not fits else found
+    order = SYMMETRIES[1:]
+    if order.index(asked) < order.index(found):
+        raise InputError(
+            f"{name} is not {asked}: it is {found} (mirror planes and equal axes are "
+            "checked). Pass --config.symmetry=auto."
+        )
+    if asked != "periodic" and halved:
+        check_edge(edge, name, factor=2)
+    return asked

@@ -1,0 +1,182 @@
+"""Read VTK ImageData files (.vti): the XML format of ParaView, one piece.
+
+Data may stand in ascii, in base64 or appended (raw or base64), with or without zlib
+compression, in either byte order. VTK runs x fastest; arrays come out with axes x y z.
+The inverse of `mmdiff.io.writers.write_vti`.
+"""
+
+import base64
+import binascii
+import pathlib
+import re
+import xml.etree.ElementTree as ET
+import zlib
+
+import numpy as np
+
+from mmdiff.errors import InputError
+
+_TYPES = {
+    "Int8": "i1", "UInt8": "u1", "Int16": "i2", "UInt16": "u2", "Int32": "i4",
+    "UInt32": "u4", "Int64": "i8", "UInt64": "u8", "Float32": "f4", "Float64": "f8",
+}  # fmt: skip
+_ZLIB = "vtkZLibDataCompressor"
+_MARK = b"<AppendedData"
+
+
+def read_vti(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
+    """Read one scalar array.
+
+    Args:
+      path: the file.
+      key: name of the array; empty for `density`, or the first one of one component,
+        cell data before point data.
+
+    Returns:
+      the array (nx, ny, nz), and a dictionary with its name `array` and `notes`.
+
+    Raises:
+      InputError: not a VTI file, damaged, of several pieces, or without such an array.
+    """
+    try:
+        root, appended = _parse(path.read_bytes())
+    except ET.ParseError as error:
+        raise _damaged(path, error) from error
+    image = root.find("ImageData")
+    if root.tag != "VTKFile" or image is None:
+        raise InputError(
+            f"{path.name} holds {root.get('type', root.tag)}, not ImageData. In "
+            "ParaView use the filter Resample To Image and save as .vti."
+        )
+    pieces = image.findall("Piece")
+    if len(pieces) != 1:
+        raise InputError(
+            f"{path.name} has {len(pieces)} pieces. Save it as one .vti file."
+        )
+    piece = pieces[0]
+    arrays = _arrays(piece)
+    name, owner, element = _choose(arrays, path.name, key)
+    notes = []
+    others = [label for label, _, _ in arrays if label != name]
+    if others and not key:
+        notes.append(
+            f"{path.name}: took {name!r}; also there: {', '.join(others)} "
+            "(--config.key=NAME)."
+        )
+    try:
+        extent = [int(x) for x in (piece.get("Extent") or "").split()]
+        cells = np.array(extent[1::2]) - np.array(extent[::2])
+        if len(cells) != 3 or len(extent) != 6:
+            raise ValueError(f"Extent {extent}")
+        if owner == "PointData":
+            cells = cells + 1
+            notes.append(
+                f"{path.name}: {name!r} is point data; its "
+                f"{' x '.join(map(str, cells))} points are taken as voxels."
+            )
+        values = _values(root, element, appended)
+        shape = tuple(int(n) for n in cells[::-1])
+        return values.reshape(shape).transpose(2, 1, 0), {"array": name, "notes": notes}
+    except (ValueError, KeyError, TypeError, binascii.Error, zlib.error) as error:
+        if isinstance(error, InputError):
+            raise
+        raise _damaged(path, error) from error
+
+
+def _parse(content: bytes):
+    """Return the XML tree and the appended data, which need not be XML."""
+    start = content.find(_MARK)
+    if start < 0:
+        return ET.fromstring(content), None
+    begin = content.find(b">", start)
+    encoding = re.search(rb'encoding\s*=\s*["\'](\w+)', content[start:begin])
+    kind = encoding[1].decode() if encoding else "base64"
+    data = content[content.find(b"_", begin) + 1 :]
+    if kind == "base64":
+        data = data.partition(b"<")[0]
+    return ET.fromstring(content[:start] + b"</VTKFile>"), (kind, data)
+
+
+def _arrays(piece) -> list[tuple]:
+    """Return (name, CellData or PointData, element) of all arrays of one component."""
+    return [
+        (element.get("Name", ""), owner, element)
+        for owner in ("CellData", "PointData")
+        for group in piece.findall(owner)
+        for element in group.findall("DataArray")
+        if int(element.get("NumberOfComponents") or 1) == 1
+    ]
+
+
+def _choose(arrays, file, key):
+    wanted = key or "density"
+    for entry in arrays:
+        if entry[0] == wanted:
+            return entry
+    if arrays and not key:
+        return arrays[0]
+    there = ", ".join(name for name, _, _ in arrays) or "none"
+    raise InputError(
+        f"{file} holds no array {key!r} of one component. Its arrays: {there}. Choose "
+        "one with --config.key=NAME."
+        if key
+        else f"{file} holds no array of one component. Save the density with it."
+    )
+
+
+def _values(root, element, appended) -> np.ndarray:
+    """Return the flat values of a DataArray."""
+    little = root.get("byte_order", "LittleEndian") == "LittleEndian"
+    swap = "<" if little else ">"
+    kind = np.dtype(swap + _TYPES[element.get("type")])
+    style = element.get("format", "ascii")
+    if style == "ascii":
+        return np.array((element.text or "").split(), np.float64).astype(kind)
+    if style == "appended":
+        encoding, data = appended
+        data = data[int(element.get("offset", 0)) :]
+        raw = data if encoding == "raw" else _decode(data.decode("ascii"))
+    elif style == "binary":
+        raw = _decode(element.text or "")
+    else:
+        raise ValueError(f"format {style}")
+    header = np.dtype(swap + _TYPES[root.get("header_type", "UInt32")])
+    return np.frombuffer(_payload(raw, header, root.get("compressor")), kind)
+
+
+def _decode(text: str) -> bytes:
+    """Decode base64, also several padded streams in a row.
+
+    VTK encodes the header of compressed data on its own.
+    """
+    text = "".join(text.split())
+    streams = [part for part in text.split("=") if part]
+    return b"".join(base64.b64decode(s + "=" * (-len(s) % 4)) for s in streams)
+
+
+def _payload(raw: bytes, header: np.dtype, compressor: str | None) -> bytes:
+    """Return the bytes of one array; `raw` may go on after it."""
+    width = header.itemsize
+    first = int(np.frombuffer(raw, header, 1)[0])
+    if not compressor:
+        if len(raw) < width + first:
+            raise ValueError(f"{len(raw) - width} bytes of data, {first} announced")
+        return raw[width : width + first]
+    if compressor != _ZLIB:
+        raise InputError(
+            f"the VTI file is compressed with {compressor}. Save it with the ZLib "
+            "compressor, or without."
+        )
+    sizes = np.frombuffer(raw, header, 3 + first)[3:].tolist()
+    position, blocks = width * (3 + first), []
+    for size in sizes:
+        blocks.append(zlib.decompress(raw[position : position + size]))
+        position += size
+    return b"".join(blocks)
+
+
+def _damaged(path, error):
+    return InputError(
+        f"{path.name} is not a readable VTI file ({error}). Write it again from "
+        "ParaView, or save the array as .npy."
+    )

@@ -1,0 +1,379 @@
+"""Effective tensors against references, exact laminates, bounds and differences."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+from fem_helpers import QUICK, random_binary, random_octant, smooth_octant, solve
+
+from mmdiff import elasticity, symmetry, voxels
+from mmdiff.fem import homogenize
+from mmdiff.io.record import CompileClock
+
+SOLID = elasticity.cubic_to_voigt(elasticity.isotropic())
+
+# Cubic constants of the cells of `oracles` with n^3 voxels, penal 3, from a sparse direct
+# solution of the full periodic cell in float64; relative accuracy 1e-11.
+REFERENCE = {
+    ("schwarz_p", 16, 1e-6): (
+        0.11851941436551983,
+        0.011292654212070402,
+        0.019401881840660995,
+    ),
+    ("schwarz_p", 16, 1e-9): (
+        0.118517397103853,
+        0.011291773769144364,
+        0.019401272651250995,
+    ),
+    ("graded", 16, 1e-6): (
+        0.017714631116202695,
+        0.0011313991114276709,
+        0.0029762312862027657,
+    ),
+    ("graded", 16, 1e-9): (
+        0.01770987231829993,
+        0.001128846503523795,
+        0.0029752210076853143,
+    ),
+    ("schwarz_p", 32, 1e-6): (
+        0.12339766561083854,
+        0.012124337742233593,
+        0.020190275591265905,
+    ),
+    ("schwarz_p", 32, 1e-9): (
+        0.12339577805508711,
+        0.012123465993075011,
+        0.020189683826101507,
+    ),
+    ("graded", 32, 1e-6): (
+        0.016965530854256325,
+        0.0010890665464306643,
+        0.002853401212120181,
+    ),
+    ("graded", 32, 1e-9): (
+        0.01696068049313257,
+        0.001086422736785296,
+        0.0028523734587330325,
+    ),
+}
+
+
+def _reference_octant(name, n, void):
+    density = oracles.octant(getattr(oracles, name)(n))
+    return homogenize.modulus(density, void, 3.0)
+
+
+@pytest.mark.parametrize("name, n, void", REFERENCE)
+def test_reference_in_float32(name, n, void):
+    stiff = _reference_octant(name, n, void).astype(np.float32)
+    tensor, info, _ = solve(stiff, tol=homogenize.TOL)
+    assert tensor.dtype == jnp.float32 and info.converged.all()
+    want = REFERENCE[name, n, void]
+    # The accuracy the README promises, at the default tolerance.
+    np.testing.assert_allclose(elasticity.voigt_to_cubic(tensor), want, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name, n, void", REFERENCE)
+def test_reference_in_float64(x64, name, n, void):
+    tensor, info, _ = solve(_reference_octant(name, n, void), tol=1e-10)
+    assert tensor.dtype == jnp.float64 and info.converged.all()
+    want = elasticity.cubic_to_voigt(np.array(REFERENCE[name, n, void]))
+    # The accuracy asked of the float64 path; zeros are exact.
+    np.testing.assert_allclose(tensor, want, rtol=1e-8, atol=0)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_octant_equals_periodic_cell_equals_dense_matrix(x64, seed):
+    octant = random_octant(4, seed, low=1e-3)
+    cell = symmetry.octant_to_cell(octant)
+    want = oracles.dense_periodic(cell)
+    for kind, grid in (("cubic", octant), ("orthotropic", octant), ("periodic", cell)):
+        tensor, info, _ = solve(grid, kind, tol=1e-11)
+        assert info.converged.all()
+        # Condition number 1e4 and a residual of 1e-11; the energy form squares it.
+        np.testing.assert_allclose(tensor, want, rtol=0, atol=1e-12, err_msg=kind)
+
+
+def test_orthotropic_octant_without_cubic_symmetry(x64):
+    octant = np.random.default_rng(0).uniform(0.01, 1, (4, 4, 4))
+    want = oracles.dense_periodic(symmetry.octant_to_cell(octant))
+    tensor, _, _ = solve(octant, "orthotropic", tol=1e-11)
+    np.testing.assert_allclose(tensor, want, rtol=0, atol=1e-12)
+    # Nine different constants: no two of a kind agree by accident.
+    assert len(set(np.round(np.diag(want), 6))) == 6
+
+
+def test_periodic_cell_without_any_symmetry(x64):
+    cell = np.random.default_rng(1).uniform(0.01, 1, (8, 8, 8))
+    tensor, _, _ = solve(cell, "periodic", tol=1e-11)
+    want = oracles.dense_periodic(cell)
+    np.testing.assert_allclose(tensor, want, rtol=0, atol=1e-12)
+    assert abs(want[0, 3]) > 1e-4  # coupling of normal and shear is there
+
+
+def test_periodic_cell_may_be_shifted(x64):
+    cell = np.random.default_rng(2).uniform(0.01, 1, (8, 8, 8))
+    tensor, _, _ = solve(cell, "periodic", tol=1e-11)
+    moved, _, _ = solve(np.roll(cell, (1, 3, 2), (0, 1, 2)), "periodic", tol=1e-11)
+    np.testing.assert_allclose(moved, tensor, rtol=0, atol=1e-12)
+
+
+def _laminate(modulus, nu=0.3):
+    """Tensor of isotropic layers stacked along x (Backus average)."""
+    lam = modulus * nu / ((1 + nu) * (1 - 2 * nu))
+    mu = modulus / (2 * (1 + nu))
+    p = lam + 2 * mu
+    out = np.zeros((6, 6))
+    out[0, 0] = 1 / np.mean(1 / p)
+    ratio = np.mean(lam / p)
+    out[0, 1] = out[0, 2] = out[1, 0] = out[2, 0] = out[0, 0] * ratio
+    out[1, 1] = out[2, 2] = np.mean(p - lam**2 / p) + out[0, 0] * ratio**2
+    out[1, 2] = out[2, 1] = np.mean(lam - lam**2 / p) + out[0, 0] * ratio**2
+    out[3, 3] = np.mean(mu)
+    out[4, 4] = out[5, 5] = 1 / np.mean(1 / mu)
+    return out
+
+
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("kind, n", [("orthotropic", 4), ("periodic", 8)])
+def test_laminate_is_exact(x64, kind, n, axis):
+    layers = np.geomspace(1e-3, 1, n)
+    cell = np.ones((n, n, n)) * layers[:, None, None]
+    # Cyclic, so that x of the laminate becomes `axis`.
+    order = (np.arange(3) - axis) % 3
+    cell = np.moveaxis(cell, 0, axis)
+    tensor, info, _ = solve(cell, kind, tol=1e-11)
+    # Voigt numbers 3 4 5 are the shears opposite to the axes 0 1 2.
+    place = np.concatenate([order, 3 + order])
+    want = _laminate(layers)[np.ix_(place, place)]
+    # Piecewise linear fields: no discretization error at all.
+    np.testing.assert_allclose(tensor, want, rtol=0, atol=1e-11)
+    assert info.converged.all()
+
+
+@pytest.mark.parametrize("kind, n", [("cubic", 4), ("orthotropic", 4), ("periodic", 8)])
+@pytest.mark.parametrize("stiff", [1.0, 1e-9])
+def test_uniform_cell_is_exact(x64, kind, n, stiff):
+    tensor, info, _ = solve(np.full((n, n, n), stiff), kind)
+    np.testing.assert_allclose(tensor, stiff * SOLID, rtol=1e-13, atol=1e-13 * stiff)
+    np.testing.assert_array_equal(info.iterations, 0)
+    assert info.converged.all() and not np.isnan(info.residual).any()
+
+
+def test_uniform_cell_in_float32_needs_no_iteration():
+    for stiff in (1.0, 1e-6):
+        tensor, info, _ = solve(np.full((8, 8, 8), stiff, np.float32), tol=1e-5)
+        # Three float32 sums of 8 terms; a single loop over all 512 errs by 4e-6.
+        np.testing.assert_allclose(tensor, stiff * SOLID, rtol=1e-6)
+        assert info.iterations.max() == 0 and info.converged.all()
+
+
+def test_poisson_ratio_of_the_base_material(x64):
+    octant = random_octant(4, 3, low=0.01)
+    run = jax.jit(homogenize.make_solver(4, nu=0.2), compiler_options=QUICK)
+    tensor, _ = run(jnp.asarray(octant), tol=1e-11)
+    want = oracles.dense_periodic(symmetry.octant_to_cell(octant), nu=0.2)
+    np.testing.assert_allclose(tensor, want, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("volume", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_hashin_shtrikman_bound_holds_for_random_binary_cells(volume):
+    # Smooth shapes: one element per feature would be stiffer than the bound.
+    for seed in range(3):
+        octant = voxels.threshold_to_volume(smooth_octant(16, seed), volume)
+        stiff = homogenize.modulus(octant.astype(np.float32))
+        tensor, info, _ = solve(stiff, tol=1e-5)
+        assert info.converged.all()
+        bulk = elasticity.moduli(elasticity.voigt_to_cubic(tensor))["K"]
+        # Void of stiffness 1e-6 adds no more than itself.
+        assert 0 < bulk <= elasticity.hashin_shtrikman(octant.mean())[0] + 1e-6
+
+
+def test_means_of_stiffness_and_compliance_bound_every_cell(x64):
+    for seed in range(8):
+        stiff = random_binary(4, seed, volume=0.1 + 0.1 * seed, void=1e-3)
+        tensor, _, _ = solve(stiff)
+        upper, lower = stiff.mean(), 1 / np.mean(1 / stiff)
+        # Voigt and Reuss, for voxel noise as well; rounding of the eigenvalues.
+        assert np.linalg.eigvalsh(upper * SOLID - tensor).min() > -1e-12
+        assert np.linalg.eigvalsh(tensor - lower * SOLID).min() > -1e-12
+
+
+def test_stiffness_scales_with_the_base_material(x64):
+    stiff = random_octant(4, 5, low=0.01)
+    one, _, _ = solve(stiff)
+    many, _, _ = solve(210e9 * stiff)
+    np.testing.assert_allclose(many, 210e9 * one, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind, n", [("cubic", 8), ("orthotropic", 4), ("periodic", 8)])
+def test_gradient_is_the_directional_derivative(x64, kind, n):
+    rng = np.random.default_rng(0)
+    shape = (n, n, n)
+    # A cubic octant may only be varied within its symmetry.
+    direction = random_octant(n, 7) - 0.5
+    if kind != "cubic":
+        direction = rng.standard_normal(shape)
+    density = random_octant(n, 8, low=0.3)
+    weights = rng.standard_normal((6, 6))
+
+    def value(step):
+        stiff = homogenize.modulus(density + step * direction)
+        tensor, _, gradient = solve(stiff, kind, weights=weights, tol=1e-11)
+        return float(np.sum(weights * tensor)), gradient
+
+    _, gradient = value(0.0)
+    slope = 3 * density**2 * (1 - homogenize.VOID)
+    got = float(np.sum(gradient * slope * direction))
+    h = 1e-4
+    want = (value(h)[0] - value(-h)[0]) / (2 * h)
+    # Truncation h^2 = 1e-8, rounding 1e-16 / h = 1e-12; 1e-6 is what is promised.
+    assert got == pytest.approx(want, rel=1e-6)
+
+
+def test_gradient_of_one_voxel_is_its_energy(x64):
+    octant = random_octant(4, 9, low=0.1)
+    weights = np.zeros((6, 6))
+    weights[:3, :3] = 1 / 9  # bulk modulus
+    _, _, gradient = solve(octant, weights=weights)
+    assert (np.asarray(gradient) > 0).all()
+    # C is homogeneous of degree one in the moduli (Euler).
+    tensor, _, _ = solve(octant)
+    # Two sums of 64 terms, with fields of residual 1e-10.
+    assert np.sum(gradient * octant) == pytest.approx(np.sum(tensor[:3, :3]) / 9)
+
+
+def test_error_is_quadratic_in_the_residual_and_from_above(x64):
+    stiff = _reference_octant("schwarz_p", 16, 1e-6)
+    exact = elasticity.voigt_to_cubic(solve(stiff)[0])
+    for tol in (1e-1, 1e-2, 1e-3):
+        tensor, info, _ = solve(stiff, tol=tol)
+        error = elasticity.voigt_to_cubic(tensor) - exact
+        # Energies of unfinished fields are too high, never too low.
+        assert error[0] >= 0 and error[2] >= 0
+        # An average stress would err by the residual itself.
+        assert abs(error).max() < 1.0 * float(info.residual.max()) ** 2
+
+
+def test_unmet_tolerance_is_reported():
+    stiff = _reference_octant("schwarz_p", 16, 1e-6).astype(np.float32)
+    tensor, info, _ = solve(stiff, tol=1e-5, maxiter=1)
+    assert not info.converged.any()
+    np.testing.assert_array_equal(info.iterations, 1)
+    assert (info.residual > 1e-5).all() and np.isfinite(tensor).all()
+
+
+def test_converged_means_below_the_tolerance():
+    # Smooth cells have small loads, near the rounding of float32.
+    for contrast, tol in itertools.product((1.0, 1e-2, 1e-4), (1e-5, 1e-6)):
+        stiff = 0.5 + contrast * (_reference_octant("graded", 32, 1e-6) - 0.5)
+        _, info, _ = solve(stiff.astype(np.float32), tol=tol)
+        assert info.converged.all() and (info.residual <= tol).all()
+
+
+def test_periodic_cells_converge_in_float32(x64):
+    # Rounding puts a mean force on the cell, which no periodic field can balance.
+    stiff = homogenize.modulus(oracles.graded(8)).astype(np.float32)
+    tensor, info, _ = solve(stiff, "periodic", tol=1e-6)
+    assert info.converged.all() and info.iterations.max() < 20
+    want, _, _ = solve(stiff.astype(float), "periodic")
+    np.testing.assert_allclose(tensor, want, rtol=0, atol=1e-6)
+
+
+def test_warm_start_saves_iterations():
+    stiff = _reference_octant("schwarz_p", 32, 1e-6).astype(np.float32)
+    cold, info, _ = solve(stiff, tol=1e-5)
+    again, same, _ = solve(stiff, tol=1e-5, fields=info.fields)
+    # The true residual of a float32 solution is not much above the reported one.
+    assert same.iterations.max() <= 2
+    np.testing.assert_allclose(again, cold, atol=1e-7)
+    softer = stiff * (1 - 0.01 * random_octant(16).astype(np.float32))
+    warm, warm_info, _ = solve(softer, tol=1e-5, fields=info.fields)
+    cold, cold_info, _ = solve(softer, tol=1e-5)
+    assert (warm_info.iterations < cold_info.iterations).all()
+    # Both met the tolerance; the error of C is quadratic in it.
+    np.testing.assert_allclose(warm, cold, atol=1e-7)
+
+
+def test_start_fields_need_not_meet_the_boundary_conditions(x64):
+    stiff = random_octant(4, 10, low=0.1)
+    want, info, _ = solve(stiff)
+    noise = np.random.default_rng(0).standard_normal(info.fields.shape)
+    got, info, _ = solve(stiff, fields=jnp.asarray(noise), tol=1e-11)
+    assert info.converged.all()
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-12)
+
+
+def test_vmap_equals_a_loop(x64):
+    stiffs = np.stack([random_octant(4, seed, low=1e-3) for seed in range(3)])
+    stiffs[2] = random_binary(4, 5)
+    solver = homogenize.make_solver(4)
+
+    def constants(stiff):
+        tensor, info = solver(stiff, tol=1e-10)
+        return tensor, info.iterations
+
+    run = jax.vmap(jax.value_and_grad(lambda e: constants(e)[0][0, 0]))
+    value, gradient = jax.jit(run, compiler_options=QUICK)(stiffs)
+    weights = np.zeros((6, 6))
+    weights[0, 0] = 1
+    for i, stiff in enumerate(stiffs):
+        tensor, _, one = solve(stiff, weights=weights)
+        # The same iterations; products are summed in another order.
+        np.testing.assert_allclose(value[i], tensor[0, 0], rtol=1e-11)
+        np.testing.assert_allclose(gradient[i], one, rtol=1e-6, atol=1e-9)
+
+
+def test_homogenize_compiles_once_for_all_cells():
+    density = _reference_octant("schwarz_p", 16, 0.0).astype(np.float32)
+    tensor, info = homogenize.homogenize(density)
+    want = REFERENCE["schwarz_p", 16, 1e-6]
+    np.testing.assert_allclose(elasticity.voigt_to_cubic(tensor), want, rtol=0, atol=1e-6)
+    assert info.converged.all()
+    others = [1 - density, 0.5 * density, random_octant(8).astype(np.float32)]
+    with CompileClock() as clock:
+        for other in others:
+            jax.block_until_ready(homogenize.homogenize(other))
+    assert clock.seconds == 0
+
+
+def test_integer_cells_are_taken_as_densities():
+    # The same compiled function as in the test above.
+    binary = oracles.octant(oracles.schwarz_p(16))
+    want, _ = homogenize.homogenize(binary.astype(np.float32))
+    got, _ = homogenize.homogenize(binary.astype(np.uint8))
+    np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize(
+    "shape, message",
+    [
+        ((8, 8, 4), r"density has shape \(8, 8, 4\); a cubic grid needs three equal"),
+        ((8, 8), r"density has shape \(8, 8\)"),
+        ((4, 4, 4), "a grid of 4 elements per side is not supported.*Resample to 8"),
+        ((10, 10, 10), "a grid of 10 elements per side.*multiple of 4.*Resample to 12"),
+        ((33, 33, 33), "a grid of 33 elements per side.*Resample to 36"),
+    ],
+)
+def test_wrong_shapes_are_named(shape, message):
+    with pytest.raises(ValueError, match=message):
+        homogenize.homogenize(np.ones(shape, np.float32))
+
+
+def test_octant_without_cubic_symmetry_is_refused():
+    octant = np.random.default_rng(0).random((8, 8, 8)).astype(np.float32)
+    with pytest.raises(ValueError, match='use symmetry="orthotropic"'):
+        homogenize.homogenize(octant)
+
+
+def test_unknown_symmetry_is_named():
+    with pytest.raises(ValueError, match="symmetry 'tetragonal' is unknown"):
+        homogenize.homogenize(np.ones((8, 8, 8), np.float32), symmetry="tetragonal")
+
+
+def test_modulus_interpolates_between_void_and_solid():
+    got = homogenize.modulus(np.array([0.0, 0.5, 1.0]), 1e-3, 2.0)
+    np.testing.assert_allclose(got, [1e-3, 1e-3 + 0.25 * (1 - 1e-3), 1])

@@ -1,0 +1,77 @@
+"""NRRD volumes: encodings, detached data, skips and damage."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from mmdiff.errors import InputError
+from mmdiff.io.read_nrrd import read_nrrd
+
+CELL = np.random.default_rng(1).integers(0, 256, (3, 4, 5)).astype(np.uint8)
+
+
+def header(encoding, extra="", kind="uchar"):
+    return (
+        f"NRRD0005\r\n# made by a test\ntype: {kind}\ndimension: 3\nsizes: 3 4 5\n"
+        f"spacings: 0.1 0.1 0.1\nencoding: {encoding}\nkey:=value\n{extra}"
+    ).encode()
+
+
+def same(path, expected=CELL):
+    array, _ = read_nrrd(path)
+    np.testing.assert_array_equal(array, expected)
+
+
+def test_encodings(tmp_path):
+    path = tmp_path / "a.nrrd"
+    data = CELL.tobytes(order="F")
+    path.write_bytes(header("raw") + b"\n" + data)
+    same(path)
+    path.write_bytes(header("gzip") + b"\n" + gzip.compress(data))
+    same(path)
+    text = " ".join(map(str, CELL.ravel(order="F"))).encode()
+    path.write_bytes(header("ascii") + b"\n" + text)
+    same(path)
+
+
+def test_byte_order(tmp_path):
+    wide = CELL.astype(np.int32) * 70000
+    content = header("raw", "endian: big\n", kind="int") + b"\n"
+    (tmp_path / "a.nrrd").write_bytes(content + wide.astype(">i4").tobytes(order="F"))
+    same(tmp_path / "a.nrrd", wide)
+
+
+def test_detached_data_and_skips(tmp_path):
+    data = CELL.tobytes(order="F")
+    (tmp_path / "a.raw").write_bytes(b"one line\nxy" + data)
+    extra = "line skip: 1\nbyte skip: 2\ndata file: a.raw\n"
+    (tmp_path / "a.nhdr").write_bytes(header("raw", extra))
+    same(tmp_path / "a.nhdr")
+    extra = "byte skip: -1\ndatafile: a.raw\n"
+    (tmp_path / "a.nhdr").write_bytes(header("raw", extra))
+    same(tmp_path / "a.nhdr")
+    (tmp_path / "b.raw.gz").write_bytes(gzip.compress(data))
+    (tmp_path / "b.nhdr").write_bytes(header("gz", "data file: b.raw.gz\n"))
+    same(tmp_path / "b.nhdr")
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"PNG", "does not begin with NRRD"),
+        (header("raw") + b"\n" + b"short", "5 bytes of data, 60 needed"),
+        (header("gzip") + b"\n" + b"not gzip", "gzip:"),
+        (header("hex") + b"\n", "encoding 'hex'"),
+        (header("ascii") + b"\n1 2 3", "3 values for sizes"),
+        (header("raw", kind="block") + b"\n", "type or sizes"),
+        (header("raw", "data file: gone.raw\n"), "keeps its data in gone.raw"),
+        (header("raw", "data file: LIST\n"), "several files"),
+        (header("raw", "byte skip: x\n") + b"\n", "byte skip"),
+        (header("raw", "line skip: 9\n") + b"\nab", "fewer than 9 lines"),
+    ],
+)
+def test_refusals(tmp_path, content, match):
+    (tmp_path / "a.nrrd").write_bytes(content)
+    with pytest.raises(InputError, match=match):
+        read_nrrd(tmp_path / "a.nrrd")
