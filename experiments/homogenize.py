@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from mmdiff.design import characterize, dossier
 from mmdiff.errors import InputError
-from mmdiff.io import console, prepare, readers, workdir, writers
+from mmdiff.io import console, page, prepare, readers, workdir, writers
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
@@ -54,6 +54,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     rows = [dossier.flat(facts) for facts in results]
     rows += [{"file": name, "error": message} for name, message in failures]
     writers.write_csv(folder / "properties.csv", rows)
+    _write_index(folder, config.input)
     _table(results)
     if failures:
         console.say(f"left out {len(failures)} of {len(paths)} files; see above.")
@@ -127,6 +128,18 @@ def homogenize_file(
         },
     )
     return facts
+
+
+def _write_index(folder: pathlib.Path, source: str) -> None:
+    """Link the report of every file and show its picture."""
+    inside = [
+        path.relative_to(folder).as_posix()
+        for pattern in ("*/report.html", "*/sphere.png")
+        for path in sorted(folder.glob(pattern))
+    ]
+    entries = [*inside, *page.list_files(folder)]
+    text = page.simple_page(f"mmdiff: {source} homogenized", entries)
+    writers.write_bytes(folder / "index.html", text.encode())
 
 
 def _table(results: list[dict]) -> None:

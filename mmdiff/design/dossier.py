@@ -126,8 +126,7 @@ def _write_page(folder, name, cell, tensor, facts, notes, drawn) -> None:
             "Elastic tensor (Voigt)": matrix,
             "Young's modulus along the axes": along,
         },
-        # The page is about to appear beside them.
-        files=page.list_files(folder),
+        files=[*page.list_files(folder), "properties.json"],
         notes=[
             *notes,
             f"Base material E = {base:g}, nu = {facts['base_nu']:g}; void stiffness "

@@ -89,6 +89,8 @@ def _three_axes(array: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
         raise InputError(
             f"{name} holds complex numbers. Save the real part that is the density."
         )
+    if not array.size:
+        raise InputError(f"{name} holds no values (shape {array.shape}).")
     if array.ndim == 3:
         return array, []
     squeezed = array.squeeze()

@@ -158,6 +158,8 @@ def test_a_folder_and_all_symmetries(tmp_path, capsys, schwarz):
     # Two files of one stem keep their suffixes.
     names = {path.name for path in out.iterdir() if path.is_dir()}
     assert names == {"cubic", "ortho.vti", "ortho.npz"}
+    index = (out / "index.html").read_text()
+    assert all(f"{name}/report.html" in index for name in names)
     with (out / "properties.csv").open() as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}
     assert {name: row["symmetry"] for name, row in rows.items()} == {

@@ -80,6 +80,14 @@ def test_page_without_cells_has_no_viewer():
     assert "<canvas" not in text and "<section>" not in text
 
 
+def test_page_takes_another_heading_and_more_tables():
+    tables = {"Tensor <6x6>": [{"": "11", "22": 0.25}]}
+    text = page([], title="t", rows=[{"": "K"}], heading="Got", tables=tables)
+    words = "".join(Checker(text).words)
+    assert "Got" in words and "Asked and got" not in words
+    assert "Tensor <6x6>" in words and "0.25" in words
+
+
 def test_simple_page_shows_pictures_and_summary():
     text = simple_page(
         "a run",

@@ -5,7 +5,7 @@ import builtins
 import numpy as np
 import pytest
 
-from mmdiff.elasticity import from_k_g_zener, hashin_shtrikman
+from mmdiff.elasticity import cubic_to_voigt, from_k_g_zener, hashin_shtrikman
 from mmdiff.io import plots
 
 

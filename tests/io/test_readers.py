@@ -101,6 +101,8 @@ def test_refusals_name_the_file_and_the_way_out(tmp_path, cell):
         refuses(f"bad.{kind}", f"bad.{kind} is not a readable")
     np.save(tmp_path / "four.npy", np.zeros((2, 4, 4, 4)))
     refuses("four.npy", r"shape \(2, 4, 4, 4\); voxels need three axes")
+    np.save(tmp_path / "none.npy", np.zeros((0, 4, 4)))
+    refuses("none.npy", r"holds no values \(shape \(0, 4, 4\)\)")
     np.save(tmp_path / "words.npy", np.full((2, 2, 2), "a"))
     refuses("words.npy", "type <U1, not numbers")
     np.save(tmp_path / "complex.npy", np.zeros((2, 2, 2), complex))

@@ -88,7 +88,8 @@ def test_optimized_density_keeps_volume_symmetry_and_range():
     volume = 0.4
     _, result = _run([1.0, 0.0, 0.0], volume)
     density = np.asarray(result.density)
-    assert density.min() >= 0 and density.max() <= 1
+    # The projection overshoots by rounding.
+    assert density.min() >= -1e-6 and density.max() <= 1 + 1e-6
     # Filter and projection keep the symmetry up to rounding.
     np.testing.assert_allclose(density, symmetry.symmetrize(density), atol=1e-5)
     # The linearized constraint is met again within each stage of the projection.

@@ -1,0 +1,205 @@
+"""Dataset files: round trip, and every kind of damage is noticed and named."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from mmdiff.data import store
+from mmdiff.errors import DataError
+
+N, SIZE, SHARDS = 4, 3, 4
+BASE = {"E": 1.0, "nu": 0.3, "void": 1e-6, "penal": 3.0, "tol": 1e-5}
+
+
+def _shard(number, count=SIZE):
+    rng = np.random.default_rng(number)
+    octants = rng.integers(0, 2, (count, N, N, N)).astype(np.uint8)
+    records = [{"id": SIZE * number + i, "split": i % 3} for i in range(count)]
+    return {"octants": octants, "constants": rng.random((count, 3)), "records": records}
+
+
+def _create(root, **changes):
+    layout = {"n": N, "shards": SHARDS, "shard_size": SIZE, "base": BASE}
+    store.create(root, **{**layout, **changes})
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A dataset with shard 1 not full, shard 2 empty and shard 3 not begun."""
+    root = tmp_path_factory.mktemp("store") / "data.zarr"
+    _create(root)
+    for number, count in ((0, SIZE), (1, 2), (2, 0)):
+        store.write_shard(
+            root, number, **_shard(number, count), rejected={"duplicate": number}
+        )
+    return root
+
+
+@pytest.fixture
+def root(written, tmp_path):
+    """A copy to damage."""
+    return shutil.copytree(written, tmp_path / "data.zarr")
+
+
+def test_round_trip(written):
+    octants, constants, volume, info = store.read_dataset(written)
+    parts = [_shard(0), _shard(1, 2)]
+    want = np.concatenate([p["octants"] for p in parts])
+    assert octants.dtype == np.uint8 and constants.dtype == np.float64
+    np.testing.assert_array_equal(octants, want)
+    np.testing.assert_array_equal(
+        constants, np.concatenate([p["constants"] for p in parts])
+    )
+    np.testing.assert_array_equal(volume, want.mean((1, 2, 3)))
+    assert info["records"] == parts[0]["records"] + parts[1]["records"]
+    np.testing.assert_array_equal(info["split"], [0, 1, 2, 0, 1])
+    assert info["base"] == BASE
+    assert [m["count"] for m in info["manifests"]] == [3, 2, 0]
+    assert info["manifests"][1]["rejected"] == {"duplicate": 1}
+
+
+def test_directory_above_is_found(written):
+    octants, _, _, _ = store.read_dataset(written.parent)
+    assert len(octants) == 5
+    assert len(store.read_dataset(str(written))[0]) == 5
+
+
+def test_arrays_are_plain_zarr_with_one_file_per_shard(written):
+    meta = json.loads((written / "octant" / "zarr.json").read_text())
+    assert meta["zarr_format"] == 3 and meta["shape"] == [SHARDS * SIZE, N, N, N]
+    files = [p for p in written.glob("octant/c/**/*") if p.is_file()]
+    names = {str(p.relative_to(written / "octant" / "c")) for p in files}
+    # An empty shard may be stored or not; manifests tell what is there.
+    assert {"0/0/0/0", "1/0/0/0"} <= names <= {f"{i}/0/0/0" for i in range(3)}
+
+
+def test_equal_cells_of_two_shards_count_once(root):
+    again = _shard(0)
+    again["records"] = [{"id": 90 + i, "split": 0} for i in range(SIZE)]
+    store.write_shard(root, 3, **again, rejected={})
+    octants, constants, _, info = store.read_dataset(root)
+    assert len(octants) == len(constants) == len(info["records"]) == 5
+    # The first copy stays, with its own record.
+    assert [r["id"] for r in info["records"]] == [0, 1, 2, 3, 4]
+
+
+def test_create_twice_is_allowed_for_the_same_layout_only(root):
+    before = sorted(root.rglob("*"))
+    _create(root)
+    assert sorted(root.rglob("*")) == before
+    with pytest.raises(DataError, match="Choose another --workdir"):
+        _create(root, n=8)
+    with pytest.raises(DataError, match="'void': 0.001"):
+        _create(root, base={**BASE, "void": 1e-3})
+
+
+def test_arrays_without_manifest_do_not_count(root):
+    # What a writer leaves that was killed before its last step.
+    store.manifest_path(root, 0).unlink()
+    (root / "manifests" / "shard_00003.json.77.tmp").write_text('{"shard": 3')
+    octants, _, _, info = store.read_dataset(root)
+    np.testing.assert_array_equal(octants, _shard(1, 2)["octants"])
+    assert [m["shard"] for m in info["manifests"]] == [1, 2]
+
+
+def test_manifest_is_written_after_the_arrays(root, monkeypatch):
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(store.os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        store.write_shard(root, 3, **_shard(3), rejected={})
+    assert not store.manifest_path(root, 3).exists()
+    assert len(list(root.glob("octant/c/3/*"))) == 1
+    assert len(store.read_dataset(root)[0]) == 5
+
+
+def _files(root, name, shard):
+    return [p for p in root.glob(f"{name}/c/{shard}/**/*") if p.is_file()] or [
+        root / name / "c" / str(shard)
+    ]
+
+
+@pytest.mark.parametrize("name", ["octant", "constants", "volume"])
+def test_flipped_byte_names_the_shard(root, name):
+    (file,) = _files(root, name, 0)
+    data = file.read_bytes()
+    path = str(file.relative_to(root))
+    # Chunks, their checksums and the index; every byte counts in a full shard.
+    for position in np.linspace(0, len(data) - 1, 12).astype(int):
+        damaged = bytearray(data)
+        damaged[position] ^= 4
+        file.write_bytes(damaged)
+        with pytest.raises(DataError, match=f"shard {path} fails its checksum; 3 cells"):
+            store.read_dataset(root)
+    file.write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match="fails its checksum"):
+        store.read_dataset(root)
+    file.write_bytes(data)
+    assert len(store.read_dataset(root)[0]) == 5
+
+
+@pytest.mark.parametrize("name", ["octant", "constants", "volume"])
+def test_missing_shard_file_is_not_read_as_zeros(root, name):
+    (file,) = _files(root, name, 1)
+    file.unlink()
+    with pytest.raises(DataError, match="shard 1 does not match the hash"):
+        store.read_dataset(root)
+
+
+def test_wrong_count_in_a_manifest_is_noticed(root):
+    path = store.manifest_path(root, 1)
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({**manifest, "count": 1}))
+    with pytest.raises(DataError, match="shard 1 does not match the hash"):
+        store.read_dataset(root)
+
+
+@pytest.mark.parametrize("name", ["layout.json", "manifests/shard_00001.json"])
+def test_damaged_json_is_named(root, name):
+    (root / name).write_text((root / name).read_text()[:20])
+    with pytest.raises(DataError, match=f"{name} is damaged"):
+        store.read_dataset(root)
+
+
+def test_unfinished_shard_is_named(root):
+    with pytest.raises(DataError, match="shard_00003.json is missing"):
+        store.read_manifests(root, [0, 3])
+
+
+def test_missing_array_is_named(root):
+    shutil.rmtree(root / "constants")
+    with pytest.raises(DataError, match="constants cannot be opened"):
+        store.read_dataset(root)
+
+
+def test_missing_dataset(tmp_path):
+    with pytest.raises(DataError, match=f"no dataset at {tmp_path}.*--config.data empty"):
+        store.read_dataset(tmp_path)
+
+
+def test_dataset_without_cells(tmp_path):
+    _create(tmp_path / "data.zarr")
+    with pytest.raises(DataError, match="holds no cells: 0 shards are finished"):
+        store.read_dataset(tmp_path)
+
+
+def test_content_hash_depends_on_cells_and_tensors():
+    octants, constants = _shard(0)["octants"], _shard(0)["constants"]
+    digest = store.content_hash(octants, constants)
+    assert digest == store.content_hash(octants.copy(), constants.copy())
+    assert digest != store.content_hash(octants[::-1], constants)
+    assert digest != store.content_hash(octants, np.nextafter(constants, 1))
+
+
+def test_compact_copy_holds_the_same(written, tmp_path):
+    store.compact(written, tmp_path / "data.zarr", shard_size=4)
+    got, want = store.read_dataset(tmp_path), store.read_dataset(written)
+    for a, b in zip(got[:3], want[:3], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert got[3]["records"] == want[3]["records"] and got[3]["base"] == BASE
+    assert [m["count"] for m in got[3]["manifests"]] == [4, 1]
+    # Counts of rejected cells are kept in sum.
+    assert got[3]["manifests"][0]["rejected"] == {"duplicate": 3}
