@@ -85,7 +85,7 @@ def generate(
     target: Target,
     *,
     draw: Callable,
-    evaluate: Callable[[np.ndarray], Evaluation],
+    evaluate: Callable[..., Evaluation],
     num_best: int,
     polish_steps: int = 0,
     rounds: int = ROUNDS,

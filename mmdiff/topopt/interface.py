@@ -20,6 +20,7 @@ from scipy import ndimage
 from mmdiff.elasticity import NU, PAPER_RANGES, voigt_to_cubic
 from mmdiff.fem import homogenize
 from mmdiff.symmetry import gather_independent, multiplicity, spread, symmetrize
+from mmdiff.typing import Array
 from mmdiff.voxels import clean_octant, is_load_bearing
 
 SMOOTHING = 1.0  # voxels over which energy densities of the surface are averaged
@@ -35,12 +36,14 @@ class Evaluation(NamedTuple):
       sensitivity: (3, n, n, n) derivatives by the modulus of each voxel.
       residual: relative residual of the worst load.
       converged: whether all loads met the tolerance.
+      fields: fluctuation fields, where the solve of a similar octant may start.
     """
 
     constants: np.ndarray
     sensitivity: np.ndarray
     residual: float
     converged: bool
+    fields: Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,27 +69,31 @@ def make_evaluate(
     nu: float = NU,
     tol: float = homogenize.TOL,
     maxiter: int = homogenize.MAXITER,
-) -> Callable[[np.ndarray], Evaluation]:
-    """Return `octant -> Evaluation`, compiled once per grid size."""
+) -> Callable[..., Evaluation]:
+    """Return `(octant, fields=None) -> Evaluation`, compiled once per grid size."""
     solver = homogenize.make_solver(n, "cubic", nu=nu)
 
-    def constants(stiff):
-        tensor, info = solver(stiff, tol=tol, maxiter=maxiter)
+    def constants(stiff, fields):
+        tensor, info = solver(stiff, tol=tol, maxiter=maxiter, fields=fields)
         c = voigt_to_cubic(tensor)
-        return c, (c, info.residual.max(), info.converged.all())
+        return c, (c, info.residual.max(), info.converged.all(), info.fields)
 
     @jax.jit
-    def run(density):
+    def run(density, fields):
         stiff = homogenize.modulus(density, void)
-        return jax.jacrev(constants, has_aux=True)(stiff)
+        return jax.jacrev(constants, has_aux=True)(stiff, fields)
 
-    def evaluate(octant):
-        sensitivity, (c, residual, ok) = run(jnp.asarray(octant, jnp.float32))
+    def evaluate(octant, fields=None):
+        if fields is None:
+            fields = jnp.zeros((2, 3, n + 1, n + 1, n + 1), jnp.float32)
+        density = jnp.asarray(octant, jnp.float32)
+        sensitivity, (c, residual, ok, fields) = run(density, fields)
         return Evaluation(
             np.asarray(c, np.float64),
             np.asarray(sensitivity),
             float(residual),
             bool(ok),
+            fields,
         )
 
     return evaluate
@@ -185,7 +192,7 @@ def advance(
 def polish(
     octant: np.ndarray,
     target: np.ndarray,
-    evaluate: Callable[[np.ndarray], Evaluation],
+    evaluate: Callable[..., Evaluation],
     *,
     volume: float | None = None,
     steps: int = 12,
@@ -228,13 +235,16 @@ def polish(
             trial, _, _ = clean_octant(spread(solid.astype(np.uint8), n))
             if np.array_equal(trial, octant) or not is_load_bearing(trial):
                 continue
-            there = evaluate(trial)
+            there = evaluate(trial, here.fields)
             if there.converged and error(there.constants) < history[-1]:
                 octant, here = trial, there
                 history.append(error(here.constants))
                 break
         else:
             break
+    if len(history) > 1:
+        # The answer must not depend on the way it was reached.
+        here = evaluate(octant)
     return Polished(octant, here, tuple(history))
 
 
