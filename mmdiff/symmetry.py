@@ -8,7 +8,6 @@ independent voxels (orbits). Every function works on the last three axes.
 import functools
 import itertools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -89,11 +88,3 @@ def gather_independent(octant: Float[Array, "*b n n n"]) -> Float[Array, "*b m"]
     """Return one value per orbit; inverse of `spread` on symmetric octants."""
     n = octant.shape[-1]
     return octant.reshape(*octant.shape[:-3], n**3)[..., _orbits(n)[1]]
-
-
-def orbit_mean(octant: Float[Array, "n n n"]) -> Float[Array, "m"]:
-    """Average an octant of any symmetry over each orbit."""
-    n = octant.shape[-1]
-    index = orbit_index(n).ravel()
-    total = jax.ops.segment_sum(octant.ravel(), index, num_independent(n))
-    return total / multiplicity(n).astype(total.dtype)

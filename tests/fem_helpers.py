@@ -14,7 +14,7 @@ from scipy import ndimage
 from mmdiff import symmetry
 from mmdiff.fem import boundary, homogenize
 
-# Five times as quick to compile; the programs are small and their speed is of no interest.
+# Five times as quick to compile; the programs are small, so their speed is no matter.
 QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 try:
     jax.jit(lambda x: x, compiler_options=QUICK).lower(0.0).compile()

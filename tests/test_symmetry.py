@@ -73,11 +73,3 @@ def test_spread_and_gather_are_inverse(xp):
     octants = symmetry.spread(values, 4)
     assert octants.shape == (2, 4, 4, 4) and symmetry.is_cubic(octants)
     np.testing.assert_array_equal(symmetry.gather_independent(octants), values)
-
-
-def test_orbit_mean_gives_the_symmetric_part():
-    octant = jnp.asarray(_random(4, 4, 4))
-    got = symmetry.orbit_mean(octant)
-    want = symmetry.gather_independent(symmetry.symmetrize(octant))
-    # Sums of up to six float32 numbers in another order.
-    np.testing.assert_allclose(got, want, atol=1e-6)

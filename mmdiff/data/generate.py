@@ -2,8 +2,8 @@
 
 A recipe lists rounds of shards: first optimized cells, then rounds of perturbed ones
 whose parents come from all earlier rounds, sparse regions of property space first.
-`run_shard` is deterministic in (recipe, shard), skips finished work and touches only its
-own shard, so any launcher can map it over shard numbers, one round after the other.
+`run_shard` is deterministic in (recipe, shard), skips finished work and touches only
+its own shard, so any launcher can map it over shard numbers, one round after the other.
 """
 
 import collections
@@ -17,6 +17,7 @@ import numpy as np
 
 from mmdiff.data import perturb, select, store
 from mmdiff.elasticity import NU
+from mmdiff.errors import DataError
 from mmdiff.fem import batch
 from mmdiff.fem.homogenize import PENAL
 from mmdiff.topopt import initial, objectives, optimize
@@ -105,7 +106,9 @@ def _optimized(recipe: Recipe, shard: int):
     # A third each are pure bulk and pure shear cells, the rest mixtures.
     weights[: size // 3] = [1.0, 0.0, 0.0]
     weights[size // 3 : 2 * (size // 3)] = [0.0, 1.0, 0.0]
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(recipe.seed), shard), size)
+    keys = jax.random.split(
+        jax.random.fold_in(jax.random.key(recipe.seed), shard), size
+    )
     starts = jnp.stack(
         [
             initial.random_start(key, recipe.n, float(v))
@@ -131,6 +134,12 @@ def _perturbed(recipe: Recipe, shard: int, root: pathlib.Path):
     earlier = [s for r in recipe.rounds()[: recipe.round_of(shard)] for s in r]
     manifests = store.read_manifests(root, earlier)
     parents, constants, volume = store.read_shards(root, manifests)
+    if not len(parents):
+        raise DataError(
+            f"{root} has no accepted cell in the rounds before shard {shard}, so there "
+            "is nothing to perturb. Widen --config.volume_range or raise "
+            "--config.steps."
+        )
     records = [record for m in manifests for record in m["records"]]
     weights = select.sparse_weights(constants, volume)
     chosen = rng.choice(len(parents), recipe.shard_size, p=weights)
@@ -180,6 +189,9 @@ def run_shard(recipe: Recipe, shard: int, root: pathlib.Path) -> bool:
 
     Returns:
       whether anything was done.
+
+    Raises:
+      DataError: if an earlier round is not finished or has no cell to perturb.
     """
     if store.manifest_path(root, shard).exists():
         return False
@@ -210,9 +222,7 @@ def run_shard(recipe: Recipe, shard: int, root: pathlib.Path) -> bool:
     padded = np.ones((recipe.shard_size, n, n, n), np.float32)
     if octants:
         padded[: len(octants)] = octants
-    label = batch.labeller(
-        n, void=recipe.void, tol=recipe.tol, maxiter=recipe.maxiter
-    )
+    label = batch.labeller(n, void=recipe.void, tol=recipe.tol, maxiter=recipe.maxiter)
     constants, residual, converged = map(np.asarray, label(jnp.asarray(padded)))
     good = []
     for j, (i, record) in enumerate(kept):

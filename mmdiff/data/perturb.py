@@ -18,8 +18,9 @@ def smooth_displacement(
     """Return a random displacement field with full cubic symmetry.
 
     The x component is odd under the mirror x -> -x, even under the other two and
-    unchanged when y and z are swapped; the others follow by permutation. Sine and cosine
-    transforms carry these parities, so the normal component vanishes on the mirrors.
+    unchanged when y and z are swapped; the others follow by permutation. Sine and
+    cosine transforms carry these parities, so the normal component vanishes on the
+    mirrors.
 
     Args:
       rng: source of the noise.
@@ -39,9 +40,7 @@ def smooth_displacement(
     field = fft.idctn(field, axes=(1, 2), norm="ortho")
     field *= amplitude / max(np.sqrt(np.mean(field**2)), 1e-12)
     # u_x(x, y, z) = h(x; y, z), u_y = h(y; x, z), u_z = h(z; x, y).
-    return np.stack(
-        [field, field.transpose(1, 0, 2), field.transpose(1, 2, 0)]
-    )
+    return np.stack([field, field.transpose(1, 0, 2), field.transpose(1, 2, 0)])
 
 
 def warp(octant: np.ndarray, displacement: np.ndarray) -> np.ndarray:

@@ -35,8 +35,8 @@ def split_by_family(family: np.ndarray, validation: float, test: float) -> np.nd
     """Return 0 train, 1 validation, 2 test per cell, the same within a family.
 
     A perturbed cell stays with the optimized one it descends from, so no near copy of a
-    test cell is trained on. The split depends on the family number alone and so does not
-    move when cells are added.
+    test cell is trained on. The split depends on the family number alone and so does
+    not move when cells are added.
 
     Args:
       family: (N,) family numbers.
@@ -80,7 +80,9 @@ def coverage_radius(known: np.ndarray, *, most: int = 2000) -> float:
     """
     if len(known) < 2:
         return 0.0
-    chosen = np.unique(np.linspace(0, len(known) - 1, min(most, len(known))).astype(int))
+    chosen = np.unique(
+        np.linspace(0, len(known) - 1, min(most, len(known))).astype(int)
+    )
     nearest = [
         property_distance(known[i : i + 1], np.delete(known, i, axis=0))[0]
         for i in chosen

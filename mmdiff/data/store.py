@@ -103,7 +103,9 @@ def create(
     ):
         spec = _spec(root, name, shape, shard_size, dtype)
         ts.open(spec, create=True, open=True).result()
-    _write_text(root / "zarr.json", json.dumps({"zarr_format": 3, "node_type": "group"}))
+    _write_text(
+        root / "zarr.json", json.dumps({"zarr_format": 3, "node_type": "group"})
+    )
     _write_text(path, json.dumps(layout))
 
 
@@ -232,10 +234,10 @@ def read_shards(root: pathlib.Path, manifests: list[dict]):
             except ValueError as error:
                 file = "/".join(["c", str(shard)] + ["0"] * (array.rank - 1))
                 raise DataError(
-                    f"{root.name} shard {name}/{file} fails its checksum; {count} cells "
-                    "are unreadable. Delete the file and the manifest "
-                    f"{manifest_path(root, shard).name} and rerun configs/dataset.py to "
-                    "rebuild only that shard."
+                    f"{root.name} shard {name}/{file} fails its checksum; {count} "
+                    "cells are unreadable. Delete the file and the manifest "
+                    f"{manifest_path(root, shard).name} and rerun configs/dataset.py "
+                    "to rebuild only that shard."
                 ) from error
             parts[name].append(np.asarray(rows))
         found = content_hash(parts["octant"][-1], parts["constants"][-1])
@@ -265,8 +267,8 @@ def read_dataset(path):
 
     Returns:
       octants uint8 (N, n, n, n), constants float64 (N, 3), volume float64 (N,) and a
-      dict with "split" (N,) (0 train, 1 validation, 2 test), "base" (material and void of
-      the tensors), "records" and "manifests".
+      dict with "split" (N,) (0 train, 1 validation, 2 test), "base" (material and void
+      of the tensors), "records" and "manifests".
 
     Raises:
       DataError: if there is none, or it is damaged.
@@ -289,7 +291,9 @@ def read_dataset(path):
     records = [record for manifest in manifests for record in manifest["records"]]
     # The same cell can come out of two shards that were made side by side.
     _, first = np.unique(
-        np.packbits(octants.reshape(len(octants), -1), axis=1), axis=0, return_index=True
+        np.packbits(octants.reshape(len(octants), -1), axis=1),
+        axis=0,
+        return_index=True,
     )
     keep = np.sort(first)
     records = [records[i] for i in keep]

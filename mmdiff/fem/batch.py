@@ -1,7 +1,7 @@
 """One function over a batch, in the way that suits the device.
 
-A CPU gains nothing from running solves side by side: they fall out of its caches and all
-wait for the slowest. There the members run one by one inside one compiled loop; on
+A CPU gains nothing from running solves side by side: they fall out of its caches and
+all wait for the slowest. There the members run one by one inside one compiled loop; on
 accelerators they run as one `vmap`. The numbers are the same.
 """
 
@@ -30,9 +30,10 @@ def labeller(
     tol: float = homogenize.TOL,
     maxiter: int = homogenize.MAXITER,
 ):
-    """Return `octants (b, n, n, n) -> (constants (b, 3), residual (b,), converged (b,))`.
+    """Return `octants (b, n, n, n) -> (constants, residual, converged)`.
 
-    Residual and flag are those of the worst load. Arguments as in `make_homogenizer`.
+    Constants are (b, 3); residual and flag (b,) are those of the worst load. Arguments
+    as in `make_homogenizer`.
     """
     run = homogenize.make_homogenizer(n, void=void, nu=nu, tol=tol, maxiter=maxiter)
 

@@ -1,7 +1,7 @@
 """Load cases and boundary conditions of the three cell symmetries.
 
-`periodic` takes a full cell and six loads. `orthotropic` and `cubic` take an octant of a
-mirror-symmetric cell: under a mirror a load is even or odd, and so is its fluctuation
+`periodic` takes a full cell and six loads. `orthotropic` and `cubic` take an octant of
+a mirror-symmetric cell: under a mirror a load is even or odd, and so is its fluctuation
 field, which leaves homogeneous conditions on the octant's faces. For a normal load the
 normal component vanishes on every face; for the shear load jk the normal component
 vanishes on the faces normal to the third axis, and the two tangential components vanish
@@ -47,7 +47,7 @@ class Loads:
         return n if self.periodic else n + 1
 
     def fixed(self) -> np.ndarray:
-        """Whether component c vanishes on the faces normal to axis a: bool (L, c, a)."""
+        """Whether component c vanishes on faces normal to axis a: bool (L, c, a)."""
         fixed = np.zeros((len(self.voigt), 3, 3), bool)
         if self.periodic:
             return fixed

@@ -1,9 +1,9 @@
 """The trilinear 8-node hexahedron with 2x2x2 Gauss points, and its Hadamard basis.
 
 Corner values of one component along one axis are replaced by their sum s = u1 + u0 and
-difference d = u1 - u0. In the tensor product of these pairs (modes sss, ssd, ... ddd per
-component) the element stiffness has 45 non-zeros instead of 576, which is what makes the
-matrix-free operator cheap. Set-up in NumPy float64; unit edge, E = 1.
+difference d = u1 - u0. In the tensor product of these pairs (modes sss, ssd, ... ddd
+per component) the element stiffness has 45 non-zeros instead of 576, which is what
+makes the matrix-free operator cheap. Set-up in NumPy float64; unit edge, E = 1.
 """
 
 import functools
@@ -67,7 +67,7 @@ def hadamard() -> np.ndarray:
 
 @functools.lru_cache(maxsize=8)
 def mode_stiffness(nu: float) -> tuple[tuple[tuple[int, float], ...], ...]:
-    """Return the non-zeros of the stiffness in the mode basis, as rows of (mode, value).
+    """Return the non-zeros of the stiffness in the mode basis, rows of (mode, value).
 
     Mode 8 c + m is mode m of component c. Rows of rigid translation are empty.
     """
@@ -81,7 +81,7 @@ def mode_stiffness(nu: float) -> tuple[tuple[tuple[int, float], ...], ...]:
 
 
 def macro_modes(strain: np.ndarray) -> np.ndarray:
-    """Return the element modes (L, 24) of uniform macro strains (L, 6) (engineering)."""
+    """Return the element modes (L, 24) of macro strains (L, 6) (engineering)."""
     strain = np.atleast_2d(np.asarray(strain, np.float64))
     corners = np.array(CORNERS, np.float64)
     gradient = np.zeros((len(strain), 3, 3))

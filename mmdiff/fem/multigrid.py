@@ -1,11 +1,11 @@
-"""One symmetric geometric multigrid V-cycle as a preconditioner for conjugate gradients.
+"""One symmetric geometric multigrid V-cycle, a preconditioner for conjugate gradients.
 
-Coarse levels are rediscretized: the modulus is averaged over 2^3 elements and the element
-stiffness doubles with the edge. The smoother is the fourth-kind Chebyshev iteration on
-the point-Jacobi-scaled operator with optimized weights (Lottes, Numer. Linear Algebra
-Appl. 30 (2023) e2518), which needs an upper bound of the spectrum only; `element` gives a
-rigorous one, so the cycle stays positive definite on every modulus field. The coarsest
-grid is solved by a dense factorization.
+Coarse levels are rediscretized: the modulus is averaged over 2^3 elements and the
+element stiffness doubles with the edge. The smoother is the fourth-kind Chebyshev
+iteration on the point-Jacobi-scaled operator with optimized weights (Lottes, Numer.
+Linear Algebra Appl. 30 (2023) e2518), which needs an upper bound of the spectrum only;
+`element` gives a rigorous one, so the cycle stays positive definite on every modulus
+field. The coarsest grid is solved by a dense factorization.
 """
 
 from typing import NamedTuple
@@ -151,9 +151,9 @@ def make_multigrid(n: int, load_cases: boundary.Loads, nu: float, degree: int = 
         scale = jnp.sqrt(
             jnp.broadcast_to(level.inverse_diagonal, (3, *shape[2:])).ravel()
         )
-        # Unit diagonal by scaling; the shift keeps the condition number (5e4 in float32,
-        # 1e9 in float64) from that of rounding (rigid translations of periodic cells,
-        # islands in void).
+        # Unit diagonal by scaling; the shift bounds the condition number (5e4 in
+        # float32, 1e9 in float64) where rounding would not: rigid translations of
+        # periodic cells, islands in void.
         shift = 30 * jnp.finfo(matrix.dtype).eps ** 0.5 * 1e-2
         scaled = matrix * scale[:, None] * scale[None]
         eye = jnp.eye(scaled.shape[0], dtype=matrix.dtype)
@@ -187,9 +187,7 @@ def make_multigrid(n: int, load_cases: boundary.Loads, nu: float, degree: int = 
 
     def smooth(level, apply, b, x):
         """Chebyshev iteration from x; returns the new x."""
-        table = tuple(
-            jnp.asarray(v, b.dtype) for v in (carry_over, forcing, weights)
-        )
+        table = tuple(jnp.asarray(v, b.dtype) for v in (carry_over, forcing, weights))
 
         def body(i, state):
             x, z = state
@@ -202,9 +200,7 @@ def make_multigrid(n: int, load_cases: boundary.Loads, nu: float, degree: int = 
 
     def smooth_from_zero(level, apply, b):
         """Chebyshev iteration from zero; returns x and its residual."""
-        table = tuple(
-            jnp.asarray(v, b.dtype) for v in (carry_over, forcing, weights)
-        )
+        table = tuple(jnp.asarray(v, b.dtype) for v in (carry_over, forcing, weights))
 
         def body(i, state):
             x, z, residual = state

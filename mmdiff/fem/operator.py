@@ -1,11 +1,11 @@
 """The matrix-free stiffness operator in the mode basis of `element`.
 
 Corner values become element modes by three butterflies (sum and difference along each
-axis), the 45 non-zeros of the mode stiffness act on them, and the transposed butterflies
-scatter the result back to the nodes. Spatial axes come last. Two forms of the same
-operator are kept because XLA compiles and runs them differently: `apply_rows` writes the
-non-zeros out and is fastest to run; `apply_dense` contracts stacked modes and compiles
-three times faster, which is what the small coarse grids need.
+axis), the 45 non-zeros of the mode stiffness act on them, and the transposed
+butterflies scatter the result back to the nodes. Spatial axes come last. Two forms of
+the same operator are kept because XLA compiles and runs them differently: `apply_rows`
+writes the non-zeros out and is fastest to run; `apply_dense` contracts stacked modes
+and compiles three times faster, which is what the small coarse grids need.
 """
 
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from jax import lax
 from mmdiff.fem import element
 from mmdiff.typing import Array, Float
 
-# Above this many elements per side the modes of a whole grid fall out of the processor's
+# Above this many elements per side the modes of a whole grid fall out of the CPU's
 # caches; planes of `SLAB` elements stay inside (2 to 3 times faster at 64^3 on a CPU).
 SLAB_FROM, SLAB = 48, 4
 # GPUs and TPUs round the factors of a float32 product to 10 or 8 bits unless told not

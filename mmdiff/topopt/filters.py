@@ -2,8 +2,8 @@
 
 The cone filter gives the design a length scale and the projection makes it nearly
 binary; both are differentiable and act on octants with mirror boundaries. Bourdin, Int.
-J. Numer. Methods Eng. 50 (2001) 2143; Wang, Lazarov & Sigmund, Struct. Multidisc. Optim.
-43 (2011) 767, Eq. 9.
+J. Numer. Methods Eng. 50 (2001) 2143; Wang, Lazarov & Sigmund, Struct. Multidisc.
+Optim. 43 (2011) 767, Eq. 9.
 """
 
 import functools
@@ -60,6 +60,4 @@ cone_filter.defvjp(_filter_forward, _filter_backward)
 def project(density, beta, eta: float = 0.5):
     """Smoothed Heaviside step at `eta` with steepness `beta` (> 0), onto [0, 1]."""
     low = jnp.tanh(beta * eta)
-    return (low + jnp.tanh(beta * (density - eta))) / (
-        low + jnp.tanh(beta * (1 - eta))
-    )
+    return (low + jnp.tanh(beta * (density - eta))) / (low + jnp.tanh(beta * (1 - eta)))

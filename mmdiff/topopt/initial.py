@@ -21,7 +21,7 @@ def random_start(
     Args:
       key: random key.
       n: voxels per side of the octant.
-      volume: mean density in (0, 1).
+      volume: mean density in (0, 1), before values are clipped to [0.01, 0.99].
       waves: highest wave number k of the cell.
       contrast: standard deviation as a share of min(volume, 1 - volume).
     """
@@ -32,9 +32,7 @@ def random_start(
     order = k[:, None, None] + k[:, None] + k
     weight = jax.random.normal(key, order.shape) / (1.0 + order)
     weight = weight.at[0, 0, 0].set(0.0)
-    field = symmetrize(
-        jnp.einsum("abc,ax,by,cz->xyz", weight, basis, basis, basis)
-    )
+    field = symmetrize(jnp.einsum("abc,ax,by,cz->xyz", weight, basis, basis, basis))
     field = (field - field.mean()) / (field.std() + 1e-12)
     spread = contrast * jnp.minimum(volume, 1 - volume)
     return jnp.clip(volume + spread * field, 0.01, 0.99)

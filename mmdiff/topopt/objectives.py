@@ -1,8 +1,8 @@
 """Objectives of the effective tensor, to be maximized.
 
-Each takes the 6x6 tensor and returns a scalar; any differentiable function of C will do.
-The three here are twice the strain energies of simple loads, so their sensitivity is
-positive for every voxel, as optimality criteria need.
+Each takes the 6x6 tensor and returns a scalar; any differentiable function of C will
+do. The three here are twice the strain energies of simple loads, so their sensitivity
+is positive for every voxel, as optimality criteria need.
 """
 
 import jax.numpy as jnp

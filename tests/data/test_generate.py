@@ -161,6 +161,19 @@ def test_later_round_needs_the_earlier_ones(tmp_path):
         generate.run_shard(RECIPE, 1, tmp_path / "data.zarr")
 
 
+def test_nothing_to_perturb_is_an_error(tmp_path):
+    root = tmp_path / "data.zarr"
+    generate.create(RECIPE, root)
+    empty = np.zeros((0, 8, 8, 8), np.uint8), np.zeros((0, 3))
+    store.write_shard(
+        root, 0, octants=empty[0], constants=empty[1], records=[], rejected={}
+    )
+    with pytest.raises(
+        DataError, match="no accepted cell in the rounds before shard 1"
+    ):
+        generate.run_shard(RECIPE, 1, root)
+
+
 def test_base_states_what_the_tensors_are_for(dataset):
     base = dataset[3]["base"]
     assert base == {"E": 1.0, "nu": 0.3, "void": 1e-6, "penal": 3.0, "tol": 1e-5}

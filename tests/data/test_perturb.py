@@ -55,7 +55,9 @@ def test_amplitude_and_length():
         rms = np.sqrt(np.mean(displacement**2, axis=(1, 2, 3)))
         np.testing.assert_allclose(rms, amplitude, rtol=1e-12)
     rough, smooth = (
-        np.mean([np.diff(_displacement(s, length=length), axis=1).std() for s in range(5)])
+        np.mean(
+            [np.diff(_displacement(s, length=length), axis=1).std() for s in range(5)]
+        )
         for length in (1.0, 4.0)
     )
     # A gradient is about the amplitude divided by the length.
@@ -98,7 +100,11 @@ def test_perturbed_cell_is_a_cubic_binary_of_near_volume(seed):
     assert abs(got.mean() - octant.mean()) < 0.08
     assert 0.01 < 1 - voxels.agreement(got, octant) < 0.5
     again = perturb.perturb(
-        np.random.default_rng(seed), octant, amplitude=1.0, length=3.0, volume_jitter=0.02
+        np.random.default_rng(seed),
+        octant,
+        amplitude=1.0,
+        length=3.0,
+        volume_jitter=0.02,
     )
     np.testing.assert_array_equal(got, again)
 
@@ -107,5 +113,7 @@ def test_volume_stays_inside_the_possible():
     rng = np.random.default_rng(0)
     for octant in (np.ones((6, 6, 6), np.uint8), strut_octant(6, 1)):
         for _ in range(5):
-            got = perturb.perturb(rng, octant, amplitude=0.5, length=2, volume_jitter=0.5)
+            got = perturb.perturb(
+                rng, octant, amplitude=0.5, length=2, volume_jitter=0.5
+            )
             assert 0 < got.mean() < 1

@@ -132,7 +132,9 @@ def test_flipped_byte_names_the_shard(root, name):
         damaged = bytearray(data)
         damaged[position] ^= 4
         file.write_bytes(damaged)
-        with pytest.raises(DataError, match=f"shard {path} fails its checksum; 3 cells"):
+        with pytest.raises(
+            DataError, match=f"shard {path} fails its checksum; 3 cells"
+        ):
             store.read_dataset(root)
     file.write_bytes(data[: len(data) // 2])
     with pytest.raises(DataError, match="fails its checksum"):
@@ -176,7 +178,9 @@ def test_missing_array_is_named(root):
 
 
 def test_missing_dataset(tmp_path):
-    with pytest.raises(DataError, match=f"no dataset at {tmp_path}.*--config.data empty"):
+    with pytest.raises(
+        DataError, match=f"no dataset at {tmp_path}.*--config.data empty"
+    ):
         store.read_dataset(tmp_path)
 
 

@@ -15,7 +15,9 @@ def _by_exact_integration(nu):
     lam, mu = nu / ((1 + nu) * (1 - 2 * nu)), 1 / (2 * (1 + nu))
     mass = np.array([[2.0, 1], [1, 2]]) / 6
     stiff = np.array([[1.0, -1], [-1, 1]])
-    mixed = np.array([[-0.5, -0.5], [0.5, 0.5]])  # slope of the row, value of the column
+    mixed = np.array(
+        [[-0.5, -0.5], [0.5, 0.5]]
+    )  # slope of the row, value of the column
     # gradient[c][d]: integral of d_c N_a d_d N_b over the unit cube.
     gradient = [[None] * 3 for _ in range(3)]
     for c, d in itertools.product(range(3), repeat=2):

@@ -18,10 +18,15 @@ def _jit(function):
     return jax.jit(function, compiler_options=QUICK)
 
 
-
 @pytest.mark.parametrize(
     "n, sizes",
-    [(4, [4]), (8, [8, 4]), (12, [12, 6, 3]), (20, [20, 10, 5]), (64, [64, 32, 16, 8, 4])],
+    [
+        (4, [4]),
+        (8, [8, 4]),
+        (12, [12, 6, 3]),
+        (20, [20, 10, 5]),
+        (64, [64, 32, 16, 8, 4]),
+    ],
 )
 def test_level_sizes(n, sizes):
     assert multigrid.level_sizes(n) == sizes
@@ -104,7 +109,7 @@ def test_cycle_is_symmetric_and_positive_definite(x64, symmetry):
         zb, _, b = map(np.asarray, run(modulus, b))
         left, right = np.einsum(loads, za, b), np.einsum(loads, a, zb)
         size = np.sqrt(np.einsum(loads, za, a) * np.einsum(loads, zb, b))
-        # Corrections in the void are 1e6 times those in the solid: six digits are lost.
+        # Corrections in the void are 1e6 times those in the solid: six digits may go.
         assert (abs(left - right) < 1e-8 * size).all()
         assert (np.einsum(loads, za, a) > 0).all()
 
@@ -118,7 +123,7 @@ def test_cycle_keeps_fixed_dofs_fixed(x64):
 
 
 def test_cycle_bounds_the_operator(x64):
-    # Lanczos in the M-inner product, by hand: the extreme eigenvalues of M K.
+    # The power method for the largest eigenvalue of M K.
     modulus = jnp.asarray(random_binary(8, 1))
     run = _cycle(8, "cubic")
     x = _residual("cubic", 8, 3)
@@ -129,7 +134,7 @@ def test_cycle_bounds_the_operator(x64):
         x = x / largest[:, None, None, None, None]
     # A symmetric V-cycle with Galerkin levels never overshoots (largest = 1);
     # rediscretized ones may, but not by much, or CG would slow down.
-    assert (largest > 0.99).all() and (largest < 3).all()
+    assert (largest > 0.99).all() and (largest < 1.5).all()
 
 
 def test_iterations_hardly_grow_with_the_grid():
