@@ -246,9 +246,11 @@ def test_debug_prints_the_traceback_too(job, capsys):
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from mmdiff import runner
+# A shell that starts the tests in the background makes SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 folder = Path(sys.argv[1])
 def run():
     (folder / "part").write_text("half")

@@ -82,6 +82,10 @@ def test_second_process_takes_programs_from_the_cache_without_noise(tmp_path):
 def test_unusable_cache_directory_is_silently_left_out(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert jax.config.jax_compilation_cache_dir is None
-    assert record.enable_compilation_cache() is None
-    assert jax.config.jax_compilation_cache_dir is None
+    before = jax.config.jax_compilation_cache_dir  # set by tests that ran main
+    jax.config.update("jax_compilation_cache_dir", None)
+    try:
+        assert record.enable_compilation_cache() is None
+        assert jax.config.jax_compilation_cache_dir is None
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
