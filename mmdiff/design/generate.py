@@ -69,10 +69,16 @@ def binarize(field: np.ndarray, volume: float | None) -> tuple[np.ndarray, str, 
       pieces found before loose ones were removed.
     """
     if volume is None:
-        binary = (field > 0).astype(np.uint8)
+        octant, pieces, share = clean_octant((field > 0).astype(np.uint8))
     else:
-        binary = threshold_to_volume(field, volume)
-    octant, pieces, share = clean_octant(binary)
+        wanted = volume
+        # What the clean-up takes away is asked for again.
+        for _ in range(3):
+            octant, pieces, share = clean_octant(threshold_to_volume(field, wanted))
+            missing = volume - octant.mean()
+            if share < MIN_SHARE or abs(missing) < 1e-3:
+                break
+            wanted = min(wanted + missing, 1.0)
     if share < MIN_SHARE:
         return octant, "disconnected", pieces
     if not is_load_bearing(octant):
