@@ -17,10 +17,16 @@ from mmdiff.topopt import interface
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
     """Generate cells for the target of the config and write them to `folder`."""
-    if config.num_samples < 1 or not 1 <= config.num_best:
+    for key, least in (("num_samples", 1), ("num_best", 1), ("steps", 2)):
+        if config[key] < least:
+            raise InputError(
+                f"{key}={config[key]} is too small. Set --config.{key} to {least} or "
+                "more."
+            )
+    if config.cell_size_mm <= 0:
         raise InputError(
-            f"num_samples={config.num_samples}, num_best={config.num_best}: both must "
-            "be at least 1."
+            f"cell_size_mm={config.cell_size_mm:g} is not a length. Set the edge of "
+            "the printed cell with --config.cell_size_mm=10."
         )
     volume = config.vf or None
     asked = target.parse(config.target, volume=volume, base=config.base.E)

@@ -169,8 +169,13 @@ def advance(
       n: voxels per side of the octant.
     """
     count = multiplicity(n)
+    surface = abs(field) < 1
+    if not surface.any():  # nothing but thin walls, or no surface at all
+        surface = abs(field) < 2
+    if not surface.any():
+        return field > 0
     # Half of the surface voxels are solid and half void, and each moves one way only.
-    gram = 0.5 * (density * count * (abs(field) < 1)) @ density.T
+    gram = 0.5 * (density * count * surface) @ density.T
     scale = np.sqrt(np.maximum(np.diag(gram), 1e-300))
     # Nearly parallel sensitivities (isotropic thin walls) must not blow the step up.
     gram = gram / np.outer(scale, scale) + 1e-4 * np.eye(len(gram))
@@ -245,6 +250,7 @@ def polish(
     if len(history) > 1:
         # The answer must not depend on the way it was reached.
         here = evaluate(octant)
+        history[-1] = error(here.constants)
     return Polished(octant, here, tuple(history))
 
 

@@ -39,7 +39,9 @@ def _run(tmp_path, *options):
         (["--config.target=2100,900,800"], "Pass --config.base.E=210000"),
         (["--config.target=soft"], "holds something not a number"),
         (["--config.vf=1.2"], "vf=1.2 is not between 0 and 1"),
-        (["--config.num_samples=0"], "num_samples=0"),
+        (["--config.num_samples=0"], "num_samples=0 is too small"),
+        (["--config.steps=1"], "steps=1 is too small"),
+        (["--config.cell_size_mm=-1"], "cell_size_mm=-1 is not a length"),
     ],
 )
 def test_bad_targets_exit_with_2(tmp_path, capsys, options, message):

@@ -62,6 +62,13 @@ def test_advance_gives_what_the_linear_model_promises():
     np.testing.assert_allclose(got, wanted, atol=0.003)
 
 
+def test_a_cell_without_surface_stays_as_it_is():
+    field = interface.thresholds(np.ones((N, N, N), np.uint8))
+    density = np.ones((3, field.size)) / N**3
+    solid = interface.advance(field, density, np.full(3, -0.01), N)
+    assert solid.all()
+
+
 def test_sensitivities_are_the_derivatives(evaluate):
     octant = _schwarz(0.4)
     result = evaluate(octant)
