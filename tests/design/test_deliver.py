@@ -99,3 +99,23 @@ def test_page_is_offline_and_links_the_files(delivered):
     assert "http://" not in text and "https://" not in text
     for name in ("cell_00.stl", "cell_01.vti", "properties.json", "sheet.png"):
         assert f'href="{name}"' in text
+
+
+def test_without_scikit_image_the_stl_is_voxel_exact(
+    delivered, tmp_path, monkeypatch, capsys
+):
+    folder, cells = delivered
+
+    def missing(*args, **kwargs):
+        raise ImportError("No module named 'skimage'")
+
+    monkeypatch.setattr(deliver.surface, "smooth_surface", missing)
+    voxels = np.load(folder / "cell_00.npy")
+    report = json.loads((folder / "properties.json").read_text())
+    deliver._write_cell(tmp_path, "cell_00", voxels, report)
+    said = capsys.readouterr().out
+    assert "STL smoothing needs scikit-image: pip install 'mmdiff[viz]'." in said
+    trimesh = pytest.importorskip("trimesh")
+    mesh = trimesh.load(tmp_path / "cell_00.stl")
+    # Voxel faces: exact but for float32 coordinates.
+    np.testing.assert_allclose(mesh.volume, cells[0].volume * 12.0**3, rtol=1e-5)
