@@ -15,6 +15,7 @@ from mmdiff.io import console, plots, workdir, writers
 from mmdiff.models import weights
 from mmdiff.topopt import interface
 
+# Constants and volume: asked / got by the best cell.
 HEADER = (
     "",
     "C11",
@@ -104,6 +105,7 @@ def summarize(goal, cells, counts, seconds) -> dict:
     return {
         **dict(zip(elasticity.NAMES, goal.constants, strict=True)),
         "volume": goal.volume,
+        "best": [*cells[0].constants, cells[0].volume] if cells else [np.nan] * 4,
         "mean_error": float(np.mean(errors)),
         "best_error": float(np.min(errors)),
         "best_relative_error": cells[0].relative_error if cells else np.nan,
@@ -115,8 +117,12 @@ def summarize(goal, cells, counts, seconds) -> dict:
 def _row(i, goal, record):
     return [
         f"target {i}",
-        *(f"{c:.4f}" for c in goal.constants),
-        f"{goal.volume:.2f}",
+        *(
+            f"{asked:.3f} / {got:.3f}"
+            for asked, got in zip(
+                [*goal.constants, goal.volume], record["best"], strict=True
+            )
+        ),
         *(
             f"{100 * record[name]:.2f}"
             for name in ("mean_error", "best_error", "best_relative_error")
