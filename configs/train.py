@@ -4,9 +4,9 @@
       --config.data=out/dataset
 
 Writes `ema.npz` (give it to --config.checkpoint of configs/generate.py), MODEL_CARD.md,
-the loss curve and checkpoints; the same command resumes. `tiny` shows in two minutes on
-two CPU cores that training works; `cpu` made the shipped weights (an hour on one or two
-cores); `small` is for a workstation with one GPU; `paper` has the network and the
+the loss curve and checkpoints; the same command resumes. `tiny` shows in some three
+minutes on a CPU core that training works; `cpu` made the shipped weights (74 minutes on
+one core); `small` is for a workstation with one GPU; `paper` has the network and the
 optimizer of arXiv 2401.13570.
 """
 

@@ -109,7 +109,8 @@ def test_units_are_suspected():
 
 
 def test_the_solid_itself_is_allowed():
-    target.check(target.Target(tuple(0.99 * elasticity.isotropic()), None))
+    solid = target.Target(tuple(0.99 * elasticity.isotropic()), None)
+    assert target.check(solid) is None
 
 
 def test_training_distance():

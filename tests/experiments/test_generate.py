@@ -3,7 +3,6 @@
 import json
 import re
 
-import jax
 import numpy as np
 import pytest
 
@@ -12,16 +11,6 @@ from mmdiff.fem.homogenize import homogenize
 from mmdiff.models.weights import sidecar
 from mmdiff.symmetry import cell_to_octant
 from mmdiff.voxels import periodic_pieces, spanning_axes
-
-
-@pytest.fixture(autouse=True)
-def usual_promotion():
-    """Users run without the strict settings of the tests."""
-    with (
-        jax.numpy_rank_promotion("allow"),
-        jax.numpy_dtype_promotion("standard"),
-    ):
-        yield
 
 
 def _run(tmp_path, *options):

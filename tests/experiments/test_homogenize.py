@@ -3,7 +3,6 @@
 import csv
 import json
 
-import jax
 import numpy as np
 import pytest
 
@@ -11,16 +10,6 @@ from mmdiff import elasticity, main
 from mmdiff.io import writers
 from mmdiff.io.read_vti import read_vti
 from mmdiff.symmetry import cell_to_octant, octant_to_cell
-
-
-@pytest.fixture(autouse=True)
-def usual_promotion():
-    """Users run without the strict settings of the tests."""
-    with (
-        jax.numpy_rank_promotion("allow"),
-        jax.numpy_dtype_promotion("standard"),
-    ):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 
@@ -11,16 +10,6 @@ from mmdiff.data import store
 from mmdiff.models.weights import load_weights
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def usual_promotion():
-    """Users run without the strict settings of the tests."""
-    with (
-        jax.numpy_rank_promotion("allow"),
-        jax.numpy_dtype_promotion("standard"),
-    ):
-        yield
 
 
 @pytest.fixture(scope="module")
