@@ -1,9 +1,15 @@
-"""Time the homogenizer and the sampler on this machine.
+"""Time the homogenizer and the sampler on this machine, if asked beside other solvers.
 
-    python -m mmdiff.main --config=configs/bench.py --workdir=out/bench
+    python -m mmdiff.main --config=configs/bench.py:small --workdir=out/bench
 
-tiny: cells of 32^3 and 64^3 voxels, a minute on two CPU cores. small and paper add
-128^3. Machines are noisy: compare numbers of one run only.
+tiny: cells of 32^3 and 64^3 voxels on their octants, a minute or two on two CPU cores.
+small: 128^3 as well and whole periodic cells up to 64^3, some ten minutes. paper:
+periodic 128^3 and more repetitions, an hour or more. Machines are noisy: compare
+numbers of one run only, on a machine that does nothing else.
+
+`--config.peers=True` solves the reference cells with other packages, too, on one thread
+and in the same run: SciPy always, PyAMG and muGrid where they are installed (pip
+install pyamg muGrid).
 """
 
 from ml_collections import ConfigDict
@@ -13,13 +19,31 @@ VARIANTS = ("tiny", "small", "paper")
 
 def get_config(variant: str = "tiny") -> ConfigDict:
     """Return the settings of a variant."""
+    tiny, paper = variant == "tiny", variant == "paper"
     config = ConfigDict()
-    # Edges of the cells; the octants that are solved have half of it.
-    config.sizes = (32, 64) if variant == "tiny" else (32, 64, 128)
+    # Edges of the cells. "cubic" solves two loads on the octant, of half the edge,
+    # "periodic" six loads on the whole cell.
+    config.cubic = (32, 64) if tiny else (32, 64, 128)
+    config.periodic = () if tiny else (32, 64, 128) if paper else (32, 64)
+    # Random heterogeneous cells beside the three reference cells.
+    config.num_random = 4 if tiny else 20
     config.void = 1e-6
+    config.other_voids = (1e-3, 1e-9)  # only iterations are counted for these
     config.tol = 1e-5
-    config.repeats = 5 if variant == "tiny" else 11
+    config.maxiter = 500
+    # A cell is solved once untimed, then until so many calls or seconds are reached.
+    config.repeats = 11 if paper else 5
+    config.seconds = 5.0 if paper else 1.0
+    # Compile time and memory, each measured in a fresh process.
+    config.fresh = True
+    # Cells per second in batches of random cells.
+    config.batch_cubic = (32,) if tiny else (32, 64)
+    config.batches = (1, 8) if tiny else (1, 8, 32)
     # Samples per call and evaluations per sample of the sampler; 0 samples skip it.
     config.num_samples = 8
     config.steps = 16
+    # Other packages on whole cells; one that needs more seconds per cell is stopped.
+    config.peers = False
+    config.peer_sizes = (32,) if tiny else (32, 64)
+    config.peer_seconds = 120.0
     return config

@@ -1,4 +1,4 @@
-"""Homogenize voxel files: read, prepare, solve, report; one folder per file of many."""
+"""Homogenize voxel files: read, prepare, solve, report; one folder per cell of many."""
 
 import json
 import pathlib
@@ -7,13 +7,13 @@ import time
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmdiff.design import characterize, dossier
+from mmdiff.design import anisotropic, characterize, dossier, remarks
 from mmdiff.errors import InputError
 from mmdiff.io import console, page, prepare, readers, workdir, writers
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
-    """Homogenize the file or the files of the config and write the results."""
+    """Homogenize the cells of the config's input and write the results."""
     if not config.input:
         raise InputError(
             "no input is given. Pass a voxel file or a folder of them: "
@@ -22,72 +22,59 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     material = characterize.Material(
         config.base.E, config.base.nu, config.solver.void, config.solver.penal
     )
+    characterize.choose_fields(config.fields)  # refuse what is unknown before reading
     source = pathlib.Path(config.input)
-    if not source.is_dir():
-        facts = homogenize_file(source, folder, folder, config, material)
-        console.table(
-            dossier.tensor_rows(np.array(facts["C"])),
-            ["C", *dossier.VOIGT],
-        )
-        _table([facts])
+    if source.is_dir() and not readers.is_dataset(source):
+        paths = readers.find(source)
+        if not paths:
+            raise InputError(
+                f"folder {source} holds no voxel file. Known are "
+                f"{', '.join(readers.SUFFIXES)}."
+            )
+        places = [(path, folder / _name(path, paths)) for path in paths]
+        _run_many(places, folder, config, material)
         return
-    paths = readers.find(source)
-    if not paths:
-        raise InputError(
-            f"folder {source} holds no voxel file. Known are "
-            f"{', '.join(readers.SUFFIXES)}."
-        )
-    results, failures = [], []
-    for path in paths:
-        own = folder / _name(path, paths)
-        own.mkdir(exist_ok=True)
-        try:
-            results.append(homogenize_file(path, own, folder, config, material))
-        except InputError as error:  # one bad file must not stop the others
-            failures.append((path.name, str(error)))
-            console.note(f"left out: {error}")
-            if not any(own.iterdir()):
-                own.rmdir()
-    if not results:
-        name, message = failures[0]
-        raise InputError(f"none of {len(paths)} files could be homogenized. {message}")
-    rows = [dossier.flat(facts) for facts in results]
-    rows += [{"file": name, "error": message} for name, message in failures]
-    writers.write_csv(folder / "properties.csv", rows)
-    _write_index(folder, config.input)
-    _table(results)
-    if failures:
-        console.say(f"left out {len(failures)} of {len(paths)} files; see above.")
+    cells, info = _read(source, config)
+    if len(cells) > 1:
+        _run_many([(source, folder)], folder, config, material)
+        return
+    facts = homogenize_cell(*cells[0], info, folder, folder, config, material)
+    console.table(dossier.tensor_rows(np.array(facts["C"])), ["C", *anisotropic.VOIGT])
+    _table([facts])
 
 
-def homogenize_file(
-    path: pathlib.Path,
+def homogenize_cell(
+    label: str,
+    voxels: np.ndarray,
+    info: dict,
     folder: pathlib.Path,
     log: pathlib.Path,
     config: ConfigDict,
     material: characterize.Material,
 ) -> dict:
-    """Homogenize one file into a folder and return the content of properties.json.
+    """Homogenize one cell into a folder and return the content of properties.json.
 
-    A folder that an interrupted run has finished is read, not solved again. `log` is
-    the workdir, which gets the line of metrics.
+    A folder that an interrupted run has finished is read, not solved again.
+
+    Args:
+      label: what the results call the cell.
+      voxels: (nx, ny, nz) as the file holds them.
+      info: of the file, see `readers.read`.
+      folder: for the results, made where it is missing.
+      log: the workdir, which gets the line of metrics.
+      config: see configs/homogenize.py.
+      material: of solid and void.
     """
     done = folder / "properties.json"
     if done.is_file():
         facts = json.loads(done.read_text("utf-8"))
-        if facts.get("file") == path.name:
+        if facts.get("file") == label:
             return facts
-    array, info = readers.read(
-        path,
-        key=config.key,
-        shape=config.raw.shape,
-        dtype=config.raw.dtype,
-        order=config.raw.order,
-    )
+    kind = "octant" if info["format"] == "dataset" else config.input_is
     grid = prepare.prepare(
-        array,
-        path.name,
-        input_is=config.input_is,
+        voxels,
+        label,
+        input_is=kind,
         symmetry=config.symmetry,
         scale=config.scale,
         threshold=config.threshold,
@@ -97,54 +84,142 @@ def homogenize_file(
     )
     start = time.perf_counter()
     limits = {"tol": config.solver.tol, "maxiter": config.solver.maxiter}
-    solution = characterize.solve(grid, material, **limits, dtype=config.solver.dtype)
+    solution = characterize.solve(
+        grid,
+        material,
+        **limits,
+        dtype=config.solver.dtype,
+        fields=characterize.choose_fields(config.fields),
+    )
     seconds = time.perf_counter() - start
     facts = characterize.report(grid, solution, material, threshold=config.threshold)
-    notes = [
-        *info.pop("notes"),
-        *grid.notes,
-        *characterize.remarks(path.name, facts, **limits),
-    ]
-    for note in notes:
+    said = [*grid.notes, *remarks.remarks(label, facts, **limits)]
+    for note in said:
         console.note(note)
+    notes = [*info["notes"], *said]
     facts = {
-        "file": info.pop("file"),
+        "file": label,
         "conventions": characterize.CONVENTIONS,
         **facts,
         **limits,
         "dtype": config.solver.dtype,
-        "input": {**info, "is": config.input_is, "scale": config.scale},
+        "input": {
+            **{key: value for key, value in info.items() if key != "notes"},
+            "is": kind,
+            "scale": config.scale,
+            "binarize": config.binarize,
+            "resize": config.resize,
+            "resize_method": config.resize_method,
+        },
         "notes": notes,
     }
-    dossier.write(folder, path.name, grid.cell, solution, facts, notes=notes)
+    folder.mkdir(parents=True, exist_ok=True)
+    dossier.write(folder, label, grid.cell, solution, facts, notes=notes)
     workdir.append_metrics(
         log,
         {
-            "file": path.name,
+            "file": label,
             "seconds": seconds,
             "iterations": max(facts["iterations"]),
-            "residual": max(facts["residual"]),
+            "residual": solution.residual.max(),
             "converged": facts["converged"],
         },
     )
     return facts
 
 
-def _write_index(folder: pathlib.Path, source: str) -> None:
-    """Link the report of every file and show its picture."""
-    inside = [
+def _read(path, config):
+    """Return pairs of label and voxels of the chosen cells, and what was read."""
+    array, info = readers.read(
+        path,
+        key=config.key,
+        shape=config.raw.shape,
+        dtype=config.raw.dtype,
+        order=config.raw.order,
+    )
+    cells = readers.select(array, path.name, config.index)
+    for note in info["notes"]:
+        console.note(note)
+    return [
+        (path.name if number is None else f"{path.name}[{number}]", voxels)
+        for number, voxels in cells
+    ], info
+
+
+def _run_many(places, folder, config, material) -> None:
+    """Homogenize files, each into its folder, and write what sums them up."""
+    results, failures = [], []
+    for label, got in _attempts(places, folder, config, material):
+        if isinstance(got, InputError):
+            failures.append((label, str(got)))
+            console.note(f"left out: {got}")
+        else:
+            results.append(got)
+    count = len(results) + len(failures)
+    if not results:
+        raise InputError(
+            f"none of {count} cells could be homogenized. {failures[0][1]}"
+        )
+    rows = [dossier.flat(facts) for facts in results]
+    rows += [{"file": label, "error": message} for label, message in failures]
+    writers.write_csv(folder / "properties.csv", rows)
+    _write_index(folder, config.input, results, failures)
+    _table(results)
+    if failures:
+        console.say(f"left out {len(failures)} of {count} cells; see above.")
+
+
+def _attempts(places, folder, config, material):
+    """Yield the label of each cell with its facts, or with what is wrong with it.
+
+    Several cells of one file go into subfolders. One bad cell must not stop the others.
+    """
+    for path, own in places:
+        try:
+            cells, info = _read(path, config)
+        except InputError as error:
+            yield path.name, error
+            continue
+        digits = len(str(len(cells) - 1))
+        for i, (label, voxels) in enumerate(cells):
+            place = own / f"{i:0{digits}d}" if len(cells) > 1 else own
+            try:
+                yield (
+                    label,
+                    homogenize_cell(
+                        label, voxels, info, place, folder, config, material
+                    ),
+                )
+            except InputError as error:
+                yield label, error
+
+
+def _write_index(folder, source, results, failures) -> None:
+    """Write the page that compares the cells and links the report of each."""
+    reports = [
         path.relative_to(folder).as_posix()
-        for pattern in ("*/report.html", "*/sphere.png")
-        for path in sorted(folder.glob(pattern))
+        for path in sorted(folder.rglob("report.html"))
     ]
-    entries = [*inside, *page.list_files(folder)]
-    text = page.simple_page(f"mmdiff: {source} homogenized", entries)
+    rows = []
+    for facts in results:
+        row = remarks.row(facts["file"], facts)
+        named = dict(zip(remarks.HEADER, row, strict=True))
+        # A wide table is scrolled: what warns of its numbers goes before them.
+        rows.append({"": named[""], "remark": named["remark"], **named})
+    text = page.page(
+        [],
+        title=f"mmdiff: {source} homogenized",
+        rows=rows,
+        heading="Effective properties",
+        files=[*reports, *page.list_files(folder)],
+        notes=[f"left out: {message}" for _, message in failures],
+    )
     writers.write_bytes(folder / "index.html", text.encode())
 
 
 def _table(results: list[dict]) -> None:
-    rows = [characterize.row(facts["file"], facts) for facts in results]
-    console.table(rows, characterize.HEADER)
+    rows = [remarks.row(facts["file"], facts) for facts in results]
+    console.table(rows, remarks.HEADER)
     first = results[0]
     console.say(
         f"base material E = {first['base_E']:g}, nu = {first['base_nu']:g}; void "

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmdiff.design import characterize
+from mmdiff.design import characterize, remarks
+from mmdiff.design.anisotropic import VOIGT
 from mmdiff.io import console, page, plots, writers
 
-VOIGT = ("11", "22", "33", "23", "13", "12")
+# Stand in every file that holds numbers of the cell.
+_SETTINGS = ("base_E", "base_nu", "void", "penal", "resolution", "symmetry")
 
 
 def write(
@@ -34,18 +36,12 @@ def write(
       facts: content of properties.json, see `characterize.report`; needs "conventions".
       notes: what was said about the cell.
     """
-    conventions = "; ".join(f"{k}: {v}" for k, v in facts["conventions"].items())
+    settings = {key: facts[key] for key in _SETTINGS}
+    worst = {"largest residual": max(facts["residual"])}
+    stated = {**facts["conventions"], **settings, **worst}
+    conventions = "; ".join(f"{key}: {value}" for key, value in stated.items())
     writers.write_bytes(folder / "tensor.txt", tensor_text(solution.tensor).encode())
-    energy = {
-        f"energy_{VOIGT[load]}": field
-        for load, field in zip(solution.loads, solution.energy, strict=True)
-    }
-    writers.write_vti(
-        folder / "fields.vti",
-        {"density": cell, **energy},
-        spacing=1 / cell.shape[0],
-        conventions=conventions,
-    )
+    _write_fields(folder / "fields.vti", cell, solution, conventions)
     drawn = plots.modulus_spheres(
         folder / "sphere.png", solution.tensor[None] / facts["base_E"], [name]
     )
@@ -53,6 +49,30 @@ def write(
         console.note("plots need matplotlib: pip install 'mmdiff[viz]'.")
     _write_page(folder, name, cell, solution.tensor, facts, notes, drawn)
     writers.write_json(folder / "properties.json", facts)
+
+
+def _write_fields(path, cell, solution, conventions) -> None:
+    """Write density and fields: of voxels as cell data, displacements at the nodes."""
+    voxels, nodes, components = {"density": cell}, {}, {}
+    for name, values in solution.fields.items():
+        for load, field in zip(solution.loads, values, strict=True):
+            label = f"{name}_{VOIGT[load]}"
+            if name == "displacement":
+                nodes[label] = np.moveaxis(field, 0, -1)
+                components[label] = tuple("xyz")
+            elif name == "strain":
+                voxels[label] = np.moveaxis(field, 0, -1)
+                components[label] = VOIGT
+            else:
+                voxels[label] = field
+    writers.write_vti(
+        path,
+        voxels,
+        points=nodes,
+        components=components,
+        spacing=1 / cell.shape[0],
+        conventions=conventions,
+    )
 
 
 def tensor_text(tensor: np.ndarray) -> str:
@@ -85,11 +105,17 @@ def flat(facts: Mapping) -> dict:
             line[key] = value
     line |= {f"E{name}": value for name, value in facts["E_along"].items()}
     line |= {name: facts[name]["value"] for name in ("E_min", "E_max")}
-    line |= facts["HS"]
+    line |= facts["HS"] | facts["engineering"]
+    line |= {
+        f"{name}_{average}": value
+        for average, values in facts["averages"].items()
+        for name, value in values.items()
+    }
     line |= {f"spans_{axis}": spans for axis, spans in facts["spans"].items()}
     return line | {
         "iterations": max(facts["iterations"]),
         "residual": max(facts["residual"]),
+        "shear": facts["conventions"]["shear"],
     }
 
 
@@ -98,18 +124,42 @@ def _write_page(folder, name, cell, tensor, facts, notes, drawn) -> None:
     solid = (cell > facts["threshold"]).astype(np.uint8)
     keys = ("C11", "C12", "C44", "cubic_distance", "K", "G", "E", "nu", "Zener")
     later = ("volume", "pieces", "load_bearing", "resolution", "symmetry", "converged")
-    rows = [
-        *({"": key, "value": facts[key]} for key in keys),
-        *(
-            {"": f"{label} E", "value": facts[key]["value"], "along": _text(facts[key])}
-            for label, key in (("lowest", "E_min"), ("highest", "E_max"))
-        ),
-        *({"": key, "value": value} for key, value in facts["HS"].items()),
-        *({"": key, "value": facts[key]} for key in later),
-        {"": "residual", "value": max(facts["residual"])},
+    state = ", ".join(remarks.short(facts))
+    extremes = [
+        (f"{label} E, along {_text(facts[key])}", facts[key]["value"])
+        for label, key in (("lowest", "E_min"), ("highest", "E_max"))
     ]
+    entries = [
+        *([("remark", state)] if state else []),
+        *((key, facts[key]) for key in keys),
+        *extremes,
+        ("universal anisotropy", facts["universal_anisotropy"]),
+        *facts["HS"].items(),
+        *((key, facts[key]) for key in later),
+        ("residual", max(facts["residual"])),
+    ]
+    rows = [{"": key, "value": value} for key, value in entries]
     matrix = [dict(zip(("", *VOIGT), r, strict=True)) for r in tensor_rows(tensor)]
     along = [{"direction": d, "E": value} for d, value in facts["E_along"].items()]
+
+    def constants(kinds):
+        return {
+            key: value
+            for key, value in facts["engineering"].items()
+            if key.startswith(kinds)
+        }
+
+    averages = [{"": key, **values} for key, values in facts["averages"].items()]
+    loads = [
+        {
+            "load": load,
+            "iterations": facts["iterations"][i],
+            "residual": facts["residual"][i],
+            "converged": facts["converged_loads"][i],
+            "path in the solid": load not in facts["singular_loads"],
+        }
+        for i, load in enumerate(facts["loads"])
+    ]
     view = page.CellView(
         name,
         solid,
@@ -125,6 +175,10 @@ def _write_page(folder, name, cell, tensor, facts, notes, drawn) -> None:
         tables={
             "Elastic tensor (Voigt)": matrix,
             "Young's modulus along the axes": along,
+            "Averages over all orientations": averages,
+            "Young's and shear moduli along x y z": [constants(("E", "G"))],
+            "Poisson's ratios along x y z": [constants(("nu",))],
+            "Solution": loads,
         },
         files=[*page.list_files(folder), "properties.json"],
         notes=[
@@ -138,4 +192,9 @@ def _write_page(folder, name, cell, tensor, facts, notes, drawn) -> None:
 
 
 def _text(extreme: Mapping) -> str:
-    return " ".join(f"{x:.4g}" for x in extreme["direction"])
+    """Return a direction as [110] where it is one of those, else as three cosines."""
+    direction = np.array(extreme["direction"])
+    scaled = direction / abs(direction).max()
+    if abs(scaled - np.round(scaled)).max() < 1e-4:  # the cosines have six digits
+        return characterize.brackets(np.round(scaled))
+    return " ".join(f"{x:.4g}" for x in direction)

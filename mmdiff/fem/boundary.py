@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 
 from mmdiff.fem.element import VOIGT
-from mmdiff.typing import Array, Float
+from mmdiff.typing import Array, Bool, Float
 
 SYMMETRIES = ("cubic", "orthotropic", "periodic")
 
@@ -71,24 +71,56 @@ def loads(symmetry: str) -> Loads:
     return Loads(symmetry, (0, 3) if symmetry == "cubic" else (0, 1, 2, 3, 4, 5))
 
 
-def free_mask(load_cases: Loads, n: int, dtype) -> Float[Array, "l 3 m m m"]:
-    """Return 1 at free and 0 at fixed dofs of an n^3 grid.
+def free_mask(
+    fixed: Bool[Array, "3 3"], n: int, dtype, *, periodic: bool
+) -> Float[Array, "3 m m m"]:
+    """Return 1 at free and 0 at other dofs of one load on (n + 1)^3 nodes.
 
-    Built from three one-dimensional masks, which XLA fuses into its users instead of
-    storing (L, 3, m, m, m) numbers.
+    The images of a periodic cell, on the far faces, are not free.
+
+    Args:
+      fixed: of the load, see `Loads.fixed`.
+      n: elements per side.
+      dtype: of the result.
+      periodic: whether opposite faces are the same.
     """
-    m = load_cases.nodes(n)
-    fixed = load_cases.fixed()
-    if not fixed.any():
-        return jnp.ones((1, 1, 1, 1, 1), dtype)
-    mask = jnp.ones((1, 1, 1, 1, 1), dtype)
+    mask = jnp.ones((1, 1, 1, 1), dtype)
+    ends = np.zeros(n + 1, bool)
+    ends[[0, -1]] = True
     for axis in range(3):
-        line = np.ones((*fixed.shape[:2], m))
-        line[fixed[:, :, axis], 0] = line[fixed[:, :, axis], -1] = 0
-        shape = [*fixed.shape[:2], 1, 1, 1]
-        shape[2 + axis] = m
-        mask = mask * jnp.asarray(line.reshape(shape), dtype)
-    return mask
+        line = jnp.asarray(fixed)[:, axis, None] & ends
+        if periodic:
+            line = jnp.arange(n + 1)[None] == n
+        shape = [line.shape[0], 1, 1, 1]
+        shape[1 + axis] = n + 1
+        mask = mask * (1 - line.astype(dtype)).reshape(shape)
+    return jnp.broadcast_to(mask, (3, n + 1, n + 1, n + 1))
+
+
+def fold_images(f: Float[Array, "c s"], n: int) -> Float[Array, "c s"]:
+    """Add the forces on the images of a periodic cell to their originals."""
+    f = f.reshape(-1, n + 1, n + 1, n + 1)
+    for at in _faces(n):
+        f = f.at[at(0)].add(f[at(n)]).at[at(n)].set(0)
+    return f.reshape(f.shape[0], -1)
+
+
+def copy_images(u: Float[Array, "c s"], n: int) -> Float[Array, "c s"]:
+    """Give the images of a periodic cell the displacements of their originals."""
+    u = u.reshape(-1, n + 1, n + 1, n + 1)
+    for at in _faces(n):
+        u = u.at[at(n)].set(u[at(0)])
+    return u.reshape(u.shape[0], -1)
+
+
+def _faces(n):
+    """Return, for each axis, what maps 0 or n to the index of that face."""
+    full = slice(None)
+    return (
+        lambda i: (full, i),
+        lambda i: (full, full, i),
+        lambda i: (full, full, full, i),
+    )
 
 
 def extend(u: Array, load_cases: Loads) -> Array:

@@ -133,7 +133,7 @@ def modulus_spheres(
     count = len(tensors)
     columns = min(count, 5)
     rows = -(-count // columns)
-    figure = _figure(2.3 * columns + 0.8, 2.4 * rows)
+    figure = _figure(2.3 * columns + 0.8, 2.7 * rows)
     if figure is None:
         return False
     from matplotlib import colormaps
@@ -152,27 +152,41 @@ def modulus_spheres(
     light = 0.88 + 0.12 * direction @ (np.array([1.0, 0.0, 1.5]) / np.sqrt(3.25))
     axes = []
     for i, label in enumerate(labels):
-        axis = figure.add_subplot(rows, columns, i + 1, projection="3d")
+        # Drawn in the order of the calls: matplotlib's own order hides the axes.
+        axis = figure.add_subplot(
+            rows, columns, i + 1, projection="3d", computed_zorder=False
+        )
         x, y, z = np.moveaxis(young[i][..., None] * direction, -1, 0) / top
-        colour = colormaps["viridis"](scale(young[i]))
-        colour[..., :3] *= light[..., None]
+        colour = colormaps["viridis"](scale(_of_facets(young[i])))
+        colour[..., :3] *= _of_facets(light)[..., None]
         axis.plot_surface(
             x, y, z, facecolors=colour, rstride=1, cstride=1, shade=False,
             linewidth=0, antialiased=False,
         )  # fmt: skip
-        axis.set(xlim=(-0.6, 0.6), ylim=(-0.6, 0.6), zlim=(-0.6, 0.6))
+        for unit, letter in zip(np.eye(3), "xyz", strict=True):
+            # The view shows the positive ends; they begin where the surface ends.
+            end = directional_modulus(tensors[i], unit) / top * unit
+            axis.plot(*np.stack([end, 1.15 * unit], 1), color="#5b626c", linewidth=0.8)
+            axis.text(*1.25 * unit, letter, fontsize=8, ha="center", va="center")
+        axis.set(xlim=(-0.72, 0.72), ylim=(-0.72, 0.72), zlim=(-0.62, 0.82))
         axis.set_box_aspect((1, 1, 1))
         axis.view_init(28, 32)
         axis.set_axis_off()
         axis.set_title(
             f"{label}\nE {young[i].min():.3g} to {young[i].max():.3g}",
             fontsize=9,
-            y=1.0,
+            y=1.03,
         )
         axes.append(axis)
     bar = ScalarMappable(scale, "viridis")
     figure.colorbar(bar, ax=axes, shrink=0.7, label="Young's modulus E / E base")
     return _save(path, figure)
+
+
+def _of_facets(values):
+    """Return the means over the four corners of each facet of a grid."""
+    rows = values[1:] + values[:-1]
+    return (rows[:, 1:] + rows[:, :-1]) / 4
 
 
 def parity(
@@ -278,4 +292,45 @@ def property_scatter(
             data = data[np.isfinite(data)]
             axis.hist(data, bins=min(40, max(5, len(data) // 8)), color=BLUE)
             axis.set(xlabel=name, ylabel="cells")
+        return _save(path, figure)
+
+
+def grouped_points(
+    path: str | os.PathLike,
+    groups: Sequence[str],
+    labels: Sequence[str],
+    panels: Mapping[str, Sequence[float]],
+) -> bool:
+    """Plot one point per item over its group, coloured by label; logarithmic axes.
+
+    Args:
+      path: PNG file to write.
+      groups: the group of every item; a line for each, in order of first appearance.
+      labels: the label of every item, few different ones.
+      panels: positive values of all items by the name of the axis.
+    """
+    names, kinds = list(dict.fromkeys(groups)), list(dict.fromkeys(labels))
+    figure = _figure(4.8 * len(panels), 1.6 + 0.35 * len(names))
+    if figure is None:
+        return False
+
+    def plain(value, _):  # 0.1 0.2 0.5 1 2 5 10, not powers of ten
+        return f"{value:g}" if f"{value:e}"[0] in "125" else ""
+
+    colours = dict(zip(kinds, (BLUE, OCHRE, "#4c8c5a", GREY, "#a2485f"), strict=False))
+    with _style():
+        for i, (title, values) in enumerate(panels.items()):
+            axis = figure.add_subplot(1, len(panels), i + 1)
+            for kind in kinds:
+                chosen = [j for j, label in enumerate(labels) if label == kind]
+                axis.scatter(
+                    [values[j] for j in chosen],
+                    [names.index(groups[j]) for j in chosen],
+                    s=20, lw=0, alpha=0.8, color=colours[kind], label=kind,
+                )  # fmt: skip
+            axis.set(xlabel=title, xscale="log", ylim=(len(names) - 0.5, -0.5))
+            axis.xaxis.set_major_formatter(plain)
+            axis.xaxis.set_minor_formatter(plain)
+            axis.set_yticks(range(len(names)), names if i == 0 else [""] * len(names))
+        axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
         return _save(path, figure)

@@ -1,22 +1,30 @@
 """From an array of voxels to the density grid that is homogenized.
 
-`prepare` checks shape and values, resamples where asked, and finds out how little of
-the cell has to be solved: a mirror-symmetric cell is solved on its octant, one with
-equal axes ("cubic") with two loads instead of six, any other one whole ("periodic").
-Every refusal names the value seen and the option that helps.
+`prepare` checks shape and values, changes the edge where asked, and finds out how
+little of the cell has to be solved: a mirror-symmetric cell is solved on its octant,
+one with equal axes ("cubic") with two loads instead of six, any other one whole
+("periodic"). Every refusal names the value seen and the option that helps.
 """
 
 import dataclasses
+import math
 
 import numpy as np
-from scipy import ndimage
 
 from mmdiff.errors import InputError
+from mmdiff.io.resize import (
+    FILLING,
+    RESAMPLING,
+    check_edge,
+    fill,
+    good_edge,
+    resample,
+    tile_edge,
+)
 from mmdiff.symmetry import cell_to_octant, is_cubic, octant_to_cell, symmetrize
 from mmdiff.typing import Float
 
 SYMMETRIES = ("auto", "cubic", "orthotropic", "periodic")
-METHODS = {"nearest": 0, "linear": 1}
 KINDS = ("cell", "octant")
 # Densities of other codes are mirror images to single precision only.
 ALIKE = 1e-6
@@ -67,8 +75,9 @@ def prepare(
       scale: value of solid; 255 for masks of 0 and 255.
       threshold: voxels above it count as solid (after scaling).
       binarize: replace densities by 0 and 1 at the threshold.
-      resize: edge to resample to, in voxels of what the file holds; 0 for none.
-      method: "nearest" or "linear" resampling.
+      resize: wanted edge, in voxels of what the file holds; 0 for none.
+      method: how: "nearest" or "linear" resampling, "pad" with void, or "tile": repeat
+        the box, which changes nothing of the material.
 
     Raises:
       InputError: wrong shape or values, nothing to homogenize, an edge the solver does
@@ -78,13 +87,18 @@ def prepare(
     density = to_density(array, name, scale=scale)
     notes = []
     if not resize:
-        check_shape(density.shape, name)
-    elif len(set(density.shape)) > 1:
+        check_shape(density.shape, name, input_is=input_is)
+    check_phases(density, name, threshold, scale=scale)
+    if method in FILLING:
+        octant = input_is == "octant"
+        density, note = fill(density, resize, method, name, octant=octant)
+        notes.append(note)
+        resize = 0
+    elif resize and len(set(density.shape)) > 1:
         notes.append(
             f"{name}: shape {density.shape} is stretched to {resize}^3; lengths along "
             "the axes are no longer to scale."
         )
-    check_phases(density, name, threshold)
     density, found = _reduce(density, input_is)
     halved = input_is == "cell" and found != "periodic"
     if resize:
@@ -133,7 +147,9 @@ def to_density(array: np.ndarray, name: str, *, scale: float = 1.0) -> np.ndarra
     # One rounding step over 1 is no mistake of the user.
     if values.min() < -ALIKE or values.max() > 1 + ALIKE:
         scaled = f" (scale {scale:g})" if scale != 1 else ""
-        if high > 1:
+        if low > 0 and len(np.unique(array)) == 2:
+            advice = f"For labels {low:g} and {high:g} save array == {high:g}."
+        elif high > 1:
             # 255 is the usual mask, and the smallest scale that helps otherwise.
             advice = f"For a 0/{high:g} mask pass --config.scale={high:g}."
         else:
@@ -145,89 +161,61 @@ def to_density(array: np.ndarray, name: str, *, scale: float = 1.0) -> np.ndarra
     return np.clip(values, 0, 1)
 
 
-def check_shape(shape: tuple[int, ...], name: str) -> None:
+def check_shape(shape: tuple[int, ...], name: str, *, input_is: str = "cell") -> None:
     """Raise InputError unless the three edges are equal."""
-    if len(set(shape)) > 1:
-        raise InputError(
-            f"{name} has shape {tuple(shape)}; a cubic cell needs three equal edges. "
-            "If this is one octant of a larger cell pass --config.input_is=octant; to "
-            f"pad or resample pass --config.resize={good_edge(max(shape))}."
-        )
+    if len(set(shape)) == 1:
+        return
+    octant = "If this is one octant of a larger cell pass --config.input_is=octant; to "
+    edge = good_edge(max(shape))
+    repeated = tile_edge(*shape)
+    tile = (
+        f" To repeat the box to a cube pass --config.resize={repeated} "
+        "--config.resize_method=tile."
+    )
+    raise InputError(
+        f"{name} has shape {tuple(shape)}; a cubic cell needs three equal edges. "
+        f"{octant if input_is == 'cell' else 'To '}pad or resample pass "
+        f"--config.resize={edge} (--config.resize_method=pad fills up with void, "
+        "nearest and linear stretch)."
+        # Worth naming while the solver can still take it.
+        + (tile if repeated <= max(2 * max(shape), 64) else "")
+    )
 
 
-def check_phases(density: np.ndarray, name: str, threshold: float) -> None:
-    """Raise InputError when no voxel, or every voxel, is above the threshold."""
-    low, high = float(density.min()), float(density.max())
-    if low == high:
-        raise InputError(
-            f"{name} holds the density {low:g} in every voxel. A cell needs solid and "
-            "void."
-        )
-    if high <= threshold:
-        raise InputError(
-            f"{name} has no solid voxel above {threshold:g} (max {high:.3g}). Choose "
-            "--config.threshold."
-        )
-    if low > threshold:
-        raise InputError(
-            f"{name} has no void voxel: all are above {threshold:g} (min {low:.3g}). "
-            "Choose --config.threshold."
-        )
-
-
-def good_edge(edge: int, multiple: int = 4) -> int:
-    """Return the smallest edge that the solver takes and is not below `edge`."""
-    return max(2 * multiple, -(-edge // multiple) * multiple)
-
-
-def check_edge(edge: int, name: str, *, factor: int = 1) -> None:
-    """Raise InputError unless the edge is a multiple of 4 and at least 8.
-
-    Args:
-      edge: voxels per side that the solver gets.
-      name: of the file, for the message.
-      factor: 2 where the file holds the whole cell and its octant is solved.
-    """
-    if edge < 8 or edge % 4:
-        size, multiple = factor * edge, 4 * factor
-        raise InputError(
-            f"{name} has {size} voxels per edge; the solver needs a multiple of "
-            f"{multiple} and at least {2 * multiple}. Pass "
-            f"--config.resize={good_edge(size, multiple)} to resample."
-        )
-
-
-def resample(density: np.ndarray, edge: int, method: str, *, periodic: bool):
-    """Return a grid resampled to (edge, edge, edge), voxel edges aligned.
-
-    Args:
-      density: (nx, ny, nz).
-      edge: wanted edge in voxels.
-      method: "nearest" or "linear".
-      periodic: whether the grid goes on periodically (a cell) or mirrored (an octant).
-    """
-    factors = [edge / size for size in density.shape]
-    return ndimage.zoom(
-        density,
-        factors,
-        order=METHODS[method],
-        mode="grid-wrap" if periodic else "reflect",
-        grid_mode=True,
-    ).clip(0, 1)
+def check_phases(
+    density: np.ndarray, name: str, threshold: float, *, scale: float = 1.0
+) -> None:
+    """Raise InputError when no voxel is above the threshold."""
+    high = float(density.max())
+    if high > threshold:
+        return
+    if high == 0:
+        advice = "It is empty: choose another array with --config.key or --config.index"
+    elif scale > 1:
+        advice = f"Check --config.scale={scale:g}, or choose --config.threshold"
+    else:
+        advice = "Choose --config.threshold"
+    raise InputError(
+        f"{name} has no solid voxel above {threshold:g} (max {high:.3g}). {advice}."
+    )
 
 
 def _check_options(input_is, symmetry, scale, threshold, resize, method):
     for key, value, known in (
         ("input_is", input_is, KINDS),
         ("symmetry", symmetry, SYMMETRIES),
-        ("resize_method", method, tuple(METHODS)),
+        ("resize_method", method, (*RESAMPLING, *FILLING)),
     ):
         if value not in known:
             raise InputError(f"{key}={value} is unknown. Use {', '.join(known)}.")
-    if scale <= 0:
+    if not 0 < scale < math.inf:
         raise InputError(f"scale={scale:g} is not positive. Give the value of solid.")
     if not 0 <= threshold < 1:
         raise InputError(f"threshold={threshold:g} is not in [0, 1).")
+    if method in FILLING and not resize:
+        raise InputError(
+            f"resize_method={method} needs the edge to reach. Pass --config.resize=64."
+        )
     if resize and (resize < 8 or resize % 4):
         raise InputError(
             f"resize={resize}: the edge must be a multiple of 4 and at least 8. Next "

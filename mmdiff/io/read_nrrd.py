@@ -2,9 +2,10 @@
 
 One header of `field: value` lines, then the data in the same file or in one detached
 file; encodings raw, gzip and text. The first axis runs fastest, so the array comes out
-with axes x y z. Spaces, orientations and key/value pairs are passed over.
+with axes x y z. Space directions, origins and key/value pairs are passed over.
 """
 
+import math
 import pathlib
 import zlib
 
@@ -34,7 +35,7 @@ def read_nrrd(path: pathlib.Path) -> tuple[np.ndarray, dict]:
       path: a .nrrd file, or a .nhdr header beside its data file.
 
     Returns:
-      the array with the header's sizes, and a dictionary without entries.
+      the array with the header's sizes, and a dictionary with `notes`.
 
     Raises:
       InputError: not an NRRD file, damaged, or of an encoding that is not known here.
@@ -45,6 +46,8 @@ def read_nrrd(path: pathlib.Path) -> tuple[np.ndarray, dict]:
     fields, data = _split(path, content)
     try:
         sizes = [int(size) for size in fields["sizes"].split()]
+        if not sizes or min(sizes) < 0:
+            raise ValueError(f"sizes {sizes}")
         kind = np.dtype(_CODE[fields["type"]])
     except (KeyError, ValueError) as error:
         raise _damaged(path, f"type or sizes: {error}") from error
@@ -54,7 +57,7 @@ def read_nrrd(path: pathlib.Path) -> tuple[np.ndarray, dict]:
     data = _skip_lines(path, data, _number(path, fields, "line skip"))
     encoding = fields.get("encoding", "raw").lower()
     skip = _number(path, fields, "byte skip")
-    count = int(np.prod(sizes))
+    count = math.prod(sizes)
     if encoding in ("text", "txt", "ascii"):
         try:
             values = np.array(data[max(skip, 0) :].split(), np.float64).astype(kind)
@@ -82,7 +85,18 @@ def read_nrrd(path: pathlib.Path) -> tuple[np.ndarray, dict]:
         )
     if values.size != count:
         raise _damaged(path, f"{values.size} values for sizes {sizes}")
-    return values.reshape(sizes, order="F"), {}
+    return values.reshape(sizes, order="F"), {"notes": _notes(path, fields)}
+
+
+def _notes(path, fields):
+    """Return what is to be said about voxels that are no cubes."""
+    spacing = fields.get("spacings", "").split()
+    if len(set(spacing)) < 2:
+        return []
+    return [
+        f"{path.name}: its voxels measure {' x '.join(spacing)}; they are taken as "
+        "cubes."
+    ]
 
 
 def _split(path, content):

@@ -6,7 +6,6 @@ The inverse of `mmdiff.io.writers.write_vti`.
 """
 
 import base64
-import binascii
 import pathlib
 import re
 import xml.etree.ElementTree as ET
@@ -40,7 +39,7 @@ def read_vti(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
     """
     try:
         root, appended = _parse(path.read_bytes())
-    except ET.ParseError as error:
+    except (ET.ParseError, ValueError, LookupError) as error:
         raise _damaged(path, error) from error
     image = root.find("ImageData")
     if root.tag != "VTKFile" or image is None:
@@ -54,16 +53,22 @@ def read_vti(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
             f"{path.name} has {len(pieces)} pieces. Save it as one .vti file."
         )
     piece = pieces[0]
-    arrays = _arrays(piece)
-    name, owner, element = _choose(arrays, path.name, key)
     notes = []
-    others = [label for label, _, _ in arrays if label != name]
-    if others and not key:
-        notes.append(
-            f"{path.name}: took {name!r}; also there: {', '.join(others)} "
-            "(--config.key=NAME)."
-        )
     try:
+        arrays = _arrays(piece)
+        name, owner, element = _choose(arrays, path.name, key)
+        others = [label for label, _, _ in arrays if label != name]
+        if others and not key:
+            notes.append(
+                f"{path.name}: took {name!r}; also there: {', '.join(others)} "
+                "(--config.key=NAME)."
+            )
+        spacing = (image.get("Spacing") or "1 1 1").split()
+        if len({float(length) for length in spacing}) > 1:
+            notes.append(
+                f"{path.name}: its voxels measure {' x '.join(spacing)}; they are "
+                "taken as cubes."
+            )
         extent = [int(x) for x in (piece.get("Extent") or "").split()]
         cells = np.array(extent[1::2]) - np.array(extent[::2])
         if len(cells) != 3 or len(extent) != 6:
@@ -77,9 +82,9 @@ def read_vti(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
         values = _values(root, element, appended)
         shape = tuple(int(n) for n in cells[::-1])
         return values.reshape(shape).transpose(2, 1, 0), {"array": name, "notes": notes}
-    except (ValueError, KeyError, TypeError, binascii.Error, zlib.error) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except (ValueError, LookupError, TypeError, OverflowError, zlib.error) as error:
         raise _damaged(path, error) from error
 
 

@@ -4,10 +4,9 @@ import json
 
 import jax
 import numpy as np
-import oracles
 import pytest
 
-from mmdiff import elasticity
+from mmdiff import elasticity, specimens
 from mmdiff.design import deliver, generate, properties
 from mmdiff.design.target import Target
 from mmdiff.fem import homogenize
@@ -23,7 +22,7 @@ def delivered(tmp_path_factory):
     goal = Target((0.12, 0.02, 0.02), None)
     wave = np.cos(np.pi * (np.arange(N) + 0.5) / N)
     smooth = np.asarray(wave[:, None, None] + wave[:, None] + wave)
-    plates = 2 * oracles.octant(oracles.plates(2 * N)) - 1
+    plates = 2 * specimens.plates(N) - 1
     fields = np.stack([np.round(smooth + 0.8, 9), plates])
     with jax.numpy_rank_promotion("allow"):
         cells, counts = generate.generate(

@@ -2,9 +2,9 @@
 
 import jax
 import numpy as np
-import oracles
 import pytest
 
+from mmdiff import specimens
 from mmdiff.design import generate, properties
 from mmdiff.design.target import Target
 from mmdiff.symmetry import octant_to_cell
@@ -35,7 +35,7 @@ def test_binarize_keeps_good_fields():
 
 def test_binarize_meets_the_volume():
     n = 16
-    field = oracles.octant(oracles.graded(2 * n))
+    field = specimens.graded(n)
     octant, reason, _ = generate.binarize(field, 0.35)
     # The largest orbit holds 6 of n^3 voxels, so half of that is the rounding.
     assert reason == ""

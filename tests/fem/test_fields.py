@@ -1,14 +1,17 @@
-"""Strain energy of solved cells: it adds up to the tensor."""
+"""Fields for output: they add up to the tensor and are those of the whole cell."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from fem_helpers import random_octant, solve
 
-from mmdiff.fem import boundary, fields
+from mmdiff.fem import boundary, element, fields
+from mmdiff.symmetry import octant_to_cell
+
+KINDS = pytest.mark.parametrize("kind", ["cubic", "orthotropic", "periodic"])
 
 
-@pytest.mark.parametrize("kind", ["cubic", "orthotropic", "periodic"])
+@KINDS
 def test_mean_energy_is_half_the_diagonal(kind):
     stiff = jnp.asarray(random_octant(8, 5, low=0.1), jnp.float32)
     tensor, info, _ = solve(stiff, kind, tol=1e-5)
@@ -33,3 +36,87 @@ def test_energy_of_the_octant_is_that_of_the_cell():
     want = fields.strain_energy(stiff, info.fields, symmetry="orthotropic")
     # Loads 11 and 23 of both; the fields differ by the tolerance of the solves.
     np.testing.assert_allclose(got, want[jnp.array([0, 3])], atol=1e-5)
+
+
+@KINDS
+def test_mean_strain_is_the_macro_strain(x64, kind):
+    _, info, _ = solve(random_octant(8, 5, low=0.1), kind)
+    strain = fields.strain(info.fields, symmetry=kind)
+    load_cases = boundary.loads(kind)
+    assert strain.shape == (len(load_cases.voigt), 6, 8, 8, 8)
+    mean = fields.strain_on_cell(strain, kind).mean((2, 3, 4))
+    # Rounding: whatever the fluctuation, its mean slope is zero.
+    np.testing.assert_allclose(mean, load_cases.strain, atol=1e-13)
+
+
+@KINDS
+def test_displacement_has_the_strain(x64, kind):
+    _, info, _ = solve(random_octant(8, 7, low=0.1), kind)
+    u = np.asarray(fields.displacement(info.fields, symmetry=kind))
+    assert u.shape == (len(boundary.loads(kind).voigt), 3, 9, 9, 9)
+    u = fields.vectors_on_cell(u, kind)
+    n = u.shape[-1] - 1
+    strain = fields.strain(info.fields, symmetry=kind)
+    strain = fields.strain_on_cell(np.asarray(strain), kind)
+    # Slopes at the centres from differences of nodes averaged over the other axes.
+    slope = np.empty((len(u), 3, 3, n, n, n))
+    for axis in range(3):
+        part = n * np.diff(u, axis=2 + axis)
+        for other in {0, 1, 2} - {axis}:
+            low = np.take(part, range(n), 2 + other)
+            part = (low + np.take(part, range(1, n + 1), 2 + other)) / 2
+        slope[:, :, axis] = part
+    for row, (i, j) in enumerate(element.VOIGT):
+        want = slope[:, i, i] if i == j else slope[:, i, j] + slope[:, j, i]
+        # Differences of numbers of order one, times 16.
+        np.testing.assert_allclose(strain[:, row], want, atol=1e-13)
+
+
+@pytest.mark.parametrize("kind", ["cubic", "orthotropic"])
+def test_octant_continued_over_the_cell_is_the_periodic_solution(x64, kind):
+    octant = random_octant(4, 8, low=0.05)
+    _, info, _ = solve(octant, kind, tol=1e-12)
+    cell = octant_to_cell(octant)
+    _, whole, _ = solve(cell, "periodic", tol=1e-12)
+    loads = list(boundary.loads(kind).voigt)
+
+    def both(function, on_cell):
+        got = on_cell(np.asarray(function(info.fields, symmetry=kind)), kind)
+        want = function(whole.fields, symmetry="periodic")
+        return got, np.asarray(want)[loads]
+
+    # Fields are accurate to the residual of 1e-12 times the condition number 1e3.
+    tolerance = {"rtol": 0, "atol": 1e-9}
+    got, want = both(fields.strain, fields.strain_on_cell)
+    np.testing.assert_allclose(got, want, **tolerance)
+    got, want = both(fields.displacement, fields.vectors_on_cell)
+    shift = (got - want).mean((2, 3, 4), keepdims=True)  # rigid translations
+    np.testing.assert_allclose(got, want + shift, **tolerance)
+    energy = fields.strain_energy(jnp.asarray(octant), info.fields, symmetry=kind)
+    want = fields.strain_energy(jnp.asarray(cell), whole.fields, symmetry="periodic")
+    np.testing.assert_allclose(
+        fields.on_cell(energy, kind), np.asarray(want)[loads], **tolerance
+    )
+
+
+@KINDS
+def test_opposite_faces_differ_by_the_macro_strain(kind):
+    shape = {"periodic": (6, 3, 8, 8, 8), "cubic": (2, 3, 9, 9, 9)}
+    shape = shape.get(kind, (6, 3, 9, 9, 9))
+    load_cases = boundary.loads(kind)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape).astype(np.float32)
+    x *= np.asarray(boundary.free_mask(load_cases, 8, np.float32))
+    u = np.asarray(fields.displacement(x, symmetry=kind))
+    u = fields.vectors_on_cell(u, kind)
+    for row, (i, j) in enumerate(element.VOIGT):
+        if row not in load_cases.voigt:
+            continue
+        gradient = np.zeros((3, 3))
+        gradient[i, j] = gradient[j, i] = 1 if i == j else 0.5
+        load = u[load_cases.voigt.index(row)]
+        for axis in range(3):
+            jump = np.take(load, -1, 1 + axis) - np.take(load, 0, 1 + axis)
+            want = np.broadcast_to(gradient[:, axis, None, None], jump.shape)
+            # float32 rounding of numbers of order one.
+            np.testing.assert_allclose(jump, want, atol=1e-6)

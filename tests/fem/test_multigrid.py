@@ -5,10 +5,10 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracles
 import pytest
 from fem_helpers import QUICK, random_binary, solve
 
+from mmdiff import specimens
 from mmdiff.fem import boundary, homogenize, multigrid
 
 NU = 0.3
@@ -140,7 +140,7 @@ def test_cycle_bounds_the_operator(x64):
 def test_iterations_hardly_grow_with_the_grid():
     iterations = []
     for n in (8, 16, 32):
-        density = oracles.octant(oracles.schwarz_p(2 * n)).astype(np.float32)
+        density = specimens.schwarz_p(n).astype(np.float32)
         _, info, _ = solve(homogenize.modulus(density), tol=1e-5)
         assert info.converged.all()
         iterations.append(int(info.iterations.max()))

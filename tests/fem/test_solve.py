@@ -149,3 +149,56 @@ def test_float32_is_kept():
     residual = b - np.einsum("lij,lj->li", matrix, x)
     # The residual of the recurrence drifts by a few roundings of order 1e-7.
     assert np.linalg.norm(residual) < 2e-5 * np.linalg.norm(b)
+
+
+def _check(matrix, b, x, info, *, tol, floor=1e-300, dtype=np.float64):
+    def apply(u):
+        flat = u.reshape(u.shape[0], SIZE)
+        return jnp.einsum("lij,lj->li", matrix, flat).reshape(u.shape)
+
+    return solve.verified(
+        apply,
+        jnp.asarray(b.reshape(-1, *SHAPE[1:]), dtype),
+        jnp.asarray(x.reshape(-1, *SHAPE[1:]), dtype),
+        info,
+        diagonal=jnp.ones((2, 2, 2), dtype),
+        tol=tol,
+        floor=jnp.full(len(b), floor, dtype),
+    )
+
+
+def test_verified_is_the_residual_of_what_is_returned(x64):
+    matrix, b = _system()
+    x, info = run(matrix, b)
+    got = _check(matrix, b, x, info, tol=1e-12)
+    assert got.converged.all() and (got.residual < 2e-12).all()
+    np.testing.assert_array_equal(got.iterations, info.iterations)
+    wrong = np.array(x)
+    wrong[1] *= 1 + 1e-6
+    got = _check(matrix, b, wrong, info, tol=1e-12)
+    # K (1 + 1e-6) x - b = 1e-6 b.
+    assert float(got.residual[1]) == pytest.approx(1e-6, rel=1e-5)
+    np.testing.assert_array_equal(got.converged, [True, False])
+
+
+def test_rounding_of_the_solution_is_allowed_for():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, SIZE)).astype(np.float32)
+    matrix = np.broadcast_to(np.eye(SIZE, dtype=np.float32), (2, SIZE, SIZE))
+    info = solve.SolveInfo(*jnp.ones((3, 2), jnp.int32))
+    for roundings, converged in ((1, True), (20, False)):
+        b = (x * (1 + roundings * np.finfo(np.float32).eps)).astype(np.float32)
+        got = _check(matrix, b, x, info, tol=1e-9, dtype=np.float32)
+        assert (got.residual > 1e-8).all()  # reported all the same
+        np.testing.assert_array_equal(got.converged, converged)
+
+
+def test_verified_loads_of_zero_and_nan(x64):
+    matrix, b = _system()
+    b[0] = 0
+    b[1, 3] = np.nan
+    x = np.zeros_like(b)
+    info = solve.SolveInfo(*jnp.ones((3, 2), jnp.int32))
+    got = _check(matrix, b, x, info, tol=1e-6)
+    np.testing.assert_array_equal(got.converged, [True, False])
+    assert got.residual[0] == 0 and np.isnan(got.residual[1])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mmdiff.errors import InputError
-from mmdiff.io.prepare import good_edge, prepare
+from mmdiff.io.prepare import prepare
+from mmdiff.io.resize import good_edge, tile_edge
 from mmdiff.symmetry import octant_to_cell, spread
 
 RNG = np.random.default_rng(3)
@@ -56,27 +57,47 @@ def test_nan_is_counted_and_located():
     refuses(cell, r"holds 2 values that are NaN .* first at index \(1, 2, 3\)")
 
 
+def test_label_images_are_told_from_masks():
+    refuses(orthotropic() + 1, "from 1 to 2; .* For labels 1 and 2 save array == 2.$")
+
+
 def test_wrong_shape_says_what_to_do():
     refuses(
         np.zeros((64, 64, 32)),
         r"^cell.npy has shape \(64, 64, 32\); a cubic cell needs three equal edges. If "
         r"this is one octant of a larger cell pass --config.input_is=octant; to pad or "
-        r"resample pass --config.resize=64.$",
+        r"resample pass --config.resize=64 \(--config.resize_method=pad fills up with "
+        r"void, nearest and linear stretch\). To repeat the box to a cube pass "
+        r"--config.resize=64 --config.resize_method=tile.$",
     )
+    refuses(
+        np.zeros((64, 64, 32)),
+        r"equal edges. To pad or resample pass --config.resize=64 \(",
+        input_is="octant",
+    )
+    # 17 x 19 x 20 is repeated to a cube of 6460 only.
+    refuses(np.zeros((17, 19, 20)), r"pass --config.resize=20 \(.* stretch\).$")
 
 
-def test_empty_and_full_name_the_threshold():
+def test_cells_without_solid_name_the_threshold():
     cell = 0.31 * octant_to_cell(cubic())
     refuses(
         cell,
         r"^cell.npy has no solid voxel above 0.5 \(max 0.31\). Choose "
         r"--config.threshold.$",
     )
-    refuses(1 - cell, r"no void voxel: all are above 0.5 \(min 0.69\)")
-    refuses(np.ones((16, 16, 16)), "density 1 in every voxel")
+    refuses(np.zeros((16, 16, 16)), r"above 0.5 \(max 0\). It is empty: choose another")
+    refuses(cell, r"\(max 0.00122\). Check --config.scale=255, or", scale=255.0)
     assert prepare(cell, "cell.npy", threshold=0.2).symmetry == "cubic"
     binary = prepare(cell, "cell.npy", threshold=0.2, binarize=True)
     assert set(np.unique(binary.density)) == {0, 1}
+
+
+@pytest.mark.parametrize("value", [1.0, 0.6])
+def test_uniform_cells_are_cells(value):
+    grid = prepare(np.full((16, 16, 16), value), "cell.npy")
+    assert grid.symmetry == "cubic" and not grid.notes
+    np.testing.assert_array_equal(grid.density, value)
 
 
 @pytest.mark.parametrize("edge", [10, 30])
@@ -160,6 +181,41 @@ def test_periodic_resampling_wraps_round():
     assert grid.density[20, 20, -1] == pytest.approx(0.25)
 
 
+def test_tiling_repeats_the_box():
+    box = (RNG.random((8, 8, 4)) > 0.5).astype(float)
+    grid = prepare(box, "c", resize=16, method="tile")
+    np.testing.assert_array_equal(grid.density, np.tile(box, (2, 2, 4)))
+    assert grid.notes == ("c: repeated 2 x 2 x 4 times to 16^3 voxels.",)
+    octant = orthotropic()
+    grid = prepare(octant, "c", resize=16, method="tile", input_is="octant")
+    np.testing.assert_array_equal(grid.density, octant_to_cell(octant))
+    np.testing.assert_array_equal(grid.cell, np.tile(octant_to_cell(octant), (2,) * 3))
+    refuses(
+        np.ones((10, 10, 10)),
+        r"does not fill resize=16 with whole copies. Pass --config.resize=20",
+        resize=16,
+        method="tile",
+    )
+
+
+def test_padding_adds_void_around_the_cell():
+    box = 1 + RNG.random((8, 7, 4)) / 10 - 0.1
+    grid = prepare(box, "c", resize=12, method="pad")
+    np.testing.assert_array_equal(grid.density[2:10, 2:9, 4:8], box.clip(0, 1))
+    assert grid.density.sum() == pytest.approx(box.sum())
+    assert grid.notes == ("c: shape (8, 7, 4) padded with void to 12^3 voxels.",)
+    octant = orthotropic()
+    grid = prepare(octant, "c", resize=12, method="pad", input_is="octant")
+    np.testing.assert_array_equal(grid.cell[4:20, 4:20, 4:20], octant_to_cell(octant))
+    refuses(
+        np.ones((10, 10, 10)),
+        r"shape \(10, 10, 10\), more than resize=8: padding only adds voxels. Pass "
+        "--config.resize=12",
+        resize=8,
+        method="pad",
+    )
+
+
 def test_stretching_is_noted():
     cell = (RNG.random((16, 16, 12)) > 0.5).astype(float)
     grid = prepare(cell, "cell.npy", resize=16)
@@ -171,9 +227,14 @@ def test_stretching_is_noted():
     [
         ({"input_is": "half"}, "input_is=half is unknown. Use cell, octant"),
         ({"symmetry": "mirror"}, "symmetry=mirror is unknown"),
-        ({"method": "cubic"}, "resize_method=cubic is unknown"),
+        ({"method": "cubic"}, "resize_method=cubic is unknown. Use nearest, linear, p"),
+        ({"method": "tile"}, "resize_method=tile needs the edge to reach"),
+        ({"resize": 9}, "resize=9: the edge must be .* Next good size: 12"),
+        ({"resize": -4}, "resize=-4: the edge must be .* Next good size: 8"),
         ({"scale": 0.0}, "scale=0 is not positive"),
+        ({"scale": np.nan}, "scale=nan is not positive"),
         ({"threshold": 1.0}, "threshold=1 is not in"),
+        ({"threshold": np.nan}, "threshold=nan is not in"),
     ],
 )
 def test_unknown_options(options, match):
@@ -183,3 +244,5 @@ def test_unknown_options(options, match):
 def test_good_edges():
     assert [good_edge(n) for n in (1, 8, 9, 64, 65)] == [8, 8, 12, 64, 68]
     assert [good_edge(n, 8) for n in (1, 17, 64)] == [16, 24, 64]
+    assert [tile_edge(n) for n in (1, 2, 4, 10, 15, 32)] == [8, 8, 8, 20, 60, 32]
+    assert tile_edge(30, 30, 20) == 60 and tile_edge(20, multiple=8) == 40

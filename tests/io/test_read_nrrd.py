@@ -35,6 +35,14 @@ def test_encodings(tmp_path):
     same(path)
 
 
+def test_voxels_that_are_no_cubes_are_noted(tmp_path):
+    path = tmp_path / "a.nrrd"
+    content = header("raw").replace(b"0.1 0.1 0.1", b"0.1 0.1 0.3")
+    path.write_bytes(content + b"\n" + CELL.tobytes(order="F"))
+    _, info = read_nrrd(path)
+    assert "a.nrrd: its voxels measure 0.1 x 0.1 x 0.3; they are" in info["notes"][0]
+
+
 def test_byte_order(tmp_path):
     wide = CELL.astype(np.int32) * 70000
     content = header("raw", "endian: big\n", kind="int") + b"\n"
@@ -65,6 +73,7 @@ def test_detached_data_and_skips(tmp_path):
         (header("hex") + b"\n", "encoding 'hex'"),
         (header("ascii") + b"\n1 2 3", "3 values for sizes"),
         (header("raw", kind="block") + b"\n", "type or sizes"),
+        (header("raw").replace(b"3 4 5", b"3 -4 5") + b"\n", r"sizes \[3, -4, 5\]"),
         (header("raw", "data file: gone.raw\n"), "keeps its data in gone.raw"),
         (header("raw", "data file: LIST\n"), "several files"),
         (header("raw", "byte skip: x\n") + b"\n", "byte skip"),

@@ -100,6 +100,15 @@ def test_every_encoding_holds_the_same_numbers(tmp_path, way):
     assert info == {"array": "density", "notes": []}
 
 
+def test_voxels_that_are_no_cubes_are_noted(tmp_path):
+    path = tmp_path / "a.vti"
+    content = vti(element("ascii", ASCII)).replace(b'"1 1 1"', b'"1 1 2.5"')
+    path.write_bytes(content)
+    array, info = read_vti(path)
+    np.testing.assert_array_equal(array, CELL)
+    assert "a.vti: its voxels measure 1 x 1 x 2.5; they are taken" in info["notes"][0]
+
+
 def test_second_appended_array_is_found_by_offset(tmp_path):
     first, second = sized(np.zeros(60, "<f4").tobytes()), sized(flat())
     arrays = element("appended", name="zero", extra=' offset="0"')
@@ -145,6 +154,10 @@ def test_point_data_is_taken_with_a_note(tmp_path):
         ),
         (vti(""), "no array of one component"),
         (vti(element("ascii", "1 2 3")), "not a readable VTI file"),
+        (
+            vti(element("ascii", ASCII, extra=' NumberOfComponents="x"')),
+            "not a readable VTI file",
+        ),
         (vti(element("binary", "AAAB")), "not a readable VTI file"),
         (
             vti(element("binary", base64.b64encode(sized(flat())[:-8]).decode())),

@@ -1,12 +1,14 @@
 """Voxel files of all kinds give their array back, or say what is wrong."""
 
+import contextlib
 import gzip
 
 import numpy as np
 import pytest
 from scipy import io
 
-from mmdiff.errors import InputError
+from mmdiff.data import store
+from mmdiff.errors import DataError, InputError
 from mmdiff.io import readers, writers
 
 
@@ -99,8 +101,8 @@ def test_refusals_name_the_file_and_the_way_out(tmp_path, cell):
     for kind in ("npy", "npz", "mat", "vti", "nrrd"):
         (tmp_path / f"bad.{kind}").write_bytes(b"NRRD nonsense")
         refuses(f"bad.{kind}", f"bad.{kind} is not a readable")
-    np.save(tmp_path / "four.npy", np.zeros((2, 4, 4, 4)))
-    refuses("four.npy", r"shape \(2, 4, 4, 4\); voxels need three axes")
+    np.save(tmp_path / "five.npy", np.zeros((2, 2, 4, 4, 4)))
+    refuses("five.npy", r"shape \(2, 2, 4, 4, 4\); voxels need three axes, or four")
     np.save(tmp_path / "none.npy", np.zeros((0, 4, 4)))
     refuses("none.npy", r"holds no values \(shape \(0, 4, 4\)\)")
     np.save(tmp_path / "words.npy", np.full((2, 2, 2), "a"))
@@ -108,16 +110,22 @@ def test_refusals_name_the_file_and_the_way_out(tmp_path, cell):
     np.save(tmp_path / "complex.npy", np.zeros((2, 2, 2), complex))
     refuses("complex.npy", "complex numbers")
     np.savez(tmp_path / "flat.npz", x=np.zeros(3))
-    refuses("flat.npz", r"no array of numbers with three axes \(it has: x \(3,\)\)")
+    refuses("flat.npz", r"no array of numbers with three axes, .* \(it has: x \(3,")
     np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
-    refuses("objects.npy", "not a readable NumPy file")
+    refuses("objects.npy", r"not a readable NumPy file \(it holds Python objects\)")
+    np.savez(tmp_path / "objects.npz", x=np.array([{}], object))
+    refuses("objects.npz", "no array of numbers")
+    refuses("objects.npz", "type object, not numbers", key="x")
 
 
 def test_raw_files_need_a_shape_that_fits(tmp_path, cell):
     path = tmp_path / "cell.raw"
     cell.tofile(path)
     with pytest.raises(InputError, match="carries no shape. Pass --config.raw.shape"):
-        readers.read(path)
+        readers.read(path, shape=(0, 0, 0))
+    for shape in ((4, 5), (4, -5, -6)):
+        with pytest.raises(InputError, match="is not three positive edges. Pass"):
+            readers.read(path, shape=shape)
     with pytest.raises(InputError, match=r"has 480 bytes; .* of uint8 needs 120"):
         readers.read(path, shape=(4, 5, 6))
     with pytest.raises(InputError, match="not a NumPy type"):
@@ -133,3 +141,120 @@ def test_matlab_7_3_is_named_with_the_way_out(tmp_path):
     path.write_bytes(text + b"\x00\x02IM" + b"\x89HDF\r\n\x1a\n")
     with pytest.raises(InputError, match=r"MATLAB 7\.3 file.*'-v7'"):
         readers.read(path)
+
+
+def test_content_decides_between_array_and_archive(tmp_path, cell):
+    np.savez(tmp_path / "a.npz", cell=cell)
+    (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+    np.save(tmp_path / "b.npy", cell)
+    (tmp_path / "b.npy").rename(tmp_path / "b.npz")
+    for name in ("a.npy", "b.npz"):
+        array, _ = readers.read(tmp_path / name)
+        np.testing.assert_array_equal(array, cell)
+
+
+def test_cells_along_a_fourth_axis(tmp_path, cell):
+    cells = np.random.default_rng(1).random((5, 4, 4, 4)).astype(np.float32)
+    np.savez(tmp_path / "cells.npz", volume=np.zeros(5), cells=cells)
+    array, info = readers.read(tmp_path / "cells.npz")
+    np.testing.assert_array_equal(array, cells)
+    assert info["array"] == "cells" and info["shape"] == [5, 4, 4, 4]
+    # MATLAB's way: the last axis counts.
+    np.save(tmp_path / "last.npy", np.moveaxis(cells, 0, 3)[..., None])
+    array, info = readers.read(tmp_path / "last.npy")
+    np.testing.assert_array_equal(array, cells)
+    assert "taken as (4, 4, 4, 5)" in info["notes"][0]
+    assert "taken as 5 cells along the last axis" in info["notes"][1]
+    # An array of one cell goes before one of many.
+    np.savez(tmp_path / "both.npz", many=cells, one=cell)
+    array, info = readers.read(tmp_path / "both.npz")
+    assert info["array"] == "one"
+
+
+def test_select_takes_one_or_all_cells(cell):
+    cells = np.stack([cell, 2 * cell, 3 * cell])
+    [(number, chosen)] = readers.select(cells, "a.npz", "2")
+    assert number == 2
+    np.testing.assert_array_equal(chosen, 3 * cell)
+    assert [number for number, _ in readers.select(cells, "a.npz", "all")] == [0, 1, 2]
+    for index in ("", "0", "all"):
+        [(number, chosen)] = readers.select(cell, "a.npy", index)
+        assert number is None
+        np.testing.assert_array_equal(chosen, cell)
+
+
+def test_select_names_shape_and_option(cell):
+    cells = np.stack([cell] * 3)
+
+    def refuses(array, index, match):
+        with pytest.raises(InputError, match=match):
+            readers.select(array, "a.npz", index)
+
+    refuses(
+        cells,
+        "",
+        r"^a.npz holds 3 cells \(shape \(3, 4, 5, 6\)\). Choose one with "
+        r"--config.index=0 to --config.index=2, or take every one with "
+        r"--config.index=all.$",
+    )
+    for index in ("3", "-1", "1.0", "best"):
+        refuses(cells, index, rf"index={index} is no cell of a.npz, which holds 3 ")
+    refuses(cell, "1", "a.npz holds one cell .* Leave --config.index empty")
+
+
+def test_datasets_are_read_as_octants(tmp_path):
+    octants = np.random.default_rng(0).integers(0, 2, (2, 4, 4, 4)).astype(np.uint8)
+    root = tmp_path / "run/data.zarr"
+    store.create(root, n=4, shards=1, shard_size=2, base={})
+    store.write_shard(
+        root,
+        0,
+        octants=octants,
+        constants=np.ones((2, 3)),
+        records=[{"split": 0}, {"split": 1}],
+        rejected={},
+    )
+    for path in (root, root.parent):
+        assert readers.is_dataset(path)
+        array, info = readers.read(path)
+        np.testing.assert_array_equal(array, octants)
+        assert info["format"] == "dataset"
+    assert not readers.is_dataset(tmp_path)
+    store.manifest_path(root, 0).write_text("{")
+    with pytest.raises(DataError, match="is damaged"):
+        readers.read(root)
+
+
+def test_files_that_cannot_be_opened_are_named(tmp_path, cell, monkeypatch):
+    def denied(*args, **options):
+        raise PermissionError(13, "Permission denied")
+
+    for kind in ("npy", "npz", "vti", "nrrd"):
+        write(tmp_path / f"cell.{kind}", cell)
+    monkeypatch.setattr(readers.np, "load", denied)
+    monkeypatch.setattr(readers.pathlib.Path, "read_bytes", denied)
+    for kind in ("npy", "npz", "vti", "nrrd"):
+        with pytest.raises(InputError, match=r"cannot be read \(Permission denied\)"):
+            readers.read(tmp_path / f"cell.{kind}")
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "vti", "nrrd"])
+def test_damaged_files_are_read_or_refused_and_nothing_else(tmp_path, cell, kind):
+    rng = np.random.default_rng(0)
+    path = tmp_path / f"cell.{kind}"
+    write(path, cell)
+    if kind == "nrrd":
+        path.write_bytes(nrrd_bytes(cell, "gzip"))
+    whole = path.read_bytes()
+    # The last bytes of a VTI file are closing tags, which need not be there.
+    for cut in rng.integers(0, 2 * len(whole) // 3, 60):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(InputError, match=r"cell\.\w+ "):
+            readers.read(path)
+    for _ in range(200):
+        bytes_ = bytearray(whole)
+        for at in rng.integers(0, len(whole), 3):
+            bytes_[at] = rng.integers(256)
+        path.write_bytes(bytes_)
+        with contextlib.suppress(InputError):
+            readers.read(path)

@@ -1,18 +1,19 @@
 """Files read back by other programs' rules give what was written."""
 
-import base64
 import csv
 import io
 import json
 import struct
 import xml.etree.ElementTree as ElementTree
 import zipfile
+import zlib
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mmdiff.io import writers
+from mmdiff.io.read_vti import read_vti
 from mmdiff.io.surface import smooth_surface, voxel_surface
 
 
@@ -83,6 +84,40 @@ def test_3mf_is_reproducible_and_well_formed(tmp_path):
             ElementTree.fromstring(archive.read(name))
 
 
+def vti(path):
+    """Return the ImageData element and the arrays by name, as (points, parts)."""
+    head, _, data = path.read_bytes().partition(b'<AppendedData encoding="raw">_')
+    root = ElementTree.fromstring(head + b"</VTKFile>")
+    assert root.get("header_type") == "UInt64"
+    assert root.get("compressor") == "vtkZLibDataCompressor"
+    arrays = {}
+    for element in root.iterfind("ImageData/Piece/*/DataArray"):
+        dtype = {"UInt8": "u1", "Float32": "<f4"}[element.get("type")]
+        at = int(element.get("offset"))
+        count, block, last = np.frombuffer(data, "<u8", 3, at).tolist()
+        sizes = np.frombuffer(data, "<u8", count, at + 24).tolist()
+        at += 24 + 8 * count
+        raw = []
+        for size in sizes:
+            raw.append(zlib.decompress(data[at : at + size]))
+            at += size
+        # All blocks are of one size but the last, whose size 0 stands for a whole one.
+        assert [len(r) for r in raw] == [block] * (count - 1) + [last or block]
+        values = np.frombuffer(b"".join(raw), dtype)
+        parts = int(element.get("NumberOfComponents"))
+        arrays[element.get("Name")] = values.reshape(-1, parts)
+    assert data[at:] == b"</AppendedData></VTKFile>\n"
+    return root.find("ImageData"), arrays
+
+
+def in_vtk_order(field):
+    """Return a field as VTK stores it: x fastest, components of a place together."""
+    parts = field.shape[3] if field.ndim == 4 else 1
+    return (
+        field.reshape(*field.shape[:3], parts).transpose(2, 1, 0, 3).reshape(-1, parts)
+    )
+
+
 def test_vti_holds_the_arrays_in_vtk_order(tmp_path):
     rng = np.random.default_rng(0)
     fields = {
@@ -90,33 +125,57 @@ def test_vti_holds_the_arrays_in_vtk_order(tmp_path):
         "energy <J>": rng.normal(size=(3, 4, 5)),
         "strain": rng.normal(size=(3, 4, 5, 6)).astype(np.float32),
     }
+    points = {"u": rng.normal(size=(4, 5, 6, 3)).astype(np.float32)}
     text = "Voigt 11 22 33 23 13 12; é"
-    path = writers.write_vti(tmp_path / "a.vti", fields, spacing=0.25, conventions=text)
-    root = ElementTree.parse(path).getroot()
-    assert root.get("header_type") == "UInt64"
-    image = root.find("ImageData")
+    voigt = ("11", "22", "33", "23", "13", "12")
+    path = writers.write_vti(
+        tmp_path / "a.vti",
+        fields,
+        points=points,
+        components={"strain": voigt, "u": "xyz"},
+        spacing=0.25,
+        conventions=text,
+    )
+    image, arrays = vti(path)
     assert image.get("WholeExtent") == "0 3 0 4 0 5"
     assert image.get("Spacing") == "0.25 0.25 0.25"
-    dtypes = {"UInt8": np.uint8, "Float32": np.float32}
-    arrays = image.findall("Piece/CellData/DataArray")
-    assert [a.get("Name") for a in arrays] == list(fields)
-    for array, field in zip(arrays, fields.values(), strict=True):
-        raw = base64.b64decode(array.text)
-        assert int.from_bytes(raw[:8], "little") == len(raw) - 8
-        values = np.frombuffer(raw[8:], dtypes[array.get("type")])
-        parts = int(array.get("NumberOfComponents"))
-        values = values.reshape(5, 4, 3, parts).transpose(2, 1, 0, 3)
-        np.testing.assert_array_equal(
-            values.reshape(field.shape), field.astype(values.dtype)
-        )
+    for owner, expected in (("CellData", fields), ("PointData", points)):
+        elements = image.findall(f"Piece/{owner}/DataArray")
+        assert [a.get("Name") for a in elements] == list(expected)
+        for name, field in expected.items():
+            np.testing.assert_array_equal(
+                arrays[name], in_vtk_order(field).astype(arrays[name].dtype)
+            )
+    strain = image.find("Piece/CellData/DataArray[@Name='strain']")
+    assert [strain.get(f"ComponentName{i}") for i in range(6)] == list(voigt)
     codes = image.find("FieldData/Array").text.split()
     assert bytes(int(c) for c in codes) == text.encode() + b"\0"
 
 
-def test_vti_refuses_fields_of_different_grids(tmp_path):
-    fields = {"a": np.zeros((2, 2, 2)), "b": np.zeros((2, 2, 3))}
-    with pytest.raises(ValueError, match=r"'b': \(2, 2, 3\)"):
-        writers.write_vti(tmp_path / "a.vti", fields)
+@pytest.mark.parametrize("edge", [64, 65])
+def test_vti_of_several_blocks(tmp_path, edge):
+    # 64^3 floats are exactly one block of 2^20 bytes, 65^3 are one and a part.
+    field = np.arange(edge**3, dtype=np.float32).reshape((edge,) * 3)
+    path = writers.write_vti(tmp_path / "a.vti", {"a": field, "b": field[::-1]})
+    _, arrays = vti(path)
+    np.testing.assert_array_equal(arrays["a"], in_vtk_order(field))
+    np.testing.assert_array_equal(arrays["b"], in_vtk_order(field[::-1]))
+    back, _ = read_vti(path, key="b")
+    np.testing.assert_array_equal(back, field[::-1])
+
+
+@pytest.mark.parametrize(
+    ("fields", "points"),
+    [
+        ({"a": np.zeros((2, 2, 2)), "b": np.zeros((2, 2, 3))}, None),
+        ({"a": np.zeros((2, 2, 2))}, {"b": np.zeros((2, 2, 2))}),
+        ({"a": np.zeros((2, 2))}, None),
+        ({}, {"b": np.zeros((3, 3, 3))}),
+    ],
+)
+def test_vti_refuses_fields_of_different_grids(tmp_path, fields, points):
+    with pytest.raises(ValueError, match=r"must share one grid .*'[ab]': \("):
+        writers.write_vti(tmp_path / "a.vti", fields, points=points)
 
 
 def test_json_is_strict_and_takes_arrays(tmp_path):

@@ -1,9 +1,9 @@
 """Binary refinement: thresholds, the linear model, and whole runs on known cells."""
 
 import numpy as np
-import oracles
 import pytest
 
+from mmdiff import specimens
 from mmdiff.symmetry import gather_independent, is_cubic, multiplicity, spread
 from mmdiff.topopt import interface
 from mmdiff.voxels import is_load_bearing, threshold_to_volume
@@ -41,7 +41,7 @@ def test_thresholds_follow_the_phase_and_the_surface():
 
 
 def test_thin_walls_flip_last():
-    octant = oracles.octant(oracles.plates(2 * N)).astype(np.uint8)
+    octant = specimens.plates(N).astype(np.uint8)
     grid = spread(interface.thresholds(octant), N)
     # Two voxels thick in the cell, one in the octant: far from the edges where walls
     # meet, no solid voxel has an inner neighbour.

@@ -1,0 +1,58 @@
+"""What a CPU and an accelerator want done differently; the numbers are the same.
+
+A CPU gains nothing from running solves side by side: they fall out of its caches and
+all wait for the slowest. And XLA's CPU compiler, left alone, fuses producers into every
+one of their users and computes them again there: the operator of the solver then does
+eight times its arithmetic. Accelerators want batches, and fuse well.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from mmdiff.typing import Array, Bool
+
+
+def on_cpu() -> bool:
+    """Whether computations run on a CPU unless told otherwise."""
+    return jax.default_backend() == "cpu"
+
+
+def each(function, *batch):
+    """Return `function` over the leading axis of its arguments: in turn, or vmapped."""
+    if on_cpu():
+        return lax.map(lambda one: function(*one), batch)
+    return jax.vmap(function)(*batch)
+
+
+def materialize(function, true: Bool[Array, ""], *args):
+    """Return `function(*args)`, on a CPU stored in memory before anything uses it.
+
+    The branch of a conditional is compiled on its own, which nothing else stops XLA's
+    CPU compiler from undoing (it drops `optimization_barrier` before it fuses).
+
+    Args:
+      function: of arrays; returns arrays.
+      true: a predicate that always holds, of a form that XLA cannot foresee.
+      *args: arguments of the function.
+    """
+    if not on_cpu():
+        return function(*args)
+    shapes = jax.eval_shape(function, *args)
+
+    def never(*_):
+        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+    return lax.cond(true, function, never, *args)
+
+
+def stack(arrays: list[Array]) -> Array:
+    """Stack arrays of one shape along a new first axis.
+
+    XLA's CPU compiler turns a concatenation into a loop that branches at every element;
+    updates in place stay vectorized.
+    """
+    out = jnp.zeros((len(arrays), *arrays[0].shape), arrays[0].dtype)
+    for i, array in enumerate(arrays):
+        out = lax.dynamic_update_slice(out, array[None], (i,) + (0,) * array.ndim)
+    return out
