@@ -5,6 +5,7 @@ tolerance, start and weights are arguments of the compiled function.
 """
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from mmdiff import symmetry
-from mmdiff.fem import boundary, homogenize
+from mmdiff.fem import boundary, element, homogenize
 
 # Five times as quick to compile; the programs are small, so their speed is no matter.
 QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
@@ -49,6 +50,21 @@ def solve(stiff, kind="cubic", *, weights=None, fields=None, tol=1e-10, maxiter=
         stiff, jnp.asarray(weights, stiff.dtype), fields, tol, maxiter
     )
     return tensor, info, gradient
+
+
+def stiffness_matrix(modulus, nu=0.3):
+    """Assemble K (d, d) of element moduli (n, n, n), without boundary conditions.
+
+    Dofs are ordered component, x, y, z: d = 3 (n + 1)^3.
+    """
+    n = modulus.shape[0]
+    grid = np.arange((n + 1) ** 3).reshape(3 * (n + 1,))
+    matrix = np.zeros((3 * grid.size, 3 * grid.size))
+    for cell in itertools.product(range(n), repeat=3):
+        nodes = [grid[tuple(np.add(cell, corner))] for corner in element.CORNERS]
+        dofs = np.concatenate([grid.size * c + np.array(nodes) for c in range(3)])
+        matrix[np.ix_(dofs, dofs)] += modulus[cell] * element.stiffness(nu)
+    return matrix
 
 
 def random_octant(n, seed=0, low=0.0):

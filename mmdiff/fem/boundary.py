@@ -88,7 +88,7 @@ def free_mask(
     ends = np.zeros(n + 1, bool)
     ends[[0, -1]] = True
     for axis in range(3):
-        line = jnp.asarray(fixed)[:, axis, None] & ends
+        line = jnp.asarray(fixed)[:, axis, None] & ends[None]
         if periodic:
             line = jnp.arange(n + 1)[None] == n
         shape = [line.shape[0], 1, 1, 1]

@@ -180,9 +180,9 @@ def make_multigrid(n: int, nu: float, *, periodic: bool, degrees=DEGREES):
             diagonal, coupling = both[0], both[1:]
         diagonal = jnp.where(diagonal > 0, diagonal, 1)  # images have none
         x, y, z = mask
-        p, q, r = coupling / diagonal * stack([y * z, x * z, x * y])
+        p, q, r = coupling / diagonal[None] * stack([y * z, x * z, x * y])
         scale = 1 / (diagonal * (1 + 2 * p * q * r - p * p - q * q - r * r))
-        return scale * stack(
+        return scale[None] * stack(
             [
                 x * (1 - p * p),
                 y * (1 - q * q),
@@ -203,11 +203,11 @@ def make_multigrid(n: int, nu: float, *, periodic: bool, degrees=DEGREES):
         # periodic cells, islands in void.
         shift = 30 * jnp.finfo(matrix.dtype).eps ** 0.5 * 1e-2
         eye = jnp.eye(free.size, dtype=matrix.dtype)
-        system = matrix * scale[:, None] * scale + (1 - free + shift) * eye
+        system = matrix * scale[:, None] * scale[None] + (1 - free[None] + shift) * eye
         factor = jnp.linalg.cholesky(system)
         half = jax.scipy.linalg.solve_triangular(factor, eye, lower=True)
         inverse = jnp.matmul(half.T, half, precision=EXACT)
-        return inverse * scale[:, None] * scale
+        return inverse * scale[:, None] * scale[None]
 
     def _assemble(modulus, m):
         index = np.arange(m)[:, None] + np.array([0, 1])

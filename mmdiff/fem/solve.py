@@ -133,6 +133,6 @@ def verified(
       floor: as for `pcg`.
     """
     norm_b, residual = _norm(b), _norm(b - apply(x))
-    rounding = ROUNDINGS * jnp.finfo(x.dtype).eps * _norm(diagonal * x)
+    rounding = ROUNDINGS * jnp.finfo(x.dtype).eps * _norm(diagonal[None] * x)
     allowed = jnp.where(norm_b > floor, jnp.hypot(tol * norm_b, rounding), floor)
     return _outcome(info.iterations, residual, allowed, norm_b, floor)
