@@ -9,7 +9,7 @@ import numpy as np
 
 from mmdiff.symmetry import cell_to_octant, octant_to_cell, symmetrize
 from mmdiff.typing import Float
-from mmdiff.voxels import keep_largest, threshold_to_volume
+from mmdiff.voxels import is_load_bearing, keep_largest, threshold_to_volume
 
 KINDS = ("network", "debris", "graded", "grains")
 WAVES = (2, 3, 4, 6, 8)  # spectral width of the random fields, waves per cell
@@ -51,9 +51,10 @@ def plates(n: int) -> Float[np.ndarray, "n n n"]:
 def random_cell(n: int, seed: int) -> Float[np.ndarray, "n n n"]:
     """Return a random heterogeneous octant; the kind is `KINDS[seed % 4]`.
 
-    Networks are binary, the largest piece and its images; debris is binary with
-    whatever islands the threshold leaves; graded cells hold smooth densities from 0 to
-    1; grains are polyhedra of constant density, log-uniform from 0.01 to 1.
+    Networks are binary, connected and load bearing (the volume is raised until the
+    largest piece spans the cell); debris is binary with whatever islands the threshold
+    leaves; graded cells hold smooth densities from 0 to 1; grains are polyhedra of
+    constant density, log-uniform from 0.01 to 1.
 
     Args:
       n: voxels per side of the octant, at least 16 to resolve the finest.
@@ -68,9 +69,14 @@ def random_cell(n: int, seed: int) -> Float[np.ndarray, "n n n"]:
     if kind == "graded":
         return 1 / (1 + np.exp(-4 * field))
     octant = threshold_to_volume(field, volume)
-    if kind == "network":
-        octant = _with_images(keep_largest(octant_to_cell(octant))[0])
-    return octant.astype(float)
+    if kind == "debris":
+        return octant.astype(float)
+    while True:
+        cell = keep_largest(octant_to_cell(octant))[0]
+        if is_load_bearing(cell):
+            return _with_images(cell).astype(float)
+        volume += 0.02
+        octant = threshold_to_volume(field, volume)
 
 
 def _with_images(cell):

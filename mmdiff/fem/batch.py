@@ -1,24 +1,20 @@
-"""One function over a batch, in the way that suits the device.
+"""Labels of many cells by one compiled program.
 
-A CPU gains nothing from running solves side by side: they fall out of its caches and
-all wait for the slowest. There the members run one by one inside one compiled loop; on
-accelerators they run as one `vmap`. The numbers are the same.
+How a batch is walked depends on the device, see `device.each`; the numbers do not.
 """
 
 import functools
 
 import jax
-from jax import lax
 
 from mmdiff.elasticity import NU, voigt_to_cubic
 from mmdiff.fem import homogenize
+from mmdiff.fem.device import each
 
 
 def map_batch(function):
     """Return the jitted `function` over a leading batch axis of every argument."""
-    if jax.default_backend() == "cpu":
-        return jax.jit(lambda *batch: lax.map(lambda one: function(*one), batch))
-    return jax.jit(jax.vmap(function))
+    return jax.jit(functools.partial(each, function))
 
 
 @functools.lru_cache(maxsize=8)

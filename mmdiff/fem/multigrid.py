@@ -31,6 +31,14 @@ WEIGHTS = {
     2: (1.02387287570313, 1.26408905371085),
     3: (1.00842544782028, 1.08867839208730, 1.33753125909618),
     4: (1.00391310427285, 1.04035811188593, 1.14863498546254, 1.38268869241000),
+    5: (
+        *(1.00212930146164, 1.02173711549260, 1.07872433192603),
+        *(1.19810065292663, 1.41322542791682),
+    ),
+    6: (
+        *(1.00128517255940, 1.01304293035233, 1.04678215124113),
+        *(1.11616489419675, 1.23829020218444, 1.43524297106744),
+    ),
 }
 
 
@@ -247,24 +255,27 @@ def make_multigrid(n: int, nu: float, *, periodic: bool, degrees=DEGREES):
         table = jnp.asarray(_chebyshev(degree, bound), b.dtype)
 
         def before(k, state):
-            x, z, r = state
+            x, z, r, residual = state
             carry, force, weight = table[k]
             z = carry * z + force * relax(blocks, r, m)
-            return x + weight * z, z, r - weight * apply(modulus, z)
+            change = apply(modulus, z)
+            # The recursion goes on from the iterate without weights.
+            return x + weight * z, z, r - change, residual - weight * change
 
         def after(k, state):
-            x, z = state
+            x, z, step, r = state
             carry, force, weight = table[k]
-            z = carry * z + force * relax(blocks, b - apply(modulus, x), m)
-            return x + weight * z, z
+            r = r - apply(modulus, step)
+            z = carry * z + force * relax(blocks, r, m)
+            return x + weight * z, z, z, r
 
         zero = jnp.zeros_like(b)
-        x, _, r = lax.fori_loop(0, degree, before, (zero, zero, b))
-        coarse = restrict(r, m)
+        x, *_, residual = lax.fori_loop(0, degree, before, (zero, zero, b, b))
+        coarse = restrict(residual, m)
         if periodic:
             coarse = boundary.fold_images(coarse, sizes[i + 1])
         x = x + prolong(descend(hierarchy, coarse, i + 1), m)
-        return lax.fori_loop(0, degree, after, (x, zero))[0]
+        return lax.fori_loop(0, degree, after, (x, zero, x, b))[0]
 
     def cycle(hierarchy, b):
         if not periodic:

@@ -2,6 +2,8 @@
 
 import itertools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -43,21 +45,59 @@ def test_fixed_components_follow_from_parity(symmetry):
             np.testing.assert_array_equal(fixed[load, :, axis], odd)
 
 
-def test_free_mask_is_zero_at_fixed_dofs():
-    load_cases = boundary.loads("cubic")
-    n, fixed = 3, load_cases.fixed()
-    mask = np.asarray(boundary.free_mask(load_cases, n, np.float32))
-    assert mask.shape == (2, 3, 4, 4, 4)
-    for load, c in itertools.product(range(2), range(3)):
-        for node in itertools.product(range(n + 1), repeat=3):
-            held = any(fixed[load, c, a] and node[a] in (0, n) for a in range(3))
-            assert mask[load, c][node] == (0.0 if held else 1.0)
+@pytest.mark.parametrize("symmetry", ["cubic", "orthotropic"])
+def test_free_mask_is_zero_at_fixed_dofs(symmetry):
+    n, fixed = 3, boundary.loads(symmetry).fixed()
+    for load in fixed:
+        mask = boundary.free_mask(load, n, np.float32, periodic=False)
+        assert mask.shape == (3, 4, 4, 4) and mask.dtype == np.float32
+        mask = np.asarray(mask)
+        for c, *node in itertools.product(range(3), *3 * [range(n + 1)]):
+            held = any(load[c, a] and node[a] in (0, n) for a in range(3))
+            assert mask[c, *node] == (0.0 if held else 1.0)
 
 
-def test_periodic_fields_are_free():
-    load_cases = boundary.loads("periodic")
-    assert not load_cases.fixed().any()
-    np.testing.assert_array_equal(boundary.free_mask(load_cases, 4, np.float32), 1)
+def test_free_mask_may_be_traced():
+    # One compiled set-up serves the loads of an octant.
+    fixed = boundary.loads("cubic").fixed()
+
+    def mask(fixed):
+        return boundary.free_mask(fixed, 3, np.float32, periodic=False)
+
+    got = jax.vmap(mask)(fixed)
+    np.testing.assert_array_equal(got, [mask(load) for load in fixed])
+
+
+def test_periodic_fields_are_free_but_for_their_images():
+    fixed = boundary.loads("periodic").fixed()
+    assert fixed.shape == (6, 3, 3) and not fixed.any()
+    mask = boundary.free_mask(fixed[0], 4, np.float32, periodic=True)
+    want = np.zeros((3, 5, 5, 5))
+    want[:, :4, :4, :4] = 1
+    np.testing.assert_array_equal(mask, want)
+
+
+@pytest.mark.parametrize("components", [3, 4])
+def test_images_on_a_line_are_those_on_a_grid(x64, components):
+    n, load_cases = 4, boundary.loads("periodic")
+    rng = np.random.default_rng(0)
+    u, f = rng.standard_normal((2, components, n + 1, n + 1, n + 1))
+    first = u[:, :n, :n, :n]
+    copied = boundary.copy_images(jnp.asarray(u.reshape(components, -1)), n)
+    want = np.pad(first, [(0, 0), *[(0, 1)] * 3], mode="wrap")
+    np.testing.assert_array_equal(copied, want.reshape(components, -1))
+    np.testing.assert_array_equal(want, boundary.extend(first, load_cases))
+    folded = boundary.fold_images(jnp.asarray(f.reshape(components, -1)), n)
+    want = np.pad(boundary.fold(f, load_cases), [(0, 0), *[(0, 1)] * 3])
+    # Up to eight forces meet in a corner, added in another order.
+    np.testing.assert_allclose(folded, want.reshape(folded.shape), atol=1e-15)
+    # Transposes: the same products summed in another order.
+    left = np.sum(copied * f.reshape(components, -1))
+    right = np.sum(u.reshape(components, -1) * folded)
+    np.testing.assert_allclose(left, right, rtol=1e-12)
+    # What is folded or copied already stays.
+    np.testing.assert_array_equal(boundary.fold_images(folded, n), folded)
+    np.testing.assert_array_equal(boundary.copy_images(copied, n), copied)
 
 
 def test_extend_appends_images_and_fold_is_its_transpose(x64):

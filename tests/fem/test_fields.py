@@ -106,7 +106,11 @@ def test_opposite_faces_differ_by_the_macro_strain(kind):
     load_cases = boundary.loads(kind)
     rng = np.random.default_rng(0)
     x = rng.standard_normal(shape).astype(np.float32)
-    x *= np.asarray(boundary.free_mask(load_cases, 8, np.float32))
+    if kind != "periodic":
+        x *= [
+            boundary.free_mask(fixed, 8, np.float32, periodic=False)
+            for fixed in load_cases.fixed()
+        ]
     u = np.asarray(fields.displacement(x, symmetry=kind))
     u = fields.vectors_on_cell(u, kind)
     for row, (i, j) in enumerate(element.VOIGT):

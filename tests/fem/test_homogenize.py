@@ -1,4 +1,7 @@
-"""Effective tensors against references, exact laminates, bounds and differences."""
+"""Effective tensors against references, derivatives, reports and refusals.
+
+What mechanics says of them stands in test_validation.py.
+"""
 
 import functools
 import itertools
@@ -12,13 +15,12 @@ from fem_helpers import (
     QUICK,
     random_binary,
     random_octant,
-    smooth_octant,
     solve,
     strut_octant,
 )
 
-from mmdiff import elasticity, specimens, symmetry, voxels
-from mmdiff.fem import boundary, homogenize, multigrid, operator
+from mmdiff import elasticity, specimens, symmetry
+from mmdiff.fem import boundary, homogenize, operator
 from mmdiff.io.record import CompileClock
 
 SOLID = elasticity.cubic_to_voigt(elasticity.isotropic())
@@ -95,18 +97,6 @@ def test_reference_in_float64(x64, name, n, void):
     np.testing.assert_allclose(tensor, want, rtol=1e-8, atol=0)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_octant_equals_periodic_cell_equals_dense_matrix(x64, seed):
-    octant = random_octant(4, seed, low=1e-3)
-    cell = symmetry.octant_to_cell(octant)
-    want = oracles.dense_periodic(cell)
-    for kind, grid in (("cubic", octant), ("orthotropic", octant), ("periodic", cell)):
-        tensor, info, _ = solve(grid, kind, tol=1e-11)
-        assert info.converged.all()
-        # Condition number 1e4 and a residual of 1e-11; the energy form squares it.
-        np.testing.assert_allclose(tensor, want, rtol=0, atol=1e-12, err_msg=kind)
-
-
 @pytest.mark.parametrize("times", [2, 3])
 def test_repeating_the_cell_changes_nothing(x64, times):
     # Three repetitions make an octant of 12 and a coarsest grid of 3 elements.
@@ -117,72 +107,6 @@ def test_repeating_the_cell_changes_nothing(x64, times):
     assert info.converged.all()
     # Sums of up to 27 times as many terms.
     np.testing.assert_allclose(tensor, want, rtol=0, atol=1e-12)
-
-
-def test_orthotropic_octant_without_cubic_symmetry(x64):
-    octant = np.random.default_rng(0).uniform(0.01, 1, (4, 4, 4))
-    want = oracles.dense_periodic(symmetry.octant_to_cell(octant))
-    tensor, _, _ = solve(octant, "orthotropic", tol=1e-11)
-    np.testing.assert_allclose(tensor, want, rtol=0, atol=1e-12)
-    # Nine different constants: no two of a kind agree by accident.
-    assert len(set(np.round(np.diag(want), 6))) == 6
-
-
-def test_periodic_cell_without_any_symmetry(x64):
-    cell = np.random.default_rng(1).uniform(0.01, 1, (8, 8, 8))
-    tensor, _, _ = solve(cell, "periodic", tol=1e-11)
-    want = oracles.dense_periodic(cell)
-    np.testing.assert_allclose(tensor, want, rtol=0, atol=1e-12)
-    assert abs(want[0, 3]) > 1e-4  # coupling of normal and shear is there
-
-
-def test_periodic_cell_may_be_shifted(x64):
-    cell = np.random.default_rng(2).uniform(0.01, 1, (8, 8, 8))
-    tensor, _, _ = solve(cell, "periodic", tol=1e-11)
-    moved, _, _ = solve(np.roll(cell, (1, 3, 2), (0, 1, 2)), "periodic", tol=1e-11)
-    np.testing.assert_allclose(moved, tensor, rtol=0, atol=1e-12)
-
-
-def _laminate(modulus, nu=0.3):
-    """Tensor of isotropic layers stacked along x (Backus average)."""
-    lam = modulus * nu / ((1 + nu) * (1 - 2 * nu))
-    mu = modulus / (2 * (1 + nu))
-    p = lam + 2 * mu
-    out = np.zeros((6, 6))
-    out[0, 0] = 1 / np.mean(1 / p)
-    ratio = np.mean(lam / p)
-    out[0, 1] = out[0, 2] = out[1, 0] = out[2, 0] = out[0, 0] * ratio
-    out[1, 1] = out[2, 2] = np.mean(p - lam**2 / p) + out[0, 0] * ratio**2
-    out[1, 2] = out[2, 1] = np.mean(lam - lam**2 / p) + out[0, 0] * ratio**2
-    out[3, 3] = np.mean(mu)
-    out[4, 4] = out[5, 5] = 1 / np.mean(1 / mu)
-    return out
-
-
-@pytest.mark.parametrize("axis", range(3))
-@pytest.mark.parametrize("kind, n", [("orthotropic", 4), ("periodic", 8)])
-def test_laminate_is_exact(x64, kind, n, axis):
-    layers = np.geomspace(1e-3, 1, n)
-    cell = np.ones((n, n, n)) * layers[:, None, None]
-    # Cyclic, so that x of the laminate becomes `axis`.
-    order = (np.arange(3) - axis) % 3
-    cell = np.moveaxis(cell, 0, axis)
-    tensor, info, _ = solve(cell, kind, tol=1e-11)
-    # Voigt numbers 3 4 5 are the shears opposite to the axes 0 1 2.
-    place = np.concatenate([order, 3 + order])
-    want = _laminate(layers)[np.ix_(place, place)]
-    # Piecewise linear fields: no discretization error at all.
-    np.testing.assert_allclose(tensor, want, rtol=0, atol=1e-11)
-    assert info.converged.all()
-
-
-@pytest.mark.parametrize("kind, n", [("cubic", 4), ("orthotropic", 4), ("periodic", 8)])
-@pytest.mark.parametrize("stiff", [1.0, 1e-9])
-def test_uniform_cell_is_exact(x64, kind, n, stiff):
-    tensor, info, _ = solve(np.full((n, n, n), stiff), kind)
-    np.testing.assert_allclose(tensor, stiff * SOLID, rtol=1e-13, atol=1e-13 * stiff)
-    np.testing.assert_array_equal(info.iterations, 0)
-    assert info.converged.all() and not np.isnan(info.residual).any()
 
 
 def test_uniform_cell_in_float32_needs_no_iteration():
@@ -199,29 +123,6 @@ def test_poisson_ratio_of_the_base_material(x64):
     tensor, _ = run(jnp.asarray(octant), tol=1e-11)
     want = oracles.dense_periodic(symmetry.octant_to_cell(octant), nu=0.2)
     np.testing.assert_allclose(tensor, want, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("volume", [0.15, 0.4, 0.6, 0.85])
-def test_hashin_shtrikman_bound_holds_for_random_binary_cells(volume):
-    # Smooth shapes: one element per feature would be stiffer than the bound.
-    for seed in range(2):
-        octant = voxels.threshold_to_volume(smooth_octant(16, seed), volume)
-        stiff = homogenize.modulus(octant.astype(np.float32))
-        tensor, info, _ = solve(stiff, tol=1e-5)
-        assert info.converged.all()
-        bulk = elasticity.moduli(elasticity.voigt_to_cubic(tensor))["K"]
-        # Void of stiffness 1e-6 adds no more than itself.
-        assert 0 < bulk <= elasticity.hashin_shtrikman(octant.mean())[0] + 1e-6
-
-
-def test_means_of_stiffness_and_compliance_bound_every_cell(x64):
-    for seed in range(8):
-        stiff = random_binary(4, seed, volume=0.1 + 0.1 * seed, void=1e-3)
-        tensor, _, _ = solve(stiff)
-        upper, lower = stiff.mean(), 1 / np.mean(1 / stiff)
-        # Voigt and Reuss, for voxel noise as well; rounding of the eigenvalues.
-        assert np.linalg.eigvalsh(upper * SOLID - tensor).min() > -1e-12
-        assert np.linalg.eigvalsh(tensor - lower * SOLID).min() > -1e-12
 
 
 def test_stiffness_scales_with_the_base_material(x64):
@@ -268,18 +169,6 @@ def test_gradient_of_one_voxel_is_its_energy(x64):
     assert np.sum(gradient * octant) == pytest.approx(np.sum(tensor[:3, :3]) / 9)
 
 
-def test_error_is_quadratic_in_the_residual_and_from_above(x64):
-    stiff = _reference_octant("schwarz_p", 16, 1e-6)
-    exact = elasticity.voigt_to_cubic(solve(stiff)[0])
-    for tol in (1e-1, 1e-2, 1e-3):
-        tensor, info, _ = solve(stiff, tol=tol)
-        error = elasticity.voigt_to_cubic(tensor) - exact
-        # Energies of unfinished fields are too high, never too low.
-        assert error[0] >= 0 and error[2] >= 0
-        # An average stress would err by the residual itself.
-        assert abs(error).max() < 1.0 * float(info.residual.max()) ** 2
-
-
 def test_unmet_tolerance_is_reported():
     stiff = _reference_octant("schwarz_p", 16, 1e-6).astype(np.float32)
     tensor, info, _ = solve(stiff, tol=1e-5, maxiter=1)
@@ -299,14 +188,22 @@ def test_converged_means_below_the_tolerance():
 
 @pytest.mark.parametrize("void", [1e-3, 1e-9])
 def test_the_residual_is_that_of_the_fields(x64, void):
+    # Forces of the macro strain and of the fluctuation, by the plain operator.
     stiff = _reference_octant("schwarz_p", 32, void).astype(np.float32)
-    load_cases = boundary.loads("cubic")
-    apply = multigrid.make_apply(16, load_cases, elasticity.NU, compact=False)
+    node = np.stack(np.indices((17, 17, 17))).astype(float)
+    affine = np.zeros((2, 3, 17, 17, 17))
+    affine[0, 0] = node[0]  # load 11
+    affine[1, 1], affine[1, 2] = node[2] / 2, node[1] / 2  # load 23
+    fixed = boundary.loads("cubic").fixed()
 
     def relative_residual(stiff, fields):
-        force = operator.macro_force(stiff, load_cases.strain, elasticity.NU)
-        b = -force * boundary.free_mask(load_cases, 16, stiff.dtype)
-        r = b - apply(stiff, fields)
+        def force(u):
+            masks = [
+                boundary.free_mask(f, 16, stiff.dtype, periodic=False) for f in fixed
+            ]
+            return operator.apply(stiff, u, elasticity.NU) * jnp.stack(masks)
+
+        b, r = force(affine), force(affine + fields)
         return jnp.sqrt((r**2).sum((1, 2, 3, 4)) / (b**2).sum((1, 2, 3, 4)))
 
     check = jax.jit(relative_residual, compiler_options=QUICK)
