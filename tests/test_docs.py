@@ -46,4 +46,5 @@ def test_the_study_counts_what_the_solver_needs(study):
         for load, count in enumerate(info.iterations):
             cycle = study.Multigrid(stiff, load)
             b = study.right_hand_side(stiff, load)
-            assert abs(study.iterations(cycle.levels[0]["matrix"], cycle, b) - count) < 2
+            matrix = cycle.levels[0]["matrix"]
+            assert abs(study.iterations(matrix, cycle, b) - count) < 2

@@ -2,11 +2,11 @@
 
 Coarse levels are rediscretized: the modulus is averaged over the coarse elements and
 the element stiffness grows with the edge. The smoother is the fourth-kind Chebyshev
-iteration, scaled by the 3x3 nodal blocks of the operator, with optimized weights
-(Lottes, Numer. Linear Algebra Appl. 30 (2023) e2518). It needs an upper bound of the
-spectrum only, and `element` gives a rigorous one, so the cycle stays positive definite
-on every modulus field. The coarsest grid is solved by a dense factorization. All of it
-is for one load, on fields laid out as in `flat`.
+iteration (Lottes, Numer. Linear Algebra Appl. 30 (2023) e2518), scaled by the 3x3 nodal
+blocks of the operator. It needs an upper bound of the spectrum only, and `element`
+gives a rigorous one, so the cycle stays positive definite on every modulus field. The
+coarsest grid is solved by a dense factorization. All of it is for one load, on fields
+laid out as in `flat`.
 """
 
 from typing import NamedTuple
@@ -22,24 +22,8 @@ from mmdiff.fem.operator import EXACT
 from mmdiff.typing import Array, Float
 
 COARSEST = 4  # most elements per side of the densely solved grid
-# Chebyshev degrees of the finest level and of all others. Iterations over 23 cells of
-# 32^3 octants, median and time: (2, 2) 19 and 1, (2, 4) 15 and 0.7, (3, 3) 16 and 1.2.
-DEGREES = (2, 4)
-# Weights beta_i of the optimized fourth-kind Chebyshev smoother, by degree.
-WEIGHTS = {
-    1: (1.125,),
-    2: (1.02387287570313, 1.26408905371085),
-    3: (1.00842544782028, 1.08867839208730, 1.33753125909618),
-    4: (1.00391310427285, 1.04035811188593, 1.14863498546254, 1.38268869241000),
-    5: (
-        *(1.00212930146164, 1.02173711549260, 1.07872433192603),
-        *(1.19810065292663, 1.41322542791682),
-    ),
-    6: (
-        *(1.00128517255940, 1.01304293035233, 1.04678215124113),
-        *(1.11616489419675, 1.23829020218444, 1.43524297106744),
-    ),
-}
+# Chebyshev degrees on the finest level and on all others; see docs/homogenizer.md.
+DEGREES = (2, 6)
 
 
 class Level(NamedTuple):
@@ -254,28 +238,27 @@ def make_multigrid(n: int, nu: float, *, periodic: bool, degrees=DEGREES):
         degree = degrees[min(i, 1)]
         table = jnp.asarray(_chebyshev(degree, bound), b.dtype)
 
+        def step(k, z, r):
+            return table[k, 0] * z + table[k, 1] * relax(blocks, r, m)
+
         def before(k, state):
-            x, z, r, residual = state
-            carry, force, weight = table[k]
-            z = carry * z + force * relax(blocks, r, m)
-            change = apply(modulus, z)
-            # The recursion goes on from the iterate without weights.
-            return x + weight * z, z, r - change, residual - weight * change
+            x, z, r = state
+            z = step(k, z, r)
+            return x + z, z, r - apply(modulus, z)
 
         def after(k, state):
-            x, z, step, r = state
-            carry, force, weight = table[k]
-            r = r - apply(modulus, step)
-            z = carry * z + force * relax(blocks, r, m)
-            return x + weight * z, z, z, r
+            x, z, r = state
+            r = r - apply(modulus, z)
+            z = step(k, z, r)
+            return x + z, z, r
 
         zero = jnp.zeros_like(b)
-        x, *_, residual = lax.fori_loop(0, degree, before, (zero, zero, b, b))
-        coarse = restrict(residual, m)
+        x, _, r = lax.fori_loop(0, degree, before, (zero, zero, b))
+        coarse = restrict(r, m)
         if periodic:
             coarse = boundary.fold_images(coarse, sizes[i + 1])
-        x = x + prolong(descend(hierarchy, coarse, i + 1), m)
-        return lax.fori_loop(0, degree, after, (x, zero, x, b))[0]
+        z = prolong(descend(hierarchy, coarse, i + 1), m)
+        return lax.fori_loop(0, degree, after, (x + z, z, r))[0]
 
     def cycle(hierarchy, b):
         if not periodic:
@@ -295,9 +278,8 @@ def _mean(u, free):
 
 
 def _chebyshev(degree, bound):
-    """Return (degree, 3): what is kept of the last step, the new step, its weight."""
+    """Return (degree, 2): the share of the last step that is kept, and the new step."""
     k = np.arange(1, degree + 1)
-    carry = (2 * k - 3) / (2 * k + 1)
-    carry[0] = 0
-    force = (8 * k - 4) / (2 * k + 1) / bound
-    return np.stack([carry, force, np.array(WEIGHTS[degree])], 1)
+    kept = (2 * k - 3) / (2 * k + 1)
+    kept[0] = 0
+    return np.stack([kept, (8 * k - 4) / (2 * k + 1) / bound], 1)
