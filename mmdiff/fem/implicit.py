@@ -76,10 +76,11 @@ def make_displacement(
         u = u.reshape(*u.shape[:2], n + 1, n + 1, n + 1)
         return u[..., :m, :m, :m]
 
-    def invert(stiff, b, start, tol, maxiter, floor, *, verify):
+    def invert(stiff, b, start, tol, maxiter, floor):
         line = flat.flatten(stiff)
         hierarchies = each(functools.partial(setup, stiff), jnp.asarray(fixed))
         masks = jnp.stack([free(k, stiff.dtype) for k in range(len(fixed))])
+        diagonal, _ = flat.node_blocks(line, n, nu)
 
         def one(b, start, floor, kind):
             hierarchy = jax.tree.map(lambda a: a[kind], hierarchies)
@@ -92,9 +93,6 @@ def make_displacement(
             x, info = solve.pcg(
                 apply, precondition, b, start, maxiter=maxiter, **limits
             )
-            if not verify:
-                return x
-            diagonal, _ = flat.node_blocks(line, n, nu)
             return x, solve.verified(apply, b, x, info, diagonal=diagonal, **limits)
 
         return each(one, b, start, floor, jnp.asarray(kind))
@@ -105,7 +103,7 @@ def make_displacement(
         rounding = jnp.finfo(b.dtype).eps * stiff.max() * n**1.5
         floor = jnp.full(b.shape[0], rounding)
         start = to_line(admissible(start))
-        x, info = invert(stiff, b, start, tol, maxiter, floor, verify=True)
+        x, info = invert(stiff, b, start, tol, maxiter, floor)
         return from_line(x), info
 
     def admissible(u):
@@ -134,7 +132,7 @@ def make_displacement(
             b = masked(to_line(admissible(b / size)))
             floor = jnp.zeros(b.shape[0], b.dtype)
             start = jnp.zeros_like(b)
-            y = invert(frozen, b, start, tol, maxiter, floor, verify=False)
+            y, _ = invert(frozen, b, start, tol, maxiter, floor)
             return size * from_line(y)
 
         slope = lax.custom_linear_solve(
