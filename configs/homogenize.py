@@ -5,9 +5,9 @@
 
 Reads .npy, .npz, .vti, .nrrd, .mat and .raw, and datasets of this package; values 0
 (void) to 1 (solid). A cell with mirror planes is solved on its octant. 64^3 voxels take
-12 CPU seconds that way and 23 for any other cell, most of it compilation, which the
-next run finds done. tiny and small solve in float32 to 1e-5 and 1e-6, paper in float64
-to 1e-8.
+10 s that way and 16 s for any other cell on two cores, most of it compilation, which
+the next run finds done. tiny and small solve in float32 to 1e-5 and 1e-6, paper in
+float64 to 1e-8.
 """
 
 from ml_collections import ConfigDict

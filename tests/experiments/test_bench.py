@@ -106,6 +106,7 @@ def test_peers_find_the_same_tensor(tmp_path, capsys):
         assert row["deviation"] < 1e-5
 
 
+@pytest.mark.slow
 def test_peers_out_of_time_are_stopped(tmp_path, capsys):
     options = ("--config.peers=True", "--config.peer_sizes=(16,)")
     assert _run(tmp_path, *ALONE, *options, "--config.peer_seconds=0.01") == 0

@@ -224,6 +224,7 @@ def test_derivatives_of_the_displacement(x64, kind):
     )
 
 
+@pytest.mark.slow
 def test_both_routes_to_the_sensitivity_agree(x64):
     tensor, displacement = _tensor("periodic"), _displacement("periodic")
     stiff, _ = _moduli(N, "periodic", seed=9)
@@ -238,6 +239,7 @@ def test_both_routes_to_the_sensitivity_agree(x64):
     np.testing.assert_allclose(got, want, **SOLVED)
 
 
+@pytest.mark.slow
 def test_second_derivatives_in_batches(x64):
     tensor = _tensor("cubic")
 

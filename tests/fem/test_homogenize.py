@@ -263,8 +263,8 @@ def test_cells_without_a_load_path_are_marked(x64, kind, dtype, tol):
         ):
             assert bool(singular) == (load in no_path), (make, void, load)
             # Some more than the void alone, half as thick as the cell; in float32 the
-            # energy of strains of 1e-4 that rounding puts into a loose solid.
-            soft = 10 * void + (1e-8 if dtype == np.float32 else 0)
+            # energy of strains of 3e-4 that rounding puts into a loose solid.
+            soft = 10 * void + (1e-7 if dtype == np.float32 else 0)
             assert tensor[load, load] > 0 and (
                 not singular or tensor[load, load] < soft
             )

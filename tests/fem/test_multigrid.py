@@ -210,7 +210,7 @@ def _check_spectrum(matrix, stiffness):
 
 
 # Coarsened to 3 (not nested), to 3 and to 4.
-@pytest.mark.parametrize("n", [5, 6, 8])
+@pytest.mark.parametrize("n", [5, 6, pytest.param(8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("fixed", [NORMAL, SHEAR], ids=["normal", "shear"])
 def test_cycle_as_a_matrix(x64, n, fixed):
     free = _free(fixed, n)
