@@ -2,9 +2,9 @@
 
     python -m mmdiff.main --config=configs/bench.py:small --workdir=out/bench
 
-tiny: cells of 32^3 and 64^3 voxels on their octants, a minute on two CPU cores. small:
-128^3 as well and whole periodic cells up to 64^3, seven minutes. paper: periodic 128^3
-and more repetitions, half an hour or more. Machines are noisy: compare
+tiny: cells of 32^3 and 64^3 voxels on their octants. small: 128^3 as well and whole
+periodic cells up to 64^3, seven minutes on two CPU cores. paper: periodic 128^3 and
+more repetitions, much longer. Machines are noisy: compare
 numbers of one run only, on a machine that does nothing else.
 
 `--config.peers=True` solves the reference cells with other packages, too, on one thread

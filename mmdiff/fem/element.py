@@ -65,14 +65,19 @@ def hadamard() -> np.ndarray:
     return np.kron(np.kron(pair, pair), pair)
 
 
+def dense_mode_stiffness(nu: float) -> np.ndarray:
+    """Return the stiffness (24, 24) in the mode basis, mode 8 c + m."""
+    transform = np.kron(np.eye(3), hadamard())
+    return transform @ stiffness(nu) @ transform.T / 64
+
+
 @functools.lru_cache(maxsize=8)
 def mode_stiffness(nu: float) -> tuple[tuple[tuple[int, float], ...], ...]:
     """Return the non-zeros of the stiffness in the mode basis, rows of (mode, value).
 
     Mode 8 c + m is mode m of component c. Rows of rigid translation are empty.
     """
-    transform = np.kron(np.eye(3), hadamard())
-    dense = transform @ stiffness(nu) @ transform.T / 64
+    dense = dense_mode_stiffness(nu)
     dense[abs(dense) < 1e-14] = 0
     return tuple(
         tuple((int(j), float(dense[i, j])) for j in np.flatnonzero(dense[i]))
@@ -93,9 +98,7 @@ def macro_modes(strain: np.ndarray) -> np.ndarray:
 
 def macro_stress(strain: np.ndarray, nu: float) -> np.ndarray:
     """Return the element force modes (L, 24) of macro strains (L, 6), for E = 1."""
-    transform = np.kron(np.eye(3), hadamard())
-    dense = transform @ stiffness(nu) @ transform.T / 64
-    return macro_modes(strain) @ dense
+    return macro_modes(strain) @ dense_mode_stiffness(nu)
 
 
 def diagonal(nu: float) -> float:

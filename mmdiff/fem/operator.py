@@ -7,7 +7,6 @@ and for derivatives to go through; the solver runs the one of `flat`.
 """
 
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from mmdiff.fem import element
@@ -48,8 +47,7 @@ def apply(
     modulus: Float[Array, "n n n"], u: Float[Array, "l 3 m m m"], nu: float
 ) -> Float[Array, "l 3 m m m"]:
     """Return K u on (n + 1)^3 nodes, without boundary conditions."""
-    transform = np.kron(np.eye(3), element.hadamard())
-    dense = transform @ element.stiffness(nu) @ transform.T / 64
+    dense = element.dense_mode_stiffness(nu)
     dense = jnp.asarray(dense.reshape(3, 2, 2, 2, 3, 2, 2, 2), u.dtype)
     f = u
     for axis in (-3, -2, -1):

@@ -1,0 +1,67 @@
+"""What one iteration of the homogenizer is made of, in milliseconds.
+
+    taskset -c 0 python docs/solver_profile.py
+
+One load of the plates, float32; each figure is the median of seven runs of a compiled
+loop. The table in docs/homogenizer.md comes from here.
+"""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from mmdiff import specimens
+from mmdiff.elasticity import NU
+from mmdiff.fem import boundary, flat, homogenize, multigrid, solve
+
+
+def milliseconds(function, x, repeats):
+    """Return the time of one call within a loop that feeds results back."""
+    loop = jax.jit(lambda x: lax.fori_loop(0, repeats, lambda _, y: function(y), x))
+    jax.block_until_ready(loop(x))
+    times = []
+    for _ in range(7):
+        start = time.perf_counter()
+        jax.block_until_ready(loop(x))
+        times.append(time.perf_counter() - start)
+    return 1e3 * float(np.median(times)) / repeats
+
+
+def main():
+    """Print a line for each part and size."""
+    fixed = jnp.asarray(boundary.loads("cubic").fixed()[1])
+    for n, repeats in ((32, 20), (64, 5)):
+        stiff = jnp.asarray(homogenize.modulus(specimens.plates(n)), jnp.float32)
+        setup, cycle = multigrid.make_multigrid(n, NU, periodic=False)
+        setup = jax.jit(setup)
+        hierarchy = jax.block_until_ready(setup(stiff, fixed))
+        start = time.perf_counter()
+        jax.block_until_ready(setup(stiff, fixed))
+        print(f"octant {n}^3: set-up {1e3 * (time.perf_counter() - start):.1f}")
+        coarser = multigrid.Hierarchy(hierarchy.levels[1:], hierarchy.coarse_inverse)
+        degrees = 2 * multigrid.DEGREES[1:]
+        _, coarse_cycle = multigrid.make_multigrid(
+            n // 2, NU, periodic=False, degrees=degrees
+        )
+        line = hierarchy.levels[0].modulus
+        # Factors keep the numbers small over the loop.
+        parts = {
+            "K u": (n, lambda u, n=n, line=line: 1e-3 * flat.apply(line, u, n, NU)),
+            "V-cycle": (n, lambda u, h=hierarchy, c=cycle: 1e-3 * c(h, u)),
+            "coarser grids": (
+                n // 2,
+                lambda u, h=coarser, c=coarse_cycle: 1e-3 * c(h, u),
+            ),
+            "scalar product": (n, lambda u: u * (1 + 1e-9 * solve._dot(u, u))),
+        }
+        for name, (size, function) in parts.items():
+            values = np.random.default_rng(0).standard_normal((3, (size + 1) ** 3))
+            u = jnp.asarray(values, jnp.float32)
+            print(f"    {name:15s} {milliseconds(function, u, repeats):7.2f}")
+
+
+if __name__ == "__main__":
+    main()
