@@ -47,6 +47,23 @@ def voigt_to_cubic(tensor):
     return xp.stack([c11, c12, c44], axis=-1)
 
 
+def orthotropic_to_voigt(constants):
+    """Return the 6x6 tensor of C11 C22 C33 C23 C13 C12 C44 C55 C66 (9,)."""
+    xp = _xp(constants)
+    c = [constants[i] for i in range(9)]
+    zero = xp.zeros_like(c[0])
+    rows = [[c[0], c[5], c[4]], [c[5], c[1], c[3]], [c[4], c[3], c[2]]]
+    rows = [row + 3 * [zero] for row in rows]
+    rows += [[c[6 + i] if j == 3 + i else zero for j in range(6)] for i in range(3)]
+    return xp.stack([xp.stack(row) for row in rows])
+
+
+def voigt_to_orthotropic(tensor):
+    """Return C11 C22 C33 C23 C13 C12 C44 C55 C66 (9,) of a 6x6 tensor."""
+    places = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1), (3, 3), (4, 4), (5, 5)]
+    return _xp(tensor).stack([tensor[place] for place in places])
+
+
 def moduli(constants) -> dict:
     """Return K, G (= C44), E and nu along <100>, and the Zener ratio.
 

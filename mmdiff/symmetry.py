@@ -2,7 +2,8 @@
 
 A cell with mirror planes is stored as its octant [0, 1/2]^3; full cubic symmetry m-3m
 adds the 6 permutations of the axes, so an n^3 octant holds n (n + 1) (n + 2) / 6
-independent voxels (orbits). Every function works on the last three axes.
+independent voxels (orbits). Functions that take a `symmetry` treat every voxel as an
+orbit of its own where it is "orthotropic". All work on the last three axes.
 """
 
 import functools
@@ -30,12 +31,16 @@ def cell_to_octant(cell):
     return cell[..., :n, :n, :n]
 
 
-def symmetrize(octant: Float[Array, "*b n n n"]) -> Float[Array, "*b n n n"]:
+def symmetrize(
+    octant: Float[Array, "*b n n n"], symmetry: str = "cubic"
+) -> Float[Array, "*b n n n"]:
     """Average over the 6 permutations of the axes: the projection on cubic symmetry.
 
     The six terms are summed as a symmetric tree of transposes, so that the result is
-    symmetric to the last bit and not only to rounding.
+    symmetric to the last bit and not only to rounding. Orthotropic octants stay.
     """
+    if symmetry == "orthotropic":
+        return octant
     xp = np if isinstance(octant, np.ndarray) else jnp
     cyclic = sum(xp.moveaxis(octant, (-3, -2, -1), p) for p in _cyclic_axes())
     mean = (cyclic + xp.swapaxes(cyclic, -1, -2)) / 6
@@ -55,9 +60,15 @@ def is_cubic(octant) -> bool:
     return swap and np.array_equal(octant, np.swapaxes(octant, -3, -2))
 
 
-def num_independent(n: int) -> int:
-    """Number of orbits of an n^3 octant under the permutations of the axes."""
-    return n * (n + 1) * (n + 2) // 6
+def num_independent(n: int, symmetry: str = "cubic") -> int:
+    """Number of independent voxels of an n^3 octant.
+
+    Args:
+      n: voxels per side.
+      symmetry: "cubic" (orbits under the permutations of the axes) or "orthotropic"
+        (every voxel).
+    """
+    return n**3 if symmetry == "orthotropic" else n * (n + 1) * (n + 2) // 6
 
 
 @functools.lru_cache(maxsize=8)
@@ -74,17 +85,31 @@ def orbit_index(n: int) -> np.ndarray:
     return _orbits(n)[0]
 
 
-def multiplicity(n: int) -> np.ndarray:
+def orbit_first(n: int) -> np.ndarray:
+    """Return the flat index of one voxel of each orbit, int32 (m,)."""
+    return _orbits(n)[1]
+
+
+def multiplicity(n: int, symmetry: str = "cubic") -> np.ndarray:
     """Return the number of voxels in each orbit (1, 3 or 6), int64 (m,)."""
+    if symmetry == "orthotropic":
+        return np.ones(n**3, np.int64)
     return np.bincount(orbit_index(n).ravel(), minlength=num_independent(n))
 
 
-def spread(values: Float[Array, "*b m"], n: int) -> Float[Array, "*b n n n"]:
+def spread(
+    values: Float[Array, "*b m"], n: int, symmetry: str = "cubic"
+) -> Float[Array, "*b n n n"]:
     """Give every voxel the value of its orbit."""
+    if symmetry == "orthotropic":
+        return values.reshape(*values.shape[:-1], n, n, n)
     return values[..., orbit_index(n)]
 
 
-def gather_independent(octant: Float[Array, "*b n n n"]) -> Float[Array, "*b m"]:
+def gather_independent(
+    octant: Float[Array, "*b n n n"], symmetry: str = "cubic"
+) -> Float[Array, "*b m"]:
     """Return one value per orbit; inverse of `spread` on symmetric octants."""
     n = octant.shape[-1]
-    return octant.reshape(*octant.shape[:-3], n**3)[..., _orbits(n)[1]]
+    flat = octant.reshape(*octant.shape[:-3], n**3)
+    return flat if symmetry == "orthotropic" else flat[..., _orbits(n)[1]]

@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from mmdiff.symmetry import (
     gather_independent,
+    is_cubic,
     multiplicity,
     num_independent,
     octant_to_cell,
@@ -18,26 +19,29 @@ from mmdiff.symmetry import (
 )
 
 
-def threshold_to_volume(field: np.ndarray, volume: float) -> np.ndarray:
-    """Binarize a cubic octant so that its solid share is nearest to `volume`.
+def threshold_to_volume(
+    field: np.ndarray, volume: float, symmetry: str = "cubic"
+) -> np.ndarray:
+    """Binarize an octant so that its solid share is nearest to `volume`.
 
-    Whole orbits are switched, highest value first, so the result stays cubic.
+    Whole orbits are switched, highest value first, so the result stays symmetric.
 
     Args:
-      field: (n, n, n) cubic-symmetric octant of any range.
+      field: (n, n, n) symmetric octant of any range.
       volume: wanted solid fraction in [0, 1].
+      symmetry: "cubic" or "orthotropic".
 
     Returns:
       (n, n, n) uint8 octant.
     """
     n = field.shape[-1]
-    values = gather_independent(np.asarray(field, np.float64))
+    values = gather_independent(np.asarray(field, np.float64), symmetry)
     order = np.argsort(-values, kind="stable")
-    filled = np.cumsum(multiplicity(n)[order])
+    filled = np.cumsum(multiplicity(n, symmetry)[order])
     count = np.argmin(abs(np.concatenate([[0], filled]) - volume * n**3))
-    solid = np.zeros(num_independent(n), np.uint8)
+    solid = np.zeros(num_independent(n, symmetry), np.uint8)
     solid[order[:count]] = 1
-    return spread(solid, n)
+    return spread(solid, n, symmetry)
 
 
 def periodic_pieces(cell: np.ndarray) -> tuple[np.ndarray, int]:
@@ -125,20 +129,21 @@ def winding_axes(cell: np.ndarray) -> tuple[bool, bool, bool]:
     return bool(winds[0]), bool(winds[1]), bool(winds[2])
 
 
-def clean_octant(octant: np.ndarray) -> tuple[np.ndarray, int, float]:
+def clean_octant(
+    octant: np.ndarray, symmetry: str = "cubic"
+) -> tuple[np.ndarray, int, float]:
     """Keep the largest periodic piece of the octant's cell; see `keep_largest`.
 
     When the largest pieces are mirror or permutation images of each other, the kept
-    piece is not cubic; such a cell has no connected cubic part and comes back empty.
+    piece is not symmetric; such a cell has no connected symmetric part and comes back
+    empty.
     """
     n = octant.shape[-1]
     cell, count, share = keep_largest(octant_to_cell(octant))
     kept = cell[:n, :n, :n]
-    symmetric = (
-        np.array_equal(octant_to_cell(kept), cell)
-        and np.array_equal(kept, kept.swapaxes(0, 1))
-        and np.array_equal(kept, kept.swapaxes(1, 2))
-    )
+    symmetric = np.array_equal(octant_to_cell(kept), cell)
+    if symmetry == "cubic":
+        symmetric = symmetric and is_cubic(kept)
     if not symmetric:
         return np.zeros_like(octant), count, 0.0
     return kept, count, share

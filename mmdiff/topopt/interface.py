@@ -17,8 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
-from mmdiff.elasticity import NU, PAPER_RANGES, voigt_to_cubic
-from mmdiff.fem import homogenize
+from mmdiff.elasticity import (
+    NU,
+    PAPER_RANGES,
+    cubic_to_voigt,
+    orthotropic_to_voigt,
+    voigt_to_cubic,
+    voigt_to_orthotropic,
+)
+from mmdiff.fem import boundary, homogenize
+from mmdiff.fem.implicit import field_shape
 from mmdiff.symmetry import gather_independent, multiplicity, spread, symmetrize
 from mmdiff.typing import Array
 from mmdiff.voxels import clean_octant, is_load_bearing
@@ -32,8 +40,9 @@ class Evaluation(NamedTuple):
     """Constants of a binary octant and what each voxel's modulus does to them.
 
     Attributes:
-      constants: (3,) C11, C12, C44.
-      sensitivity: (3, n, n, n) derivatives by the modulus of each voxel.
+      constants: (3,) C11 C12 C44 of a cubic octant; (9,) C11 C22 C33 C23 C13 C12 C44
+        C55 C66 of an orthotropic one.
+      sensitivity: (3, n, n, n) or (9, n, n, n) derivatives by each voxel's modulus.
       residual: relative residual of the worst load.
       converged: whether all loads met the tolerance.
       fields: fluctuation fields, where the solve of a similar octant may start.
@@ -66,16 +75,19 @@ def make_evaluate(
     n: int,
     *,
     void: float = homogenize.VOID,
+    symmetry: str = "cubic",
     nu: float = NU,
     tol: float = homogenize.TOL,
     maxiter: int = homogenize.MAXITER,
 ) -> Callable[..., Evaluation]:
     """Return `(octant, fields=None) -> Evaluation`, compiled once per grid size."""
-    solver = homogenize.make_solver(n, "cubic", nu=nu)
+    solver = homogenize.make_solver(n, symmetry, nu=nu)
+    from_tensor = voigt_to_cubic if symmetry == "cubic" else voigt_to_orthotropic
+    shape = field_shape(boundary.loads(symmetry), n)
 
     def constants(stiff, fields):
         tensor, info = solver(stiff, tol=tol, maxiter=maxiter, fields=fields)
-        c = voigt_to_cubic(tensor)
+        c = from_tensor(tensor)
         return c, (c, info.residual.max(), info.converged.all(), info.fields)
 
     @jax.jit
@@ -85,7 +97,7 @@ def make_evaluate(
 
     def evaluate(octant, fields=None):
         if fields is None:
-            fields = jnp.zeros((2, 3, n + 1, n + 1, n + 1), jnp.float32)
+            fields = jnp.zeros(shape, jnp.float32)
         density = jnp.asarray(octant, jnp.float32)
         sensitivity, (c, residual, ok, fields) = run(density, fields)
         return Evaluation(
@@ -99,7 +111,13 @@ def make_evaluate(
     return evaluate
 
 
-def thresholds(octant: np.ndarray) -> np.ndarray:
+def to_tensor(constants):
+    """Return the 6x6 tensor of the constants of an `Evaluation`, (3,) or (9,)."""
+    make = cubic_to_voigt if constants.shape[-1] == 3 else orthotropic_to_voigt
+    return make(constants)
+
+
+def thresholds(octant: np.ndarray, symmetry: str = "cubic") -> np.ndarray:
     """Return how far the surface must move at each voxel before that voxel flips.
 
     Positive in the solid, negative in the void, and of magnitude in (0, 1) on the
@@ -110,6 +128,7 @@ def thresholds(octant: np.ndarray) -> np.ndarray:
 
     Args:
       octant: (n, n, n) binary.
+      symmetry: "cubic" or "orthotropic".
     """
     solid = octant > 0
     inner, outer = _eroded(solid), _eroded(~solid)
@@ -126,7 +145,7 @@ def thresholds(octant: np.ndarray) -> np.ndarray:
             field[group] = sign * (
                 low + (high - low) * (rank + 0.5) / max(len(rank), 1)
             )
-    return gather_independent(symmetrize(field))
+    return gather_independent(symmetrize(field, symmetry), symmetry)
 
 
 def _eroded(phase):
@@ -158,7 +177,11 @@ def surface_density(octant: np.ndarray, sensitivity: np.ndarray) -> np.ndarray:
 
 
 def advance(
-    field: np.ndarray, density: np.ndarray, wanted: np.ndarray, n: int
+    field: np.ndarray,
+    density: np.ndarray,
+    wanted: np.ndarray,
+    n: int,
+    symmetry: str = "cubic",
 ) -> np.ndarray:
     """Return which independent voxels are solid after the minimum-norm motion.
 
@@ -167,8 +190,9 @@ def advance(
       density: (k, m) change of each quantity by one voxel that becomes solid.
       wanted: (k,) changes wanted, of the same scale as `density`.
       n: voxels per side of the octant.
+      symmetry: "cubic" or "orthotropic".
     """
-    count = multiplicity(n)
+    count = multiplicity(n, symmetry)
     surface = abs(field) < 1
     if not surface.any():  # nothing but thin walls, or no surface at all
         surface = abs(field) < 2

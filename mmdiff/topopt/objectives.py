@@ -1,11 +1,14 @@
 """Objectives of the effective tensor, to be maximized.
 
 Each takes the 6x6 tensor and returns a scalar; any differentiable function of C will
-do. The three here are twice the strain energies of simple loads, so their sensitivity
-is positive for every voxel, as optimality criteria need.
+do. Moduli are those of the closest cubic tensor. `bulk`, `shear`, `deviatoric` and
+their `weighted` sums are twice the strain energies of simple loads, so their
+sensitivity is positive for every voxel, as optimality criteria need.
 """
 
 import jax.numpy as jnp
+
+from mmdiff import elasticity
 
 
 def bulk(tensor):
@@ -30,5 +33,36 @@ def weighted(weights):
 
     def objective(tensor):
         return w0 * bulk(tensor) + w1 * shear(tensor) + w2 * deviatoric(tensor)
+
+    return objective
+
+
+def young(tensor):
+    """Young's modulus along <100>."""
+    return elasticity.moduli(elasticity.voigt_to_cubic(tensor))["E"]
+
+
+def poisson(tensor):
+    """Poisson's ratio along <100>, C12 / (C11 + C12), negated: auxetic is better."""
+    return -elasticity.moduli(elasticity.voigt_to_cubic(tensor))["nu"]
+
+
+def zener(tensor):
+    """Zener ratio 2 C44 / (C11 - C12)."""
+    return elasticity.moduli(elasticity.voigt_to_cubic(tensor))["zener"]
+
+
+def nearness(target, ranges=elasticity.PAPER_RANGES):
+    """Return the negative distance to the cubic constants `target` (3,).
+
+    The distance is the root mean square of the differences over `ranges`; the mean of
+    their magnitudes, in which errors are reported, has kinks.
+    """
+    scale = jnp.asarray(ranges, jnp.float32)
+
+    def objective(tensor):
+        scaled = (elasticity.voigt_to_cubic(tensor) - target) / scale
+        # The square root has no slope at zero.
+        return -jnp.sqrt((scaled**2).mean() + 1e-12)
 
     return objective

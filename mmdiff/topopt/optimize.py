@@ -1,158 +1,275 @@
-"""Topology optimization of one octant under a volume constraint.
+"""Topology optimization of one octant: the design loop.
 
-Density -> cone filter -> projection -> SIMP -> C -> objective, updated by optimality
-criteria, all in one jitted loop whose solves start from the fields of the last design
-and stop at a loose residual. The optimizer is an `(init, update)` pair; several
-constraints are outside its scope.
+Variables -> filter -> projection -> SIMP -> C -> objective and constraints (see `chain`
+and `problem`), and an optimizer (`mma`, `oc`) that moves the variables. Projection and
+penalization sharpen in stages. Solves start from the fields of the last design and stop
+at a loose residual, as the gradient needs no more. The whole loop is one jit-able
+function of a state, which may be stored between any two steps.
 """
 
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-from mmdiff.elasticity import NU
-from mmdiff.fem import boundary, homogenize
-from mmdiff.symmetry import symmetrize
-from mmdiff.topopt import filters
-from mmdiff.typing import Array, Float
+from mmdiff.elasticity import NU, voigt_to_cubic
+from mmdiff.fem import boundary, homogenize, implicit
+from mmdiff.fem.device import each
+from mmdiff.symmetry import gather_independent
+from mmdiff.topopt import chain, mma
+from mmdiff.topopt.problem import Limits, Problem, constraints
+from mmdiff.typing import Array, Bool, Float, Int
+
+COLUMNS = (
+    "value", "volume", "C11", "C12", "C44", "violation", "change", "grey",
+    "penal", "beta", "cg_iterations",
+)  # fmt: skip
+SOFTNESS = 0.02  # of the worst of several designs, as a share of their mean value
 
 
-class OcState(NamedTuple):
-    """State of the optimality-criteria update: nothing but the last multiplier."""
-
-    multiplier: Float[Array, ""]
-
-
-def optimality_criteria(volume: float, move: float = 0.2, damping: float = 0.5):
-    """Return the `(init, update)` pair of the OC method for one volume equality.
-
-    x_new = clip(x (g / (lambda v))^damping) within the move limit, with lambda found by
-    bisection on the linearized volume. Bendsoe & Sigmund, Topology Optimization (2003),
-    Eq. 1.12.
-
-    Args:
-      volume: wanted mean of the physical density.
-      move: largest change of a design variable per step.
-      damping: exponent.
-    """
-
-    def init(design):
-        return OcState(jnp.ones((), design.dtype))
-
-    def update(gradient, state, design, physical_volume, volume_gradient):
-        low = jnp.maximum(design - move, 0.001)
-        high = jnp.minimum(design + move, 1.0)
-        gain = jnp.maximum(gradient, 0) / jnp.maximum(volume_gradient, 1e-12)
-        # Scaled by the mean so that the bracket fits every objective and volume.
-        gain = gain / (gain.mean() + 1e-30)
-
-        def step(multiplier):
-            return jnp.clip(design * (gain / multiplier) ** damping, low, high)
-
-        def bisect(_, bracket):
-            small, large = bracket
-            middle = jnp.sqrt(small * large)
-            change = (volume_gradient * (step(middle) - design)).sum()
-            too_much = physical_volume + change > volume
-            return jnp.where(too_much, middle, small), jnp.where(
-                too_much, large, middle
-            )
-
-        one = jnp.ones((), design.dtype)
-        small, large = lax.fori_loop(0, 50, bisect, (1e-8 * one, 1e8 * one))
-        multiplier = jnp.sqrt(small * large)
-        return step(multiplier), OcState(multiplier)
-
-    return init, update
-
-
-class Result(NamedTuple):
-    """Outcome of an optimization.
+class Stage(NamedTuple):
+    """A part of the continuation.
 
     Attributes:
-      density: physical (filtered, projected) density of the last design.
-      value: objective at every step.
-      volume: mean physical density at every step.
-      iterations: conjugate-gradient iterations at every step, worst load.
+      penal: SIMP exponent.
+      beta: steepness of the projection.
+      steps: most design steps.
     """
 
-    density: Float[Array, "n n n"]
-    value: Float[Array, "s"]
-    volume: Float[Array, "s"]
-    iterations: Float[Array, "s"]
+    penal: float
+    beta: float
+    steps: int
+
+
+STAGES = (
+    Stage(3.0, 1.0, 20),
+    Stage(3.0, 2.0, 15),
+    Stage(3.0, 4.0, 15),
+    Stage(3.0, 8.0, 15),
+    Stage(3.0, 16.0, 15),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a design is found; none of it belongs to what is asked.
+
+    Attributes:
+      symmetry: "cubic" or "orthotropic".
+      radius: filter radius in voxels.
+      stages: the continuation.
+      etas: thresholds of the projection. (0.5,) is the nominal design; (0.5 + d, 0.5,
+        0.5 - d) adds an eroded and a dilated one, and the worst of the three counts.
+        The first 0.5 in it is the nominal one, which the constraints are about.
+      change: a stage ends early when the variables change by less than this, as a root
+        mean square, but not before `patience` steps.
+      patience: least steps of a stage.
+      move: largest change of a variable per step.
+      void: modulus of void in the loop.
+      tol: relative residual of the solves in the loop.
+      maxiter: most CG iterations of one solve.
+      nu: Poisson's ratio of the base material.
+    """
+
+    symmetry: str = "cubic"
+    radius: float = 2.0
+    stages: tuple[Stage, ...] = STAGES
+    etas: tuple[float, ...] = (0.5,)
+    change: float = 1e-3
+    patience: int = 5
+    move: float = 0.2
+    void: float = 1e-4
+    tol: float = 1e-3
+    maxiter: int = 100
+    nu: float = NU
+
+    @property
+    def steps(self) -> int:
+        """Most design steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+
+class State(NamedTuple):
+    """Everything the loop needs to go on, arrays only.
+
+    Attributes:
+      design: variables.
+      optimizer: state of the optimizer.
+      fields: fluctuations of the last designs, one set per threshold.
+      stage: current stage; their number when all is done.
+      step: steps done within the stage.
+      total: steps done in all.
+      history: (steps, columns) one line per step, see `COLUMNS`; NaN where not reached.
+    """
+
+    design: Float[Array, "m"]
+    optimizer: Any
+    fields: Float[Array, "t l 3 k k k"]
+    stage: Int[Array, ""]
+    step: Int[Array, ""]
+    total: Int[Array, ""]
+    history: Float[Array, "s c"]
+
+
+class Loop(NamedTuple):
+    """Functions of an optimization, all jit-able and vmap-able.
+
+    Attributes:
+      init: `init(start (n, n, n)) -> State`; the start lies in [0, 1].
+      run: `run(state, limits, steps) -> State`, at most `steps` further steps.
+      done: `done(state) -> bool`.
+      density: `density(state) -> (n, n, n)`, filtered and projected as in the last
+        stage reached.
+    """
+
+    init: Callable[[Array], State]
+    run: Callable[[State, Limits, Any], State]
+    done: Callable[[State], Bool[Array, ""]]
+    density: Callable[[State], Array]
 
 
 def make_optimize(
     n: int,
-    objective,
+    problem: Problem,
+    settings: Settings = Settings(),  # noqa: B008  (frozen)
     *,
-    steps: int = 60,
-    radius: float = 2.0,
-    betas: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0),
-    penal: float = 3.0,
-    void: float = 1e-4,
-    nu: float = NU,
-    tol: float = 1e-3,
-    maxiter: int = 100,
-    move: float = 0.2,
-):
-    """Return a jit-able `optimize(start, volume, params) -> Result`.
+    make_optimizer: Callable[..., Any] = mma.mma,
+) -> Loop:
+    """Return the design loop of n^3 octants.
 
     Args:
       n: voxels per side of the octant.
-      objective: `objective(params) -> (C -> value)`, a value to maximize whose
-        sensitivity is positive.
-      steps: design steps; the projection sharpens in equal stages of `betas`.
-      radius: filter radius in voxels.
-      betas: projection steepness of the stages.
-      penal: SIMP exponent.
-      void: void stiffness during optimization.
-      nu: Poisson's ratio of the base material.
-      tol: relative residual of the solves inside the loop.
-      maxiter: most CG iterations of one solve.
-      move: move limit of the OC update.
+      problem: what is asked.
+      settings: how to get there.
+      make_optimizer: `make_optimizer(num_constraints=, move=) -> (init, update)`; see
+        `mma` for the functions.
+
+    Raises:
+      ValueError: without a nominal threshold 0.5 in `settings.etas`.
     """
-    load_cases = boundary.loads("cubic")
-    solver = homogenize.make_solver(n, "cubic", nu=nu)
-    per_stage = -(-steps // len(betas))
-
-    def physical(design, beta):
-        return filters.project(filters.cone_filter(design, radius), beta)
-
-    def optimize(start, volume, params):
-        schedule = jnp.asarray(betas, start.dtype)
-        goal = objective(params)
-        init, update = optimality_criteria(volume, move)
-
-        def evaluate(design, beta, fields):
-            density = physical(design, beta)
-            stiff = homogenize.modulus(density, void, penal)
-            tensor, info = solver(stiff, tol=tol, maxiter=maxiter, fields=fields)
-            return goal(tensor), info
-
-        def step(carry, i):
-            design, state, fields = carry
-            beta = schedule[i // per_stage]
-            (value, info), gradient = jax.value_and_grad(evaluate, has_aux=True)(
-                design, beta, fields
-            )
-            filled, slope = jax.value_and_grad(lambda d: physical(d, beta).mean())(
-                design
-            )
-            new, state = update(gradient, state, design, filled, slope)
-            # Rounding would let the symmetry drift over the steps.
-            new = symmetrize(new)
-            record = (value, filled, info.iterations.max())
-            return (new, state, info.fields), record
-
-        m = load_cases.nodes(n)
-        fields = jnp.zeros((2, 3, m, m, m), start.dtype)
-        carry = (start, init(start), fields)
-        (design, _, _), (value, filled, iterations) = lax.scan(
-            step, carry, jnp.arange(steps)
+    if 0.5 not in settings.etas:
+        raise ValueError(
+            f"etas={settings.etas} lack the nominal threshold 0.5; add it."
         )
-        return Result(physical(design, schedule[-1]), value, filled, iterations)
+    nominal = settings.etas.index(0.5)
+    kind = settings.symmetry
+    load_cases = boundary.loads(kind)
+    solver = homogenize.make_solver(n, kind, nu=settings.nu)
+    init_optimizer, update = make_optimizer(
+        num_constraints=problem.num_constraints, move=settings.move
+    )
+    penals, betas, limits_of_steps = (np.array(c) for c in zip(*settings.stages, strict=True))
+    etas = np.array(settings.etas)
 
-    return optimize
+    def physical(design, beta, eta):
+        radius = settings.radius
+        return chain.physical(design, n, kind, radius=radius, beta=beta, eta=eta)
+
+    def evaluate(design, penal, beta, fields, limits):
+        """Return f and g, all to be minimized or at most 0, and what is known else."""
+        objective = problem.objective(limits.params)
+
+        def one(eta, fields):
+            density = physical(design, beta, eta)
+            stiff = homogenize.modulus(density, settings.void, penal)
+            tensor, info = solver(
+                stiff, tol=settings.tol, maxiter=settings.maxiter, fields=fields
+            )
+            grey = (4 * density * (1 - density)).mean()
+            return tensor, density.mean(), grey, info.iterations.max(), info.fields
+
+        results = each(one, jnp.asarray(etas, design.dtype), fields)
+        tensor, volume, grey, iterations, fields = results
+        values = jax.vmap(objective)(tensor)
+        tensor, volume = tensor[nominal], volume[nominal]
+        g = constraints(problem, limits, tensor, volume)
+        facts = {
+            "value": values[nominal],
+            "volume": volume,
+            "constants": voigt_to_cubic(tensor),
+            "violation": g.max(),
+            "grey": grey[nominal],
+            "iterations": iterations.max(),
+        }
+        value = values[0] if len(etas) == 1 else _worst(values)
+        return jnp.append(g, -value), (facts, fields)
+
+    def step(state, limits):
+        dtype = state.design.dtype
+        penal, beta = (jnp.asarray(a, dtype)[state.stage] for a in (penals, betas))
+        outputs, pullback, (facts, fields) = jax.vjp(
+            lambda design: evaluate(design, penal, beta, state.fields, limits),
+            state.design,
+            has_aux=True,
+        )
+        (rows,) = jax.vmap(pullback)(jnp.eye(len(outputs), dtype=dtype))
+        design, optimizer = update(
+            rows[-1], state.optimizer, state.design, outputs[:-1], rows[:-1]
+        )
+        change = jnp.sqrt(((design - state.design) ** 2).mean())
+        line = jnp.stack(
+            [
+                facts["value"],
+                facts["volume"],
+                *facts["constants"],
+                facts["violation"],
+                change,
+                facts["grey"],
+                penal,
+                beta,
+                facts["iterations"].astype(dtype),
+            ]
+        )
+        count = state.step + 1
+        rested = (change < settings.change) & (count >= settings.patience)
+        over = rested | (count >= jnp.asarray(limits_of_steps, jnp.int32)[state.stage])
+        return State(
+            design,
+            optimizer,
+            fields,
+            state.stage + over.astype(jnp.int32),
+            jnp.where(over, 0, count),
+            state.total + 1,
+            state.history.at[state.total].set(line),
+        )
+
+    def init(start):
+        design = gather_independent(start, kind)
+        shape = implicit.field_shape(load_cases, n)
+        zero = jnp.zeros((), jnp.int32)
+        return State(
+            design,
+            init_optimizer(design),
+            jnp.zeros((len(etas), *shape), design.dtype),
+            zero,
+            zero,
+            zero,
+            jnp.full((settings.steps, len(COLUMNS)), jnp.nan, design.dtype),
+        )
+
+    def done(state):
+        return state.stage >= len(settings.stages)
+
+    def run(state, limits, steps):
+        limits = jax.tree.map(lambda a: jnp.asarray(a, state.design.dtype), limits)
+        last = state.total + steps
+        return lax.while_loop(
+            lambda s: (s.total < last) & ~done(s), lambda s: step(s, limits), state
+        )
+
+    def density(state):
+        stage = jnp.minimum(state.stage, len(settings.stages) - 1)
+        beta = jnp.asarray(betas, state.design.dtype)[stage]
+        return physical(state.design, beta, 0.5)
+
+    return Loop(init, run, done, density)
+
+
+def _worst(values):
+    """Return a smooth minimum of the values, below the true one."""
+    width = SOFTNESS * lax.stop_gradient(abs(values).mean()) + 1e-12
+    return -width * jax.nn.logsumexp(-values / width)

@@ -1,0 +1,242 @@
+"""From a grey design to the binary cell that counts.
+
+A design is thresholded to its exact volume, freed of loose pieces and homogenized
+without interpolation. Its surface is then moved to raise the objective: the same
+minimum-norm motion as in `interface`, asked for a small gain, for no change of the
+constraints that hold and for the volume that is missing. Every step is verified by
+finite elements; the length of the next one follows from its success.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import ndimage
+
+from mmdiff.symmetry import gather_independent, spread, symmetrize
+from mmdiff.topopt import interface
+from mmdiff.topopt.interface import Evaluation
+from mmdiff.topopt.problem import Limits, Problem, constraints
+from mmdiff.voxels import clean_octant, is_load_bearing, threshold_to_volume
+
+SLACK = 2e-3  # violation of a constraint that is let be
+FIRST_GAIN, LAST_GAIN = 0.02, 2e-4  # of the objective asked of one step, relative
+
+
+@dataclasses.dataclass(frozen=True)
+class Design:
+    """A binary octant and what finite elements say of it.
+
+    Attributes:
+      octant: (n, n, n) uint8; all void where no connected part was left.
+      evaluation: its finite-element result, None for an empty octant.
+      value: objective.
+      violation: of the worst constraint, see `problem.constraints`; at most 0 is met.
+      pieces_found: periodic pieces before the clean-up.
+      history: (value, violation, volume) after each accepted step, the cleaned design
+        first.
+    """
+
+    octant: np.ndarray
+    evaluation: Evaluation | None
+    value: float
+    violation: float
+    pieces_found: int
+    history: tuple[tuple[float, float, float], ...]
+
+
+def finish(
+    density: np.ndarray,
+    problem: Problem,
+    limits: Limits,
+    evaluate: Callable[..., Evaluation],
+    *,
+    symmetry: str = "cubic",
+    steps: int = 20,
+) -> Design:
+    """Return the refined binary cell of a grey design.
+
+    Args:
+      density: (n, n, n) physical density. Where the volume is but bounded, the binary
+        cell gets the design's own if that is less.
+      problem: what was asked.
+      limits: its numbers.
+      evaluate: see `interface.make_evaluate`, for the same symmetry.
+      symmetry: "cubic" or "orthotropic".
+      steps: most accepted steps of the refinement; 0 leaves the thresholded design.
+    """
+    density = np.asarray(density, np.float64)
+    volume = float(limits.volume)
+    if not problem.equality:
+        volume = min(volume, density.mean())
+    octant, pieces = binarize(density, volume, symmetry)
+    if not is_load_bearing(octant):
+        nothing = np.zeros_like(octant)
+        return Design(nothing, None, -np.inf, np.inf, pieces, ())
+    design = refine(
+        octant,
+        problem,
+        limits._replace(volume=volume),
+        evaluate,
+        symmetry=symmetry,
+        steps=steps,
+    )
+    return dataclasses.replace(design, pieces_found=pieces)
+
+
+def binarize(
+    density: np.ndarray, volume: float, symmetry: str = "cubic"
+) -> tuple[np.ndarray, int]:
+    """Threshold to a volume and keep the largest periodic piece.
+
+    What the clean-up takes away is asked for again.
+
+    Returns:
+      the octant, empty where no symmetric piece is left, and the pieces found at first.
+    """
+    wanted, pieces = volume, 0
+    for _ in range(4):
+        trial = threshold_to_volume(density, min(wanted, 1.0), symmetry)
+        octant, found, _ = clean_octant(trial, symmetry)
+        pieces = pieces or found
+        missing = volume - octant.mean()
+        if not octant.any() or abs(missing) < 1e-3:
+            break
+        wanted += missing
+    return octant, pieces
+
+
+def doubled(octant: np.ndarray) -> np.ndarray:
+    """Return a start of twice the edge for a design to go on from: blurred, no voxels.
+
+    Values stay within [0.05, 0.95], so that every variable can still move.
+    """
+    fine = octant.repeat(2, 0).repeat(2, 1).repeat(2, 2).astype(np.float64)
+    blurred = ndimage.gaussian_filter(fine, 1.0, mode="reflect")
+    return (0.05 + 0.9 * blurred).astype(np.float32)
+
+
+def refine(
+    octant: np.ndarray,
+    problem: Problem,
+    limits: Limits,
+    evaluate: Callable[..., Evaluation],
+    *,
+    symmetry: str = "cubic",
+    steps: int = 20,
+) -> Design:
+    """Move the surface of a binary octant to raise the objective.
+
+    Args:
+      octant: (n, n, n) connected binary octant.
+      problem: what is asked.
+      limits: its numbers; the volume is kept in any case.
+      evaluate: see `interface.make_evaluate`.
+      symmetry: "cubic" or "orthotropic".
+      steps: most accepted steps.
+
+    Returns:
+      the best octant found: first by its violation (down to `SLACK`), then by its
+      value. Never disconnected.
+    """
+    numbers = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), limits)
+
+    def look(octant, fields=None):
+        result = evaluate(octant, fields)
+        constants = jnp.asarray(result.constants, jnp.float32)
+        volume = jnp.float32(octant.mean())
+        outputs, rows = _functions(problem)(constants, volume, numbers)
+        outputs, rows = np.asarray(outputs, np.float64), np.asarray(rows, np.float64)
+        off = abs(octant.mean() / float(numbers.volume) - 1)
+        violation = max(off, *outputs[1:]) if len(outputs) > 1 else off
+        return _Look(result, outputs, rows, (outputs[0], violation, octant.mean()))
+
+    here = look(octant)
+    history = [here.merit]
+    gain = FIRST_GAIN
+    while len(history) <= steps and gain > LAST_GAIN:
+        trial = _step(octant, here, float(numbers.volume), gain, symmetry)
+        gain /= 2
+        if np.array_equal(trial, octant) or not is_load_bearing(trial):
+            continue
+        there = look(trial, here.result.fields)
+        if there.result.converged and _is_better(there.merit, here.merit):
+            octant, here = trial, there
+            history.append(here.merit)
+            gain *= 3
+    if len(history) > 1:
+        # The answer must not depend on the way it was reached.
+        here = look(octant)
+        history[-1] = here.merit
+    value, violation, _ = here.merit
+    return Design(octant, here.result, value, violation, 1, tuple(history))
+
+
+class _Look(NamedTuple):
+    """What is known of an octant.
+
+    Attributes:
+      result: finite elements.
+      outputs: objective, then the constraints other than the volume.
+      rows: their derivatives by the constants and the volume (the last column).
+      merit: (value, violation, volume).
+    """
+
+    result: Evaluation
+    outputs: np.ndarray
+    rows: np.ndarray
+    merit: tuple[float, float, float]
+
+
+@functools.lru_cache(maxsize=16)
+def _functions(problem: Problem):
+    """Return `(constants, volume, limits) -> (outputs, rows)` of a `_Look`."""
+
+    def outputs(known, limits):
+        tensor = interface.to_tensor(known[:-1])
+        g = constraints(problem, limits, tensor, known[-1])
+        value = problem.objective(limits.params)(tensor)
+        out = jnp.append(value, g[1 + problem.equality :])
+        return out, out
+
+    @jax.jit
+    def run(constants, volume, limits):
+        known = jnp.append(constants, volume)
+        rows, values = jax.jacrev(outputs, has_aux=True)(known, limits)
+        return values, rows
+
+    return run
+
+
+def _step(octant, here, volume, gain, symmetry) -> np.ndarray:
+    """Return the octant after a motion that raises the objective by a share `gain`."""
+    n = octant.shape[0]
+    # Voxels change the volume directly, the constants by their energies.
+    share = np.full((1, n, n, n), n**-3.0)
+    change = interface.surface_density(octant, here.result.sensitivity)
+    change = np.concatenate([change, share])
+    value, g = here.outputs[0], here.outputs[1:]
+    held = g > -SLACK
+    size = max(abs(value), 1e-3)
+    rows = [here.rows[0] / size, *here.rows[1:][held], np.eye(len(change))[-1] / volume]
+    wanted = [gain, *(-g[held]), 1 - octant.mean() / volume]
+    density = symmetrize(np.tensordot(np.stack(rows), change, 1), symmetry)
+    solid = interface.advance(
+        interface.thresholds(octant, symmetry),
+        gather_independent(density, symmetry),
+        np.array(wanted),
+        n,
+        symmetry,
+    )
+    return clean_octant(spread(solid.astype(np.uint8), n, symmetry), symmetry)[0]
+
+
+def _is_better(new, old) -> bool:
+    """Compare (value, violation, volume): first what is violated, then the value."""
+    if old[1] > SLACK:
+        return new[1] < old[1]
+    return new[1] <= SLACK and new[0] > old[0]

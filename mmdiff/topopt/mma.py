@@ -1,0 +1,254 @@
+"""The method of moving asymptotes (MMA) for several constraints.
+
+Each function is replaced by a convex separable one between asymptotes that widen while
+a variable keeps its direction and narrow when it turns back: Svanberg, Int. J. Numer.
+Methods Eng. 24 (1987) 359 and SIAM J. Optim. 12 (2002) 555. With the asymptotes at
+x - span and x + span and t = (x_new - x) / span, a function of gradient a becomes
+
+  f + sum_i span_i (a_i t_i + w_i t_i^2) / (1 - t_i^2),   w_i = 1.002 |a_i| + small,
+
+which is his p / (U - x) + q / (x - L). The subproblem is solved through its dual, whose
+few multipliers are bounded by a penalty, so starts that violate the constraints are
+welcome. There are no inner iterations that enforce descent (GCMMA).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from mmdiff.topopt.oc import Optimizer
+from mmdiff.typing import Array, Float
+
+CONVEXITY = 0.001  # share of |gradient| in the term that it does not belong to
+FLATTEST = 1e-5  # least curvature, in terms of the mean gradient
+FARTHEST = 10.0  # asymptotes, in terms of the range of a variable
+REACH = 0.9  # of the way to the asymptote
+EVALUATIONS = 30  # of the dual, at most
+OPPOSED = 1e-4  # 1 + cosine of two gradients that count as each other's negative
+
+
+class MmaState(NamedTuple):
+    """State of MMA.
+
+    Attributes:
+      last: design of the step before.
+      change: difference of the last two designs.
+      span: distance of both asymptotes from that design.
+      multipliers: of the last subproblem; at convergence those of the problem,
+        df/dx + multipliers @ dg/dx = 0 where x is inside its bounds.
+    """
+
+    last: Float[Array, "m"]
+    change: Float[Array, "m"]
+    span: Float[Array, "m"]
+    multipliers: Float[Array, "k"]
+
+
+def mma(
+    *,
+    num_constraints: int,
+    low: float | Float[Array, "m"] = 0.0,
+    high: float | Float[Array, "m"] = 1.0,
+    move: float = 0.2,
+    start: float = 0.5,
+    grow: float = 1.2,
+    shrink: float = 0.7,
+    nearest: float = 0.001,
+    penalty: float = 1000.0,
+) -> Optimizer:
+    """Return the `(init, update)` pair of MMA.
+
+    The iterates do not depend on the units of f and g: each function is divided by the
+    change that its gradient promises over the whole range of x, sum_i |a_i| (high_i -
+    low_i). An equality is passed as the pair g <= 0, -g <= 0.
+
+    Args:
+      num_constraints: k.
+      low: bounds of the design variables, scalars or one for each.
+      high: upper bounds.
+      move: largest change of a variable per step, in terms of its range.
+      start: distance of the first asymptotes, in terms of the range.
+      grow: factor of the distance while a variable keeps its direction.
+      shrink: factor of the distance when a variable turns back.
+      nearest: least distance, in terms of the range: iterates come this near to a
+        minimum where no constraint holds them, and turn back and forth.
+      penalty: cost of violating a constraint, in terms of the divided functions: their
+        largest multiplier. Must exceed the multipliers of the solution.
+
+    Returns:
+      see `Optimizer`; designs must lie within the bounds.
+
+    Raises:
+      ValueError: when the update is traced with another number of constraints.
+    """
+
+    def _box(design):
+        return [
+            jnp.broadcast_to(jnp.asarray(side, design.dtype), design.shape)
+            for side in (low, high)
+        ]
+
+    def init(design):
+        lowest, highest = _box(design)
+        multipliers = jnp.zeros(num_constraints, design.dtype)
+        span = start * (highest - lowest)
+        return MmaState(design, jnp.zeros_like(design), span, multipliers)
+
+    def update(gradient, state, design, constraints, jacobian):
+        if jacobian.shape != (num_constraints, design.size):
+            raise ValueError(
+                f"expected a jacobian of shape {(num_constraints, design.size)} for "
+                f"{num_constraints} constraints, got {jacobian.shape}."
+            )
+        lowest, highest = _box(design)
+        width = highest - lowest
+        change = design - state.last
+        turn = change * state.change
+        factor = jnp.where(turn > 0, grow, jnp.where(turn < 0, shrink, 1.0))
+        span = jnp.clip(state.span * factor, nearest * width, FARTHEST * width)
+
+        slopes = jnp.concatenate([gradient[None], jacobian])
+        size = _matmul(abs(slopes), width)
+        size = jnp.where(size > 0, size, 1)
+        slopes = slopes / size[:, None] * span[None]
+        least = FLATTEST / span.size * span / width
+        bends = (1 + 2 * CONVEXITY) * abs(slopes) + least[None]
+        farthest = jnp.minimum(REACH, move * width / span)
+        bounds = (
+            jnp.maximum(-farthest, (lowest - design) / span),
+            jnp.minimum(farthest, (highest - design) / span),
+        )
+        problem = _Subproblem(
+            slopes,
+            bends,
+            constraints / size[1:],
+            jnp.maximum(-farthest, (lowest - design) / span),
+            jnp.minimum(farthest, (highest - design) / span),
+        )
+        price = size[1:] / size[0]
+        multipliers = _solve_dual(problem, state.multipliers * price, penalty)
+        t, _, _ = _minimize(problem, multipliers)
+        new = jnp.clip(design + span * t, lowest, highest)
+        return new, MmaState(design, change, span, multipliers / price)
+
+    return Optimizer(init, update)
+
+
+class _Subproblem(NamedTuple):
+    """Approximations sum_i (slope_i t_i + bend_i t_i^2) / (1 - t_i^2) of f and all g."""
+
+    slopes: Float[Array, "1+k m"]
+    bends: Float[Array, "1+k m"]
+    values: Float[Array, "k"]
+    lowest: Float[Array, "m"]
+    highest: Float[Array, "m"]
+
+
+class _Dual(NamedTuple):
+    """The dual at some multipliers: its value, gradient and negative Hessian."""
+
+    multipliers: Float[Array, "k"]
+    value: Float[Array, ""]
+    gradient: Float[Array, "k"]
+    curvature: Float[Array, "k k"]
+
+
+def _matmul(one, other):
+    # No accelerator's shortened floats: the gradient must vanish to rounding.
+    return jnp.matmul(one, other, precision="highest")
+
+
+def _minimize(problem, multipliers):
+    """Return t (m,) of the least Lagrangian, and its coefficients of t and t^2."""
+    weights = jnp.concatenate([jnp.ones(1, multipliers.dtype), multipliers])
+    slope = _matmul(weights, problem.slopes)
+    bend = _matmul(weights, problem.bends)
+    t = -slope / (bend + jnp.sqrt((bend - slope) * (bend + slope)))
+    return jnp.clip(t, problem.lowest, problem.highest), slope, bend
+
+
+def _evaluate(problem, multipliers):
+    """Return the dual, max over multipliers of the least Lagrangian."""
+    t, slope, bend = _minimize(problem, multipliers)
+    inverse = 1 / (1 - t**2)
+    totals = _matmul(problem.slopes, t * inverse) + _matmul(
+        problem.bends, t**2 * inverse
+    )
+    gradient = problem.values + totals[1:]
+    value = totals[0] + jnp.dot(multipliers, gradient, precision="highest")
+    # Variables at their bounds do not follow a change of the multipliers.
+    free = (t > problem.lowest) & (t < problem.highest)
+    second = (bend + slope) / (1 - t) ** 3 + (bend - slope) / (1 + t) ** 3
+    weight = jnp.where(free, inverse**2 / jnp.sqrt(second), 0)
+    rows = (weight * (1 + t**2))[None] * problem.slopes[1:]
+    rows = rows + (weight * 2 * t)[None] * problem.bends[1:]
+    return _Dual(multipliers, value, gradient, _matmul(rows, rows.T))
+
+
+def _solve_dual(problem, guess, penalty):
+    """Maximize the dual over multipliers in [0, penalty] by projected Newton steps.
+
+    Of two constraints with opposite gradients, such as those of an equality, only one
+    is active at a time. Their convex approximations leave a gap, so that the two
+    together would tie the variables to where they are.
+    """
+    eps = jnp.finfo(guess.dtype).eps
+    opposed = _opposed(problem.slopes[1:])
+    identity = jnp.eye(guess.size, dtype=guess.dtype)
+
+    def free(dual):
+        """Return which multipliers may move: uphill, and not beyond their bounds."""
+        at, uphill = dual.multipliers, dual.gradient
+        rank = jnp.where(at > 0, jnp.inf, uphill)
+        order = jnp.arange(guess.size)
+        first = (rank[None] > rank[:, None]) | (
+            (rank[None] == rank[:, None]) & (order[None] < order[:, None])
+        )
+        held = (opposed & first).any(axis=1)
+        held |= ((at <= 0) & (uphill <= 0)) | ((at >= penalty) & (uphill >= 0))
+        return ~held
+
+    def unfinished(carry):
+        dual, _, count = carry
+        left = jnp.where(free(dual), abs(dual.gradient), 0)
+        return (left.max(initial=0) > 100 * eps) & (count < EVALUATIONS)
+
+    def step(carry):
+        dual, fraction, count = carry
+        moves = free(dual)
+        both = moves[:, None] & moves[None]
+        # Constraints that coincide make it singular, as do variables all at bounds.
+        matrix = dual.curvature * (1 + 1e-5 * identity) + 1e-10 * identity
+        direction = jnp.linalg.solve(
+            jnp.where(both, matrix, identity), jnp.where(moves, dual.gradient, 0)
+        )
+        at = dual.multipliers
+        # The curvature falls off quickly: no leaps.
+        most = jnp.minimum(4 * at + 1, penalty)
+        trial = _evaluate(problem, jnp.clip(at + fraction * direction, 0, most))
+        taken = trial.multipliers - at
+        before, after = (
+            jnp.dot(d.gradient, taken, precision="highest") for d in (dual, trial)
+        )
+        noise = 10 * eps * abs(dual.value)
+        better = trial.value >= dual.value + 1e-4 * before - noise
+        # A concave function rises up to where its slope turns: no rounding there.
+        accept = better | (after >= 0)
+        secant = before / jnp.maximum(before - after, jnp.finfo(guess.dtype).tiny)
+        fraction = jnp.where(accept, 1, fraction * jnp.clip(secant, 0.1, 0.5))
+        dual = jax.tree.map(lambda new, old: jnp.where(accept, new, old), trial, dual)
+        return dual, fraction, count + 1
+
+    guess = jnp.maximum(guess - _matmul(opposed.astype(guess.dtype), guess), 0)
+    first = _evaluate(problem, jnp.minimum(guess, penalty))
+    carry = first, jnp.ones((), guess.dtype), jnp.ones((), jnp.int32)
+    return lax.while_loop(unfinished, step, carry)[0].multipliers
+
+
+def _opposed(slopes):
+    """Return (k, k) which gradients are negative multiples of each other."""
+    gram = _matmul(slopes, slopes.T)
+    norm = jnp.sqrt(jnp.diag(gram))
+    return gram < -(1 - OPPOSED) * norm[:, None] * norm[None]

@@ -1,0 +1,70 @@
+"""What is asked of a cell: an objective to maximize, and constraints.
+
+The static part, which a compiled program is made for, is a `Problem`; the numbers,
+which may change without compiling anything, are its `Limits`. Constraints are written
+as g <= 0 and scaled to be of order one.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from mmdiff.topopt import objectives
+from mmdiff.typing import Array, Float
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """The functions of a problem.
+
+    Attributes:
+      objective: `objective(params) -> (C -> value)`; the value is maximized.
+      equality: whether the volume is prescribed; otherwise it is an upper bound.
+      isotropic: whether the Zener ratio is kept in a band around 1.
+      stiff: whether Young's modulus along <100> has a floor.
+    """
+
+    objective: Callable[[Any], Callable[[Array], Array]]
+    equality: bool = False
+    isotropic: bool = False
+    stiff: bool = False
+
+    @property
+    def num_constraints(self) -> int:
+        """Number of entries of `constraints`."""
+        return 1 + self.equality + 2 * self.isotropic + self.stiff
+
+
+class Limits(NamedTuple):
+    """The numbers of a problem.
+
+    Attributes:
+      volume: volume fraction, prescribed or at most.
+      band: half width of the band of the Zener ratio: within 1 / (1 + band), 1 + band.
+      young: least Young's modulus along <100>, base E = 1.
+      params: arguments of the objective, any pytree.
+    """
+
+    volume: Float[Array, ""] | float
+    band: Float[Array, ""] | float = 0.01
+    young: Float[Array, ""] | float = 0.0
+    params: Any = None
+
+
+def constraints(
+    problem: Problem, limits: Limits, tensor: Float[Array, "6 6"], volume
+) -> Float[Array, "k"]:
+    """Return the constraints of a tensor and a volume, each met where <= 0."""
+    excess = volume / limits.volume - 1
+    found = [excess]
+    if problem.equality:
+        found.append(-excess)
+    if problem.isotropic:
+        # The logarithm treats a ratio and its inverse alike.
+        ratio, width = jnp.log(objectives.zener(tensor)), jnp.log1p(limits.band)
+        found += [ratio - width, -ratio - width]
+    if problem.stiff:
+        found.append(1 - objectives.young(tensor) / limits.young)
+    return jnp.stack(found)
