@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     ("typing", "errors"),
-    ("elasticity", "symmetry", "voxels", "specimens"),
+    ("elasticity", "symmetry", "voxels", "specimens", "thickness"),
     ("fem", "models", "diffusion"),
     ("topopt",),
     ("data", "train"),

@@ -21,7 +21,11 @@ from mmdiff.errors import DataError
 from mmdiff.fem import batch
 from mmdiff.fem.homogenize import PENAL
 from mmdiff.topopt import initial, objectives, optimize
+from mmdiff.topopt.oc import optimality_criteria
+from mmdiff.topopt.problem import Limits, Problem
 from mmdiff.voxels import clean_octant, spanning_axes, threshold_to_volume
+
+BETAS = (1.0, 2.0, 4.0, 8.0, 16.0)  # projection of the optimized cells, stage by stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +96,20 @@ class Recipe:
 
 @functools.lru_cache(maxsize=4)
 def _optimizer(n, steps, radius):
-    run = optimize.make_optimize(n, objectives.weighted, steps=steps, radius=radius)
+    stages = tuple(
+        optimize.Stage(PENAL, beta, -(-steps // len(BETAS))) for beta in BETAS
+    )
+    loop = optimize.make_optimize(
+        n,
+        Problem(objectives.weighted),
+        optimize.Settings(radius=radius, stages=stages),
+        optimizer=optimality_criteria(),
+    )
+
+    def run(start, volume, weights):
+        limits = Limits(volume, params=weights)
+        return loop.density(loop.run(loop.init(start), limits, steps))
+
     return batch.map_batch(run)
 
 
@@ -116,10 +133,10 @@ def _optimized(recipe: Recipe, shard: int):
         ]
     )
     run = _optimizer(recipe.n, recipe.steps, recipe.radius)
-    result = run(starts, jnp.float32(volume), jnp.float32(weights))
+    densities = run(starts, jnp.float32(volume), jnp.float32(weights))
     octants = [
         threshold_to_volume(np.asarray(density), v)
-        for density, v in zip(result.density, volume, strict=True)
+        for density, v in zip(densities, volume, strict=True)
     ]
     records = [
         {"objective": [round(float(w), 6) for w in weights[i]], "parent": None}

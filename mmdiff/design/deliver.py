@@ -1,6 +1,7 @@
 """Write cells for where people open them: slicer, ParaView, browser, NumPy, Excel."""
 
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from mmdiff.design.target import Target
 from mmdiff.io import console, page, plots, png, render, surface, writers
 from mmdiff.symmetry import octant_to_cell
 
+KINDS = ("npy", "stl", "3mf", "vti", "png")
 # Stand in every file that holds a tensor.
 _SETTINGS = ("resolution", "base_E", "base_nu", "void", "penal")
 
@@ -39,18 +41,14 @@ def write(
     views, images = [], []
     for i, voxels in enumerate(full):
         name = properties.name_of(i)
-        # Half a cell is cut away where closed walls would hide the inside.
-        images.append(render.render(voxels, cutaway=0.5 if _closed(voxels) else 0.0))
-        png.write_png(folder / f"{name}.png", images[-1])
-        _write_cell(folder, name, voxels, report)
-        files = [f"{name}.{kind}" for kind in ("npy", "stl", "3mf", "vti", "png")]
+        images.append(write_cell(folder, name, voxels, report))
         error = 100 * cells[i].error
         views.append(
             page.CellView(
                 f"cell {i}",
                 voxels,
                 picture=f"{name}.png",
-                files=files,
+                files=[f"{name}.{kind}" for kind in KINDS],
                 caption=f"volume {cells[i].volume:.3f}, error {error:.2f} %",
             )
         )
@@ -69,11 +67,25 @@ def write(
     _write_page(folder, target, cells, views, report)
 
 
-def _closed(voxels) -> bool:
-    return voxels[0].mean() > 0.8
+def cutaway(voxels: np.ndarray) -> float:
+    """Return the part of a cell to cut away for a picture; see `render.render`.
+
+    Half of it where closed walls would hide the inside.
+    """
+    return 0.5 if voxels[0].mean() > 0.8 else 0.0
 
 
-def _write_cell(folder, name, voxels, report) -> None:
+def write_cell(
+    folder: pathlib.Path, name: str, voxels: np.ndarray, report: Mapping
+) -> np.ndarray:
+    """Write the files of one cell, `KINDS`, and return its picture.
+
+    Args:
+      folder: existing directory.
+      name: stem of the files.
+      voxels: (N, N, N) binary cell.
+      report: with "cell_size_mm", the edge, and "conventions", text by name.
+    """
     size = report["cell_size_mm"]
     writers.write_npy(folder / f"{name}.npy", voxels)
     try:
@@ -92,6 +104,9 @@ def _write_cell(folder, name, voxels, report) -> None:
         spacing=size / voxels.shape[0],
         conventions="; ".join(f"{k}: {v}" for k, v in report["conventions"].items()),
     )
+    image = render.render(voxels, cutaway=cutaway(voxels))
+    png.write_png(folder / f"{name}.png", image)
+    return image
 
 
 def _write_plots(folder, target, cells, images) -> None:

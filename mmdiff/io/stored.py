@@ -17,51 +17,55 @@ import numpy as np
 from mmdiff.errors import DataError
 from mmdiff.io.writers import write_bytes
 
+# What zipfile and NumPy raise on bytes that are not what they were.
+_DAMAGED = (
+    *(OSError, ValueError, KeyError, EOFError, RuntimeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+
 
 def save(path: str | os.PathLike, tree) -> pathlib.Path:
     """Write a pytree of arrays to a file, exactly."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **_named(tree))
+    pairs = jax.tree_util.tree_leaves_with_path(tree)
+    np.savez_compressed(buffer, **{_name(path): leaf for path, leaf in pairs})
     return write_bytes(path, buffer.getvalue())
 
 
-def load(path: str | os.PathLike, like):
+def load(path: str | os.PathLike, like=None):
     """Return the pytree of a file as NumPy arrays.
 
     Args:
       path: file that `save` wrote.
       like: a tree of the same structure, shapes and types; its leaves need `shape` and
-        `dtype` only, so the result of `jax.eval_shape` will do.
+        `dtype` only, so the result of `jax.eval_shape` will do. None returns
+        the arrays as a flat dictionary, whatever they are.
 
     Raises:
       DataError: the file is damaged or holds another tree.
     """
-    expected = _named(like, np.empty(0))
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # NumPy leaves a damaged file open; bytes need no closing.
+        content = io.BytesIO(pathlib.Path(path).read_bytes())
+        with np.load(content, allow_pickle=False) as archive:
             found = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is damaged ({error}). Delete it.") from error
-    except (zlib.error, RuntimeError, NotImplementedError) as error:
-        raise DataError(f"{path} is damaged ({error}). Delete it.") from error
-    kinds = {name: (array.shape, array.dtype) for name, array in found.items()}
+    except _DAMAGED as error:
+        raise DataError(f"{path} is damaged ({error}).") from error
+    if like is None:
+        return found
     leaves, structure = jax.tree_util.tree_flatten(like)
-    wanted = dict(
-        zip(expected, ((leaf.shape, leaf.dtype) for leaf in leaves), strict=True)
-    )
+    names = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(like)]
+    kinds = {name: (array.shape, array.dtype) for name, array in found.items()}
+    wanted = {
+        name: (leaf.shape, leaf.dtype) for name, leaf in zip(names, leaves, strict=True)
+    }
     if kinds != wanted:
         raise DataError(
-            f"{path} holds other arrays than this version of mmdiff stores. Delete it."
+            f"{path} holds other arrays than this version of mmdiff stores."
         )
     return structure.unflatten([found[name] for name in wanted])
 
 
-def _named(tree, stand_in=None):
-    """Return the leaves of a tree by the path to each, in the order of the tree."""
-    pairs = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path).lstrip("."): np.asarray(leaf)
-        if stand_in is None
-        else stand_in
-        for path, leaf in pairs
-    }
+def _name(path) -> str:
+    """Return the name of a leaf: `state.design`, `0.fields`, `kind`."""
+    return jax.tree_util.keystr(path, simple=True, separator=".")

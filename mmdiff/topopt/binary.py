@@ -18,7 +18,7 @@ import numpy as np
 from scipy import ndimage
 
 from mmdiff.symmetry import gather_independent, spread, symmetrize
-from mmdiff.topopt import interface
+from mmdiff.topopt import interface, objectives
 from mmdiff.topopt.interface import Evaluation
 from mmdiff.topopt.problem import Limits, Problem, constraints
 from mmdiff.voxels import clean_octant, is_load_bearing, threshold_to_volume
@@ -77,14 +77,9 @@ def finish(
     if not is_load_bearing(octant):
         nothing = np.zeros_like(octant)
         return Design(nothing, None, -np.inf, np.inf, pieces, ())
-    design = refine(
-        octant,
-        problem,
-        limits._replace(volume=volume),
-        evaluate,
-        symmetry=symmetry,
-        steps=steps,
-    )
+    limits = limits._replace(volume=volume)
+    improve = approach if problem.objective is objectives.nearness else refine
+    design = improve(octant, problem, limits, evaluate, symmetry=symmetry, steps=steps)
     return dataclasses.replace(design, pieces_found=pieces)
 
 
@@ -174,6 +169,37 @@ def refine(
         history[-1] = here.merit
     value, violation, _ = here.merit
     return Design(octant, here.result, value, violation, 1, tuple(history))
+
+
+def approach(
+    octant: np.ndarray,
+    problem: Problem,
+    limits: Limits,
+    evaluate: Callable[..., Evaluation],
+    *,
+    symmetry: str = "cubic",
+    steps: int = 20,
+) -> Design:
+    """Move the surface of a cubic octant towards the target of `objectives.nearness`.
+
+    All constants are aimed at together, see `interface.polish`; arguments and result
+    are those of `refine`. The value is the negative range error; the volume may stray
+    by `interface.VOLUME_SLACK`.
+
+    Raises:
+      ValueError: for an orthotropic octant.
+    """
+    if symmetry != "cubic":
+        raise ValueError(f"targets are tensors of cubic cells; symmetry is {symmetry}.")
+    target = np.asarray(limits.params, np.float64)
+    volume = float(limits.volume)
+    polished = interface.polish(octant, target, evaluate, volume=volume, steps=steps)
+    history = tuple(
+        (-error, max(0.0, abs(v - volume) - interface.VOLUME_SLACK), v)
+        for error, v in zip(polished.history, polished.volumes, strict=True)
+    )
+    value, violation, _ = history[-1]
+    return Design(polished.octant, polished.evaluation, value, violation, 1, history)
 
 
 class _Look(NamedTuple):

@@ -63,11 +63,13 @@ class Polished:
       octant: (n, n, n) uint8.
       evaluation: its finite-element result.
       history: error after each accepted step, the start first.
+      volumes: volume fraction after each accepted step, the start first.
     """
 
     octant: np.ndarray
     evaluation: Evaluation
     history: tuple[float, ...]
+    volumes: tuple[float, ...]
 
 
 @functools.lru_cache(maxsize=8)
@@ -251,7 +253,7 @@ def polish(
     def error(constants):
         return float(np.mean(abs(constants - target) / ranges))
 
-    history = [error(here.constants)]
+    history, volumes = [error(here.constants)], [float(octant.mean())]
     while len(history) <= steps and history[-1] > goal:
         density = _per_voxel(octant, here.sensitivity, ranges)
         wanted = (target - here.constants) / ranges
@@ -268,6 +270,7 @@ def polish(
             if there.converged and error(there.constants) < history[-1]:
                 octant, here = trial, there
                 history.append(error(here.constants))
+                volumes.append(float(octant.mean()))
                 break
         else:
             break
@@ -275,7 +278,7 @@ def polish(
         # The answer must not depend on the way it was reached.
         here = evaluate(octant)
         history[-1] = error(here.constants)
-    return Polished(octant, here, tuple(history))
+    return Polished(octant, here, tuple(history), tuple(volumes))
 
 
 def _per_voxel(octant, sensitivity, ranges) -> np.ndarray:

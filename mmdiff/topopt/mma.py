@@ -1,15 +1,15 @@
 """The method of moving asymptotes (MMA) for several constraints.
 
-Each function is replaced by a convex separable one between asymptotes that widen while
-a variable keeps its direction and narrow when it turns back: Svanberg, Int. J. Numer.
-Methods Eng. 24 (1987) 359 and SIAM J. Optim. 12 (2002) 555. With the asymptotes at
-x - span and x + span and t = (x_new - x) / span, a function of gradient a becomes
+Each function is replaced by a convex separable one between asymptotes, which widen
+while a variable keeps its direction and narrow when it turns back: Svanberg, Int. J.
+Numer. Methods Eng. 24 (1987) 359 and SIAM J. Optim. 12 (2002) 555. With asymptotes at
+x - span and x + span, and t = (x_new - x) / span, a function of gradient a becomes
 
   f + sum_i span_i (a_i t_i + w_i t_i^2) / (1 - t_i^2),   w_i = 1.002 |a_i| + small,
 
 which is his p / (U - x) + q / (x - L). The subproblem is solved through its dual, whose
 few multipliers are bounded by a penalty, so starts that violate the constraints are
-welcome. There are no inner iterations that enforce descent (GCMMA).
+welcome. The inner iterations that would make every step a descent are left out.
 """
 
 from typing import NamedTuple
@@ -62,7 +62,8 @@ def mma(
 
     The iterates do not depend on the units of f and g: each function is divided by the
     change that its gradient promises over the whole range of x, sum_i |a_i| (high_i -
-    low_i). An equality is passed as the pair g <= 0, -g <= 0.
+    low_i). An equality is passed as the pair g <= 0, -g <= 0. Where f is constant, the
+    design is changed as little as the constraints allow.
 
     Args:
       num_constraints: k.
@@ -84,14 +85,12 @@ def mma(
       ValueError: when the update is traced with another number of constraints.
     """
 
-    def _box(design):
-        return [
-            jnp.broadcast_to(jnp.asarray(side, design.dtype), design.shape)
-            for side in (low, high)
-        ]
+    def box(design):
+        sides = (jnp.asarray(side, design.dtype) for side in (low, high))
+        return [jnp.broadcast_to(side, design.shape) for side in sides]
 
     def init(design):
-        lowest, highest = _box(design)
+        lowest, highest = box(design)
         multipliers = jnp.zeros(num_constraints, design.dtype)
         span = start * (highest - lowest)
         return MmaState(design, jnp.zeros_like(design), span, multipliers)
@@ -102,32 +101,26 @@ def mma(
                 f"expected a jacobian of shape {(num_constraints, design.size)} for "
                 f"{num_constraints} constraints, got {jacobian.shape}."
             )
-        lowest, highest = _box(design)
+        lowest, highest = box(design)
         width = highest - lowest
         change = design - state.last
         turn = change * state.change
         factor = jnp.where(turn > 0, grow, jnp.where(turn < 0, shrink, 1.0))
         span = jnp.clip(state.span * factor, nearest * width, FARTHEST * width)
 
+        farthest = jnp.minimum(REACH, move * width / span)
         slopes = jnp.concatenate([gradient[None], jacobian])
         size = _matmul(abs(slopes), width)
-        size = jnp.where(size > 0, size, 1)
-        slopes = slopes / size[:, None] * span[None]
-        least = FLATTEST / span.size * span / width
-        bends = (1 + 2 * CONVEXITY) * abs(slopes) + least[None]
-        farthest = jnp.minimum(REACH, move * width / span)
-        bounds = (
-            jnp.maximum(-farthest, (lowest - design) / span),
-            jnp.minimum(farthest, (highest - design) / span),
-        )
+        unit = jnp.where(size > 0, size, 1)
+        slopes = slopes / unit[:, None] * span[None]
         problem = _Subproblem(
             slopes,
-            bends,
-            constraints / size[1:],
+            (1 + 2 * CONVEXITY) * abs(slopes) + _least_bends(size, span / width),
+            constraints / unit[1:],
             jnp.maximum(-farthest, (lowest - design) / span),
             jnp.minimum(farthest, (highest - design) / span),
         )
-        price = size[1:] / size[0]
+        price = unit[1:] / unit[0]
         multipliers = _solve_dual(problem, state.multipliers * price, penalty)
         t, _, _ = _minimize(problem, multipliers)
         new = jnp.clip(design + span * t, lowest, highest)
@@ -136,8 +129,16 @@ def mma(
     return Optimizer(init, update)
 
 
+def _least_bends(size, span):
+    """Return what keeps the approximations (1 + k, m) strictly convex."""
+    flattest = jnp.full(size.shape, FLATTEST, size.dtype)
+    # A constant objective asks for the least change that meets the constraints.
+    flattest = flattest.at[0].set(jnp.where(size[0] > 0, FLATTEST, 1))
+    return jnp.outer(flattest, span / span.size)
+
+
 class _Subproblem(NamedTuple):
-    """Approximations sum_i (slope_i t_i + bend_i t_i^2) / (1 - t_i^2) of f and all g."""
+    """Sums of (slope t + bend t^2) / (1 - t^2) for f and all g, and bounds of t."""
 
     slopes: Float[Array, "1+k m"]
     bends: Float[Array, "1+k m"]
@@ -156,7 +157,7 @@ class _Dual(NamedTuple):
 
 
 def _matmul(one, other):
-    # No accelerator's shortened floats: the gradient must vanish to rounding.
+    # Accelerators would shorten float32; the dual gradient must vanish to rounding.
     return jnp.matmul(one, other, precision="highest")
 
 
@@ -170,14 +171,13 @@ def _minimize(problem, multipliers):
 
 
 def _evaluate(problem, multipliers):
-    """Return the dual, max over multipliers of the least Lagrangian."""
+    """Return the dual function: the least Lagrangian of given multipliers."""
     t, slope, bend = _minimize(problem, multipliers)
     inverse = 1 / (1 - t**2)
-    totals = _matmul(problem.slopes, t * inverse) + _matmul(
-        problem.bends, t**2 * inverse
-    )
+    totals = _matmul(problem.slopes, t * inverse)
+    totals = totals + _matmul(problem.bends, t**2 * inverse)
     gradient = problem.values + totals[1:]
-    value = totals[0] + jnp.dot(multipliers, gradient, precision="highest")
+    value = totals[0] + _matmul(multipliers, gradient)
     # Variables at their bounds do not follow a change of the multipliers.
     free = (t > problem.lowest) & (t < problem.highest)
     second = (bend + slope) / (1 - t) ** 3 + (bend - slope) / (1 + t) ** 3
@@ -199,21 +199,25 @@ def _solve_dual(problem, guess, penalty):
     identity = jnp.eye(guess.size, dtype=guess.dtype)
 
     def free(dual):
-        """Return which multipliers may move: uphill, and not beyond their bounds."""
+        """Return which multipliers may move, uphill and within their bounds."""
         at, uphill = dual.multipliers, dual.gradient
         rank = jnp.where(at > 0, jnp.inf, uphill)
         order = jnp.arange(guess.size)
-        first = (rank[None] > rank[:, None]) | (
-            (rank[None] == rank[:, None]) & (order[None] < order[:, None])
-        )
-        held = (opposed & first).any(axis=1)
-        held |= ((at <= 0) & (uphill <= 0)) | ((at >= penalty) & (uphill >= 0))
-        return ~held
+        tie = (rank[None] == rank[:, None]) & (order[None] < order[:, None])
+        before = (rank[None] > rank[:, None]) | tie
+        bound = ((at <= 0) & (uphill <= 0)) | ((at >= penalty) & (uphill >= 0))
+        return ~bound & ~(opposed & before).any(axis=1)
 
     def unfinished(carry):
         dual, _, count = carry
         left = jnp.where(free(dual), abs(dual.gradient), 0)
         return (left.max(initial=0) > 100 * eps) & (count < EVALUATIONS)
+
+    def bounded(dual, direction):
+        at = dual.multipliers
+        # The curvature falls off quickly: no leaps.
+        most = jnp.minimum(4 * at + 1, penalty)
+        return jnp.clip(at + direction, 0, most) - at
 
     def step(carry):
         dual, fraction, count = carry
@@ -221,19 +225,16 @@ def _solve_dual(problem, guess, penalty):
         both = moves[:, None] & moves[None]
         # Constraints that coincide make it singular, as do variables all at bounds.
         matrix = dual.curvature * (1 + 1e-5 * identity) + 1e-10 * identity
-        direction = jnp.linalg.solve(
-            jnp.where(both, matrix, identity), jnp.where(moves, dual.gradient, 0)
-        )
-        at = dual.multipliers
-        # The curvature falls off quickly: no leaps.
-        most = jnp.minimum(4 * at + 1, penalty)
-        trial = _evaluate(problem, jnp.clip(at + fraction * direction, 0, most))
-        taken = trial.multipliers - at
-        before, after = (
-            jnp.dot(d.gradient, taken, precision="highest") for d in (dual, trial)
-        )
+        uphill = jnp.where(moves, dual.gradient, 0)
+        newton = jnp.linalg.solve(jnp.where(both, matrix, identity), uphill)
+        newton = bounded(dual, newton)
+        # What the bounds leave of the Newton step may lead downhill; this does not.
+        steepest = bounded(dual, uphill / jnp.diag(matrix))
+        taken = jnp.where(_matmul(newton, uphill) > 0, newton, steepest)
+        trial = _evaluate(problem, dual.multipliers + fraction * taken)
+        before, after = _matmul(dual.gradient, taken), _matmul(trial.gradient, taken)
         noise = 10 * eps * abs(dual.value)
-        better = trial.value >= dual.value + 1e-4 * before - noise
+        better = trial.value >= dual.value + 1e-4 * fraction * before - noise
         # A concave function rises up to where its slope turns: no rounding there.
         accept = better | (after >= 0)
         secant = before / jnp.maximum(before - after, jnp.finfo(guess.dtype).tiny)

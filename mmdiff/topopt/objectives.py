@@ -58,10 +58,9 @@ def nearness(target, ranges=elasticity.PAPER_RANGES):
     The distance is the root mean square of the differences over `ranges`; the mean of
     their magnitudes, in which errors are reported, has kinks.
     """
-    scale = jnp.asarray(ranges, jnp.float32)
-
     def objective(tensor):
-        scaled = (elasticity.voigt_to_cubic(tensor) - target) / scale
+        goal, scale = (jnp.asarray(a, tensor.dtype) for a in (target, ranges))
+        scaled = (elasticity.voigt_to_cubic(tensor) - goal) / scale
         # The square root has no slope at zero.
         return -jnp.sqrt((scaled**2).mean() + 1e-12)
 

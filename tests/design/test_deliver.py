@@ -111,7 +111,7 @@ def test_without_scikit_image_the_stl_is_voxel_exact(
     monkeypatch.setattr(deliver.surface, "smooth_surface", missing)
     voxels = np.load(folder / "cell_00.npy")
     report = json.loads((folder / "properties.json").read_text())
-    deliver._write_cell(tmp_path, "cell_00", voxels, report)
+    deliver.write_cell(tmp_path, "cell_00", voxels, report)
     said = capsys.readouterr().out
     assert "STL smoothing needs scikit-image: pip install 'mmdiff[viz]'." in said
     trimesh = pytest.importorskip("trimesh")

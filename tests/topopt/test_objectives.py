@@ -44,3 +44,24 @@ def test_sensitivity_to_stiffness_is_positive(objective):
     weights = (weights + weights.T) / 2
     eigenvalues = np.linalg.eigvalsh(weights)
     assert eigenvalues.min() > -1e-7 and eigenvalues.max() > 0.1
+
+
+def test_moduli_of_the_closest_cubic_tensor():
+    tensor = elasticity.cubic_to_voigt(jnp.asarray(CONSTANTS))
+    moduli = elasticity.moduli(CONSTANTS)
+    # A few float32 roundings.
+    close = {"rel": 1e-5}
+    assert float(objectives.young(tensor)) == pytest.approx(moduli["E"], **close)
+    assert float(objectives.poisson(tensor)) == pytest.approx(-moduli["nu"], **close)
+    assert float(objectives.zener(tensor)) == pytest.approx(moduli["zener"], **close)
+
+
+def test_nearness_is_zero_at_the_target_alone():
+    near = objectives.nearness(jnp.asarray(CONSTANTS))
+    tensor = elasticity.cubic_to_voigt(jnp.asarray(CONSTANTS))
+    assert float(near(tensor)) == pytest.approx(0, abs=2e-6)
+    assert np.isfinite(jax.grad(near)(tensor)).all()
+    off = np.array([0.1, 0.0, 0.0], np.float32)
+    other = elasticity.cubic_to_voigt(jnp.asarray(CONSTANTS + off))
+    want = -0.1 / elasticity.PAPER_RANGES[0] / np.sqrt(3)
+    assert float(near(other)) == pytest.approx(want, rel=1e-4)

@@ -1,0 +1,91 @@
+"""Inverse homogenization: the stiffest, most auxetic or otherwise best cell.
+
+    python -m mmdiff.main --config=configs/optimize.py --workdir=out/bulk
+    python -m mmdiff.main --config=configs/optimize.py --workdir=out/auxetic \
+        --config.objective=poisson --config.vf=0.3
+
+Densities are optimized by their gradient from several starts, made binary, refined as
+binary cells and checked by finite elements. tiny: 2 starts at 64^3, under two minutes
+on two CPU cores. small: 16 starts, the best one doubled to 128^3. paper: 64 starts at
+128^3, for accelerators. The same command resumes a run that was killed.
+"""
+
+from ml_collections import ConfigDict
+
+VARIANTS = ("tiny", "small", "paper")
+
+
+def get_config(variant: str = "tiny") -> ConfigDict:
+    """Return the settings of a variant."""
+    config = ConfigDict()
+    # "bulk", "shear", "young" (moduli, as large as can be), "poisson" (as negative as
+    # can be), "target", or "module:function" or "file.py:function": a JAX function of
+    # the 6x6 tensor for base E = 1, Voigt order 11 22 33 23 13 12, to be maximized.
+    config.objective = "bulk"
+    # For objective=target, and for start=generated: "C11,C12,C44",
+    # "E=..,nu=..,zener=.." or "K=..,G=..,zener=..", in units of base.E.
+    config.target = ""
+    # Volume fraction of solid, and whether it is an upper bound ("at most") or
+    # prescribed ("equal").
+    config.vf = 0.3
+    config.vf_is = "at most"
+    # Half width of the band around 1 in which the Zener ratio must stay: 0.05 for
+    # nearly isotropic cells, 0 leaves it free.
+    config.isotropy = 0.0
+    # Least Young's modulus along <100>, in units of base.E; 0 for none, but for
+    # objective=poisson 1 % of the solid's: without it the best cell is no cell.
+    config.min_E = 0.0
+    # Ask also for targets above the Hashin-Shtrikman and Voigt bounds.
+    config.allow_infeasible = False
+
+    # Voxels per edge of the cell, a multiple of 8.
+    config.resolution = {"tiny": 64, "small": 64, "paper": 128}[variant]
+    # "cubic", or "orthotropic": mirror planes only.
+    config.symmetry = "cubic"
+    # "random"; "plates": plate lattices of that volume, isotropic mixtures first;
+    # "generated": cells of the diffusion model for the target; or a voxel file: a
+    # density in [0, 1] or a binary cell, .npy, .npz, .vti, .nrrd or .mat.
+    config.start = "random"
+    # Starts at most: there are 5 plate lattices, and a file may hold fewer.
+    config.num_starts = {"tiny": 2, "small": 16, "paper": 64}[variant]
+    # Cells to write, the best ones.
+    config.num_best = {"tiny": 2, "small": 4, "paper": 4}[variant]
+    config.seed = 0
+    # Re-optimize the best cell at twice the resolution.
+    config.double = variant == "small"
+
+    # Of a start from a file: "cell" or "octant" (the part [0, 1/2]^3 of it), name of
+    # the array, number of the cell or "all", value of solid (255 for masks).
+    config.input_is = "cell"
+    config.key = ""
+    config.index = ""
+    config.scale = 1.0
+
+    # Radius of the density filter in voxels, the length scale of the design.
+    config.radius = 2.0 if variant != "paper" else 3.0
+    # Optimize also eroded and dilated designs, thresholds 0.5 +- this; 0 for none.
+    # Three times the work; it keeps walls and holes from getting thin.
+    config.robust = 0.0
+    # Most design steps of a start, shared out over the stages of the continuation; 0
+    # for as many as usual: some 100 for random starts, half of it for all others.
+    config.steps = 0
+    # Most steps of the refinement of the binary cell; 0 for none.
+    config.refine_steps = 20
+    # Design steps between two stored states: what a killed run loses at most.
+    config.store_every = 5
+
+    # Edge of the printed cell, and the wall below which a warning is given; in mm.
+    config.cell_size_mm = 10.0
+    config.min_wall = 0.4
+
+    config.base = ConfigDict()
+    # Young's modulus and Poisson's ratio of the base material.
+    config.base.E = 1.0
+    config.base.nu = 0.3
+
+    # Finite elements on the binary cells; the design loop solves more loosely.
+    config.solver = ConfigDict()
+    config.solver.void = 1e-6
+    config.solver.tol = 1e-5
+    config.solver.maxiter = 500
+    return config

@@ -1,0 +1,254 @@
+"""Optimize a cell: starts, design loop, binary refinement, check, files."""
+
+import dataclasses
+import pathlib
+import time
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from mmdiff.design import ask, develop, optimized, optimized_files, starts
+from mmdiff.design.optimized import Entry
+from mmdiff.errors import DataError, InputError
+from mmdiff.fem import homogenize
+from mmdiff.io import console, stored, workdir
+from mmdiff.runner import flat
+from mmdiff.topopt import binary, interface, optimize
+
+
+def run(config: ConfigDict, folder: pathlib.Path) -> None:
+    """Optimize cells as the config asks and write them to `folder`."""
+    asked, settings = _check(config)
+    for note in asked.notes:
+        console.note(note)
+    state = folder / "state"
+    state.mkdir(exist_ok=True)
+    n = config.resolution // 2
+    evaluate = _evaluate(config, n)
+    begun = _starts(config, asked, evaluate, state)
+    shop = _workshop(config, asked, settings, evaluate, n)
+    entries = _develop_all(begun, shop, asked, config, folder)
+    ranked = optimized.ranked(entries)
+    if config.double and not ranked[0].flaws:
+        entries.append(_double(ranked[0], asked, config, folder))
+    for text in optimized.failures(entries):
+        console.note(text)
+    ranked = optimized.ranked(entries)
+    facts = {"base_E": config.base.E, "base_nu": config.base.nu}
+    optimized_files.write_history(folder, ranked, asked.goal, facts)
+    if ranked[0].flaws:
+        raise InputError(
+            f"none of {len(begun)} starts gave the cell that was asked for (start "
+            f"{ranked[0].start}: {ranked[0].flaws[0]}). Try more starts with "
+            "--config.num_starts, more steps with --config.steps, a larger vf, or "
+            "weaker constraints."
+        )
+    chosen = optimized.named(ranked, config.num_best)
+    lattices = _plates(config, evaluate, state)
+    _deliver(folder, chosen, entries, lattices, asked, config)
+
+
+def _check(config) -> tuple[ask.Ask, optimize.Settings]:
+    """Return problem and settings of the design loop; refuse what cannot work."""
+    ask.check_numbers(flat(config.to_dict()))
+    settings = _settings(
+        config,
+        resolution=config.resolution,
+        steps=config.steps,
+        # Starts that are cells already have a topology to be kept.
+        stages=optimize.STAGES if config.start == "random" else optimize.FINE_STAGES,
+    )
+    asked = ask.ask(
+        config.objective,
+        target=config.target,
+        volume=config.vf,
+        volume_is=config.vf_is,
+        isotropy=config.isotropy,
+        min_young=config.min_E,
+        base=config.base.E,
+        nu=config.base.nu,
+        allow_infeasible=config.allow_infeasible,
+    )
+    starts.check(
+        config.start,
+        resolution=config.resolution,
+        symmetry=config.symmetry,
+        target=asked.target,
+    )
+    return asked, settings
+
+
+def _settings(config, **options) -> optimize.Settings:
+    return ask.settings(
+        symmetry=config.symmetry,
+        radius=config.radius,
+        robust=config.robust,
+        nu=config.base.nu,
+        **options,
+    )
+
+
+def _evaluate(config, n: int):
+    return interface.make_evaluate(
+        n, symmetry=config.symmetry, nu=config.base.nu, **config.solver.to_dict()
+    )
+
+
+def _starts(config, asked, evaluate, state) -> starts.Starts:
+    """Return the starts, from `state` if they were made before."""
+    n, kind = config.resolution // 2, config.start
+    held = _stored(state / "starts.npz")
+    if held is not None:
+        return list(zip(held["kind"].tolist(), held["start"], strict=True))
+    if kind == "random":
+        found = starts.random_starts(
+            config.num_starts, n, config.vf, symmetry=config.symmetry, seed=config.seed
+        )
+    elif kind == "plates":
+        lattices = _plates(config, evaluate, state)
+        found = [(name, starts.soften(known[0])) for name, known in lattices.items()]
+    elif kind == "generated":
+        found = starts.generated_starts(
+            asked.target, evaluate, count=config.num_starts, seed=config.seed
+        )
+    else:
+        found = starts.file_starts(
+            pathlib.Path(kind), n, symmetry=config.symmetry, input_is=config.input_is,
+            key=config.key, index=config.index, scale=config.scale,
+        )  # fmt: skip
+    found = found[: config.num_starts]
+    if len(found) < config.num_starts:
+        console.note(f"start={kind} gives {len(found)} of {config.num_starts} starts.")
+    labels, grids = zip(*found, strict=True)
+    stored.save(
+        state / "starts.npz", {"kind": np.array(labels), "start": np.stack(grids)}
+    )
+    return found
+
+
+def _workshop(config, asked, settings, evaluate, n: int) -> develop.Workshop:
+    def finish(density):
+        return binary.finish(
+            density,
+            asked.problem,
+            asked.limits,
+            evaluate,
+            symmetry=config.symmetry,
+            steps=config.refine_steps,
+        )
+
+    return develop.Workshop(
+        loop=develop.jitted(optimize.make_optimize(n, asked.problem, settings)),
+        limits=asked.limits,
+        finish=finish,
+        steps=settings.steps,
+        refine_steps=config.refine_steps,
+        num_constants=3 if config.symmetry == "cubic" else 9,
+        chunk=config.store_every,
+    )
+
+
+def _develop_all(begun, shop, asked, config, folder) -> list[Entry]:
+    """Develop every start, with progress, and return what became of each."""
+    entries = []
+    with console.progress("design steps", len(begun) * shop.steps) as advance:
+        for i, (kind, grid) in enumerate(begun):
+            entries.append(
+                _develop(
+                    i, kind, grid, f"{i:03d}", shop, asked, config, folder, advance
+                )
+            )
+    return entries
+
+
+def _develop(number, kind, grid, name, shop, asked, config, folder, advance) -> Entry:
+    """Develop one start; `name` is that of its files."""
+    begun, done = time.perf_counter(), 0
+
+    def show(value, volume):
+        return f"{asked.goal.show(asked.goal.score(value, volume, config.base.nu))}"
+
+    def after(step, line):
+        nonlocal done
+        said = f"start {number}, step {step}: {show(line['value'], line['volume'])}"
+        advance(step - done, info=f"{said}, V {line['volume']:.3f}")
+        done = step
+        seconds = time.perf_counter() - begun
+        known = {"start": number, "resolution": 2 * grid.shape[0], "step": step}
+        workdir.append_metrics(folder, {**known, **line, "seconds": seconds})
+
+    outcome = develop.develop(grid, name, folder / "state", shop, after)
+    advance(shop.steps - done)
+    flaws = optimized.flaws(outcome, asked.problem, asked.limits)
+    return Entry("", number, kind, outcome, flaws)
+
+
+def _double(entry: Entry, asked, config, folder) -> Entry:
+    """Re-optimize a cell at twice its resolution."""
+    settings = _settings(
+        config, resolution=2 * entry.edge, steps=0, stages=optimize.FINE_STAGES
+    )
+    shop = _workshop(config, asked, settings, _evaluate(config, entry.edge), entry.edge)
+    grid = binary.doubled(entry.outcome.octant)
+    with console.progress(f"design steps at {2 * entry.edge}^3", shop.steps) as advance:
+        found = _develop(
+            entry.start, entry.kind, grid, "doubled", shop, asked, config, folder,
+            advance,
+        )  # fmt: skip
+    return dataclasses.replace(found, name=optimized.DOUBLED)
+
+
+def _plates(config, evaluate, state) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return octant and constants of plate lattices, made once per run."""
+    held = _stored(state / "plates.npz")
+    if held is None:
+        made = starts.plate_lattices(config.resolution // 2, config.vf, evaluate)
+        held = {
+            "name": np.array(list(made)),
+            "octant": np.stack([octant for octant, _ in made.values()]),
+            "constants": np.stack([constants for _, constants in made.values()]),
+        }
+        stored.save(state / "plates.npz", held)
+    pairs = zip(held["octant"], held["constants"], strict=True)
+    return dict(zip(held["name"].tolist(), pairs, strict=True))
+
+
+def _stored(path):
+    """Return the arrays of a file of an earlier attempt; None where it is no use."""
+    try:
+        return stored.load(path) if path.exists() else None
+    except DataError as error:
+        console.note(f"{error} It is made again.")
+        return None
+
+
+def _deliver(folder, chosen, entries, lattices, asked, config) -> None:
+    """Write and show the chosen cells beside plate lattices of the same volume."""
+    size = {"nu": config.base.nu, "size_mm": config.cell_size_mm}
+    facts = [
+        optimized.numbers(entry.outcome.octant, entry.outcome.constants, **size)
+        for entry in chosen
+    ]
+    plates = {
+        name: optimized.numbers(octant, constants, **size)
+        for name, (octant, constants) in lattices.items()
+    }
+    settings = {
+        "base_E": config.base.E,
+        "base_nu": config.base.nu,
+        "void": config.solver.void,
+        "penal": homogenize.PENAL,
+        "tol": config.solver.tol,
+        "symmetry": config.symmetry,
+        "cell_size_mm": config.cell_size_mm,
+        "settings": config.to_dict(),
+    }
+    report = optimized.report(chosen, facts, entries, plates, asked.goal, settings)
+    remarks = optimized.remarks(chosen, facts, config.cell_size_mm, config.min_wall)
+    for text in remarks:
+        console.note(text)
+    report["remarks"] = [*asked.notes, *optimized.failures(entries), *remarks]
+    rows = optimized_files.table(chosen, facts, plates)
+    optimized_files.write(folder, chosen, facts, plates, report, asked.goal)
+    console.table(rows, optimized.HEADER)
+    console.say(report["summary"])

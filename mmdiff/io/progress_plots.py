@@ -1,0 +1,151 @@
+"""Plots of an optimization: how it went, and where its cells stand below the bounds.
+
+As in `mmdiff.io.plots`, matplotlib is optional: the functions return False, and write
+nothing, where it is absent.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mmdiff.elasticity import NU, hashin_shtrikman
+from mmdiff.io.plots import BLUE, GREY, OCHRE, _figure, _save, _style
+from mmdiff.typing import Float
+
+INK, FAINT = "#22262c", "#b9c0c9"
+_MARKERS = ("s", "D", "^", "v", "P", "X", "o")
+
+
+def history(
+    path: str | os.PathLike,
+    runs: Mapping[str, Mapping[str, Float[np.ndarray, "s"]]],
+    best: str,
+    titles: Mapping[str, str],
+) -> bool:
+    """Plot columns of several runs over the design step, the best one in front.
+
+    Args:
+      path: PNG file to write.
+      runs: columns by run; each column holds one value per step. The columns "penal"
+        and "beta" give the stages that are marked, those of the best run.
+      best: the run that is drawn bold.
+      titles: labels of the columns to draw, one panel each, by column.
+    """
+    figure = _figure(7.2, 0.7 + 1.75 * len(titles))
+    if figure is None:
+        return False
+    others = [name for name in runs if name != best]
+    with _style():
+        axes = figure.subplots(len(titles), 1, sharex=True, squeeze=False)[:, 0]
+        for axis, (column, title) in zip(axes, titles.items(), strict=True):
+            for name in [*others, best]:
+                values = np.asarray(runs[name][column], float)
+                look = (
+                    {"color": BLUE, "lw": 2, "label": f"{name} (best)"}
+                    if name == best
+                    else {"color": FAINT, "lw": 0.8}
+                )
+                axis.plot(np.arange(1, len(values) + 1), values, **look)
+            axis.set_ylabel(title)
+            axis.margins(x=0.01)
+            _mark_stages(axis, runs[best], named=axis is axes[0])
+        if others:
+            axes[0].plot([], [], color=FAINT, lw=0.8, label="other starts")
+        axes[0].legend(loc="lower right", fontsize=8)
+        axes[-1].set_xlabel("design step")
+        figure.align_ylabels(axes)
+        return _save(path, figure)
+
+
+def _mark_stages(axis, run, *, named: bool) -> None:
+    """Draw a line where the continuation goes on, with what changes above."""
+    penal, beta = (np.asarray(run[name], float) for name in ("penal", "beta"))
+    before = np.full((2, len(beta)), np.nan)
+    before[:, 1:] = penal[:-1], beta[:-1]
+    room, last = 0.09 * len(beta), -np.inf
+    for step in np.flatnonzero((penal != before[0]) | (beta != before[1])):
+        if step:
+            axis.axvline(step + 0.5, color=GREY, lw=0.8, ls=":")
+        # A stage that ends early leaves no room for the next one's name.
+        if not named or step - last < room:
+            continue
+        last = step
+        changed = [f"p = {penal[step]:g}"] if penal[step] != before[0, step] else []
+        if beta[step] != before[1, step]:
+            changed.append(f"$\\beta$ = {beta[step]:g}")
+        axis.annotate(
+            ", ".join(changed), (step + 0.5, 1), xycoords=("data", "axes fraction"),
+            xytext=(2, 3), textcoords="offset points", fontsize=8, color="#5b626c",
+        )  # fmt: skip
+
+
+def bounds(
+    path: str | os.PathLike,
+    cells: Sequence[Mapping[str, float]],
+    plates: Mapping[str, Mapping[str, float]],
+    *,
+    columns: Sequence[str] = ("K", "G", "E"),
+    nu: float = NU,
+) -> bool:
+    """Plot moduli over the volume fraction, below their Hashin-Shtrikman bounds.
+
+    Args:
+      path: PNG file to write.
+      cells: results, best first, each with "volume" and the columns; base E = 1.
+      plates: the same of textbook lattices by name.
+      columns: of "K", "G", "E" and "nu".
+      nu: Poisson's ratio of the base material.
+    """
+    figure = _figure(3.05 * len(columns) + 0.2, 4.0)
+    if figure is None:
+        return False
+    volume = np.linspace(0, 1, 200)
+    curves = dict(zip("KGE", hashin_shtrikman(volume, nu), strict=True))
+    titles = {
+        "K": "bulk modulus K / E base",
+        "G": "shear modulus G / E base",
+        "E": "Young's modulus E / E base",
+        "nu": "Poisson's ratio along <100>",
+    }
+    with _style():
+        axes = figure.subplots(1, len(columns), squeeze=False)[0]
+        for axis, column in zip(axes, columns, strict=True):
+            if column in curves:
+                axis.plot(
+                    volume, curves[column], color=INK, lw=1.2,
+                    label="Hashin-Shtrikman bound",
+                )  # fmt: skip
+            for (name, values), marker in zip(plates.items(), _MARKERS, strict=False):
+                axis.plot(
+                    values["volume"], values[column], marker, ms=5, mfc="none",
+                    color=GREY, label=f"plates: {name}",
+                )  # fmt: skip
+            for i, values in reversed(list(enumerate(cells))):
+                axis.plot(
+                    values["volume"], values[column], "*", mew=0.6, mec=INK,
+                    ms=13 if i == 0 else 8, color=OCHRE if i == 0 else FAINT,
+                    label=("other cells", "best cell")[i == 0] if i < 2 else None,
+                )  # fmt: skip
+            _zoom(axis, [*cells, *plates.values()], column, curves.get(column), volume)
+            axis.set(xlabel="volume fraction V", title=titles[column])
+            axis.title.set_size(9)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
+        return _save(path, figure)
+
+
+def _zoom(axis, points, column, curve, volume) -> None:
+    """Show the surroundings of the points: near a bound, differences are small."""
+    x = np.array([point["volume"] for point in points], float)
+    y = np.array([point[column] for point in points], float)
+    middle, half = x.mean(), max(0.06, 1.3 * np.ptp(x))
+    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    if curve is not None:
+        y = np.append(y, np.interp([low, high], volume, curve))
+        y = np.append(y, [np.interp(middle, volume, curve)])
+    pad = 0.08 * max(np.ptp(y), 1e-3)
+    bottom = y.min() - pad
+    axis.set(xlim=(low, high), ylim=(max(bottom, 0) if column != "nu" else bottom,
+                                     y.max() + pad))  # fmt: skip
+    axis.locator_params(axis="x", nbins=4)

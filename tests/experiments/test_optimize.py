@@ -1,0 +1,346 @@
+"""Optimization through the command line: bad input fast, kill and resume, all files."""
+
+import functools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from fem_helpers import QUICK
+
+from mmdiff import main
+from mmdiff.elasticity import hashin_shtrikman_ratios, voigt_to_cubic
+from mmdiff.fem.homogenize import homogenize
+from mmdiff.io import workdir
+from mmdiff.symmetry import cell_to_octant
+from mmdiff.topopt import interface
+from mmdiff.voxels import periodic_pieces
+
+ROOT = Path(main.__file__).resolve().parent.parent
+CONFIG = "--config=configs/optimize.py"
+GOALS = """
+import jax.numpy as jnp
+
+constant = 3.0
+
+def vector(C):
+    return C[:3, 0]
+
+def undefined(C):
+    return jnp.sqrt(-C[0, 0])
+
+def still(C):
+    return 0.0 * C[0, 0]
+
+def broken(C):
+    return C[7]["a"]
+
+def stiffness(C):
+    return C[0, 0]
+"""
+
+
+def _run(tmp_path, *options):
+    return main.main(["mmdiff", CONFIG, f"--workdir={tmp_path / 'out'}", *options])
+
+
+def _options(**values):
+    return [f"--config.{key.replace('__', '.')}={v}" for key, v in values.items()]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"objective": "stiff"},
+            "objective 'stiff' is unknown. Use bulk, shear, young",
+        ),
+        ({"objective": "no_such_module:f"}, "no_such_module cannot be imported"),
+        ({"objective": "math:nothing"}, "math has no 'nothing'. Its functions: none."),
+        ({"objective": "goals.py:other"}, "Its functions: vector, undefined, still"),
+        ({"objective": "goals.py:constant"}, "is of type float, not a function"),
+        ({"objective": "goals.py:vector"}, "returns an array of shape (3,)"),
+        ({"objective": "goals.py:undefined"}, "gives the value nan"),
+        ({"objective": "goals.py:still"}, "does not change with the tensor"),
+        ({"objective": "goals.py:broken"}, "fails on a 6x6 tensor"),
+        ({"vf": 1.2}, "vf=1.2 is not between 0 and 1"),
+        ({"vf": 0}, "vf=0 is not between 0 and 1"),
+        ({"vf_is": "about"}, "vf_is='about' is unknown. Use 'at most' or 'equal'"),
+        ({"isotropy": -0.1}, "isotropy=-0.1 is negative"),
+        ({"min_E": -1}, "min_E=-1 is not a stiffness"),
+        ({"min_E": 0.4}, "min_E=0.4 is above 0.3, the Voigt limit"),
+        ({"objective": "target"}, "objective=target needs a target"),
+        ({"objective": "target", "target": "1,2"}, "target '1,2'"),
+        (
+            {"objective": "target", "target": "0.25,0.19,0.03"},
+            "exceeds the Hashin-Shtrikman limit 0.117",
+        ),
+        ({"resolution": 60}, "resolution=60 is not a multiple of 8 of at least 16"),
+        ({"resolution": 60}, "--config.resolution=64"),
+        ({"resolution": 8}, "Next good size: --config.resolution=16"),
+        ({"symmetry": "tetragonal"}, "symmetry=tetragonal is unknown. Use cubic or"),
+        ({"num_starts": 0}, "num_starts=0 is too small"),
+        ({"num_best": 0}, "num_best=0 is too small"),
+        ({"store_every": 0}, "store_every=0 is too small"),
+        ({"refine_steps": -1}, "refine_steps=-1 is too small"),
+        ({"steps": 2}, "steps=2 is too small: the continuation has"),
+        ({"radius": 0.5}, "radius=0.5 is not between 1 and 16 voxels"),
+        ({"robust": 0.5}, "robust=0.5 is not between 0 and 0.45"),
+        ({"cell_size_mm": 0}, "cell_size_mm=0 is not a positive number"),
+        ({"min_wall": -1}, "min_wall=-1.0 is too small"),
+        ({"solver__void": 0}, "solver.void=0 is not a positive number"),
+        ({"base__E": -1}, "base Young's modulus is -1; it must be positive"),
+        ({"base__nu": 0.5}, "base.nu=0.5 is not between -1 and 0.5"),
+        (
+            {"start": "cells.npy"},
+            "start=cells.npy is neither random, plates, generated",
+        ),
+        ({"start": "cell.raw"}, "a raw file carries no shape"),
+        ({"start": "flat.npy"}, "start flat.npy has shape (16, 16, 8)"),
+        ({"start": "noise.npy"}, "start noise.npy has no mirror planes"),
+        ({"start": "bar.npy"}, "Pass --config.symmetry=orthotropic"),
+        ({"start": "mask.npy"}, "For a 0/255 mask pass --config.scale=255"),
+        ({"start": "void.npy"}, "void.npy has no solid voxel above 0"),
+        ({"start": "two.npy"}, "Choose one with --config.index=0 to --config.index=1"),
+        ({"start": "bar.npy", "input_is": "half"}, "input_is=half is unknown"),
+        ({"start": "generated"}, "start=generated needs a target for the model"),
+        (
+            {"start": "generated", "symmetry": "orthotropic"},
+            "start=generated gives cubic cells, and symmetry=orthotropic",
+        ),
+        (
+            {"start": "generated", "target": "0.11,0.045,0.04", "resolution": 32},
+            "start=generated gives cells of 64^3 voxels, and resolution=32",
+        ),
+    ],
+    ids=lambda value: str(value)[:48],
+)
+def test_bad_input_exits_with_2(tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "goals.py").write_text(GOALS)
+    (tmp_path / "cell.raw").write_bytes(bytes(16**3))
+    bar = np.zeros((16, 16, 16), np.uint8)
+    bar[:, 6:10, 6:10] = 1
+    noise = np.random.default_rng(0).uniform(size=(16, 16, 16))
+    for name, array in (
+        ("flat", bar[..., :8]),
+        ("noise", noise),
+        ("bar", bar),
+        ("mask", 255 * bar),
+        ("void", 0 * bar),
+        ("two", np.stack([bar, bar])),
+    ):
+        np.save(tmp_path / f"{name}.npy", array)
+    assert _run(tmp_path, *_options(**options)) == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+
+
+@pytest.fixture(scope="module")
+def quick():
+    """Compile five times as quickly; the programs of this size need no speed."""
+    compiled = jax.jit
+
+    def jit(function=None, **options):
+        if function is None:
+            return functools.partial(jit, **options)
+        return compiled(function, compiler_options=QUICK, **options)
+
+    jax.jit = jit
+    interface.make_evaluate.cache_clear()
+    yield
+    interface.make_evaluate.cache_clear()
+    jax.jit = compiled
+
+
+SMALL = _options(resolution=16, vf=0.4, steps=12, num_starts=2, radius=1.2)
+
+
+@pytest.fixture(scope="module")
+def done(quick, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("optimized")
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        assert _run(folder, *SMALL, "--config.base.E=100") == 0
+    return folder / "out"
+
+
+def test_the_numbers_are_those_of_the_written_cells(done):
+    report = json.loads((done / "properties.json").read_text())
+    values = [cell["value"] for cell in report["cells"]]
+    assert len(values) == 2 and values == sorted(values, reverse=True)
+    for cell in report["cells"]:
+        voxels = np.load(done / cell["file"])
+        assert voxels.shape == (16, 16, 16)
+        assert periodic_pieces(voxels)[1] == cell["pieces"] == 1
+        assert voxels.mean() == cell["volume"]
+        octant = cell_to_octant(voxels).astype(np.float32)
+        tensor, info = homogenize(octant, void=report["void"])
+        # Two compilations of the same float32 sums.
+        np.testing.assert_allclose(np.array(cell["C"]) / 100, tensor, atol=1e-6)
+        assert bool(info.converged.all()) and cell["converged"]
+        share = hashin_shtrikman_ratios(voigt_to_cubic(tensor), cell["volume"])["K"]
+        np.testing.assert_allclose(cell["K/K_HS"], share, rtol=1e-5)  # as above
+        # "at most", to half an orbit of six voxels
+        assert cell["volume"] <= 0.4 + 3.1 / 8**3
+        # The refinement never makes a cell worse.
+        assert cell["value"] >= cell["value_before_refinement"]
+
+
+def test_optimizing_pays(done):
+    report = json.loads((done / "properties.json").read_text())
+    best = report["cells"][0]["K/K_HS"]
+    # Random starts begin below 0.2; 16 voxels an edge cannot do much better than this.
+    assert best > 0.8
+    with np.load(done / "density.npz") as data:
+        assert data["constants"][0] == report["cells"][0]["C11"]
+        assert abs(data["density"].mean() - 0.4) < 0.02
+
+
+def test_all_files_are_there(done):
+    names = "density.npz history.csv history.png frames.png before_after.png cells.npz "
+    names += "properties.json properties.csv bounds.png spheres.png index.html "
+    names += "cell_00.npy cell_00.stl cell_00.3mf cell_00.vti cell_00.png cell_01.npy"
+    missing = [name for name in names.split() if not (done / name).stat().st_size]
+    assert not missing
+    # The states of the design loop go with their starts; the small results stay.
+    kept = sorted(path.name for path in (done / "state").iterdir())
+    results = [f"result_{i:03d}.npz" for i in range(2)]
+    assert kept == ["plates.npz", *results, "starts.npz"]
+
+
+def test_every_start_has_its_history_and_metrics(done):
+    rows = (done / "history.csv").read_text().splitlines()[1:]
+    steps = [tuple(map(int, row.split(",")[::2][:2])) for row in rows]
+    assert {start for start, _ in steps} == {0, 1}
+    lines = workdir.read_metrics(done)
+    assert {line["start"] for line in lines} == {0, 1}
+    for start in range(2):
+        last = max(step for i, step in steps if i == start)
+        assert max(x["step"] for x in lines if x["start"] == start) == last <= 12
+
+
+def test_the_table_shows_plates_and_the_last_line_the_best(done):
+    said = (done / "log.txt").read_text()
+    assert "plates: sc + octet" in said and "E/E_solid" in said
+    report = json.loads((done / "properties.json").read_text())
+    assert report["summary"] in said
+    assert set(report["plates"]) >= {"sc", "bcc", "octet"}
+
+
+def test_starts_without_a_good_cell_are_said_and_refused(done, tmp_path, capsys):
+    # The finished starts of the other run, judged by what no cell of 16 voxels meets.
+    shutil.copytree(done / "state", tmp_path / "out" / "state")
+    assert _run(tmp_path, *SMALL, "--config.isotropy=1e-6") == 2
+    captured = capsys.readouterr()
+    assert "note: start 0 (random) is ranked last: Zener ratio" in captured.out
+    assert "note: start 1 (random) is ranked last: Zener ratio" in captured.out
+    assert "none of 2 starts gave the cell that was asked for" in captured.err
+    assert "--config.num_starts" in captured.err
+    # What happened can still be looked at.
+    assert (tmp_path / "out" / "history.png").is_file()
+
+
+def _arrays(path):
+    with np.load(path) as data:
+        return {name: data[name].tobytes() for name in data.files}
+
+
+def _assert_same_results(one, other):
+    for name in ("history.csv", "properties.json", "properties.csv"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    assert _arrays(one / "density.npz") == _arrays(other / "density.npz")
+    assert _arrays(one / "cells.npz") == _arrays(other / "cells.npz")
+    for path in one.glob("*.stl"):
+        assert path.read_bytes() == (other / path.name).read_bytes()
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_writes_the_same_bits(tmp_path):
+    argv = [sys.executable, "-m", "mmdiff.main", CONFIG, *SMALL]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run([*argv, f"--workdir={whole}"], check=True, cwd=ROOT)
+    for lines in (2, 4):  # in the first start, then in a later one
+        process = subprocess.Popen([*argv, f"--workdir={killed}"], cwd=ROOT)
+        while len(workdir.read_metrics(killed)) < lines:
+            assert process.poll() is None, "ended before it could be killed"
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    before = len(workdir.read_metrics(killed))
+    subprocess.run([*argv, f"--workdir={killed}"], check=True, cwd=ROOT)
+    _assert_same_results(whole, killed)
+    # A kill loses one chunk at most: its line was not written, or is there twice.
+    steps = [(x["start"], x["step"]) for x in workdir.read_metrics(killed)]
+    undisturbed = [(x["start"], x["step"]) for x in workdir.read_metrics(whole)]
+    assert sorted(set(steps)) == sorted(undisturbed)
+    assert len(steps) <= len(undisturbed) + 2 and before >= 4
+
+
+@pytest.mark.slow
+def test_an_orthotropic_cell_from_a_file_for_a_goal_of_the_user(quick, tmp_path):
+    goals = tmp_path / "goals.py"
+    goals.write_text("def along_x(C):\n    return C[0, 0]\n")
+    octant = np.full((8, 8, 8), 0.4)
+    octant[:, :3, :4] = 1
+    np.save(tmp_path / "start.npy", octant)
+    options = _options(
+        objective=f"{goals}:along_x",
+        start=tmp_path / "start.npy",
+        input_is="octant",
+        symmetry="orthotropic",
+        double="true",
+        num_starts=1,
+        steps=12,
+        robust=0.1,
+    )
+    assert _run(tmp_path, *SMALL[:2], *options) == 0
+    report = json.loads((tmp_path / "out" / "properties.json").read_text())
+    assert {cell["file"] for cell in report["cells"]} == {"cell_00.npy", "doubled.npy"}
+    for cell in report["cells"]:
+        tensor = np.array(cell["C"])
+        # The direction that was asked for, and no other.
+        assert tensor[0, 0] > 1.3 * tensor[1, 1] and cell["cubic_distance"] > 0.1
+        np.testing.assert_allclose(cell["along_x"], tensor[0, 0], rtol=1e-5)  # float32
+    assert [cell["resolution"] for cell in report["starts"]] == [16, 32]
+    rows = (tmp_path / "out" / "history.csv").read_text().splitlines()[1:]
+    assert {row.split(",")[1] for row in rows} == {"16", "32"}
+    doubled = np.load(tmp_path / "out" / "doubled.npy")
+    assert doubled.shape == (32, 32, 32)
+    tensor, _ = homogenize(
+        cell_to_octant(doubled).astype(np.float32), symmetry="orthotropic"
+    )
+    fine = next(c for c in report["cells"] if c["resolution"] == 32)
+    np.testing.assert_allclose(fine["C"], tensor, atol=1e-5)  # float32 sums
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["plates", "generated"])
+def test_other_starts(tmp_path, start):
+    options = _options(start=start, num_starts=2, target="0.110,0.045,0.040")
+    options += _options(objective="target", steps=6)
+    assert _run(tmp_path, *options) == 0
+    report = json.loads((tmp_path / "out" / "properties.json").read_text())
+    kinds = {cell["start_kind"] for cell in report["cells"]}
+    assert (
+        kinds <= {"generated"} if start == "generated" else {"sc + octet", "sc + bcc"}
+    )
+    best = report["cells"][0]
+    # Twice what part of the published model does to the same target: 0.5 %.
+    assert best["error"] < 0.01
+
+
+@pytest.mark.slow
+def test_the_default_run(tmp_path, capsys):
+    assert _run(tmp_path) == 0
+    report = json.loads((tmp_path / "out" / "properties.json").read_text())
+    assert report["cells"][0]["K/K_HS"] >= 0.95
+    assert _run(tmp_path) == 0
+    said = capsys.readouterr().out
+    assert "already done" in said and said.count(report["summary"]) == 2
