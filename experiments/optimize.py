@@ -67,6 +67,7 @@ def _check(config) -> tuple[ask.Ask, optimize.Settings]:
         min_young=config.min_E,
         base=config.base.E,
         nu=config.base.nu,
+        symmetry=config.symmetry,
         allow_infeasible=config.allow_infeasible,
     )
     starts.check(

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from mmdiff.elasticity import AXES
 from mmdiff.typing import Bool, Float, Int
 
 MARGIN = 3  # voxels looked at around the cell
@@ -78,10 +79,10 @@ def wall_thickness(
     """Return the thickness at every voxel of a phase, in voxels; 0 in the other phase.
 
     A slab of k voxels has thickness k throughout, and so have a square rod and a cube.
-    Oblique walls are within a voxel; round pieces, measured between the voxels farthest
-    in, are one to three voxels short. A tapered wall counts as one where its faces make
-    less than 60 degrees. Where voxels are equally near, their order decides: mirrored
-    or turned copies of a cell may differ by some voxels at a few places.
+    Oblique walls are within a voxel, round pieces up to two voxels short. Tapered walls
+    are walls where their faces make less than 60 degrees. Where voxels are equally near
+    their order decides: mirrored or turned copies of a cell may differ by two voxels at
+    a few places.
 
     Args:
       phase: which voxels belong to it, n >= 3; if all do, their thickness is inf.
@@ -121,7 +122,7 @@ def _to_other_phase(phase, mode) -> Int[np.ndarray, "3 m m m"]:
     vectors = _nearest(phase)
     if mode == "wrap":
         # Images of the other phase can only be nearer, so this reach will do.
-        reach = int(np.sqrt((vectors**2).sum(0).max())) + 1 + MARGIN
+        reach = int(_length(vectors).max()) + 1 + MARGIN
         part = slice(reach - MARGIN, MARGIN - reach)
         return _nearest(np.pad(phase, reach, "wrap"))[:, part, part, part]
     # Of a voxel and its mirror images the nearest to the octant always lies in it.
@@ -143,11 +144,9 @@ def _nearest(phase):
 def _middles(nearest, squares):
     """Return the thickness in the middle of walls, else 0, and where walls are.
 
-    The middle are voxels that are farthest from the other phase along an axis, alone or
-    with one neighbour, and have it on both sides in directions over 120 degrees apart
-    (90 in right-angled corners). The thickness is the distance between the nearest
-    voxels of the other phase on either side, less one. Peaks without such a pair, as in
-    a tetrahedron, have the diameter of their ball; every way uphill ends there anyway.
+    Walls are where the other phase lies on opposite sides, see `_walls_along`. Peaks
+    where it does not, as in a tetrahedron, have the diameter of their ball; every way
+    uphill ends there anyway.
 
     Returns:
       thickness (n, n, n) and wall (n, n, n) bool, of arguments with margins.
@@ -157,51 +156,80 @@ def _middles(nearest, squares):
     peak = inside & (squares == ndimage.maximum_filter(squares, 3))
     thickness = np.where(peak, 2 * np.sqrt(squares) - 1, 0.0)
     wall = np.zeros(squares.shape, bool)
-    flat, stride = nearest.reshape(3, -1), _strides(squares)
-    pairs = ((-1, 1), (-1, 2), (-2, 1))
-    # Axes first: there the gaps of slabs and rods are exact.
-    for direction, pair in itertools.product(AXES, pairs):
-        crest = inside & ~wall
-        for shift in range(pair[0], pair[1] + 1):
-            other = squares[_shifted(shift * direction)]
-            here = crest[_INNER]
-            here &= squares[_INNER] > other if shift in pair else squares[_INNER] == other
-        index = np.flatnonzero(crest)
-        vectors = [flat[:, index + shift * (direction @ stride)] for shift in pair]
-        between = vectors[1] - vectors[0] + (pair[1] - pair[0]) * direction[:, None]
-        # A neighbour of the other phase has no direction but that of the line.
-        for vector, sign in zip(vectors, (-1, 1), strict=True):
-            vector[:, ~vector.any(0)] = sign * direction[:, None]
-        dot = (vectors[0] * vectors[1]).sum(0)
-        norms = [np.sqrt((vector**2).sum(0)) for vector in vectors]
-        opposite = dot < -0.5 * norms[0] * norms[1]
-        index = index[opposite]
-        gap = np.sqrt((between[:, opposite] ** 2).sum(0)) - 1
-        thickness.ravel()[index] = np.maximum(thickness.ravel()[index], gap)
-        wall.ravel()[index] = True
+    # Axes first: along them the gaps of slabs and rods are exact. Diagonals cut convex
+    # edges off unless all 26 neighbours are inside.
+    for lines, depth in ((AXES[:3], 0), (AXES[3:], 3)):
+        places = inside & ~wall & (squares > depth)
+        for line, pair in itertools.product(lines, ((-1, 1), (-1, 2), (-2, 1))):
+            index, gap = _walls_along(nearest, squares, places, line, pair)
+            thickness.ravel()[index] = np.maximum(thickness.ravel()[index], gap)
+            wall.ravel()[index] = True
     return thickness[_INNER], (wall & ~_bumps(squares, wall))[_INNER]
+
+
+def _walls_along(nearest, squares, places, line, pair):
+    """Return flat indices and thickness of voxels in the middle of a wall.
+
+    They are farther from the other phase than the voxels `pair` steps along the line
+    and as far as the one between, if there is one; and the two of the pair have it in
+    directions over 120 degrees apart (90 in right-angled corners). The thickness is the
+    distance of the two voxels of the other phase across the wall, less one.
+    """
+    crest = places.copy()
+    for step in range(pair[0], pair[1] + 1):
+        here, there = squares[_INNER], squares[_moved(step * line)]
+        crest[_INNER] &= here > there if step in pair else here == there
+    index = np.flatnonzero(crest)
+    flat, stride = nearest.reshape(3, -1), _strides(squares)
+    low, high = (flat[:, index + step * (line @ stride)] for step in pair)
+    gap = high - low + (pair[1] - pair[0]) * line[:, None]
+    # A voxel of the other phase itself has no direction but that of the line.
+    low = np.where(low.any(0), low, -line[:, None])
+    high = np.where(high.any(0), high, line[:, None])
+    low, high = low / _length(low), high / _length(high)
+    opposite = (low * high).sum(0) < -0.5
+    across = (high - low)[:, opposite]
+    gap = (gap[:, opposite] * across).sum(0) / _length(across)
+    return index[opposite], gap - 1
 
 
 def _bumps(squares, wall):
     """Whether voxels of `wall` are in bumps: no higher than one voxel, or nearly so.
 
     Two or three voxels away, at y, lies a ball that holds theirs but for one voxel,
-    |y - x| + height(x) <= height(y) + 1, and on the other side, where a neck has a
-    second one, nothing is higher.
+    |y - x| + height(x) <= height(y) + 1, and away from all of these balls nothing is
+    higher; in a neck the other body is.
     """
     index = np.flatnonzero(wall)
-    height = np.sqrt(squares).ravel()
-    stride = np.array([squares.shape[1] * squares.shape[2], squares.shape[2], 1])
-    bump = np.zeros(len(index), bool)
-    for step in itertools.product(range(-MARGIN, MARGIN + 1), repeat=3):
-        length = np.linalg.norm(step)
-        if 2 <= length <= MARGIN:
-            offset = np.dot(step, stride)
-            higher = height[index + offset] + 1 >= height[index] + length
-            bump |= higher & (height[index - offset] <= height[index])
+    height, strides = np.sqrt(squares).ravel(), _strides(squares)
+    steps = np.array(list(itertools.product(range(-MARGIN, MARGIN + 1), repeat=3)))
+    length = np.linalg.norm(steps, axis=1)
+    steps = steps[(length >= 2) & (length <= MARGIN)]
+    body = np.zeros((3, len(index)), np.int32)
+    for step in steps:
+        gain = height[index + step @ strides] - height[index]
+        body += (gain >= np.linalg.norm(step) - 1) * step[:, None].astype(np.int32)
+    bump = body.any(0)
+    for step in steps:
+        away = step @ body < 0
+        bump &= ~(away & (height[index + step @ strides] > height[index]))
     bumps = np.zeros(squares.shape, bool)
     bumps.ravel()[index] = bump
     return bumps
+
+
+def _length(vectors):
+    return np.sqrt((vectors**2).sum(0))
+
+
+def _strides(array):
+    """Return by how much a step on each axis moves the flat index of an array."""
+    return np.array([array.shape[1] * array.shape[2], array.shape[2], 1])
+
+
+def _moved(step):
+    """Return the slices of the cell, moved by a step, in an array with margins."""
+    return tuple(slice(MARGIN + s, (s - MARGIN) or None) for s in step)
 
 
 def _way_uphill(height, wall, mode) -> Int[np.ndarray, "n n n"]:
@@ -214,7 +242,7 @@ def _way_uphill(height, wall, mode) -> Int[np.ndarray, "n n n"]:
     here, end = height[_INNER], number[_INNER]
     steepest = np.zeros(shape)
     for step in itertools.product((-1, 0, 1), repeat=3):
-        to = tuple(slice(MARGIN + s, s - MARGIN) for s in step)
+        to = _moved(step)
         slope = (height[to] - here) / (np.linalg.norm(step) or 1.0)
         better = ~wall & (slope > steepest)
         steepest = np.where(better, slope, steepest)

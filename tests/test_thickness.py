@@ -62,9 +62,8 @@ def test_plates_on_the_mirror_planes_count_twice(edge):
 def test_balls_have_about_their_diameter(diameter, centre):
     ball = _ball(diameter, centre)
     solid = feature_size(ball, mode="wrap", share=0).solid
-    # Between the voxels that reach farthest in, up to one on either side, and to where
-    # they lie on one diameter but for 120 degrees.
-    assert diameter - 3 < solid.minimum <= solid.mean <= diameter
+    # From the voxels outside that reach farthest in, up to one voxel on either side.
+    assert diameter - 2.1 < solid.minimum and solid.mean <= diameter
     # One ball, so hardly more than one value.
     assert solid.mean - solid.minimum < 1
 
@@ -76,9 +75,9 @@ def test_oblique_plates_are_within_a_voxel(family, step, layers):
     thickness = (layers - (0.5 if family == "bcc" else 0)) * step
     octant = plates.plate_lattice(32, {family: (thickness - 0.01) / 64})
     got = wall_thickness(octant > 0)[octant > 0]
-    # The middle half of the values: thicker is where plates meet.
+    # The upper half is thicker because plates meet there.
     low, high = np.quantile(got, (0.05, 0.5))
-    assert thickness - 1 < low <= high < thickness + 1
+    assert thickness - 1.01 < low and high < thickness + 1
 
 
 def test_thin_and_thick_walls_are_told_apart():
@@ -105,6 +104,23 @@ def test_the_neck_between_two_blocks_is_found():
     assert feature_size(cell, mode="wrap").solid.minimum == 3
 
 
+@pytest.mark.parametrize("length", [1, 2, 3, 6])
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_short_necks_are_no_bumps(width, length):
+    cell = _empty()
+    cell[1:9, 6:16, 6:16] = cell[9 + length : 17 + length, 6:16, 6:16] = True
+    neck = (slice(9, 9 + length), slice(9, 9 + width), slice(9, 9 + width))
+    cell[neck] = True
+    thickness = wall_thickness(cell, mode="wrap")
+    # The corners of its ends may count to the blocks.
+    assert thickness[neck].min() == width
+    # A stub of one voxel on one block is a bump.
+    cell[9 + length :] = False
+    cell[9:10, 9 : 9 + width, 9 : 9 + width] = True
+    thickness = wall_thickness(cell, mode="wrap")
+    assert (thickness[9:10, 9 : 9 + width, 9 : 9 + width] > 6).all()
+
+
 def test_the_neck_of_schwarz_p_is_found():
     # A smooth neck: no wall, no plateau, but a saddle of the distance.
     octant = specimens.schwarz_p(32) > 0
@@ -114,6 +130,10 @@ def test_the_neck_of_schwarz_p_is_found():
     # Round, so up to two voxels short as balls are.
     assert width - 2 <= thickness[-1, 0, 0] <= width
     assert feature_size(octant).solid.minimum == pytest.approx(width, abs=2)
+    # The throat of the void lies between four arms that stand in the diagonals of the
+    # face: half its diagonal is void, from the middle on.
+    diagonal = (~octant)[np.arange(32), np.arange(32), 0].sum() * 2 * 2**0.5
+    assert feature_size(octant).void.minimum == pytest.approx(diagonal, abs=3)
 
 
 def test_bumps_and_pits_of_one_voxel_do_not_count():
@@ -121,11 +141,12 @@ def test_bumps_and_pits_of_one_voxel_do_not_count():
     cell[4:12] = True
     cell[12, 6, 6] = cell[12, 12, 12:15] = True  # a bump and a ridge
     cell[4, 18, 18] = False
-    assert feature_size(cell, mode="wrap", share=0).solid.minimum == 7
+    assert 7 <= feature_size(cell, mode="wrap", share=0).solid.minimum < 8
     thickness = wall_thickness(cell, mode="wrap")
-    # Only below the pit the wall is one voxel thinner.
-    assert (thickness[cell] == 8).mean() > 0.99
-    assert thickness[12, 6, 6] == 8 and thickness[12, 12, 13] == 8
+    # Only by the pit the wall is up to one voxel thinner.
+    assert (abs(thickness[cell] - 8) < 0.1).mean() > 0.99
+    assert thickness[12, 6, 6] == pytest.approx(8, abs=0.1)
+    assert thickness[12, 12, 13] == pytest.approx(8, abs=0.1)
     # A fin that is twice as high as thick is a wall.
     cell[12:16, 6, :] = True
     assert wall_thickness(cell, mode="wrap")[15, 6, 2] == 1
@@ -141,18 +162,17 @@ OCTANTS = {
 @pytest.mark.parametrize("name", OCTANTS)
 def test_an_octant_and_its_cell_agree(name):
     octant = OCTANTS[name]
-    cell = octant_to_cell(octant)
-    one, whole = feature_size(octant), feature_size(cell, mode="wrap")
-    # The order of equally near voxels tells the octants of a cell apart: means of
-    # rough bodies differ by up to 4 %.
-    assert one.solid.minimum == whole.solid.minimum
-    assert one.void.minimum == whole.void.minimum
-    assert one.solid.mean == pytest.approx(whole.solid.mean, rel=0.05)
-    assert one.void.mean == pytest.approx(whole.void.mean, rel=0.05)
-    part = wall_thickness(cell, mode="wrap")[:16, :16, :16]
-    assert (wall_thickness(octant) == part).mean() > 0.97
-    turned = wall_thickness(octant.transpose(2, 0, 1)).transpose(1, 2, 0)
-    assert (turned == wall_thickness(octant)).mean() > 0.9
+    one = feature_size(octant)
+    whole = feature_size(octant_to_cell(octant), mode="wrap")
+    turned = feature_size(octant.transpose(2, 0, 1))
+    # The order of equally near voxels tells copies apart, in a tenth of the voxels of
+    # rough cells and by up to two voxels, but hardly in what is reported.
+    for other in (whole, turned):
+        for phase, expected in zip(other, one, strict=True):
+            assert phase.minimum == pytest.approx(expected.minimum, abs=0.2)
+            assert phase.mean == pytest.approx(expected.mean, rel=0.05)
+    part = wall_thickness(octant_to_cell(octant), mode="wrap")[:16, :16, :16]
+    assert (abs(wall_thickness(octant) - part) < 0.5).mean() > 0.97
 
 
 @pytest.mark.parametrize("name", OCTANTS)

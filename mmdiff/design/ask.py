@@ -59,6 +59,7 @@ def ask(
     min_young: float = 0.0,
     base: float = 1.0,
     nu: float = elasticity.NU,
+    symmetry: str = "cubic",
     allow_infeasible: bool = False,
 ) -> Ask:
     """Return the problem of an objective and its constraints.
@@ -72,6 +73,7 @@ def ask(
       min_young: floor of Young's modulus along <100> in units of `base`; 0 for none.
       base: Young's modulus of the base material.
       nu: its Poisson's ratio.
+      symmetry: of the cell, "cubic" or "orthotropic".
       allow_infeasible: skip the bounds on target and floor.
 
     Raises:
@@ -98,6 +100,11 @@ def ask(
         raise InputError(
             "objective=target needs a target. Give one such as "
             "--config.target=0.110,0.045,0.040."
+        )
+    if objective == "target" and symmetry != "cubic":
+        raise InputError(
+            f"objective=target is for tensors of cubic cells, and symmetry={symmetry}. "
+            "Pass --config.symmetry=cubic."
         )
     wanted = None
     if target:

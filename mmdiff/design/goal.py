@@ -48,13 +48,13 @@ class Goal:
     def score(self, value, volume, nu: float = elasticity.NU):
         """Return what people compare, from the maximized value and the volume.
 
-        A modulus is told by its Hashin-Shtrikman bound, Poisson's ratio as it is and
-        the distance to a target in percent. Takes arrays as well.
+        A modulus is told by its Hashin-Shtrikman bound, Poisson's ratio and the
+        distance to a target with their sign. Takes arrays as well.
         """
         if self.name in _BOUNDED:
             bounds = elasticity.hashin_shtrikman(volume, nu)
             return value / bounds["KGE".index(_BOUNDED[self.name])]
-        return {"poisson": -1, "target": -100}.get(self.name, 1) * value
+        return -value if self.name in ("poisson", "target") else value
 
     @property
     def is_stiffness(self) -> bool:
@@ -63,7 +63,7 @@ class Goal:
 
     def number(self, score: float) -> str:
         """Return a score as text."""
-        return f"{score:.3g} %" if self.name == "target" else f"{score:.3f}"
+        return f"{100 * score:.3g} %" if self.name == "target" else f"{score:.3f}"
 
     def show(self, score: float) -> str:
         """Return a score as text, with its name."""
@@ -87,8 +87,7 @@ def choose(name: str, target: Target | None = None) -> Goal:
     if name == "poisson":
         return Goal(name, lambda _: objectives.poisson, label="nu")
     if name == "target":
-        wanted = jnp.asarray(target.constants, jnp.float32)
-        return Goal(name, objectives.nearness, wanted, "distance")
+        return Goal(name, objectives.nearness, np.array(target.constants), "error")
     if ":" not in name:
         raise InputError(
             f"objective {name!r} is unknown. Use {', '.join(NAMES)}, or "

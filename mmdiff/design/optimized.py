@@ -16,7 +16,7 @@ from mmdiff.design import properties
 from mmdiff.design.develop import Outcome
 from mmdiff.design.goal import Goal
 from mmdiff.symmetry import octant_to_cell
-from mmdiff.topopt import interface
+from mmdiff.topopt import interface, objectives
 from mmdiff.topopt.binary import SLACK
 from mmdiff.topopt.problem import Limits, Problem, constraints
 from mmdiff.voxels import periodic_pieces
@@ -32,9 +32,10 @@ CONVENTIONS = {
     "whose moduli are given; 0 for cubic cells",
     "thinnest_wall": "of the solid, narrowest_hole of the void: the thickness that 1 % "
     "of the phase's voxels do not exceed, by the largest balls inside it",
-    "distance": "root mean square of (C - target) / R over C11, C12, C44 in percent",
     "error": properties.CONVENTIONS["error"],
-    "value": "objective, maximized; moduli in units of base E, all else for base E = 1",
+    "value": "objective, maximized; moduli in units of base E, all else for base E = "
+    "1; of a target the negative error, and in the history of the design loop the "
+    "negative root mean square of (C - target) / R",
 }
 DOUBLED = "doubled"  # name of the cell that was optimized again at twice its edge
 HEADER = (
@@ -80,7 +81,8 @@ class Entry:
 def flaws(outcome: Outcome, problem: Problem, limits: Limits) -> tuple[str, ...]:
     """Return what is wrong with a binary cell, each as a phrase with its numbers.
 
-    Constraints count as met within `binary.SLACK`, and the volume within half an orbit.
+    Constraints count as met within `binary.SLACK`, the volume also within half an orbit
+    or, for a target tensor, `interface.VOLUME_SLACK`.
     """
     if not outcome.octant.any():
         return ("no connected part that bears load is left",)
@@ -90,7 +92,8 @@ def flaws(outcome: Outcome, problem: Problem, limits: Limits) -> tuple[str, ...]
     volume = float(outcome.octant.mean())
     tensor = interface.to_tensor(outcome.constants)
     excess = np.asarray(constraints(problem, limits, tensor, np.float64(volume)))
-    grain = 3 / (float(limits.volume) * outcome.octant.size)
+    aimed = problem.objective is objectives.nearness
+    grain = interface.VOLUME_SLACK if aimed else 3 / outcome.octant.size
     band = 1 + float(limits.band)
     moduli = elasticity.moduli(elasticity.voigt_to_cubic(tensor))
     outside = (
@@ -108,7 +111,7 @@ def flaws(outcome: Outcome, problem: Problem, limits: Limits) -> tuple[str, ...]
         )
     of_volume = 1 + problem.equality
     for i, (value, text) in enumerate(zip(excess, texts, strict=True)):
-        if value > SLACK + (grain if i < of_volume else 0):
+        if value > SLACK + (grain / float(limits.volume) if i < of_volume else 0):
             found.append(text)
     return tuple(found)
 
@@ -225,10 +228,6 @@ def cell_facts(entry: Entry, facts: Mapping, goal: Goal, settings: Mapping) -> d
     }
     # A share of a bound is there already, in float64.
     found.setdefault(goal.label, float(goal.score(outcome.value, entry.volume, nu)))
-    if goal.name == "target":
-        constants = np.array([facts[name] for name in elasticity.NAMES])
-        error = elasticity.range_error(constants, np.asarray(goal.params, np.float64))
-        found["error"] = float(error)
     return found
 
 
@@ -328,8 +327,11 @@ def summary(entry: Entry, facts: Mapping, goal: Goal) -> str:
       goal: what was asked.
     """
     first = facts[f"{goal.label} before refinement"]
+    violation = float(entry.outcome.refinement[0, 1])
+    # Otherwise a refinement that repairs a constraint would look like a loss.
+    off = f", with a constraint off by {100 * violation:.2g} %"
     return (
         f"best: {entry.name}, start {entry.start}, {goal.show(facts[goal.label])} at V "
         f"{entry.volume:.3f}, Zener {facts['Zener']:.2f}; refined from "
-        f"{goal.number(first)}."
+        f"{goal.number(first)}{off if violation > SLACK else ''}."
     )

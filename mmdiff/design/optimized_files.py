@@ -16,6 +16,7 @@ from mmdiff.topopt.optimize import COLUMNS
 from mmdiff.voxels import threshold_to_volume
 
 _SETTINGS = ("base_E", "base_nu", "void", "penal", "symmetry")
+SPHERES = 3  # drawn, each takes half a second
 _STIFF = ("C11", "C12", "C44")
 
 
@@ -49,7 +50,8 @@ def write_history(
     order = sorted(rows, key=lambda row: (row["resolution"], row["start"], row["step"]))
     writers.write_csv(folder / "history.csv", order)
     titles = {
-        "share": f"{goal.label} (%)" if goal.name == "target" else goal.label,
+        # Root mean square and not mean, see the conventions.
+        "share": "distance to target" if goal.name == "target" else goal.label,
         "volume": "volume fraction",
         "violation": "worst constraint\n(met at 0)",
         "grey": "grey level",
@@ -93,7 +95,7 @@ def write(
         )
     _write_arrays(folder, entries, report)
     _write_frames(folder, entries[0], images[0], goal, report)
-    _write_bounds(folder, facts, plates, report, goal)
+    _write_bounds(folder, entries, facts, plates, report, goal)
     writers.write_json(folder / "properties.json", report)
     writers.write_csv(
         folder / "properties.csv",
@@ -170,21 +172,16 @@ def _write_frames(folder, entry, final, goal, report) -> None:
     )
 
 
-def _write_bounds(folder, facts, plates, report, goal) -> None:
+def _write_bounds(folder, entries, facts, plates, report, goal) -> None:
     columns = ("K", "G", "E", "nu") if goal.name == "poisson" else ("K", "G", "E")
     progress_plots.bounds(
         folder / "bounds.png", facts, plates, columns=columns, nu=report["base_nu"]
     )
-    tensors, labels = [np.array(facts[0]["C"])], ["best cell"]
+    tensors = [np.array(known["C"]) for known in facts[:SPHERES]]
+    labels = [entry.name.replace("_", " ") for entry in entries[:SPHERES]]
     if goal.name == "target":
-        asked = np.asarray(goal.params, np.float64)
-        tensors.insert(0, elasticity.cubic_to_voigt(asked))
+        tensors.insert(0, elasticity.cubic_to_voigt(np.asarray(goal.params)))
         labels.insert(0, "asked")
-    else:
-        # The one that is nearest to isotropic: others have no single modulus.
-        name = min(plates, key=lambda name: abs(plates[name]["Zener"] - 1))
-        tensors.append(np.array(plates[name]["C"]))
-        labels.append(f"plates: {name}")
     plots.modulus_spheres(folder / "spheres.png", np.stack(tensors), labels)
 
 

@@ -44,15 +44,21 @@ def history(
                 look = (
                     {"color": BLUE, "lw": 2, "label": f"{name} (best)"}
                     if name == best
-                    else {"color": FAINT, "lw": 0.8}
+                    else {"color": FAINT, "lw": 0.8, "label": "other starts"}
                 )
                 axis.plot(np.arange(1, len(values) + 1), values, **look)
             axis.set_ylabel(title)
             axis.margins(x=0.01)
             _mark_stages(axis, runs[best], named=axis is axes[0])
-        if others:
-            axes[0].plot([], [], color=FAINT, lw=0.8, label="other starts")
-        axes[0].legend(loc="lower right", fontsize=8)
+        handles, labels = axes[0].get_legend_handles_labels()
+        named = dict(zip(labels, handles, strict=True))  # the others once
+        figure.legend(
+            named.values(),
+            named.keys(),
+            loc="outside lower center",
+            ncols=2,
+            fontsize=8,
+        )
         axes[-1].set_xlabel("design step")
         figure.align_ylabels(axes)
         return _save(path, figure)
@@ -145,7 +151,5 @@ def _zoom(axis, points, column, curve, volume) -> None:
         y = np.append(y, np.interp([low, high], volume, curve))
         y = np.append(y, [np.interp(middle, volume, curve)])
     pad = 0.08 * max(np.ptp(y), 1e-3)
-    bottom = y.min() - pad
-    axis.set(xlim=(low, high), ylim=(max(bottom, 0) if column != "nu" else bottom,
-                                     y.max() + pad))  # fmt: skip
+    axis.set(xlim=(low, high), ylim=(y.min() - pad, y.max() + pad))
     axis.locator_params(axis="x", nbins=4)

@@ -24,7 +24,12 @@ from mmdiff.topopt.problem import Limits, Problem, constraints
 from mmdiff.voxels import clean_octant, is_load_bearing, threshold_to_volume
 
 SLACK = 2e-3  # violation of a constraint that is let be
-FIRST_GAIN, LAST_GAIN = 0.02, 2e-4  # of the objective asked of one step, relative
+GAIN = 0.02  # of the objective asked of a step of length 1, relative
+SHORTEST, LONGEST = 0.01, 4.0  # lengths of steps
+# A relative loss of the objective that makes up for a unit of violation: at first, and
+# at most.
+PRICE, HIGHEST_PRICE = 1.0, 16.0
+TINY = 1e-3  # objectives below count as that where something is relative to them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,8 +140,9 @@ def refine(
       steps: most accepted steps.
 
     Returns:
-      the best octant found: first by its violation (down to `SLACK`), then by its
-      value. Never disconnected.
+      the best octant found: constraints that are violated by more than `SLACK` cost
+      as much of the objective as it takes to mend them, if it can be done. Never
+      disconnected.
     """
     numbers = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), limits)
 
@@ -152,17 +158,38 @@ def refine(
 
     here = look(octant)
     history = [here.merit]
-    gain = FIRST_GAIN
-    while len(history) <= steps and gain > LAST_GAIN:
-        trial = _step(octant, here, float(numbers.volume), gain, symmetry)
-        gain /= 2
+    size, price, length = max(abs(here.merit[0]), TINY), PRICE, 1.0
+
+    def worth(merit):
+        return merit[0] / size - price * max(merit[1] - SLACK, 0)
+
+    def attempt(length):
+        """Return an octant and what is known of it, None where it is no good."""
+        trial = _step(octant, here, float(numbers.volume), length, symmetry)
         if np.array_equal(trial, octant) or not is_load_bearing(trial):
-            continue
+            return None
         there = look(trial, here.result.fields)
-        if there.result.converged and _is_better(there.merit, here.merit):
-            octant, here = trial, there
+        better = there.result.converged and worth(there.merit) > worth(here.merit)
+        return (trial, there) if better else None
+
+    while len(history) <= steps:
+        found = attempt(length)
+        # Cells react to long steps in leaps: half of a good one may be better still.
+        while found and (half := attempt(length / 2)):
+            if worth(half[1].merit) <= worth(found[1].merit):
+                break
+            found, length = half, length / 2
+        if found:
+            octant, here = found
             history.append(here.merit)
-            gain *= 3
+            length = min(2 * length, LONGEST)
+        else:
+            length /= 2
+        if length < SHORTEST:
+            if here.merit[1] <= SLACK or price >= HIGHEST_PRICE:
+                break
+            # Stuck on a violated constraint: let it cost more of the objective.
+            price, length = 4 * price, 1.0
     if len(history) > 1:
         # The answer must not depend on the way it was reached.
         here = look(octant)
@@ -238,8 +265,8 @@ def _functions(problem: Problem):
     return run
 
 
-def _step(octant, here, volume, gain, symmetry) -> np.ndarray:
-    """Return the octant after a motion that raises the objective by a share `gain`."""
+def _step(octant, here, volume, length, symmetry) -> np.ndarray:
+    """Return the octant after a motion of a length, 1 for a gain of `GAIN`."""
     n = octant.shape[0]
     # Voxels change the volume directly, the constants by their energies.
     share = np.full((1, n, n, n), n**-3.0)
@@ -247,9 +274,9 @@ def _step(octant, here, volume, gain, symmetry) -> np.ndarray:
     change = np.concatenate([change, share])
     value, g = here.outputs[0], here.outputs[1:]
     held = g > -SLACK
-    size = max(abs(value), 1e-3)
+    size = max(abs(value), TINY)
     rows = [here.rows[0] / size, *here.rows[1:][held], np.eye(len(change))[-1] / volume]
-    wanted = [gain, *(-g[held]), 1 - octant.mean() / volume]
+    wanted = [GAIN * length, *(-min(length, 1) * g[held]), 1 - octant.mean() / volume]
     density = symmetrize(np.tensordot(np.stack(rows), change, 1), symmetry)
     solid = interface.advance(
         interface.thresholds(octant, symmetry),
@@ -259,10 +286,3 @@ def _step(octant, here, volume, gain, symmetry) -> np.ndarray:
         symmetry,
     )
     return clean_octant(spread(solid.astype(np.uint8), n, symmetry), symmetry)[0]
-
-
-def _is_better(new, old) -> bool:
-    """Compare (value, violation, volume): first what is violated, then the value."""
-    if old[1] > SLACK:
-        return new[1] < old[1]
-    return new[1] <= SLACK and new[0] > old[0]

@@ -58,6 +58,7 @@ def nearness(target, ranges=elasticity.PAPER_RANGES):
     The distance is the root mean square of the differences over `ranges`; the mean of
     their magnitudes, in which errors are reported, has kinks.
     """
+
     def objective(tensor):
         goal, scale = (jnp.asarray(a, tensor.dtype) for a in (target, ranges))
         scaled = (elasticity.voigt_to_cubic(tensor) - goal) / scale

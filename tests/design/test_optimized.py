@@ -99,6 +99,16 @@ def test_the_volume_is_met_within_half_an_orbit():
     assert flaws(VOLUME - 1.1 * (half + slack))
 
 
+def test_a_target_leaves_the_volume_some_slack():
+    def flaws(volume):
+        options = {"target": "0.3,0.1,0.09", "allow_infeasible": True}
+        asked = ask.ask("target", volume=volume, **options)
+        return optimized.flaws(_outcome(), asked.problem, asked.limits)
+
+    assert not flaws(VOLUME - 0.01)
+    assert flaws(VOLUME - 0.012)
+
+
 def _entries():
     return [
         Entry("", 0, "random", _nothing(), ("nothing left",)),
@@ -222,6 +232,15 @@ def test_the_summary_names_the_best(written):
         f"{VOLUME:.3f}, Zener 0.90; refined from {0.225 / _bulk_bound():.3f}."
     )
     assert best["converged"] is True
+
+
+def test_a_repaired_constraint_is_said():
+    refinement = _outcome().refinement
+    refinement[0, 1] = 0.031
+    entry = Entry("cell_00", 0, "random", _outcome()._replace(refinement=refinement))
+    facts = {"K/K_HS": 0.9, "K/K_HS before refinement": 0.95, "Zener": 1.0}
+    said = optimized.summary(entry, facts, ask.ask("bulk", volume=0.4).goal)
+    assert said.endswith("refined from 0.950, with a constraint off by 3.1 %.")
 
 
 def _bulk_bound():
