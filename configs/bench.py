@@ -39,6 +39,9 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # Cells per second in batches of random cells.
     config.batch_cubic = (32,) if tiny else (32, 64)
     config.batches = (1, 8) if tiny else (1, 8, 32)
+    # Design steps of topology optimization, and a batch of starts; 0 starts skip it.
+    config.design = (64,) if tiny else (64, 128)
+    config.num_starts = 8
     # Samples per call and evaluations per sample of the sampler; 0 samples skip it.
     config.num_samples = 8
     config.steps = 16

@@ -3,8 +3,9 @@
 Three reference cells and random heterogeneous ones (`mmdiff.specimens`) are solved one
 after the other by one compiled program per symmetry and edge; wall and CPU seconds are
 medians of several calls. Compile time and memory are those of a fresh process each
-(`bench_fresh.py`), and so are the other packages (`bench_peers.py`). Throughput of
-batches and the sampler's speed come last. Everything is in bench.json.
+(`bench_fresh.py`), and so are the other packages (`bench_peers.py`) and the design loop
+(`bench_design.py`). Throughput of batches and the sampler's speed come last. Everything
+is in bench.json.
 """
 
 import functools
@@ -61,6 +62,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         report["groups"].append(group | summarize(rows))
     report |= {"cells": cells, "other_voids": voids}
     report["batches"] = measure_batches(config)
+    report["design"] = measure_design(config)
     report["sampler"] = measure_sampler(config) if config.num_samples else None
     report["peers"] = measure_peers(config, cells) if config.peers else []
     writers.write_json(folder / "bench.json", report)
@@ -82,7 +84,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
 def _check(config, wanted) -> None:
     if not wanted:
         raise InputError("cubic=() and periodic=(): there is nothing to solve.")
-    edges = [("cubic", edge) for edge in config.batch_cubic]
+    edges = [("cubic", edge) for edge in (*config.batch_cubic, *config.design)]
     for symmetry, edge in [*wanted, *edges]:
         try:
             if edge % 2:
@@ -256,6 +258,19 @@ def measure_fresh(symmetry: str, edge: int, config: ConfigDict) -> dict:
     return facts
 
 
+def measure_design(config: ConfigDict) -> list[dict]:
+    """Return what design steps cost beside the solves in them, one process per edge."""
+    rows = []
+    for edge in sorted(set(config.design)) if config.num_starts else ():
+        arguments = (edge, config.num_starts, config.repeats)
+        facts = run_script(SCRIPTS / "bench_design.py", *arguments)
+        if "status" in facts:
+            console.note(f"design steps at {edge}^3: {facts['status']}")
+        else:
+            rows.append(facts)
+    return rows
+
+
 def measure_peers(config: ConfigDict, cells: list[dict]) -> list[dict]:
     """Solve the reference cells with other packages, one process and thread for each.
 
@@ -314,6 +329,20 @@ def _say(config: ConfigDict, report: dict) -> None:
                 for row in report["batches"]
             ],
             ("", "cells / s", "one by one / s"),
+        )
+    if report["design"]:
+        console.table(
+            [
+                (
+                    f"{row['edge']}^3, {row['starts']} starts",
+                    *(np.median(row[key]) for key in ("step_s", "solve_s")),
+                    row["ratio"],
+                    row["batch_s"],
+                    row["one_by_one_s"],
+                )
+                for row in report["design"]
+            ],
+            ("design", "step s", "solve s", "ratio", "batch s", "one by one s"),
         )
     if report["sampler"]:
         facts = report["sampler"]

@@ -81,8 +81,7 @@ def wall_thickness(
     A slab of k voxels has thickness k throughout, and so have a square rod and a cube.
     Oblique walls are within a voxel, round pieces up to two voxels short. Tapered walls
     are walls where their faces make less than 60 degrees. Where voxels are equally near
-    their order decides: mirrored or turned copies of a cell may differ by two voxels at
-    a few places.
+    their order decides: mirrored or turned copies of a rough cell may differ in places.
 
     Args:
       phase: which voxels belong to it, n >= 3; if all do, their thickness is inf.

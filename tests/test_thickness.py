@@ -115,7 +115,7 @@ def test_short_necks_are_no_bumps(width, length):
     # The corners of its ends may count to the blocks.
     assert thickness[neck].min() == width
     # A stub of one voxel on one block is a bump.
-    cell[9 + length :] = False
+    cell[10:] = False
     cell[9:10, 9 : 9 + width, 9 : 9 + width] = True
     thickness = wall_thickness(cell, mode="wrap")
     assert (thickness[9:10, 9 : 9 + width, 9 : 9 + width] > 6).all()
@@ -165,11 +165,11 @@ def test_an_octant_and_its_cell_agree(name):
     one = feature_size(octant)
     whole = feature_size(octant_to_cell(octant), mode="wrap")
     turned = feature_size(octant.transpose(2, 0, 1))
-    # The order of equally near voxels tells copies apart, in a tenth of the voxels of
-    # rough cells and by up to two voxels, but hardly in what is reported.
+    # The order of equally near voxels tells copies of rough cells apart, in a tenth of
+    # the voxels, but hardly in what is reported: half a voxel and a few per cent.
     for other in (whole, turned):
         for phase, expected in zip(other, one, strict=True):
-            assert phase.minimum == pytest.approx(expected.minimum, abs=0.2)
+            assert phase.minimum == pytest.approx(expected.minimum, abs=0.5)
             assert phase.mean == pytest.approx(expected.mean, rel=0.05)
     part = wall_thickness(octant_to_cell(octant), mode="wrap")[:16, :16, :16]
     assert (abs(wall_thickness(octant) - part) < 0.5).mean() > 0.97

@@ -15,7 +15,12 @@ QUICK = (
     "--config.num_samples=0",
     "--config.repeats=1",
 )
-ALONE = ("--config.fresh=False", "--config.batches=()", "--config.other_voids=()")
+ALONE = (
+    "--config.fresh=False",
+    "--config.batches=()",
+    "--config.other_voids=()",
+    "--config.num_starts=0",
+)
 
 
 def _run(tmp_path, *options):
