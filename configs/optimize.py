@@ -5,9 +5,9 @@
         --config.objective=poisson --config.vf=0.3
 
 Densities are optimized by their gradient from several starts, made binary, refined as
-binary cells and checked by finite elements. tiny: 2 starts at 64^3, under two minutes
-on two CPU cores. small: 16 starts, the best one doubled to 128^3. paper: 64 starts at
-128^3, for accelerators. The same command resumes a run that was killed.
+binary cells and checked by finite elements. tiny: 2 random and 2 plate-like starts at
+64^3, a minute on two CPU cores. small: 16 and 5, the best one doubled to 128^3. paper:
+64 and 5 at 128^3, for accelerators. The same command resumes a run that was killed.
 """
 
 from ml_collections import ConfigDict
@@ -44,9 +44,10 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.symmetry = "cubic"
     # "random"; "plates": plate lattices of that volume, isotropic mixtures first;
     # "generated": cells of the diffusion model for the target; or a voxel file: a
-    # density in [0, 1] or a binary cell, .npy, .npz, .vti, .nrrd or .mat.
-    config.start = "random"
-    # Starts at most: there are 5 plate lattices, and a file may hold fewer.
+    # density in [0, 1] or a binary cell, .npy, .npz, .vti, .nrrd or .mat. Or a list of
+    # these: "random,plates,cell.npy".
+    config.start = "random,plates"
+    # Starts of each kind at most: there are 5 plate lattices, and a file may hold less.
     config.num_starts = {"tiny": 2, "small": 16, "paper": 64}[variant]
     # Cells to write, the best ones.
     config.num_best = {"tiny": 2, "small": 4, "paper": 4}[variant]

@@ -7,8 +7,8 @@ import time
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmdiff.design import ask, develop, optimized, optimized_files, starts
-from mmdiff.design.optimized import Entry
+from mmdiff.design import ask, develop, judge, optimized, optimized_files, starts
+from mmdiff.design.judge import Entry
 from mmdiff.errors import DataError, InputError
 from mmdiff.fem import homogenize
 from mmdiff.io import console, stored, workdir
@@ -18,7 +18,7 @@ from mmdiff.topopt import binary, interface, optimize
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
     """Optimize cells as the config asks and write them to `folder`."""
-    asked, settings = _check(config)
+    asked = _check(config)
     for note in asked.notes:
         console.note(note)
     state = folder / "state"
@@ -26,14 +26,13 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     n = config.resolution // 2
     evaluate = _evaluate(config, n)
     begun = _starts(config, asked, evaluate, state)
-    shop = _workshop(config, asked, settings, evaluate, n)
-    entries = _develop_all(begun, shop, asked, config, folder)
-    ranked = optimized.ranked(entries)
+    entries = _develop_all(begun, evaluate, asked, config, folder)
+    ranked = judge.ranked(entries)
     if config.double and not ranked[0].flaws:
         entries.append(_double(ranked[0], asked, config, folder))
-    for text in optimized.failures(entries):
+    for text in judge.failures(entries):
         console.note(text)
-    ranked = optimized.ranked(entries)
+    ranked = judge.ranked(entries)
     facts = {"base_E": config.base.E, "base_nu": config.base.nu}
     optimized_files.write_history(folder, ranked, asked.goal, facts)
     if ranked[0].flaws:
@@ -43,21 +42,17 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
             "--config.num_starts, more steps with --config.steps, a larger vf, or "
             "weaker constraints."
         )
-    chosen = optimized.named(ranked, config.num_best)
+    chosen = judge.named(ranked, config.num_best)
     lattices = _plates(config, evaluate, state)
     _deliver(folder, chosen, entries, lattices, asked, config)
 
 
-def _check(config) -> tuple[ask.Ask, optimize.Settings]:
-    """Return problem and settings of the design loop; refuse what cannot work."""
+def _check(config) -> ask.Ask:
+    """Return what is asked; refuse what cannot work."""
     ask.check_numbers(flat(config.to_dict()))
-    settings = _settings(
-        config,
-        resolution=config.resolution,
-        steps=config.steps,
-        # Starts that are cells already have a topology to be kept.
-        stages=optimize.STAGES if config.start == "random" else optimize.FINE_STAGES,
-    )
+    kinds = starts.kinds(config.start)
+    for kind in kinds:
+        _settings(config, kind, resolution=config.resolution, steps=config.steps)
     asked = ask.ask(
         config.objective,
         target=config.target,
@@ -70,17 +65,20 @@ def _check(config) -> tuple[ask.Ask, optimize.Settings]:
         symmetry=config.symmetry,
         allow_infeasible=config.allow_infeasible,
     )
-    starts.check(
-        config.start,
-        resolution=config.resolution,
-        symmetry=config.symmetry,
-        target=asked.target,
-    )
-    return asked, settings
+    for kind in kinds:
+        starts.check(
+            kind,
+            resolution=config.resolution,
+            symmetry=config.symmetry,
+            target=asked.target,
+        )
+    return asked
 
 
-def _settings(config, **options) -> optimize.Settings:
+def _settings(config, kind: str, **options) -> optimize.Settings:
     return ask.settings(
+        # Starts that are cells already have a topology to be kept.
+        stages=optimize.STAGES if kind == "random" else optimize.FINE_STAGES,
         symmetry=config.symmetry,
         radius=config.radius,
         robust=config.robust,
@@ -96,35 +94,42 @@ def _evaluate(config, n: int):
 
 
 def _starts(config, asked, evaluate, state) -> starts.Starts:
-    """Return the starts, from `state` if they were made before."""
-    n, kind = config.resolution // 2, config.start
+    """Return the starts of all kinds, from `state` if they were made before."""
     held = _stored(state / "starts.npz")
     if held is not None:
         return list(zip(held["kind"].tolist(), held["start"], strict=True))
-    if kind == "random":
-        found = starts.random_starts(
-            config.num_starts, n, config.vf, symmetry=config.symmetry, seed=config.seed
-        )
-    elif kind == "plates":
-        lattices = _plates(config, evaluate, state)
-        found = [(name, starts.soften(known[0])) for name, known in lattices.items()]
-    elif kind == "generated":
-        found = starts.generated_starts(
-            asked.target, evaluate, count=config.num_starts, seed=config.seed
-        )
-    else:
-        found = starts.file_starts(
-            pathlib.Path(kind), n, symmetry=config.symmetry, input_is=config.input_is,
-            key=config.key, index=config.index, scale=config.scale,
-        )  # fmt: skip
-    found = found[: config.num_starts]
-    if len(found) < config.num_starts:
-        console.note(f"start={kind} gives {len(found)} of {config.num_starts} starts.")
+    found = []
+    for kind in starts.kinds(config.start):
+        made = _starts_of(kind, config, asked, evaluate, state)[: config.num_starts]
+        if len(made) < config.num_starts:
+            console.note(
+                f"start={kind} gives {len(made)} of {config.num_starts} starts."
+            )
+        found += made
     labels, grids = zip(*found, strict=True)
     stored.save(
         state / "starts.npz", {"kind": np.array(labels), "start": np.stack(grids)}
     )
     return found
+
+
+def _starts_of(kind, config, asked, evaluate, state) -> starts.Starts:
+    n = config.resolution // 2
+    if kind == "random":
+        return starts.random_starts(
+            config.num_starts, n, config.vf, symmetry=config.symmetry, seed=config.seed
+        )
+    if kind == "plates":
+        lattices = _plates(config, evaluate, state)
+        return [(name, starts.soften(known[0])) for name, known in lattices.items()]
+    if kind == "generated":
+        return starts.generated_starts(
+            asked.target, evaluate, count=config.num_starts, seed=config.seed
+        )
+    return starts.file_starts(
+        pathlib.Path(kind), n, symmetry=config.symmetry, input_is=config.input_is,
+        key=config.key, index=config.index, scale=config.scale,
+    )  # fmt: skip
 
 
 def _workshop(config, asked, settings, evaluate, n: int) -> develop.Workshop:
@@ -149,16 +154,26 @@ def _workshop(config, asked, settings, evaluate, n: int) -> develop.Workshop:
     )
 
 
-def _develop_all(begun, shop, asked, config, folder) -> list[Entry]:
+def _develop_all(begun, evaluate, asked, config, folder) -> list[Entry]:
     """Develop every start, with progress, and return what became of each."""
+    n = config.resolution // 2
+    shops = {}
+    for kind, _ in begun:
+        options = {"resolution": config.resolution, "steps": config.steps}
+        settings = _settings(config, kind, **options)
+        if settings not in shops:
+            shops[settings] = _workshop(config, asked, settings, evaluate, n)
+        shops[kind] = shops[settings]
+    total = sum(shops[kind].steps for kind, _ in begun)
     entries = []
-    with console.progress("design steps", len(begun) * shop.steps) as advance:
+    with console.progress("design steps", total) as advance:
         for i, (kind, grid) in enumerate(begun):
             entries.append(
                 _develop(
-                    i, kind, grid, f"{i:03d}", shop, asked, config, folder, advance
+                    i, kind, grid, f"{i:03d}", shops[kind], asked, config, folder,
+                    advance,
                 )
-            )
+            )  # fmt: skip
     return entries
 
 
@@ -180,15 +195,13 @@ def _develop(number, kind, grid, name, shop, asked, config, folder, advance) -> 
 
     outcome = develop.develop(grid, name, folder / "state", shop, after)
     advance(shop.steps - done)
-    flaws = optimized.flaws(outcome, asked.problem, asked.limits)
+    flaws = judge.flaws(outcome, asked.problem, asked.limits)
     return Entry("", number, kind, outcome, flaws)
 
 
 def _double(entry: Entry, asked, config, folder) -> Entry:
     """Re-optimize a cell at twice its resolution."""
-    settings = _settings(
-        config, resolution=2 * entry.edge, steps=0, stages=optimize.FINE_STAGES
-    )
+    settings = _settings(config, "doubled", resolution=2 * entry.edge, steps=0)
     shop = _workshop(config, asked, settings, _evaluate(config, entry.edge), entry.edge)
     grid = binary.doubled(entry.outcome.octant)
     with console.progress(f"design steps at {2 * entry.edge}^3", shop.steps) as advance:
@@ -196,7 +209,7 @@ def _double(entry: Entry, asked, config, folder) -> Entry:
             entry.start, entry.kind, grid, "doubled", shop, asked, config, folder,
             advance,
         )  # fmt: skip
-    return dataclasses.replace(found, name=optimized.DOUBLED)
+    return dataclasses.replace(found, name=judge.DOUBLED)
 
 
 def _plates(config, evaluate, state) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -248,7 +261,7 @@ def _deliver(folder, chosen, entries, lattices, asked, config) -> None:
     remarks = optimized.remarks(chosen, facts, config.cell_size_mm, config.min_wall)
     for text in remarks:
         console.note(text)
-    report["remarks"] = [*asked.notes, *optimized.failures(entries), *remarks]
+    report["remarks"] = [*asked.notes, *judge.failures(entries), *remarks]
     rows = optimized_files.table(chosen, facts, plates)
     optimized_files.write(folder, chosen, facts, plates, report, asked.goal)
     console.table(rows, optimized.HEADER)

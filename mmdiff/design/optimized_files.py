@@ -9,7 +9,7 @@ import numpy as np
 from mmdiff import elasticity
 from mmdiff.design import deliver, optimized
 from mmdiff.design.goal import Goal
-from mmdiff.design.optimized import Entry
+from mmdiff.design.judge import DOUBLED, Entry
 from mmdiff.io import console, page, plots, progress_plots, render, workdir, writers
 from mmdiff.symmetry import octant_to_cell
 from mmdiff.topopt.optimize import COLUMNS
@@ -132,7 +132,7 @@ def _write_arrays(folder, entries, report) -> None:
         settings=json.dumps(workdir.plain(report["settings"])),
         **stated,
     )
-    alike = [entry for entry in entries if entry.name != optimized.DOUBLED]
+    alike = [entry for entry in entries if entry.name != DOUBLED]
     np.savez_compressed(
         folder / "cells.npz",
         cells=np.stack([octant_to_cell(entry.outcome.octant) for entry in alike]),

@@ -25,6 +25,11 @@ KINDS = ("random", "plates", "generated")
 Starts = list[tuple[str, Float[np.ndarray, "n n n"]]]
 
 
+def kinds(text: str) -> tuple[str, ...]:
+    """Return the kinds of starts of a list such as "random, plates", each once."""
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+
+
 def check(
     kind: str, *, resolution: int, symmetry: str = "cubic", target: Target | None = None
 ) -> None:

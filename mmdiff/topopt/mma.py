@@ -34,7 +34,7 @@ class MmaState(NamedTuple):
 
     Attributes:
       last: design of the step before.
-      change: difference of the last two designs.
+      change: difference of the last two designs, 0 where it is rounding.
       span: distance of both asymptotes from that design.
       multipliers: of the last subproblem; at convergence those of the problem,
         df/dx + multipliers @ dg/dx = 0 where x is inside its bounds.
@@ -104,6 +104,9 @@ def mma(
         lowest, highest = box(design)
         width = highest - lowest
         change = design - state.last
+        # A variable at its bound does not turn, though it may move by rounding.
+        still = abs(change) <= 8 * jnp.finfo(design.dtype).eps * width
+        change = jnp.where(still, 0, change)
         turn = change * state.change
         factor = jnp.where(turn > 0, grow, jnp.where(turn < 0, shrink, 1.0))
         span = jnp.clip(state.span * factor, nearest * width, FARTHEST * width)
@@ -148,12 +151,16 @@ class _Subproblem(NamedTuple):
 
 
 class _Dual(NamedTuple):
-    """The dual at some multipliers: its value, gradient and negative Hessian."""
+    """The dual at some multipliers: its value, gradient and negative Hessian.
+
+    `stiffest` is the diagonal that the Hessian had, were no variable at a bound.
+    """
 
     multipliers: Float[Array, "k"]
     value: Float[Array, ""]
     gradient: Float[Array, "k"]
     curvature: Float[Array, "k k"]
+    stiffest: Float[Array, "k"]
 
 
 def _matmul(one, other):
@@ -178,17 +185,22 @@ def _evaluate(problem, multipliers):
     totals = totals + _matmul(problem.bends, t**2 * inverse)
     gradient = problem.values + totals[1:]
     value = totals[0] + _matmul(multipliers, gradient)
-    # Variables at their bounds do not follow a change of the multipliers.
-    free = (t > problem.lowest) & (t < problem.highest)
     second = (bend + slope) / (1 - t) ** 3 + (bend - slope) / (1 + t) ** 3
-    weight = jnp.where(free, inverse**2 / jnp.sqrt(second), 0)
+    weight = inverse**2 / jnp.sqrt(second)
     rows = (weight * (1 + t**2))[None] * problem.slopes[1:]
     rows = rows + (weight * 2 * t)[None] * problem.bends[1:]
-    return _Dual(multipliers, value, gradient, _matmul(rows, rows.T))
+    # Variables at their bounds do not follow a change of the multipliers.
+    free = (t > problem.lowest) & (t < problem.highest)
+    curvature = _matmul(jnp.where(free[None], rows, 0), rows.T)
+    stiffest = _matmul(rows**2, jnp.ones_like(t))
+    return _Dual(multipliers, value, gradient, curvature, stiffest)
 
 
 def _solve_dual(problem, guess, penalty):
-    """Maximize the dual over multipliers in [0, penalty] by projected Newton steps.
+    """Maximize the dual over multipliers in [0, penalty] by damped Newton steps.
+
+    The damping grows where steps fail, as in Levenberg and Marquardt's method: with
+    most variables at a bound the Hessian vanishes, and it jumps where they leave it.
 
     Of two constraints with opposite gradients, such as those of an equality, only one
     is active at a time. Their convex approximations leave a gap, so that the two
@@ -213,38 +225,32 @@ def _solve_dual(problem, guess, penalty):
         left = jnp.where(free(dual), abs(dual.gradient), 0)
         return (left.max(initial=0) > 100 * eps) & (count < EVALUATIONS)
 
-    def bounded(dual, direction):
-        at = dual.multipliers
-        # The curvature falls off quickly: no leaps.
-        most = jnp.minimum(4 * at + 1, penalty)
-        return jnp.clip(at + direction, 0, most) - at
-
     def step(carry):
-        dual, fraction, count = carry
+        dual, damping, count = carry
         moves = free(dual)
         both = moves[:, None] & moves[None]
-        # Constraints that coincide make it singular, as do variables all at bounds.
-        matrix = dual.curvature * (1 + 1e-5 * identity) + 1e-10 * identity
-        uphill = jnp.where(moves, dual.gradient, 0)
-        newton = jnp.linalg.solve(jnp.where(both, matrix, identity), uphill)
-        newton = bounded(dual, newton)
-        # What the bounds leave of the Newton step may lead downhill; this does not.
-        steepest = bounded(dual, uphill / jnp.diag(matrix))
-        taken = jnp.where(_matmul(newton, uphill) > 0, newton, steepest)
-        trial = _evaluate(problem, dual.multipliers + fraction * taken)
+        # Constraints that coincide make the matrix singular.
+        diagonal = damping * dual.stiffest + 1e-5 * jnp.diag(dual.curvature) + 1e-10
+        matrix = dual.curvature + jnp.diag(diagonal)
+        direction = jnp.linalg.solve(
+            jnp.where(both, matrix, identity), jnp.where(moves, dual.gradient, 0)
+        )
+        # The curvature falls off quickly: no leaps.
+        most = jnp.minimum(4 * dual.multipliers + 1, penalty)
+        trial = _evaluate(problem, jnp.clip(dual.multipliers + direction, 0, most))
+        taken = trial.multipliers - dual.multipliers
         before, after = _matmul(dual.gradient, taken), _matmul(trial.gradient, taken)
         noise = 10 * eps * abs(dual.value)
-        better = trial.value >= dual.value + 1e-4 * fraction * before - noise
+        better = trial.value >= dual.value + 1e-4 * before - noise
         # A concave function rises up to where its slope turns: no rounding there.
-        accept = better | (after >= 0)
-        secant = before / jnp.maximum(before - after, jnp.finfo(guess.dtype).tiny)
-        fraction = jnp.where(accept, 1, fraction * jnp.clip(secant, 0.1, 0.5))
+        accept = (before >= 0) & (better | (after >= 0))
+        damping = jnp.where(accept, damping / 10, jnp.maximum(damping * 10, 1e-3))
         dual = jax.tree.map(lambda new, old: jnp.where(accept, new, old), trial, dual)
-        return dual, fraction, count + 1
+        return dual, damping, count + 1
 
     guess = jnp.maximum(guess - _matmul(opposed.astype(guess.dtype), guess), 0)
     first = _evaluate(problem, jnp.minimum(guess, penalty))
-    carry = first, jnp.ones((), guess.dtype), jnp.ones((), jnp.int32)
+    carry = first, jnp.full((), 0.01, guess.dtype), jnp.ones((), jnp.int32)
     return lax.while_loop(unfinished, step, carry)[0].multipliers
 
 

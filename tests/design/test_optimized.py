@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mmdiff import elasticity, specimens
-from mmdiff.design import ask, optimized, optimized_files
+from mmdiff.design import ask, judge, optimized, optimized_files
 from mmdiff.design.develop import SHOWN, Outcome
-from mmdiff.design.optimized import Entry
+from mmdiff.design.judge import Entry
 from mmdiff.io.workdir import plain
 from mmdiff.topopt.optimize import COLUMNS
 
@@ -55,7 +55,7 @@ def _nothing():
 
 def test_a_good_cell_has_no_flaws():
     asked = ask.ask("bulk", volume=VOLUME, isotropy=0.12, min_young=0.2)
-    assert optimized.flaws(_outcome(), asked.problem, asked.limits) == ()
+    assert judge.flaws(_outcome(), asked.problem, asked.limits) == ()
 
 
 @pytest.mark.parametrize(
@@ -78,23 +78,23 @@ def test_a_good_cell_has_no_flaws():
 )
 def test_each_flaw_is_named_with_its_numbers(options, outcome, text):
     asked = ask.ask("bulk", **{"volume": VOLUME, **options}, allow_infeasible=True)
-    found = optimized.flaws(_outcome(**outcome), asked.problem, asked.limits)
+    found = judge.flaws(_outcome(**outcome), asked.problem, asked.limits)
     assert len(found) == 1 and text in found[0]
 
 
 def test_an_empty_cell_has_one_flaw():
     asked = ask.ask("bulk", volume=0.3, isotropy=0.1)
-    found = optimized.flaws(_nothing(), asked.problem, asked.limits)
+    found = judge.flaws(_nothing(), asked.problem, asked.limits)
     assert found == ("no connected part that bears load is left",)
 
 
 def test_the_volume_is_met_within_half_an_orbit():
     def flaws(volume):
         asked = ask.ask("bulk", volume=volume)
-        return optimized.flaws(_outcome(), asked.problem, asked.limits)
+        return judge.flaws(_outcome(), asked.problem, asked.limits)
 
     half = 3 / N**3  # an orbit has six voxels at most
-    slack = optimized.SLACK * VOLUME
+    slack = judge.SLACK * VOLUME
     assert not flaws(VOLUME - half)
     assert flaws(VOLUME - 1.1 * (half + slack))
 
@@ -103,7 +103,7 @@ def test_a_target_leaves_the_volume_some_slack():
     def flaws(volume):
         options = {"target": "0.3,0.1,0.09", "allow_infeasible": True}
         asked = ask.ask("target", volume=volume, **options)
-        return optimized.flaws(_outcome(), asked.problem, asked.limits)
+        return judge.flaws(_outcome(), asked.problem, asked.limits)
 
     assert not flaws(VOLUME - 0.01)
     assert flaws(VOLUME - 0.012)
@@ -120,11 +120,11 @@ def _entries():
 
 
 def test_flawed_cells_rank_last_and_empty_ones_after_them():
-    order = optimized.ranked(_entries())
+    order = judge.ranked(_entries())
     assert [(e.start, e.name) for e in order] == [
         (3, "doubled"), (3, ""), (2, ""), (1, ""), (0, ""),
     ]  # fmt: skip
-    said = optimized.failures(order)
+    said = judge.failures(order)
     assert said == [
         "start 1 (random) is ranked last: too heavy.",
         "start 0 (random) is ranked last: nothing left.",
@@ -132,11 +132,11 @@ def test_flawed_cells_rank_last_and_empty_ones_after_them():
 
 
 def test_files_are_named_by_rank_and_the_doubled_cell_is_extra():
-    order = optimized.ranked(_entries())
-    names = [(e.start, e.name) for e in optimized.named(order, 2)]
+    order = judge.ranked(_entries())
+    names = [(e.start, e.name) for e in judge.named(order, 2)]
     assert names == [(3, "doubled"), (3, "cell_00"), (2, "cell_01")]
     # More than there are: never an empty cell, a flawed one only as the last.
-    names = [(e.start, e.name) for e in optimized.named(order, 9)]
+    names = [(e.start, e.name) for e in judge.named(order, 9)]
     assert names[1:] == [(3, "cell_00"), (2, "cell_01"), (1, "cell_02")]
 
 
@@ -186,9 +186,9 @@ def test_thin_walls_are_said_with_their_size():
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("written")
     goal = ask.ask("bulk", volume=0.4).goal
-    entries = optimized.ranked(_entries())
+    entries = judge.ranked(_entries())
     optimized_files.write_history(folder, entries, goal, SETTINGS)
-    chosen = optimized.named(entries, 2)
+    chosen = judge.named(entries, 2)
     facts = [
         optimized.numbers(e.outcome.octant, e.outcome.constants, size_mm=8.0)
         for e in chosen

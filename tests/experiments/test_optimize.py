@@ -168,7 +168,9 @@ def quick():
     jax.jit = compiled
 
 
-SMALL = _options(resolution=16, vf=0.4, steps=12, num_starts=2, radius=1.2)
+SMALL = _options(
+    resolution=16, vf=0.4, steps=12, start="random", num_starts=2, radius=1.2
+)
 
 
 @pytest.fixture(scope="module")
