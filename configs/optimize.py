@@ -18,10 +18,13 @@ VARIANTS = ("tiny", "small", "paper")
 def get_config(variant: str = "tiny") -> ConfigDict:
     """Return the settings of a variant."""
     config = ConfigDict()
-    # "bulk", "shear", "young" (moduli, as large as can be), "poisson" (as negative as
-    # can be), "target", or "module:function" or "file.py:function": a JAX function of
-    # the 6x6 tensor for base E = 1, Voigt order 11 22 33 23 13 12, to be maximized.
+    # "bulk", "shear", "young" (moduli, as large as can be), "weighted" (a sum of them),
+    # "poisson" (as negative as can be), "target", or "module:function" or
+    # "file.py:function": a JAX function of the 6x6 tensor for base E = 1, Voigt order
+    # 11 22 33 23 13 12, to be maximized.
     config.objective = "bulk"
+    # For objective=weighted: those of K, C44 and (C11 - C12) / 2.
+    config.weights = (1.0, 0.0, 0.0)
     # For objective=target, and for start=generated: "C11,C12,C44",
     # "E=..,nu=..,zener=.." or "K=..,G=..,zener=..", in units of base.E.
     config.target = ""

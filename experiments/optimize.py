@@ -56,6 +56,7 @@ def _check(config) -> ask.Ask:
     asked = ask.ask(
         config.objective,
         target=config.target,
+        weights=config.weights,
         volume=config.vf,
         volume_is=config.vf_is,
         isotropy=config.isotropy,

@@ -53,6 +53,7 @@ def ask(
     objective: str,
     *,
     target: str = "",
+    weights: tuple[float, float, float] = (1.0, 0.0, 0.0),
     volume: float,
     volume_is: str = "at most",
     isotropy: float = 0.0,
@@ -67,6 +68,7 @@ def ask(
     Args:
       objective: see `goal.choose`.
       target: see `target.parse`; needed by the objective "target" only.
+      weights: see `goal.choose`; of the objective "weighted".
       volume: volume fraction of solid in (0, 1).
       volume_is: "at most" or "equal".
       isotropy: half width of the band of the Zener ratio around 1; 0 leaves it free.
@@ -110,7 +112,7 @@ def ask(
     if target:
         wanted = targets.parse(target, volume=volume, base=base)
         targets.check(wanted, nu=nu, allow_infeasible=allow_infeasible)
-    goal = goals.choose(objective, wanted)
+    goal = goals.choose(objective, wanted, weights)
     notes = []
     floor = min_young / base
     if not 0 <= floor < math.inf:

@@ -24,7 +24,7 @@ from mmdiff.errors import InputError
 from mmdiff.topopt import objectives
 from mmdiff.typing import Array
 
-NAMES = ("bulk", "shear", "young", "poisson", "target")
+NAMES = ("bulk", "shear", "young", "poisson", "weighted", "target")
 _BOUNDED = {"bulk": "K", "shear": "G", "young": "E"}
 _EXAMPLE = "Write it in JAX, as def stiffness(C): return C[0, 0]."
 
@@ -59,7 +59,7 @@ class Goal:
     @property
     def is_stiffness(self) -> bool:
         """Whether the value is a modulus, in units of the base material's."""
-        return self.name in _BOUNDED
+        return self.name in (*_BOUNDED, "weighted")
 
     def number(self, score: float) -> str:
         """Return a score as text."""
@@ -70,12 +70,17 @@ class Goal:
         return f"{self.label} {self.number(score)}"
 
 
-def choose(name: str, target: Target | None = None) -> Goal:
+def choose(
+    name: str,
+    target: Target | None = None,
+    weights: tuple[float, float, float] = (1.0, 0.0, 0.0),
+) -> Goal:
     """Return the goal of a name.
 
     Args:
       name: one of `NAMES`, or `module:function`.
       target: of the objective "target".
+      weights: of K, C44 and (C11 - C12) / 2 in the objective "weighted".
 
     Raises:
       InputError: an unknown name, or a function that cannot be used.
@@ -86,6 +91,14 @@ def choose(name: str, target: Target | None = None) -> Goal:
         return Goal(name, lambda _: plain, label=f"{modulus}/{modulus}_HS")
     if name == "poisson":
         return Goal(name, lambda _: objectives.poisson, label="nu")
+    if name == "weighted":
+        if not np.isfinite(weights).all() or not np.any(weights):
+            raise InputError(
+                f"weights={tuple(weights)} weigh nothing. Give those of K, C44 and "
+                "(C11 - C12) / 2, such as --config.weights='(1.0, 0.5, 0.5)'."
+            )
+        params = np.array(weights, np.float32)
+        return Goal(name, objectives.weighted, params, "weighted sum / E base")
     if name == "target":
         return Goal(name, objectives.nearness, np.array(target.constants), "error")
     if ":" not in name:

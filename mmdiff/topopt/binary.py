@@ -170,6 +170,8 @@ def refine(
             return None
         there = look(trial, here.result.fields)
         better = there.result.converged and worth(there.merit) > worth(here.merit)
+        # What holds is never given up again, whatever it might buy.
+        better = better and there.merit[1] <= max(here.merit[1], SLACK)
         return (trial, there) if better else None
 
     while len(history) <= steps:

@@ -22,7 +22,7 @@ from mmdiff.topopt.oc import Optimizer
 from mmdiff.typing import Array, Float
 
 CONVEXITY = 0.001  # share of |gradient| in the term that it does not belong to
-FLATTEST = 1e-5  # least curvature, in terms of the mean gradient
+FLATTEST = 1e-5  # curvature of what has no gradient, in terms of the mean gradient
 FARTHEST = 10.0  # asymptotes, in terms of the range of a variable
 REACH = 0.9  # of the way to the asymptote
 EVALUATIONS = 30  # of the dual, at most
@@ -113,12 +113,13 @@ def mma(
 
         farthest = jnp.minimum(REACH, move * width / span)
         slopes = jnp.concatenate([gradient[None], jacobian])
-        size = _matmul(abs(slopes), width)
-        unit = jnp.where(size > 0, size, 1)
+        unit = _matmul(abs(slopes), width)
+        unit = jnp.where(unit > 0, unit, 1)
         slopes = slopes / unit[:, None] * span[None]
+        least = FLATTEST / span.size * span / width
         problem = _Subproblem(
             slopes,
-            (1 + 2 * CONVEXITY) * abs(slopes) + _least_bends(size, span / width),
+            (1 + 2 * CONVEXITY) * abs(slopes) + least[None],
             constraints / unit[1:],
             jnp.maximum(-farthest, (lowest - design) / span),
             jnp.minimum(farthest, (highest - design) / span),
@@ -130,14 +131,6 @@ def mma(
         return new, MmaState(design, change, span, multipliers / price)
 
     return Optimizer(init, update)
-
-
-def _least_bends(size, span):
-    """Return what keeps the approximations (1 + k, m) strictly convex."""
-    flattest = jnp.full(size.shape, FLATTEST, size.dtype)
-    # A constant objective asks for the least change that meets the constraints.
-    flattest = flattest.at[0].set(jnp.where(size[0] > 0, FLATTEST, 1))
-    return jnp.outer(flattest, span / span.size)
 
 
 class _Subproblem(NamedTuple):
@@ -235,9 +228,7 @@ def _solve_dual(problem, guess, penalty):
         direction = jnp.linalg.solve(
             jnp.where(both, matrix, identity), jnp.where(moves, dual.gradient, 0)
         )
-        # The curvature falls off quickly: no leaps.
-        most = jnp.minimum(4 * dual.multipliers + 1, penalty)
-        trial = _evaluate(problem, jnp.clip(dual.multipliers + direction, 0, most))
+        trial = _evaluate(problem, jnp.clip(dual.multipliers + direction, 0, penalty))
         taken = trial.multipliers - dual.multipliers
         before, after = _matmul(dual.gradient, taken), _matmul(trial.gradient, taken)
         noise = 10 * eps * abs(dual.value)

@@ -33,6 +33,17 @@ def test_moduli_are_told_by_their_bounds(objective, modulus):
     assert asked.goal.is_stiffness
 
 
+def test_weights_are_those_of_the_three_moduli():
+    asked = ask.ask("weighted", volume=0.4, weights=(0.5, 2.0, 1.0))
+    k, g = (elasticity.moduli(CONSTANTS)[name] for name in "KG")
+    want = 0.5 * k + 2 * g + (CONSTANTS[0] - CONSTANTS[1]) / 2
+    np.testing.assert_allclose(_value(asked), want, rtol=1e-6)  # float32
+    assert asked.goal.is_stiffness
+    for weights in ((0.0, 0.0, 0.0), (np.nan, 1.0, 0.0)):
+        with pytest.raises(InputError, match="weigh nothing. Give those of K"):
+            ask.ask("weighted", volume=0.4, weights=weights)
+
+
 def test_poisson_is_minimized_above_a_floor_of_stiffness():
     asked = ask.ask("poisson", volume=0.3, base=200.0)
     nu = elasticity.moduli(CONSTANTS)["nu"]
