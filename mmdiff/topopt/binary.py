@@ -222,7 +222,9 @@ def approach(
         raise ValueError(f"targets are tensors of cubic cells; symmetry is {symmetry}.")
     target = np.asarray(limits.params, np.float64)
     volume = float(limits.volume)
-    polished = interface.polish(octant, target, evaluate, volume=volume, steps=steps)
+    polished = interface.polish(
+        octant, target, evaluate, volume=volume, steps=steps, price=1.0
+    )
     history = tuple(
         (-error, max(0.0, abs(v - volume) - interface.VOLUME_SLACK), v)
         for error, v in zip(polished.history, polished.volumes, strict=True)

@@ -228,12 +228,13 @@ def polish(
     volume: float | None = None,
     steps: int = 12,
     goal: float = 2e-4,
+    price: float = 0.0,
     ranges: np.ndarray = PAPER_RANGES,
 ) -> Polished:
     """Move the surface of a binary octant until its constants meet the target.
 
-    The volume is not held at any price: it is free within VOLUME_SLACK of the wanted
-    one, and beyond that every step also aims back.
+    Without a price the volume is free within VOLUME_SLACK of the wanted one, and beyond
+    that every step also aims back; with one every step aims at it while this helps.
 
     Args:
       octant: (n, n, n) connected binary cubic octant.
@@ -242,6 +243,8 @@ def polish(
       volume: wanted volume fraction, None to leave it free.
       steps: most accepted steps.
       goal: range error at which to stop.
+      price: what a unit of volume beyond VOLUME_SLACK adds to the error by which steps
+        are accepted; 0 lets the volume go where the tensor needs it.
       ranges: scale of the constants in the error (arXiv 2401.13570, Eq. 3).
 
     Returns:
@@ -253,13 +256,14 @@ def polish(
     def error(constants):
         return float(np.mean(abs(constants - target) / ranges))
 
+    def cost(constants, octant):
+        off = 0 if volume is None else abs(octant.mean() - volume) - VOLUME_SLACK
+        return error(constants) + price * max(off, 0)
+
     history, volumes = [error(here.constants)], [float(octant.mean())]
-    while len(history) <= steps and history[-1] > goal:
-        density = _per_voxel(octant, here.sensitivity, ranges)
-        wanted = (target - here.constants) / ranges
-        if volume is not None and abs(octant.mean() - volume) > VOLUME_SLACK:
-            density = np.append(density, np.full((1, density.shape[1]), n**-3.0), 0)
-            wanted = np.append(wanted, volume - octant.mean())
+
+    def attempt(density, wanted):
+        """Return a better octant and its evaluation, None where there is none."""
         field = thresholds(octant)
         for halving in range(HALVINGS):
             solid = advance(field, density, wanted / 2**halving, n)
@@ -267,13 +271,31 @@ def polish(
             if np.array_equal(trial, octant) or not is_load_bearing(trial):
                 continue
             there = evaluate(trial, here.fields)
-            if there.converged and error(there.constants) < history[-1]:
-                octant, here = trial, there
-                history.append(error(here.constants))
-                volumes.append(float(octant.mean()))
-                break
+            better = cost(there.constants, trial) < cost(here.constants, octant)
+            if there.converged and better:
+                return trial, there
+        return None
+
+    while len(history) <= steps and history[-1] > goal:
+        density = _per_voxel(octant, here.sensitivity, ranges)
+        wanted = (target - here.constants) / ranges
+        plain = held = density, wanted
+        if volume is not None:
+            share = np.full((1, density.shape[1]), n**-3.0)
+            held = (
+                np.append(density, share, 0),
+                np.append(wanted, volume - octant.mean()),
+            )
+        if price:  # some constants cannot be had at the very volume
+            found = attempt(*held) or attempt(*plain)
         else:
+            near = volume is None or abs(octant.mean() - volume) <= VOLUME_SLACK
+            found = attempt(*plain if near else held)
+        if found is None:
             break
+        octant, here = found
+        history.append(error(here.constants))
+        volumes.append(float(octant.mean()))
     if len(history) > 1:
         # The answer must not depend on the way it was reached.
         here = evaluate(octant)

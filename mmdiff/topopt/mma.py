@@ -229,12 +229,9 @@ def _solve_dual(problem, guess, penalty):
             jnp.where(both, matrix, identity), jnp.where(moves, dual.gradient, 0)
         )
         trial = _evaluate(problem, jnp.clip(dual.multipliers + direction, 0, penalty))
-        taken = trial.multipliers - dual.multipliers
-        before, after = _matmul(dual.gradient, taken), _matmul(trial.gradient, taken)
+        promised = _matmul(dual.gradient, trial.multipliers - dual.multipliers)
         noise = 10 * eps * abs(dual.value)
-        better = trial.value >= dual.value + 1e-4 * before - noise
-        # A concave function rises up to where its slope turns: no rounding there.
-        accept = (before >= 0) & (better | (after >= 0))
+        accept = trial.value >= dual.value + 1e-4 * promised - noise
         damping = jnp.where(accept, damping / 10, jnp.maximum(damping * 10, 1e-3))
         dual = jax.tree.map(lambda new, old: jnp.where(accept, new, old), trial, dual)
         return dual, damping, count + 1

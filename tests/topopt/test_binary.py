@@ -93,11 +93,12 @@ def test_targets_are_approached_from_all_constants(evaluate):
     start = evaluate(octant).constants
     goal = np.float32(start * [0.9, 0.95, 0.85])
     problem = Problem(objectives.nearness, equality=True)
-    design = binary.finish(_field(), problem, Limits(0.37, params=goal), evaluate)
+    design = binary.finish(_field(), problem, Limits(0.4, params=goal), evaluate)
     error = elasticity.range_error(design.evaluation.constants, goal)
     assert design.value == pytest.approx(-error, abs=1e-7)
-    assert -design.value < 0.3 * -design.history[0][0]
-    assert abs(design.octant.mean() - 0.37) < 0.02
+    assert -design.value < 0.4 * -design.history[0][0]
+    # A slack of 0.01, and what goes beyond it counts as error.
+    assert abs(design.octant.mean() - 0.4) < 0.012
     with pytest.raises(ValueError, match="symmetry is orthotropic"):
         binary.approach(octant, problem, Limits(0.4, params=goal), evaluate,
                         symmetry="orthotropic")  # fmt: skip

@@ -375,6 +375,29 @@ def test_unreachable_constraint_ends_at_the_least_violation():
     # The objective counts a thousandth of the constraint and moves x by that much; the
     # asymptotes leave another thousandth.
     np.testing.assert_allclose(designs[-1], np.clip(centre, 0, 1), atol=3e-3)
+    # The multiplier is the penalty, in the unit of the divided functions.
+    x = designs[-2]
+    gradient, _, jacobian = _derivatives(problem)(x)
+    price = states.multipliers[-1] * abs(jacobian).sum(axis=1) / abs(gradient).sum()
+    np.testing.assert_allclose(price, [1000, 0], rtol=1e-5)
+
+
+def test_both_sides_of_an_equality_never_act_together():
+    # On the line both sides are met alike; together they would hold the design.
+    row = jnp.array([1.0, -1.0])
+    init, update = mma(num_constraints=2)
+    x, jacobian = jnp.full(2, 0.1), jnp.stack([row, -row])
+    state = init(x)
+    new, after = update(-jnp.ones(2), state, x, jnp.zeros(2), jacobian)
+    assert (new - x >= 0.1).all()
+    assert np.count_nonzero(after.multipliers) <= 1
+    # Only the difference of multipliers left by the step before has a meaning.
+    guesses = (3e3, 3e3 - 1), (1.0, 0.0), (0.0, 1e9)
+    for guess in guesses:
+        start = state._replace(multipliers=jnp.array(guess))
+        new, after = update(-jnp.array([1.0, 0.1]), start, x, jnp.zeros(2), jacobian)
+        assert np.count_nonzero(after.multipliers) == 1
+        np.testing.assert_allclose(after.multipliers[0], 0, rtol=1e-4)
 
 
 def test_contradiction_stays_between_its_sides():
