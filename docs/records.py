@@ -1,0 +1,54 @@
+"""Print the table of records of docs/optimization.md from the workdirs of their runs.
+
+    python docs/records.py out/bulk30 out/poisson30 ...
+
+Each row is a cell of properties.json: the best of a run at its resolution, the same
+re-optimized at twice that, and for isotropic problems the best isotropic plate lattice.
+"""
+
+import json
+import pathlib
+import sys
+
+COLUMNS = ("V", "K/K_HS", "G/G_HS", "E/E_HS", "nu", "Zener", "E/E_solid")
+SHARES = {"bulk": "K/K_HS", "shear": "G/G_HS", "young": "E/E_HS"}
+
+
+def rows(folder: pathlib.Path) -> list[list[str]]:
+    """Return the cells of one row each for a run."""
+    report = json.loads((folder / "properties.json").read_text())
+    settings = report["settings"]
+    what = f"{settings['objective']}, V {settings['vf']:g}"
+    if settings["isotropy"]:
+        what += f", Zener within {100 * settings['isotropy']:g} %"
+    found = []
+    for name in ("cell_00", "doubled"):
+        cell = next((c for c in report["cells"] if c["file"] == f"{name}.npy"), None)
+        if cell:
+            label = f"{cell['resolution']}^3 from {cell['start_kind']}"
+            found.append([what, label, *_numbers(cell)])
+    if settings["isotropy"]:
+        share = SHARES[settings["objective"]]
+        mixtures = {k: c for k, c in report["plates"].items() if "+" in k}
+        name = max(mixtures, key=lambda k: mixtures[k][share])
+        label = f"plates {name}, {settings['resolution']}^3"
+        found.append([what, label, *_numbers(mixtures[name])])
+    return found
+
+
+def _numbers(cell) -> list[str]:
+    values = {**cell, "V": cell["volume"]}
+    return [f"{values[name]:.4f}" for name in COLUMNS]
+
+
+def main(*folders: str) -> None:
+    """Print the table in Markdown."""
+    print("| asked | cell |", " | ".join(COLUMNS), "|")
+    print("|" + "---|" * (2 + len(COLUMNS)))
+    for folder in folders:
+        for row in rows(pathlib.Path(folder)):
+            print("|", " | ".join(row), "|")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
