@@ -382,6 +382,19 @@ def test_unreachable_constraint_ends_at_the_least_violation():
     np.testing.assert_allclose(price, [1000, 0], rtol=1e-5)
 
 
+@pytest.mark.parametrize("guess", [0.0, 1e9])
+def test_multipliers_stay_below_the_penalty(guess):
+    init, update = mma(num_constraints=1, penalty=3.0)
+    x, row = jnp.full(2, 0.5), jnp.full((1, 2), -1.0)
+    state = init(x)._replace(multipliers=jnp.full(1, guess))
+    new, after = update(jnp.ones(2), state, x, jnp.full(1, 5.0), row)
+    np.testing.assert_allclose(after.multipliers, 3, rtol=1e-6)
+    # Where 1 p / (U - x) and 3 q / (x - L) balance, 1.001 and 0.001 of them exchanged.
+    down, up = np.sqrt(1.001 + 3 * 0.001), np.sqrt(0.001 + 3 * 1.001)
+    # The least curvature, 1e-5 of it, is left out.
+    np.testing.assert_allclose(new, 0.5 + 0.5 * (up - down) / (up + down), rtol=1e-5)
+
+
 def test_both_sides_of_an_equality_never_act_together():
     # A tie: at the free minimum both sides of x_0 = x_1 are violated alike.
     row = jnp.array([1.0, -1.0])
@@ -478,6 +491,18 @@ def test_asymptotes_widen_up_to_their_limit():
     span = np.asarray(states.span)[:, 0]
     np.testing.assert_allclose(span[2:5], 0.5 * 1.2 ** np.arange(1, 4), rtol=1e-6)
     assert span[-1] == FARTHEST
+
+
+def test_rounding_is_no_turn():
+    # At a bound, a step may end one unit of rounding off the one before.
+    init, update = mma(num_constraints=0)
+    x = jnp.array([1e-9, 0.5, 0.6])
+    state = init(x)._replace(
+        last=jnp.array([2e-9, 0.5 + 1e-7, 0.7]), change=jnp.array([0.1, 0.1, 0.1])
+    )
+    _, after = update(jnp.ones(3), state, x, jnp.zeros(0), jnp.zeros((0, 3)))
+    # Only the last one turned.
+    np.testing.assert_allclose(after.span, [0.5, 0.5, 0.35], rtol=1e-6)
 
 
 def test_does_not_depend_on_units():
