@@ -6,6 +6,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from mmdiff import symmetry
+
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text()
 
@@ -19,8 +21,10 @@ def test_the_python_example_runs(capsys):
     ):
         exec(code, names)
     gradient = np.asarray(names["gradient"])
-    # More material is never softer: bulk sensitivities are positive.
-    assert gradient.shape == (16, 16, 16) and gradient.min() > 0
+    # More material is never softer. C11 and C12 come from one load along x, so that
+    # single voxels may have either sign, but not their orbits.
+    assert gradient.shape == (16, 16, 16)
+    assert symmetry.symmetrize(gradient).min() > 0
     assert capsys.readouterr().out
 
 
