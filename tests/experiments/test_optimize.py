@@ -168,6 +168,7 @@ def quick():
     jax.jit = compiled
 
 
+JIT = jax.jit
 SMALL = _options(
     resolution=16, vf=0.4, steps=12, start="random", num_starts=2, radius=1.2
 )
@@ -334,7 +335,9 @@ def test_an_orthotropic_cell_from_a_file_for_a_goal_of_the_user(quick, tmp_path)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start", ["plates", "generated"])
-def test_other_starts(tmp_path, start):
+def test_other_starts(tmp_path, monkeypatch, start):
+    # The network's own jitted functions cannot take options of the compiler.
+    monkeypatch.setattr(jax, "jit", JIT)
     options = _options(start=start, num_starts=2, target="0.110,0.045,0.040")
     options += _options(objective="target", steps=6)
     assert _run(tmp_path, *options) == 0
