@@ -52,6 +52,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.start = "random,plates"
     # Starts of each kind at most: there are 5 plate lattices, and a file may hold less.
     config.num_starts = {"tiny": 2, "small": 16, "paper": 64}[variant]
+    # Highest wave number of random starts, waves per cell.
+    config.waves = 4
     # Cells to write, the best ones.
     config.num_best = {"tiny": 2, "small": 4, "paper": 4}[variant]
     config.seed = 0

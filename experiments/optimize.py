@@ -118,8 +118,9 @@ def _starts_of(kind, config, asked, evaluate, state) -> starts.Starts:
     n = config.resolution // 2
     if kind == "random":
         return starts.random_starts(
-            config.num_starts, n, config.vf, symmetry=config.symmetry, seed=config.seed
-        )
+            config.num_starts, n, config.vf, symmetry=config.symmetry,
+            waves=config.waves, seed=config.seed,
+        )  # fmt: skip
     if kind == "plates":
         lattices = _plates(config, evaluate, state)
         return [(name, starts.soften(known[0])) for name, known in lattices.items()]

@@ -15,9 +15,9 @@ from mmdiff.fem import homogenize
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
-@pytest.mark.slow
-def test_the_example_of_the_homogenizer_runs(capsys):
-    text = (DOCS / "homogenizer.md").read_text()
+def _run_example(page):
+    """Return the variables of the one Python example of a page."""
+    text = (DOCS / f"{page}.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names = {}
     with (
@@ -25,20 +25,19 @@ def test_the_example_of_the_homogenizer_runs(capsys):
         jax.numpy_dtype_promotion("standard"),
     ):
         exec(code, names)
+    return names
+
+
+@pytest.mark.slow
+def test_the_example_of_the_homogenizer_runs(capsys):
+    names = _run_example("homogenizer")
     assert all(np.isfinite(names[k]).all() for k in ("curvature", "sensitivity"))
     assert np.abs(names["sensitivity"]).max() > 0
 
 
 @pytest.mark.slow
 def test_the_example_of_the_optimization_runs(capsys):
-    text = (DOCS / "optimization.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    names = {}
-    with (
-        jax.numpy_rank_promotion("allow"),
-        jax.numpy_dtype_promotion("standard"),
-    ):
-        exec(code, names)
+    names = _run_example("optimization")
     design = names["design"]
     moduli = elasticity.moduli(design.evaluation.constants)
     # The band is 5 % and 0.2 % more are let be.

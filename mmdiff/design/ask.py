@@ -26,6 +26,7 @@ FLOOR = 0.01  # of Young's modulus where Poisson's ratio alone is asked for
 MIN_RESOLUTION = 16
 LEAST = {
     **{"num_starts": 1, "num_best": 1, "refine_steps": 0, "store_every": 1},
+    "waves": 1,
     **{"min_wall": 0.0, "solver.maxiter": 1},
 }
 POSITIVE = {"cell_size_mm": 10.0, "solver.void": 1e-6, "solver.tol": 1e-5}

@@ -29,7 +29,8 @@ CONVENTIONS = {
     "cubic_distance": "relative distance of the tensor from its closest cubic one, "
     "whose moduli are given; 0 for cubic cells",
     "thinnest_wall": "of the solid, narrowest_hole of the void: the thickness that 1 % "
-    "of the phase's voxels do not exceed, by the largest balls inside it",
+    "of the phase's voxels do not exceed, each voxel with that of the middle of its "
+    "wall, strut or pore",
     "error": properties.CONVENTIONS["error"],
     "value": "objective, maximized; moduli in units of base E, all else for base E = "
     "1; of a target the negative error, and in the history of the design loop the "

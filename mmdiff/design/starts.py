@@ -66,7 +66,13 @@ def check(
 
 
 def random_starts(
-    count: int, n: int, volume: float, *, symmetry: str = "cubic", seed: int = 0
+    count: int,
+    n: int,
+    volume: float,
+    *,
+    symmetry: str = "cubic",
+    waves: int = 4,
+    seed: int = 0,
 ) -> Starts:
     """Return smooth random densities; see `initial.random_start`."""
     key = jax.random.key(seed)
@@ -75,7 +81,11 @@ def random_starts(
             "random",
             np.asarray(
                 initial.random_start(
-                    jax.random.fold_in(key, i), n, volume, symmetry=symmetry
+                    jax.random.fold_in(key, i),
+                    n,
+                    volume,
+                    symmetry=symmetry,
+                    waves=waves,
                 )
             ),
         )

@@ -35,7 +35,7 @@ _STYLE = {
 }
 
 
-def _figure(width: float, height: float):
+def new_figure(width: float, height: float):
     """Return a matplotlib figure outside pyplot's global state, or None if absent."""
     try:
         from matplotlib.figure import Figure
@@ -44,13 +44,13 @@ def _figure(width: float, height: float):
     return Figure(figsize=(width, height), dpi=144, layout="constrained")
 
 
-def _style():
+def plot_style():
     import matplotlib
 
     return matplotlib.rc_context(_STYLE)
 
 
-def _save(path: str | os.PathLike, figure) -> bool:
+def save_figure(path: str | os.PathLike, figure) -> bool:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", facecolor="white")
     write_bytes(path, buffer.getvalue())
@@ -133,7 +133,7 @@ def modulus_spheres(
     count = len(tensors)
     columns = min(count, 5)
     rows = -(-count // columns)
-    figure = _figure(2.3 * columns + 0.8, 2.7 * rows)
+    figure = new_figure(2.3 * columns + 0.8, 2.7 * rows)
     if figure is None:
         return False
     from matplotlib import colormaps
@@ -180,7 +180,7 @@ def modulus_spheres(
         axes.append(axis)
     bar = ScalarMappable(scale, "viridis")
     figure.colorbar(bar, ax=axes, shrink=0.7, label="Young's modulus E / E base")
-    return _save(path, figure)
+    return save_figure(path, figure)
 
 
 def _of_facets(values):
@@ -201,12 +201,12 @@ def parity(
       asked: (4,) or (b, 4); NaN where nothing was asked.
       got: (b, 4).
     """
-    figure = _figure(9.6, 2.7)
+    figure = new_figure(9.6, 2.7)
     if figure is None:
         return False
     asked, got = np.broadcast_arrays(np.asarray(asked, float), np.asarray(got, float))
     names = ("C11 / E base", "C12 / E base", "C44 / E base", "volume fraction")
-    with _style():
+    with plot_style():
         for i, name in enumerate(names):
             axis = figure.add_subplot(1, 4, i + 1)
             values = np.concatenate([asked[:, i], got[:, i]])
@@ -220,7 +220,7 @@ def parity(
             axis.locator_params(nbins=4)
             if i == 0:
                 axis.set_ylabel("got (finite elements)")
-        return _save(path, figure)
+        return save_figure(path, figure)
 
 
 def loss_curve(
@@ -229,11 +229,11 @@ def loss_curve(
     values: Sequence[float] | Mapping[str, Sequence[float]],
 ) -> bool:
     """Plot one loss, or several by name, against the step, on a logarithmic axis."""
-    figure = _figure(5.6, 3.4)
+    figure = new_figure(5.6, 3.4)
     if figure is None:
         return False
     curves = values if isinstance(values, Mapping) else {"": values}
-    with _style():
+    with plot_style():
         axis = figure.add_subplot()
         for colour, (name, curve) in zip(
             (BLUE, OCHRE, GREY, "#4c8c5a", "#a2485f") * len(curves),
@@ -244,7 +244,7 @@ def loss_curve(
         axis.set(xlabel="step", ylabel="loss", yscale="log")
         if any(curves):
             axis.legend()
-        return _save(path, figure)
+        return save_figure(path, figure)
 
 
 def property_scatter(
@@ -259,13 +259,13 @@ def property_scatter(
       constants: (b, 3) cubic constants.
       volume: (b,) volume fractions in [0, 1].
     """
-    figure = _figure(9.6, 5.6)
+    figure = new_figure(9.6, 5.6)
     if figure is None:
         return False
     constants, volume = np.asarray(constants, float), np.asarray(volume, float)
     values = moduli(constants)
     bulk, shear, _ = hashin_shtrikman(np.linspace(0, 1, 200))
-    with _style():
+    with plot_style():
         axis = figure.add_subplot(2, 3, 1)
         axis.plot(
             bulk, shear, color="#22262c", lw=1, label="Hashin-Shtrikman, isotropic"
@@ -292,7 +292,7 @@ def property_scatter(
             data = data[np.isfinite(data)]
             axis.hist(data, bins=min(40, max(5, len(data) // 8)), color=BLUE)
             axis.set(xlabel=name, ylabel="cells")
-        return _save(path, figure)
+        return save_figure(path, figure)
 
 
 def grouped_points(
@@ -310,7 +310,7 @@ def grouped_points(
       panels: positive values of all items by the name of the axis.
     """
     names, kinds = list(dict.fromkeys(groups)), list(dict.fromkeys(labels))
-    figure = _figure(4.8 * len(panels), 1.6 + 0.35 * len(names))
+    figure = new_figure(4.8 * len(panels), 1.6 + 0.35 * len(names))
     if figure is None:
         return False
 
@@ -318,7 +318,7 @@ def grouped_points(
         return f"{value:g}" if f"{value:e}"[0] in "125" else ""
 
     colours = dict(zip(kinds, (BLUE, OCHRE, "#4c8c5a", GREY, "#a2485f"), strict=False))
-    with _style():
+    with plot_style():
         for i, (title, values) in enumerate(panels.items()):
             axis = figure.add_subplot(1, len(panels), i + 1)
             for kind in kinds:
@@ -333,4 +333,4 @@ def grouped_points(
             axis.xaxis.set_minor_formatter(plain)
             axis.set_yticks(range(len(names)), names if i == 0 else [""] * len(names))
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
-        return _save(path, figure)
+        return save_figure(path, figure)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mmdiff.elasticity import NU, hashin_shtrikman
-from mmdiff.io.plots import BLUE, GREY, OCHRE, _figure, _save, _style
+from mmdiff.io.plots import BLUE, GREY, OCHRE, new_figure, save_figure, plot_style
 from mmdiff.typing import Float
 
 INK, FAINT = "#22262c", "#b9c0c9"
@@ -32,11 +32,11 @@ def history(
       best: the run that is drawn bold.
       titles: labels of the columns to draw, one panel each, by column.
     """
-    figure = _figure(7.2, 0.7 + 1.75 * len(titles))
+    figure = new_figure(7.2, 0.7 + 1.75 * len(titles))
     if figure is None:
         return False
     others = [name for name in runs if name != best]
-    with _style():
+    with plot_style():
         axes = figure.subplots(len(titles), 1, sharex=True, squeeze=False)[:, 0]
         for axis, (column, title) in zip(axes, titles.items(), strict=True):
             for name in [*others, best]:
@@ -61,7 +61,7 @@ def history(
         )
         axes[-1].set_xlabel("design step")
         figure.align_ylabels(axes)
-        return _save(path, figure)
+        return save_figure(path, figure)
 
 
 def _mark_stages(axis, run, *, named: bool) -> None:
@@ -103,7 +103,7 @@ def bounds(
       columns: of "K", "G", "E" and "nu".
       nu: Poisson's ratio of the base material.
     """
-    figure = _figure(3.05 * len(columns) + 0.2, 4.0)
+    figure = new_figure(3.05 * len(columns) + 0.2, 4.0)
     if figure is None:
         return False
     volume = np.linspace(0, 1, 200)
@@ -114,7 +114,7 @@ def bounds(
         "E": "Young's modulus E / E base",
         "nu": "Poisson's ratio along <100>",
     }
-    with _style():
+    with plot_style():
         axes = figure.subplots(1, len(columns), squeeze=False)[0]
         for axis, column in zip(axes, columns, strict=True):
             if column in curves:
@@ -138,7 +138,7 @@ def bounds(
             axis.title.set_size(9)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
-        return _save(path, figure)
+        return save_figure(path, figure)
 
 
 def _zoom(axis, points, column, curve, volume) -> None:

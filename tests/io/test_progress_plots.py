@@ -1,7 +1,5 @@
 """Plots of optimizations: written whole, of the right things, or not at all."""
 
-import builtins
-
 import numpy as np
 import pytest
 
@@ -35,7 +33,7 @@ def drawn(monkeypatch):
         kept.append(figure)
         return True
 
-    monkeypatch.setattr(progress_plots, "_save", keep)
+    monkeypatch.setattr(progress_plots, "save_figure", keep)
     return kept
 
 
@@ -110,15 +108,7 @@ def test_files_are_png_of_several_runs(tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_without_matplotlib_nothing_is_written(tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+def test_without_matplotlib_nothing_is_written(tmp_path, no_matplotlib):
     path = tmp_path / "plot.png"
     assert not progress_plots.history(path, _runs(), "start 0", {"share": ""})
     assert not progress_plots.bounds(path, [_facts(0.3, 0.1)], {})
