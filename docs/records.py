@@ -44,7 +44,12 @@ def rows(folder: pathlib.Path) -> list[list[str]]:
 def _mixture(n, pair, volume) -> dict:
     """Return the record of an isotropic plate lattice, named as in properties.json."""
     known = plates.record(plates.isotropic(n, pair, volume).octant)
-    return {**known, "pair": " + ".join(pair), "E/E_solid": known["E"]}
+    return {
+        **known,
+        "pair": " + ".join(pair),
+        "E/E_solid": known["E"],
+        "Zener": known["zener"],
+    }
 
 
 def _numbers(cell) -> list[str]:

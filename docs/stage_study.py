@@ -4,8 +4,8 @@
 
 Cells of 64^3 voxels from the same random starts: isotropic shear at V 0.4 with several
 continuations, and isotropic bulk at V 0.5 with several contrasts of the start. Binary,
-without refinement. Printed are the best and the median objective over its bound, and how
-many cells were connected. Results stand in docs/optimization.md.
+without refinement. Printed are the best, median and least objective over its bound.
+Results stand in docs/optimization.md.
 """
 
 import sys

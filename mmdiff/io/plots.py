@@ -45,12 +45,14 @@ def new_figure(width: float, height: float):
 
 
 def plot_style():
+    """Return the context in which all plots are drawn."""
     import matplotlib
 
     return matplotlib.rc_context(_STYLE)
 
 
 def save_figure(path: str | os.PathLike, figure) -> bool:
+    """Write a figure as PNG and return True, what every function here returns then."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", facecolor="white")
     write_bytes(path, buffer.getvalue())

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mmdiff.elasticity import NU, hashin_shtrikman
-from mmdiff.io.plots import BLUE, GREY, OCHRE, new_figure, save_figure, plot_style
+from mmdiff.io.plots import BLUE, GREY, OCHRE, new_figure, plot_style, save_figure
 from mmdiff.typing import Float
 
 INK, FAINT = "#22262c", "#b9c0c9"
