@@ -36,6 +36,9 @@ CASES = {
     "shear, projection up to 32": (SHEAR, SHARPER, 1.0),
     "bulk, contrast 1 (default)": (BULK, STAGES, 1.0),
     "bulk, contrast 0.6": (BULK, STAGES, 0.6),
+    "bulk, contrast 1.5": (BULK, STAGES, 1.5),
+    "bulk, exponent 3": (BULK, CUBED, 1.0),
+    "bulk, exponent 3, contrast 1.5": (BULK, CUBED, 1.5),
 }
 
 

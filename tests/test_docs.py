@@ -1,6 +1,7 @@
 """The pages below docs/ keep their word."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -79,3 +80,29 @@ def test_the_study_counts_what_the_solver_needs(study):
             b = study.right_hand_side(stiff, load)
             matrix = cycle.levels[0]["matrix"]
             assert abs(study.iterations(matrix, cycle, b) - count) < 2
+
+
+@pytest.mark.slow
+def test_continuations_are_compared(capsys):
+    study = _load("stage_study")
+    with jax.numpy_rank_promotion("allow"):
+        for name in ("bulk, contrast 1 (default)", "shear, exponent 3"):
+            (share,) = study.shares(study.CASES[name], 1, n=8)
+            # Coarse elements are too stiff by some per cent.
+            assert 0.4 < share < 1.08, name
+
+
+def test_the_table_of_records_is_read_from_workdirs(tmp_path, capsys):
+    cell = {"V": 0.3, "nu": 0.2, "Zener": 1.6, "E/E_solid": 0.1, "volume": 0.3}
+    cell |= {f"{name}/{name}_HS": 0.99 for name in "KGE"}
+    cells = [
+        cell | {"file": f"{name}.npy", "resolution": edge, "start_kind": "random"}
+        for name, edge in (("cell_00", 64), ("cell_01", 64), ("doubled", 128))
+    ]
+    settings = {"objective": "bulk", "vf": 0.3, "isotropy": 0.0}
+    report = {"settings": settings, "cells": cells}
+    (tmp_path / "properties.json").write_text(json.dumps(report))
+    _load("records").main(tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 and "| bulk, V 0.3 | 128^3 from random |" in lines[3]
+    assert lines[3].count("0.9900") == 3

@@ -46,8 +46,7 @@ class Stage(NamedTuple):
     steps: int
 
 
-# A penalization of 2 first lets the design find its topology: random starts end 2 to 4
-# per cent nearer to the bounds of G and E than with 3 from the beginning.
+# A penalization of 2 first lets shear cells find their topology; docs/stage_study.py.
 STAGES = (
     Stage(2.0, 1.0, 30),
     Stage(3.0, 1.0, 15),

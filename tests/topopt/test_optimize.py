@@ -130,6 +130,7 @@ def test_a_stage_ends_when_the_design_rests():
     assert list(history["beta"]) == [1, 1, 2, 2, 8, 8]
 
 
+@pytest.mark.slow
 def test_many_starts_in_one_program():
     loop = optimize.make_optimize(N, BULK, SHORT)
     starts = jnp.stack([_start(seed) for seed in range(2)])
@@ -160,6 +161,7 @@ def test_orthotropic_designs():
     assert history["value"][-1] > 1.5 * history["C11"][-1]
 
 
+@pytest.mark.slow
 def test_worst_of_eroded_nominal_and_dilated_counts():
     robust = dataclasses.replace(SHORT, etas=(0.7, 0.5, 0.3))
     loop = _loop(settings=robust)
