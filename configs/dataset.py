@@ -1,11 +1,12 @@
-"""A dataset of homogenized cells: optimized, then perturbed towards sparse regions.
+"""A dataset of homogenized cells: optimized, perturbed towards thin parts, proposed.
 
     python -m mmdiff.main --config=configs/dataset.py:tiny --workdir=out/data
 
-tiny: some 60 cells of 32^3 voxels, under a minute on one CPU core. small: some 3,000
-cells of 64^3 voxels, the recipe of the shipped set (17 minutes for two processes that
-shared its shards on two CPU cores; this command runs one).
-paper: cells of 128^3 voxels and the counts of arXiv 2401.13570, for accelerators.
+tiny: some 90 cells of 32^3 voxels, two minutes on two CPU cores with nothing compiled
+yet. small: the recipe of the shipped cells of 64^3 voxels; its card says how long that
+took. paper: cells of 128^3 voxels and the counts of arXiv 2401.13570. What each will
+take on the machine at hand is measured and printed before it starts. The same command
+resumes a run that was killed and rebuilds shards that were damaged.
 """
 
 from ml_collections import ConfigDict
@@ -14,40 +15,100 @@ VARIANTS = ("tiny", "small", "paper")
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:
-    """Return the recipe of a dataset."""
+    """Return the recipe of a dataset, and how it is made."""
     config = ConfigDict()
     config.seed = 0
-    config.n = 32  # voxels per side of an octant; the cell has 2 n
+    # Voxels per side of an octant; the cell has 2 n.
+    config.n = 32
+    # Candidates per shard: what a killed worker loses at most.
     config.shard_size = 32
-    config.optimized_shards = 5
-    config.perturbed_rounds = (20, 40, 40)
-    config.volume_range = (0.08, 0.85)
-    config.steps = 50
-    config.radius = 2.0
-    config.amplitude = (0.5, 2.5)
-    config.length = (3.0, 8.0)
-    config.volume_jitter = 0.04
+    # Volume fractions asked and accepted.
+    config.volume_range = (0.1, 0.9)
+
+    # Candidates of round 0 by what they are optimized for.
+    config.optimized = ConfigDict()
+    config.optimized.bulk_shear = 288
+    config.optimized.isotropic = 128
+    config.optimized.poisson = 256
+    config.optimized.poisson_isotropic = 96
+    # Nearest to tensors drawn all over the reachable region.
+    config.optimized.target = 384
+    # Plate lattices, not optimized.
+    config.optimized.plates = 64
+    config.optimized.steps = 48
+    config.optimized.radius = 2.0
+
+    # Candidates of the perturbation rounds: parents from all cells alike, from thin
+    # bins of Poisson's ratio, from thin bins of (C11, C12, C44, V).
+    config.perturbed = ConfigDict()
+    config.perturbed.everywhere = 1600
+    config.perturbed.poisson = (1600, 1600)
+    config.perturbed.joint = (1920, 1920, 1920)
+    # Root mean square displacement and correlation length in voxels.
+    config.perturbed.amplitude = (0.5, 2.5)
+    config.perturbed.length = (3.0, 8.0)
+    # Most deformations in a row.
+    config.perturbed.times = 2
+    config.perturbed.volume_jitter = 0.04
+
+    # Candidates that a trained model proposes for empty bins; 0 leaves the round out.
+    config.proposed = ConfigDict()
+    config.proposed.count = 384
+    # Weights file of configs/train.py; empty for the shipped model (64^3 voxels).
+    config.proposed.weights = ""
+    config.proposed.steps = 12
+    config.proposed.polish_steps = 4
+
+    # Cells that agree in this share of voxels and are this near in properties are one.
+    config.similarity = 0.995
+    config.distance = 0.002
+
+    # Finite elements of the labels.
     config.void = 1e-6
     config.tol = 1e-5
     config.maxiter = 200
+
+    # Shares of the families kept apart.
     config.validation = 0.05
     config.test = 0.05
+    # Cells of the property-uniform subset, and targets of the test list.
+    config.subset = {"tiny": 32, "small": 4000, "paper": 10000}[variant]
+    config.num_targets = {"tiny": 40, "small": 1660, "paper": 1660}[variant]
+
+    # Processes on this machine; 0 for one on every core.
+    config.workers = 0
+
     if variant == "tiny":
         config.n = 16
-        config.shard_size = 16
-        config.optimized_shards = 1
-        config.perturbed_rounds = (1, 2)
-        config.steps = 30
-        config.radius = 1.5
-        config.amplitude = (0.2, 0.8)
-        config.length = (2.0, 4.0)
+        config.shard_size = 8
+        config.optimized.bulk_shear = 16
+        config.optimized.isotropic = 0
+        config.optimized.poisson = 16
+        config.optimized.poisson_isotropic = 0
+        config.optimized.target = 0
+        config.optimized.plates = 8
+        config.optimized.steps = 30
+        config.optimized.radius = 1.5
+        config.perturbed.everywhere = 16
+        config.perturbed.poisson = (16,)
+        config.perturbed.joint = (24,)
+        config.perturbed.amplitude = (0.2, 0.8)
+        config.perturbed.length = (2.0, 4.0)
+        config.proposed.count = 0
     elif variant == "paper":
         config.n = 64
-        config.shard_size = 64
-        config.optimized_shards = 235
-        config.perturbed_rounds = (235, 350, 350)
-        config.steps = 100
-        config.radius = 3.0
-        config.amplitude = (1.0, 5.0)
-        config.length = (6.0, 16.0)
+        config.optimized.bulk_shear = 7000
+        config.optimized.isotropic = 3000
+        config.optimized.poisson = 3500
+        config.optimized.poisson_isotropic = 1500
+        config.optimized.target = 0
+        config.optimized.plates = 0
+        config.optimized.steps = 100
+        config.optimized.radius = 3.0
+        config.perturbed.everywhere = 20000
+        config.perturbed.poisson = (10000, 10000)
+        config.perturbed.joint = (10000, 10000)
+        config.perturbed.amplitude = (1.0, 5.0)
+        config.perturbed.length = (6.0, 16.0)
+        config.proposed.count = 0  # needs a model of 128^3 cells
     return config

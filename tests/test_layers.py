@@ -9,12 +9,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    ("typing", "errors"),
+    ("typing", "errors", "assets"),
     ("elasticity", "symmetry", "voxels", "specimens", "thickness"),
     ("fem", "models", "diffusion"),
     ("topopt",),
     ("data", "train"),
-    ("design", "io", "assets"),
+    ("design", "io"),
     ("runner",),
     ("main",),
 )

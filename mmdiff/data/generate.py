@@ -1,188 +1,37 @@
 """Making labelled cells, one shard at a time.
 
-A recipe lists rounds of shards: first optimized cells, then rounds of perturbed ones
-whose parents come from all earlier rounds, sparse regions of property space first.
 `run_shard` is deterministic in (recipe, shard), skips finished work and touches only
 its own shard, so any launcher can map it over shard numbers, one round after the other.
+Candidates are cleaned, refused with a counted reason, and homogenized. Bytes are equal
+where the arithmetic is: on processors of one kind, with one thread (`pipeline`).
 """
 
 import collections
-import dataclasses
-import functools
 import pathlib
+import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import spatial
 
-from mmdiff.data import perturb, select, store
-from mmdiff.elasticity import NU
+from mmdiff.data import optimized, perturbed, proposed, select, store
+from mmdiff.data.recipe import OPTIMIZED, PROPOSED, Recipe, Shard
 from mmdiff.errors import DataError
 from mmdiff.fem import batch
-from mmdiff.fem.homogenize import PENAL
-from mmdiff.topopt import initial, objectives, optimize
-from mmdiff.topopt.oc import optimality_criteria
-from mmdiff.topopt.problem import Limits, Problem
+from mmdiff.topopt import initial
 from mmdiff.voxels import clean_octant, spanning_axes, threshold_to_volume
 
-BETAS = (1.0, 2.0, 4.0, 8.0, 16.0)  # projection of the optimized cells, stage by stage
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """Everything that determines a dataset.
-
-    Attributes:
-      n: voxels per side of the octants.
-      shard_size: candidates per shard, and rows a shard has room for.
-      optimized_shards: shards of optimized cells (round 0).
-      perturbed_rounds: shards in each later round.
-      volume_range: smallest and largest volume fraction asked and accepted.
-      steps: design steps of an optimization.
-      radius: filter radius in voxels.
-      amplitude: range of the displacement amplitude in voxels.
-      length: range of the correlation length in voxels.
-      volume_jitter: standard deviation of the volume change.
-      void: void stiffness of the labels.
-      tol: relative residual of the labels.
-      maxiter: most CG iterations for a label.
-      validation: share of families kept for validation.
-      test: share of families kept for testing.
-      seed: seed of everything.
-    """
-
-    n: int = 32
-    shard_size: int = 32
-    optimized_shards: int = 4
-    perturbed_rounds: tuple[int, ...] = (8, 16)
-    volume_range: tuple[float, float] = (0.08, 0.85)
-    steps: int = 50
-    radius: float = 2.0
-    amplitude: tuple[float, float] = (0.5, 2.5)
-    length: tuple[float, float] = (3.0, 8.0)
-    volume_jitter: float = 0.04
-    void: float = 1e-6
-    tol: float = 1e-5
-    maxiter: int = 200
-    validation: float = 0.05
-    test: float = 0.05
-    seed: int = 0
-
-    @property
-    def shards(self) -> int:
-        """Number of shards of all rounds."""
-        return self.optimized_shards + sum(self.perturbed_rounds)
-
-    def base(self) -> dict:
-        """Return what the tensors are for."""
-        return {
-            "E": 1.0,
-            "nu": NU,
-            "void": self.void,
-            "penal": PENAL,
-            "tol": self.tol,
-        }
-
-    def rounds(self) -> list[range]:
-        """Return the shard numbers of every round."""
-        ends = np.cumsum([self.optimized_shards, *self.perturbed_rounds])
-        starts = [0, *ends[:-1]]
-        return [range(a, b) for a, b in zip(starts, ends, strict=True)]
-
-    def round_of(self, shard: int) -> int:
-        """Return the round a shard belongs to."""
-        return next(i for i, r in enumerate(self.rounds()) if shard in r)
-
-
-@functools.lru_cache(maxsize=4)
-def _optimizer(n, steps, radius):
-    stages = tuple(
-        optimize.Stage(PENAL, beta, -(-steps // len(BETAS))) for beta in BETAS
-    )
-    loop = optimize.make_optimize(
-        n,
-        Problem(objectives.weighted),
-        optimize.Settings(radius=radius, stages=stages),
-        optimizer=optimality_criteria(),
-    )
-
-    def run(start, volume, weights):
-        limits = Limits(volume, params=weights)
-        return loop.density(loop.run(loop.init(start), limits, steps))
-
-    return batch.map_batch(run)
-
-
-def _optimized(recipe: Recipe, shard: int):
-    """Return candidate octants (S, n, n, n) and their records."""
-    rng = np.random.default_rng([recipe.seed, shard])
-    size = recipe.shard_size
-    low, high = recipe.volume_range
-    volume = rng.uniform(low + 0.02, high - 0.02, size)
-    weights = rng.dirichlet([0.6, 0.6, 0.6], size)
-    # A third each are pure bulk and pure shear cells, the rest mixtures.
-    weights[: size // 3] = [1.0, 0.0, 0.0]
-    weights[size // 3 : 2 * (size // 3)] = [0.0, 1.0, 0.0]
-    keys = jax.random.split(
-        jax.random.fold_in(jax.random.key(recipe.seed), shard), size
-    )
-    starts = jnp.stack(
-        [
-            initial.random_start(key, recipe.n, float(v))
-            for key, v in zip(keys, volume, strict=True)
-        ]
-    )
-    run = _optimizer(recipe.n, recipe.steps, recipe.radius)
-    densities = run(starts, jnp.float32(volume), jnp.float32(weights))
-    octants = [
-        threshold_to_volume(np.asarray(density), v)
-        for density, v in zip(densities, volume, strict=True)
-    ]
-    records = [
-        {"objective": [round(float(w), 6) for w in weights[i]], "parent": None}
-        for i in range(size)
-    ]
-    return np.stack(octants), records
-
-
-def _perturbed(recipe: Recipe, shard: int, root: pathlib.Path):
-    """Return candidate octants (S, n, n, n) and their records."""
-    rng = np.random.default_rng([recipe.seed, shard])
-    earlier = [s for r in recipe.rounds()[: recipe.round_of(shard)] for s in r]
-    manifests = store.read_manifests(root, earlier)
-    parents, constants, volume = store.read_shards(root, manifests)
-    if not len(parents):
-        raise DataError(
-            f"{root} has no accepted cell in the rounds before shard {shard}, so there "
-            "is nothing to perturb. Widen --config.volume_range or raise "
-            "--config.steps."
-        )
-    records = [record for m in manifests for record in m["records"]]
-    weights = select.sparse_weights(constants, volume)
-    chosen = rng.choice(len(parents), recipe.shard_size, p=weights)
-    octants, made = [], []
-    for i in chosen:
-        amplitude = rng.uniform(*recipe.amplitude)
-        length = rng.uniform(*recipe.length)
-        octants.append(
-            perturb.perturb(
-                rng,
-                parents[i],
-                amplitude=amplitude,
-                length=length,
-                volume_jitter=recipe.volume_jitter,
-            )
-        )
-        made.append(
-            {
-                "objective": None,
-                "parent": records[i]["id"],
-                "family": records[i]["family"],
-                "amplitude": round(amplitude, 4),
-                "length": round(length, 4),
-            }
-        )
-    return np.stack(octants), made
+MIN_SHARE = 0.9  # of the solid in the largest piece: else it is another cell
+MIN_MARGIN = 1e-4  # of stability, below which nothing carries load
+# Homogenizations that a design step takes as long as; see `labels_worth`.
+STEP_WORTH = {
+    "bulk_shear": 0.3,
+    "isotropic": 0.35,
+    "poisson": 0.55,
+    "poisson_isotropic": 0.6,
+    "target": 0.5,
+}
 
 
 def create(recipe: Recipe, root: pathlib.Path) -> None:
@@ -190,81 +39,175 @@ def create(recipe: Recipe, root: pathlib.Path) -> None:
     store.create(
         root,
         n=recipe.n,
-        shards=recipe.shards,
+        shards=len(recipe.plan()),
         shard_size=recipe.shard_size,
         base=recipe.base(),
+        recipe=recipe.to_dict(),
     )
 
 
-def run_shard(recipe: Recipe, shard: int, root: pathlib.Path) -> bool:
+def run_shard(recipe: Recipe, number: int, root: pathlib.Path) -> bool:
     """Make one shard, unless it is finished.
 
     Args:
       recipe: the dataset.
-      shard: shard number; all shards of earlier rounds must be finished.
+      number: the shard's number; all shards of earlier rounds must be finished.
       root: `data.zarr` directory made by `create`.
 
     Returns:
       whether anything was done.
 
     Raises:
-      DataError: if an earlier round is not finished or has no cell to perturb.
+      DataError: if an earlier round is not finished or has no cell to go on from.
     """
-    if store.manifest_path(root, shard).exists():
+    if store.manifest_path(root, number).exists():
         return False
-    number = recipe.round_of(shard)
-    if number == 0:
-        candidates, records = _optimized(recipe, shard)
-    else:
-        candidates, records = _perturbed(recipe, shard, root)
+    clock = [time.perf_counter()]
+    shard = recipe.plan()[number]
+    first = recipe.rounds()[shard.round].start
+    earlier = store.read_labels(root, range(first))
+    candidates, records = _candidates(recipe, number, shard, earlier)
+    clock.append(time.perf_counter())
     rejected = collections.Counter()
-    octants, kept, seen = [], [], set()
+    octants, kept = _whole(recipe, candidates, rejected)
+    clock.append(time.perf_counter())
+    constants, residual, converged = _label(recipe, octants)
+    clock.append(time.perf_counter())
+    volume = octants.mean((1, 2, 3))
+    points = select.property_points(constants, volume)
+    known = _Known(recipe, earlier)
+    good, made = [], []
+    for j, i in enumerate(kept):
+        if not converged[j]:
+            rejected["unconverged"] += 1
+        elif _margin(constants[j]) < MIN_MARGIN:
+            rejected["not load bearing"] += 1
+        elif known.has(points[j], octants[j]):
+            rejected["duplicate"] += 1
+        else:
+            known.add(points[j], octants[j])
+            name = number * recipe.shard_size + i
+            record = {"id": name, "round": shard.round, "aim": shard.aim}
+            record |= {"parent": None, "family": name, **records[i]}
+            record["residual"] = float(residual[j])
+            record["split"] = _split(recipe, shard, record["family"])
+            good.append(j)
+            made.append(record)
+    clock.append(time.perf_counter())
+    spent = dict(
+        zip(("make", "clean", "label", "check"), np.diff(clock).tolist(), strict=True)
+    )
+    store.write_shard(
+        root,
+        number,
+        octants=octants[good],
+        constants=constants[good],
+        records=made,
+        rejected=dict(rejected),
+        timing={**spent, "candidates": shard.count, "labels": len(kept)},
+    )
+    return True
+
+
+def _candidates(recipe: Recipe, number: int, shard: Shard, earlier: store.Labels):
+    if shard.aim == OPTIMIZED:
+        return optimized.candidates(recipe, number, shard)
+    if not earlier.records:
+        raise DataError(
+            f"{earlier.root} has no accepted cell in the rounds before shard {number}, "
+            "so there is nothing to go on from. Widen --config.volume_range or raise "
+            "--config.optimized.steps."
+        )
+    source = proposed if shard.aim == PROPOSED else perturbed
+    return source.candidates(recipe, number, shard, earlier)
+
+
+def _whole(recipe, candidates, rejected):
+    """Return the cleaned octants that may be cells, and their candidates' numbers."""
     low, high = recipe.volume_range
-    for i, (octant, record) in enumerate(zip(candidates, records, strict=True)):
+    octants, kept = [], []
+    for i, octant in enumerate(candidates):
         octant, _, share = clean_octant(octant)
-        # A cell that loses much of its solid is no longer what was asked for.
-        if share < 0.9:
+        if share < MIN_SHARE:
             rejected["disconnected"] += 1
         elif not all(spanning_axes(octant)) or not octant[0].any():
             rejected["not spanning"] += 1
         elif not low <= octant.mean() <= high:
             rejected["volume out of range"] += 1
-        elif octant.tobytes() in seen:
-            rejected["duplicate"] += 1
         else:
-            seen.add(octant.tobytes())
             octants.append(octant)
-            kept.append((i, record))
+            kept.append(i)
     n = recipe.n
-    padded = np.ones((recipe.shard_size, n, n, n), np.float32)
-    if octants:
-        padded[: len(octants)] = octants
+    return np.asarray(octants, np.uint8).reshape(-1, n, n, n), kept
+
+
+def _label(recipe, octants):
+    """Return constants float64 (k, 3), residuals and whether each solve converged."""
+    # One program for all shards: what is missing is solid, and solved at once.
+    n, size = recipe.n, recipe.shard_size
+    padded = np.ones((size, n, n, n), np.float32)
+    padded[: len(octants)] = octants
     label = batch.labeller(n, void=recipe.void, tol=recipe.tol, maxiter=recipe.maxiter)
     constants, residual, converged = map(np.asarray, label(jnp.asarray(padded)))
-    good = []
-    for j, (i, record) in enumerate(kept):
-        c11, c12, c44 = constants[j]
-        if not converged[j]:
-            rejected["unconverged"] += 1
-        elif min(c11 - c12, c11 + 2 * c12, c44) < 1e-4:
-            rejected["not load bearing"] += 1
-        else:
-            name = shard * recipe.shard_size + i
-            record = {"id": name, "round": number, **record}
-            record.setdefault("family", name)
-            record["residual"] = float(residual[j])
-            split = select.split_by_family(
-                np.array([record["family"]]), recipe.validation, recipe.test
-            )
-            record["split"] = int(split[0])
-            good.append((j, record))
-    index = [j for j, _ in good]
-    store.write_shard(
-        root,
-        shard,
-        octants=np.asarray(octants, np.uint8).reshape(-1, n, n, n)[index],
-        constants=constants[index].astype(np.float64),
-        records=[record for _, record in good],
-        rejected=dict(rejected),
-    )
-    return True
+    return constants[: len(octants)].astype(np.float64), residual, converged
+
+
+def _margin(constants) -> float:
+    c11, c12, c44 = constants
+    return min(c11 - c12, c11 + 2 * c12, c44)
+
+
+def _split(recipe, shard, family) -> int:
+    # Samples of a model resemble what it was trained on: they test nothing.
+    if shard.aim == PROPOSED:
+        return select.TRAIN
+    family = np.array([family])
+    return int(select.split_by_family(family, recipe.validation, recipe.test)[0])
+
+
+class _Known:
+    """The cells that a new one may repeat: of earlier rounds and of its own shard."""
+
+    def __init__(self, recipe, earlier):
+        self._limits = {"distance": recipe.distance, "similarity": recipe.similarity}
+        self._earlier = earlier
+        points = select.property_points(earlier.constants, earlier.volume)
+        self._tree = spatial.cKDTree(points)
+        self._points, self._octants = [], []
+
+    def has(self, point, octant) -> bool:
+        trees = [(self._tree, self._earlier.octants)]
+        if self._points:
+            own = spatial.cKDTree(self._points)
+            trees.append((own, lambda index: [self._octants[i] for i in index]))
+        return any(
+            select.similar_to(point, octant, tree, octants, **self._limits)
+            for tree, octants in trees
+        )
+
+    def add(self, point, octant) -> None:
+        self._points.append(point)
+        self._octants.append(octant)
+
+
+def labels_worth(recipe: Recipe, shard: Shard) -> float:
+    """Return how many homogenizations a shard takes as long as, roughly.
+
+    Measured at 64^3 on one core (`DATASET_CARD.md` of the shipped cells); a design step
+    starts from the fields of the last one and stops earlier than a label.
+    """
+    each = {PROPOSED: 2 + 1.2 * recipe.proposed.polish_steps}
+    steps = STEP_WORTH.get(shard.kind, 0.0) * recipe.optimized.steps
+    return shard.count * each.get(shard.kind, 1.2 + steps)
+
+
+def seconds_per_label(recipe: Recipe) -> float:
+    """Return the measured seconds of one homogenization, compilation left out."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    fields = [np.asarray(initial.random_start(key, recipe.n, 0.4)) for key in keys]
+    octants = np.stack([threshold_to_volume(field, 0.4) for field in fields])
+    count = min(recipe.shard_size, len(octants))
+    _label(recipe, octants[:count])  # compiles
+    start = time.perf_counter()
+    _label(recipe, octants[:count])
+    return (time.perf_counter() - start) / count

@@ -1,34 +1,50 @@
-"""Choices over a set of labelled cells: sparse regions, families, splits."""
+"""Choices over a set of labelled cells: thin bins, subsets, duplicates, splits."""
+
+from collections.abc import Callable
 
 import numpy as np
+from scipy import spatial
 
 from mmdiff.elasticity import PAPER_RANGES
+from mmdiff.voxels import agreement
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
+_RANGES = np.array([*PAPER_RANGES, 1.0])
 
 
-def coordinates(constants: np.ndarray, volume: np.ndarray) -> np.ndarray:
-    """Return (N, 4) property coordinates, each component min-max scaled to [0, 1]."""
-    points = np.concatenate([constants, volume[:, None]], axis=1)
-    low, high = points.min(0), points.max(0)
-    return (points - low) / np.maximum(high - low, 1e-12)
-
-
-def sparse_weights(
-    constants: np.ndarray, volume: np.ndarray, bins: int = 12
-) -> np.ndarray:
+def sparse_weights(index: np.ndarray) -> np.ndarray:
     """Return sampling weights (N,) inverse to the number of cells in the same bin.
 
     Args:
-      constants: (N, 3) elastic constants.
-      volume: (N,) volume fractions.
-      bins: bins along each of the four property axes.
+      index: (N,) bin of each cell, see `mmdiff.data.space`.
     """
-    index = np.minimum((coordinates(constants, volume) * bins).astype(int), bins - 1)
-    flat = np.ravel_multi_index(index.T, (bins,) * 4)
-    _, inverse, counts = np.unique(flat, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(index, return_inverse=True, return_counts=True)
     weights = 1.0 / counts[inverse]
     return weights / weights.sum()
+
+
+def uniform_subset(
+    rng: np.random.Generator, index: np.ndarray, count: int
+) -> np.ndarray:
+    """Choose cells such that every bin holds as nearly the same number as can be.
+
+    Bins are filled like glasses: all to one level, the small ones to their brim.
+
+    Args:
+      rng: picks the cells within a bin, and the bins that hold one more.
+      index: (N,) bin of each cell.
+      count: cells wanted.
+
+    Returns:
+      sorted numbers of the chosen cells, all of them where N <= count.
+    """
+    shuffled = rng.permutation(len(index))
+    # The r-th cell of every bin, in shuffled order, comes before any (r + 1)-th one.
+    order = shuffled[np.argsort(index[shuffled], kind="stable")]
+    _, starts, counts = np.unique(index[order], return_index=True, return_counts=True)
+    rank = np.arange(len(order)) - np.repeat(starts, counts)
+    chosen = order[np.lexsort((rng.random(len(order)), rank))]
+    return np.sort(chosen[:count])
 
 
 def split_by_family(family: np.ndarray, validation: float, test: float) -> np.ndarray:
@@ -51,6 +67,43 @@ def split_by_family(family: np.ndarray, validation: float, test: float) -> np.nd
     return split
 
 
+def property_points(constants: np.ndarray, volume: np.ndarray) -> np.ndarray:
+    """Return (N, 4) points whose distance in the 1-norm is `property_distance`."""
+    points = np.concatenate([constants, volume[:, None]], axis=1)
+    return points / _RANGES / points.shape[1]
+
+
+def duplicate_pairs(
+    points: np.ndarray, octants: Callable, *, distance: float, similarity: float
+) -> np.ndarray:
+    """Return all pairs (P, 2) of cells that count as one, the earlier cell first.
+
+    Args:
+      points: (N, 4) of `property_points`.
+      octants: gives the octants of an array of cell numbers.
+      distance: largest property distance.
+      similarity: least share of equal voxels (arXiv 2401.13570, Eq. 4).
+    """
+    pairs = spatial.cKDTree(points).query_pairs(distance, p=1, output_type="ndarray")
+    pairs = np.sort(pairs, axis=1)[np.lexsort(np.sort(pairs, axis=1).T[::-1])]
+    same = [agreement(*octants(pair)) >= similarity for pair in pairs]
+    return pairs[np.array(same, bool)]
+
+
+def similar_to(
+    point: np.ndarray,
+    octant: np.ndarray,
+    tree: spatial.cKDTree,
+    octants: Callable,
+    *,
+    distance: float,
+    similarity: float,
+) -> bool:
+    """Whether a cell counts as one with a cell of a tree; as `duplicate_pairs`."""
+    near = np.sort(tree.query_ball_point(point, distance, p=1)).astype(int)
+    return any(agreement(octant, octants([i])[0]) >= similarity for i in near)
+
+
 def property_distance(points: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Return the distance of each point to the nearest known cell, a fraction.
 
@@ -62,10 +115,9 @@ def property_distance(points: np.ndarray, known: np.ndarray) -> np.ndarray:
       (M,) smallest mean of |difference| / range over the given components, with the
       ranges of `elasticity.PAPER_RANGES` and 1 for the volume.
     """
-    ranges = np.array([*PAPER_RANGES, 1.0])
     # One point at a time: all pairs at once would need M N numbers four times over.
     return np.array(
-        [np.nanmean(abs(known - point) / ranges, axis=1).min() for point in points]
+        [np.nanmean(abs(known - point) / _RANGES, axis=1).min() for point in points]
     )
 
 

@@ -6,17 +6,22 @@ manifests only, so a killed writer leaves nothing that counts. Chunks and shard 
 carry a crc32c: a flipped byte raises an error that names the shard.
 """
 
+import contextlib
+import dataclasses
 import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorstore as ts
 
 from mmdiff.errors import DataError
 
-FORMAT = 1
+FORMAT = 2
+ARRAYS = ("octant", "constants", "volume")
 
 
 def _spec(root: pathlib.Path, name: str, shape, shard, dtype: str) -> dict:
@@ -64,9 +69,15 @@ def _spec(root: pathlib.Path, name: str, shape, shard, dtype: str) -> dict:
 
 
 def create(
-    root: pathlib.Path, *, n: int, shards: int, shard_size: int, base: dict
+    root: pathlib.Path,
+    *,
+    n: int,
+    shards: int,
+    shard_size: int,
+    base: Mapping[str, float],
+    recipe: Mapping[str, Any],
 ) -> None:
-    """Create an empty dataset, or check that an existing one has the same layout.
+    """Create an empty dataset, or check that an existing one is of the same recipe.
 
     Args:
       root: directory `data.zarr`.
@@ -74,9 +85,10 @@ def create(
       shards: number of shards the arrays have room for.
       shard_size: cells per shard.
       base: what the tensors are for: E, nu, void, penal, tol.
+      recipe: what determines the cells, plain JSON values.
 
     Raises:
-      DataError: if a dataset of another layout is there.
+      DataError: if another dataset is there.
     """
     layout = {
         "format": FORMAT,
@@ -84,17 +96,20 @@ def create(
         "shards": shards,
         "shard_size": shard_size,
         "base": base,
+        "recipe": recipe,
     }
     path = root / "layout.json"
     if path.exists():
-        found = _read_json(path)
-        if found != layout:
-            raise DataError(
-                f"{root} holds a dataset of layout {found}, this run makes {layout}. "
-                "Choose another --workdir."
-            )
+        found = read_layout(root)
+        for key in layout:
+            if found.get(key) != layout[key]:
+                raise DataError(
+                    f"{root} holds another dataset: its {key} is {found.get(key)}, "
+                    f"this run has {layout[key]}. Choose another --workdir."
+                )
         return
     (root / "manifests").mkdir(parents=True, exist_ok=True)
+    (root / "timings").mkdir(exist_ok=True)
     rows = shards * shard_size
     for name, shape, dtype in (
         ("octant", (rows, n, n, n), "uint8"),
@@ -103,15 +118,28 @@ def create(
     ):
         spec = _spec(root, name, shape, shard_size, dtype)
         ts.open(spec, create=True, open=True).result()
-    _write_text(
-        root / "zarr.json", json.dumps({"zarr_format": 3, "node_type": "group"})
-    )
-    _write_text(path, json.dumps(layout))
+    _write_json(root / "zarr.json", {"zarr_format": 3, "node_type": "group"})
+    _write_json(path, layout)
 
 
-def _write_text(path: pathlib.Path, text: str) -> None:
+def read_layout(root: pathlib.Path) -> dict[str, Any]:
+    """Return layout.json: sizes, base material and recipe of a dataset.
+
+    Raises:
+      DataError: if it is missing, damaged, or of another version of this format.
+    """
+    layout = _read_json(root / "layout.json")
+    if layout.get("format") != FORMAT:
+        raise DataError(
+            f"{root} is of format {layout.get('format')}, this version reads format "
+            f"{FORMAT}. Make it again with configs/dataset.py."
+        )
+    return layout
+
+
+def _write_json(path: pathlib.Path, value) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
+    temporary.write_text(json.dumps(value))
     os.replace(temporary, path)
 
 
@@ -160,6 +188,14 @@ def content_hash(octants: np.ndarray, constants: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+def dataset_hash(manifests: Iterable[Mapping[str, Any]]) -> str:
+    """Return the SHA-256 over the cells, tensors and records of all shards, in order."""
+    digest = hashlib.sha256()
+    for manifest in manifests:
+        digest.update(json.dumps(manifest, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
 def write_shard(
     root: pathlib.Path,
     shard: int,
@@ -168,6 +204,7 @@ def write_shard(
     constants: np.ndarray,
     records: list[dict],
     rejected: dict[str, int],
+    timing: Mapping[str, float] | None = None,
 ) -> None:
     """Write one shard: its arrays, then its manifest.
 
@@ -178,8 +215,10 @@ def write_shard(
       constants: (k, 3) their C11, C12, C44.
       records: provenance of each, plain JSON values.
       rejected: counts of rejected candidates by reason.
+      timing: seconds by stage. They stand apart from the manifest, which is the same
+        whoever made the shard.
     """
-    layout = _read_json(root / "layout.json")
+    layout = read_layout(root)
     size, n, count = layout["shard_size"], layout["n"], len(octants)
     rows = slice(shard * size, (shard + 1) * size)
     full = np.zeros((size, n, n, n), np.uint8)
@@ -189,6 +228,8 @@ def write_shard(
     _open(root, "octant")[rows].write(full).result()
     _open(root, "constants")[rows].write(tensors).result()
     _open(root, "volume")[rows].write(full.mean((1, 2, 3))).result()
+    if timing:
+        _write_json(_timing_path(root, shard), dict(timing))
     manifest = {
         "shard": shard,
         "count": count,
@@ -196,7 +237,7 @@ def write_shard(
         "rejected": rejected,
         "records": records,
     }
-    _write_text(manifest_path(root, shard), json.dumps(manifest))
+    _write_json(manifest_path(root, shard), manifest)
 
 
 def read_manifests(root: pathlib.Path, shards=None) -> list[dict]:
@@ -216,59 +257,184 @@ def read_manifests(root: pathlib.Path, shards=None) -> list[dict]:
     return [_read_json(path) for path in paths]
 
 
-def read_shards(root: pathlib.Path, manifests: list[dict]):
-    """Return octants (N, n, n, n), constants (N, 3), volume (N,) of finished shards.
+def read_timings(root: pathlib.Path) -> dict[int, dict[str, float]]:
+    """Return the seconds by stage of every finished shard that has them noted."""
+    return {
+        manifest["shard"]: _read_json(path)
+        for manifest in read_manifests(root)
+        if (path := _timing_path(root, manifest["shard"])).exists()
+    }
+
+
+def read_timing(root: pathlib.Path, shard: int) -> dict[str, float]:
+    """Return the seconds by stage of one finished shard."""
+    return _read_json(_timing_path(root, shard))
+
+
+def _timing_path(root, shard):
+    return root / "timings" / f"shard_{shard:05d}.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """Cells without their voxels, which are read when asked for.
+
+    Attributes:
+      root: dataset directory.
+      rows: (N,) their rows in the arrays.
+      records: N provenances.
+      constants: (N, 3) C11, C12, C44.
+      volume: (N,) volume fractions.
+    """
+
+    root: pathlib.Path
+    rows: np.ndarray
+    records: list[dict]
+    constants: np.ndarray
+    volume: np.ndarray
+
+    def octants(self, index) -> np.ndarray:
+        """Return the octants uint8 (k, n, n, n) of the given numbers.
+
+        Raises:
+          DataError: if one of them is damaged.
+        """
+        wanted = self.rows[np.asarray(index, int)]
+        try:
+            found = _open(self.root, "octant")[wanted].read().result()
+        except ValueError as error:
+            raise DataError(
+                f"{self.root.name}: some octants of rows {wanted.min()} to "
+                f"{wanted.max()} fail their checksum. Rerun configs/dataset.py with "
+                "the same --workdir: it finds the shard and rebuilds it."
+            ) from error
+        return np.asarray(found)
+
+
+def read_labels(root: pathlib.Path, shards=None) -> Labels:
+    """Return the labels of finished shards; their octants stay on disk.
+
+    Args:
+      root: dataset directory.
+      shards: shard numbers; all finished ones when None.
 
     Raises:
-      DataError: naming the shard file, if its checksum fails.
+      DataError: naming the file, if a manifest or a shard is missing or damaged.
     """
-    layout = _read_json(root / "layout.json")
-    arrays = {name: _open(root, name) for name in ("octant", "constants", "volume")}
-    parts = {name: [] for name in arrays}
-    for manifest in manifests:
-        shard, count = manifest["shard"], manifest["count"]
-        start = shard * layout["shard_size"]
-        for name, array in arrays.items():
-            try:
-                rows = array[start : start + count].read().result()
-            except ValueError as error:
-                file = "/".join(["c", str(shard)] + ["0"] * (array.rank - 1))
-                raise DataError(
-                    f"{root.name} shard {name}/{file} fails its checksum; {count} "
-                    "cells are unreadable. Delete the file and the manifest "
-                    f"{manifest_path(root, shard).name} and rerun configs/dataset.py "
-                    "to rebuild only that shard."
-                ) from error
-            parts[name].append(np.asarray(rows))
-        found = content_hash(parts["octant"][-1], parts["constants"][-1])
-        # A shard file that is gone reads as zeros; the hash leaves the volume out.
-        filled = parts["octant"][-1].mean((1, 2, 3))
-        same = np.array_equal(parts["volume"][-1], filled)
-        if found != manifest["sha256"] or not same:
+    manifests = read_manifests(root, shards)
+    size = read_layout(root)["shard_size"]
+    found = [_read_rows(root, m, size, ARRAYS[1:]) for m in manifests]
+    rows = [m["shard"] * size + np.arange(m["count"]) for m in manifests]
+    return Labels(
+        root,
+        np.concatenate([np.zeros(0, int), *rows]),
+        [record for manifest in manifests for record in manifest["records"]],
+        np.concatenate([np.zeros((0, 3)), *(f["constants"] for f in found)]),
+        np.concatenate([np.zeros(0), *(f["volume"] for f in found)]),
+    )
+
+
+def _read_rows(root, manifest, size, names) -> dict[str, np.ndarray]:
+    """Return the rows of one shard.
+
+    Raises:
+      DataError: naming the file, if its checksum fails.
+    """
+    shard, count = manifest["shard"], manifest["count"]
+    found = {}
+    for name in names:
+        array = _open(root, name)
+        try:
+            rows = array[shard * size : shard * size + count].read().result()
+        except ValueError as error:
+            file = "/".join(["c", str(shard)] + ["0"] * (array.rank - 1))
             raise DataError(
-                f"{root.name} shard {shard} does not match the hash in its manifest. "
-                f"Delete {manifest_path(root, shard)} and rerun configs/dataset.py to "
-                "rebuild only that shard."
-            )
-    n = layout["n"]
-    empty = {
-        "octant": np.zeros((0, n, n, n), np.uint8),
-        "constants": np.zeros((0, 3)),
-        "volume": np.zeros((0,)),
-    }
-    return tuple(np.concatenate([empty[name], *parts[name]]) for name in arrays)
+                f"{root.name} shard {name}/{file} fails its checksum; {count} of "
+                f"{_total(root)} cells are unreadable. Rerun configs/dataset.py with "
+                "the same --workdir to rebuild only that shard, or pass "
+                "--config.skip_bad=true."
+            ) from error
+        found[name] = np.asarray(rows)
+    return found
 
 
-def read_dataset(path):
-    """Return every accepted cell of a dataset.
+def _total(root) -> int:
+    """Return the number of cells in all shards whose manifest can be read."""
+    count = 0
+    for path in (root / "manifests").glob("shard_*.json"):
+        with contextlib.suppress(DataError):
+            count += _read_json(path)["count"]
+    return count
+
+
+def read_shard(root: pathlib.Path, manifest: Mapping[str, Any]):
+    """Return octants (k, n, n, n), constants (k, 3), volume (k,) of a finished shard.
+
+    Raises:
+      DataError: naming the shard, if it is damaged or is not what the manifest says.
+    """
+    found = _read_rows(root, manifest, read_layout(root)["shard_size"], ARRAYS)
+    # A shard file that is gone reads as zeros; the hash leaves the volume out.
+    filled = found["octant"].mean((1, 2, 3)) if manifest["count"] else np.zeros(0)
+    digest = content_hash(found["octant"], found["constants"])
+    same = np.array_equal(found["volume"], filled)
+    if digest != manifest["sha256"] or not same:
+        raise DataError(
+            f"{root.name} shard {manifest['shard']} does not match the hash in its "
+            f"manifest; {manifest['count']} of {_total(root)} cells are unreadable. "
+            "Rerun configs/dataset.py with the same --workdir to rebuild only that "
+            "shard, or pass --config.skip_bad=true."
+        )
+    return tuple(found[name] for name in ARRAYS)
+
+
+def missing(root: pathlib.Path) -> list[int]:
+    """Return the shards that are not finished."""
+    shards = range(read_layout(root)["shards"])
+    return [shard for shard in shards if not manifest_path(root, shard).exists()]
+
+
+def damaged(root: pathlib.Path) -> dict[int, str]:
+    """Read everything; return what is wrong with each damaged finished shard."""
+    wrong = {}
+    for shard in range(read_layout(root)["shards"]):
+        if manifest_path(root, shard).exists():
+            try:
+                read_shard(root, read_manifests(root, [shard])[0])
+            except DataError as error:
+                wrong[shard] = str(error)
+    return wrong
+
+
+def forget(root: pathlib.Path, shard: int) -> None:
+    """Remove a shard's manifest, so that it counts as not made, then its arrays."""
+    manifest_path(root, shard).unlink(missing_ok=True)
+    for name in ARRAYS:
+        place = root / name / "c" / str(shard)
+        files = [place] if place.is_file() else place.rglob("*")
+        for file in files:
+            if file.is_file():
+                file.unlink()
+
+
+def write_selection(root: pathlib.Path, selection: Mapping[str, list[int]]) -> None:
+    """Write which cells are "duplicates" and which "selected", lists of ids."""
+    _write_json(root / "selection.json", selection)
+
+
+def read_dataset(path, *, skip_bad: bool = False):
+    """Return every accepted cell of a dataset, duplicates left out.
 
     Args:
       path: a `data.zarr` directory, or the directory that holds it.
+      skip_bad: leave damaged shards out instead of raising.
 
     Returns:
       octants uint8 (N, n, n, n), constants float64 (N, 3), volume float64 (N,) and a
-      dict with "split" (N,) (0 train, 1 validation, 2 test), "base" (material and void
-      of the tensors), "records" and "manifests".
+      dict with "split" (N,) (0 train, 1 validation, 2 test), "selected" (N,) (whether
+      a cell is in the property-uniform subset; all are where none was chosen), "base"
+      (material and void of the tensors), "records", "manifests" and "skipped", the
+      messages of damaged shards.
 
     Raises:
       DataError: if there is none, or it is damaged.
@@ -281,29 +447,44 @@ def read_dataset(path):
             f"no dataset at {root}. Run --config=configs/dataset.py --workdir=out/data "
             "first, or leave --config.data empty to use the shipped cells."
         )
-    manifests = read_manifests(root)
-    octants, constants, volume = read_shards(root, manifests)
-    if not len(octants):
+    layout = read_layout(root)
+    n = layout["n"]
+    octants = [np.zeros((0, n, n, n), np.uint8)]
+    constants, volume = [np.zeros((0, 3))], [np.zeros(0)]
+    manifests, skipped = read_manifests(root), []
+    records: list[dict] = []
+    for manifest in manifests:
+        try:
+            parts = read_shard(root, manifest)
+        except DataError as error:
+            if not skip_bad:
+                raise
+            skipped.append(str(error))
+            continue
+        for whole, part in zip((octants, constants, volume), parts, strict=True):
+            whole.append(part)
+        records += manifest["records"]
+    if not records:
         raise DataError(
             f"{root} holds no cells: {len(manifests)} shards are finished and none has "
             "an accepted cell. Rerun configs/dataset.py to finish it."
         )
-    records = [record for manifest in manifests for record in manifest["records"]]
-    # The same cell can come out of two shards that were made side by side.
-    _, first = np.unique(
-        np.packbits(octants.reshape(len(octants), -1), axis=1),
-        axis=0,
-        return_index=True,
-    )
-    keep = np.sort(first)
+    selection = root / "selection.json"
+    chosen = _read_json(selection) if selection.exists() else {}
+    ids = np.array([record["id"] for record in records])
+    keep = np.flatnonzero(~np.isin(ids, chosen.get("duplicates", [])))
+    selected = np.isin(ids, chosen["selected"]) if chosen else np.ones(len(ids), bool)
     records = [records[i] for i in keep]
     info = {
-        "base": _read_json(root / "layout.json")["base"],
+        "base": layout["base"],
         "records": records,
         "manifests": manifests,
         "split": np.array([record["split"] for record in records], int),
+        "selected": selected[keep],
+        "skipped": skipped,
     }
-    return octants[keep], constants[keep], volume[keep], info
+    arrays = (np.concatenate(parts)[keep] for parts in (octants, constants, volume))
+    return *arrays, info
 
 
 def compact(source, destination: pathlib.Path, *, shard_size: int = 1024) -> None:
@@ -319,10 +500,17 @@ def compact(source, destination: pathlib.Path, *, shard_size: int = 1024) -> Non
     for manifest in info["manifests"]:
         for reason, count in manifest["rejected"].items():
             rejected[reason] = rejected.get(reason, 0) + count
-    shards = -(-len(octants) // shard_size)
-    n = octants.shape[-1]
-    create(destination, n=n, shards=shards, shard_size=shard_size, base=info["base"])
-    for shard in range(shards):
+    root = pathlib.Path(source)
+    root = root / "data.zarr" if (root / "data.zarr").is_dir() else root
+    create(
+        destination,
+        n=octants.shape[-1],
+        shards=-(-len(octants) // shard_size),
+        shard_size=shard_size,
+        base=info["base"],
+        recipe=read_layout(root)["recipe"],
+    )
+    for shard in range(-(-len(octants) // shard_size)):
         rows = slice(shard * shard_size, (shard + 1) * shard_size)
         write_shard(
             destination,
@@ -333,3 +521,6 @@ def compact(source, destination: pathlib.Path, *, shard_size: int = 1024) -> Non
             # The counts belong to the whole set; they stand once.
             rejected=rejected if shard == 0 else {},
         )
+    chosen = zip(info["records"], info["selected"], strict=True)
+    ids = [record["id"] for record, selected in chosen if selected]
+    write_selection(destination, {"duplicates": [], "selected": ids})

@@ -1,0 +1,56 @@
+"""Batches of an in-memory dataset as a function of (seed, step), nothing else.
+
+Every epoch is a permutation of the examples, of which a short rest is left out; the
+step tells the epoch and the place in it. So a run that resumes needs its step alone,
+and every process of a larger run finds its own slice without asking the others.
+"""
+
+import functools
+
+import numpy as np
+
+from mmdiff.errors import InputError
+from mmdiff.typing import Int
+
+
+def batch_rows(
+    seed: int,
+    step: int,
+    *,
+    examples: int,
+    batch_size: int,
+    process: int = 0,
+    processes: int = 1,
+) -> Int[np.ndarray, "b"]:
+    """Return which examples make up the batch of a step, or one process's part of it.
+
+    Args:
+      seed: of the permutations.
+      step: step since the start of training.
+      examples: size of the dataset.
+      batch_size: examples per step over all processes.
+      process: number of this process.
+      processes: their number; the parts are in order and make up the whole batch.
+
+    Raises:
+      InputError: if the batch is larger than the dataset or cannot be divided.
+    """
+    if not 0 < batch_size <= examples:
+        raise InputError(
+            f"batch size {batch_size} does not fit {examples} training examples. "
+            "Choose a smaller one."
+        )
+    if batch_size % processes:
+        raise InputError(
+            f"batch size {batch_size} cannot be divided among {processes} processes. "
+            "Choose a multiple."
+        )
+    epoch, position = divmod(step, examples // batch_size)
+    own = batch_size // processes
+    start = position * batch_size + process * own
+    return _permutation(seed, epoch, examples)[start : start + own]
+
+
+@functools.lru_cache(maxsize=2)
+def _permutation(seed, epoch, examples):
+    return np.random.default_rng((seed, epoch)).permutation(examples)

@@ -1,0 +1,145 @@
+"""Candidates by inverse homogenization: where a dataset starts from.
+
+Stiff cells, auxetic ones, cells of random reachable tensors, and plate lattices: each
+kind is one compiled program for a whole shard. The designs are thresholded to their
+volume and not refined: a dataset wants variety, not records.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmdiff.data import space
+from mmdiff.data.recipe import Optimized, Recipe, Shard
+from mmdiff.elasticity import NAMES
+from mmdiff.fem import batch
+from mmdiff.topopt import initial, objectives, optimize, plates
+from mmdiff.topopt.oc import optimality_criteria
+from mmdiff.topopt.problem import Limits, Problem
+from mmdiff.voxels import threshold_to_volume
+
+# The continuation of `optimize.STAGES`, as shares of all steps.
+SHARES = (0.28, 0.18, 0.14, 0.14, 0.13, 0.13)
+STIFF_BAND, AUXETIC_BAND = 0.05, 0.1  # of the Zener ratio of isotropic cells
+FLOOR = (-2.5, -1.3)  # decades of E / V that auxetic cells keep, drawn uniformly
+AUXETIC_VOLUME = 0.75  # above which hinges close
+# Sets of plates: single families and pairs; cells of one set are one family.
+PLATES = (
+    ("sc",),
+    ("bcc",),
+    ("octet",),
+    ("sc", "bcc"),
+    ("sc", "octet"),
+    ("bcc", "octet"),
+)
+
+
+def _poisson(_):
+    return objectives.poisson
+
+
+PROBLEMS = {
+    "bulk_shear": Problem(objectives.weighted),
+    "isotropic": Problem(objectives.weighted, isotropic=True),
+    "poisson": Problem(_poisson, equality=True, stiff=True),
+    "poisson_isotropic": Problem(_poisson, equality=True, stiff=True, isotropic=True),
+    "target": Problem(objectives.nearness, equality=True),
+}
+
+
+def candidates(recipe: Recipe, number: int, shard: Shard):
+    """Return the candidates of a shard of round 0.
+
+    Args:
+      recipe: the dataset.
+      number: the shard's number.
+      shard: what it is to hold.
+
+    Returns:
+      octants (S, n, n, n) uint8 and a record for each: its objective, and the family
+      where it is not one of its own.
+    """
+    rng = np.random.default_rng([recipe.seed, number])
+    low, high = recipe.volume_range
+    if shard.kind == "plates":
+        return _plates(rng, recipe.n, shard.count, low, high)
+    asked, facts = _ask(rng, shard, low, high)
+    keys = jax.random.split(
+        jax.random.fold_in(jax.random.key(recipe.seed), number), shard.count
+    )
+    starts = [
+        initial.random_start(key, recipe.n, float(volume))
+        for key, volume in zip(keys, asked.volume, strict=True)
+    ]
+    run = _optimizer(recipe.n, shard.kind, recipe.optimized)
+    densities = run(jnp.stack(starts), jax.tree.map(jnp.float32, asked))
+    octants = [
+        threshold_to_volume(density, volume)
+        for density, volume in zip(np.asarray(densities), asked.volume, strict=True)
+    ]
+    return np.stack(octants), facts
+
+
+def _ask(rng, shard, low, high) -> tuple[Limits, list[dict]]:
+    """Return what is asked of each candidate, and the same for the records."""
+    count, kind = shard.count, shard.kind
+    volume = rng.uniform(low, high, count)
+    band, floor, params = np.full(count, STIFF_BAND), np.zeros(count), np.zeros(count)
+    if kind == "target":
+        bins = rng.choice(space.reachable_bins(low, high), count)
+        points = space.draw_in_bins(rng, bins, (low, high))
+        params, volume = points[:, :3], points[:, 3]
+        facts = [dict(zip(NAMES, p.round(6).tolist(), strict=True)) for p in params]
+    elif kind in ("bulk_shear", "isotropic"):
+        # A third each are pure bulk and pure shear cells, the rest mixtures.
+        params = rng.dirichlet([0.6, 0.6, 0.6], count)
+        params[::3], params[1::3] = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
+        facts = [{"weights": weights.round(6).tolist()} for weights in params]
+    else:
+        volume = rng.uniform(low, max(min(high, AUXETIC_VOLUME), low), count)
+        floor = volume * 10 ** rng.uniform(*FLOOR, count)
+        band = np.full(count, AUXETIC_BAND)
+        facts = [{"least E": round(value, 6)} for value in floor.tolist()]
+    records = [
+        {"objective": {"kind": kind, "V": round(v, 6), **fact}}
+        for v, fact in zip(volume.tolist(), facts, strict=True)
+    ]
+    return Limits(volume, band, floor, params), records
+
+
+@functools.lru_cache(maxsize=8)
+def _optimizer(n: int, kind: str, settings: Optimized):
+    penals_betas = [(stage.penal, stage.beta) for stage in optimize.STAGES]
+    ends = np.round(np.cumsum(SHARES) * settings.steps).astype(int)
+    steps = np.diff(ends, prepend=0).tolist()
+    stages = tuple(
+        optimize.Stage(*stage, count)
+        for stage, count in zip(penals_betas, steps, strict=True)
+    )
+    loop = optimize.make_optimize(
+        n,
+        PROBLEMS[kind],
+        optimize.Settings(radius=settings.radius, stages=stages),
+        optimizer=optimality_criteria() if kind == "bulk_shear" else None,
+    )
+
+    def run(start, limits):
+        return loop.density(loop.run(loop.init(start), limits, settings.steps))
+
+    return batch.map_batch(run)
+
+
+def _plates(rng, n, count, low, high):
+    octants, records = [], []
+    for volume in rng.uniform(low, high, count):
+        index = int(rng.integers(len(PLATES)))
+        shares = rng.dirichlet(np.ones(len(PLATES[index])))
+        thickness = dict(zip(PLATES[index], shares.tolist(), strict=True))
+        octants.append(plates.by_volume(n, thickness, volume))
+        shown = {name: round(share, 6) for name, share in thickness.items()}
+        # They differ in thickness alone, so that none may test what another taught.
+        asked = {"kind": "plates", "V": round(volume, 6), "thickness": shown}
+        records.append({"objective": asked, "family": -1 - index})
+    return np.stack(octants), records

@@ -1,0 +1,84 @@
+"""Candidates that a trained model proposes for empty parts of property space.
+
+The closing round of active learning: a target is drawn in every empty bin next to a
+filled one, the model samples a cell for it, and the cell's surface is moved a few steps
+towards it. Whether that hits the bin does not matter; the label tells what came out.
+"""
+
+import functools
+
+import jax
+import numpy as np
+
+from mmdiff import assets
+from mmdiff.data import space, store
+from mmdiff.data.recipe import Recipe, Shard
+from mmdiff.elasticity import NAMES
+from mmdiff.errors import InputError
+from mmdiff.models import sampling, weights
+from mmdiff.topopt import binary, interface
+from mmdiff.voxels import is_load_bearing
+
+FAMILY = -100  # one for all: samples resemble training cells, so they only train
+
+
+def candidates(recipe: Recipe, number: int, shard: Shard, earlier: store.Labels):
+    """Return the candidates of a shard of the closing round.
+
+    Args:
+      recipe: the dataset.
+      number: the shard's number.
+      shard: what it is to hold.
+      earlier: the cells of all earlier rounds, at least one.
+
+    Returns:
+      octants (S, n, n, n) uint8 and a record for each: target, model.
+
+    Raises:
+      InputError: if the model makes octants of another size.
+      DataError: if its file is missing or damaged.
+    """
+    rng = np.random.default_rng([recipe.seed, number])
+    key = jax.random.fold_in(jax.random.key(recipe.seed), number)
+    draw, name = _model(recipe.proposed.weights, recipe.proposed.steps, recipe.n)
+    limits = recipe.volume_range
+    empty = space.frontier(earlier.constants, earlier.volume, limits)
+    if not len(empty):  # everything is covered: aim anywhere
+        empty = space.reachable_bins(*limits)
+    targets = space.draw_in_bins(rng, rng.choice(empty, shard.count), limits)
+    evaluate = interface.make_evaluate(
+        recipe.n, void=recipe.void, tol=recipe.tol, maxiter=recipe.maxiter
+    )
+    octants, records = [], []
+    for i, target in enumerate(targets):
+        values = dict(zip((*NAMES, "V"), target.tolist(), strict=True))
+        field = np.asarray(draw(jax.random.fold_in(key, i), values))[0]
+        octant, _ = binary.binarize(field, target[3])
+        if is_load_bearing(octant):
+            octant = interface.polish(
+                octant,
+                target[:3],
+                evaluate,
+                volume=target[3],
+                steps=recipe.proposed.polish_steps,
+                price=1.0,
+            ).octant
+        octants.append(octant)
+        asked = {k: round(v, 6) for k, v in values.items()}
+        records.append({"target": asked, "model": name, "family": FAMILY})
+    return np.stack(octants), records
+
+
+@functools.lru_cache(maxsize=2)
+def _model(path: str, steps: int, n: int):
+    """Return the sampler of a weights file and what names the file."""
+    place = path or assets.weights_path()
+    params, meta = weights.load_weights(place)
+    if int(meta["octant"]) != n:
+        raise InputError(
+            f"proposed.weights: that model makes octants of {meta['octant']}^3 voxels, "
+            f"this dataset holds octants of {n}^3. Give another file, or pass "
+            "--config.proposed.count=0 to leave that round out."
+        )
+    draw = sampling.make_draw(params, meta, num_samples=1, steps=steps)
+    return draw, weights.sha256(place)[:12]

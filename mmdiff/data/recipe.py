@@ -1,0 +1,240 @@
+"""What determines a dataset, and how it is divided into rounds and shards.
+
+Round 0 holds the optimized cells; then come perturbed ones, first of all cells, then of
+those in thinly filled parts of property space, and last those a trained model proposes
+for its empty parts. All shards of a round are independent of each other; a shard may
+read every earlier round.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mmdiff.elasticity import NU
+from mmdiff.errors import InputError
+from mmdiff.fem.homogenize import PENAL
+
+OPTIMIZED, EVERYWHERE, POISSON, JOINT, PROPOSED = (
+    "optimized",
+    "everywhere",
+    "poisson",
+    "joint",
+    "proposed",
+)
+
+
+class Shard(NamedTuple):
+    """What one shard is to hold.
+
+    Attributes:
+      round: number of its round.
+      aim: what the round is for: one of the five names above.
+      kind: what its cells are optimized for; the aim again in the other rounds.
+      count: candidates.
+    """
+
+    round: int
+    aim: str
+    kind: str
+    count: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimized:
+    """Candidates of round 0 by what they are optimized for, and how.
+
+    Attributes:
+      bulk_shear: highest bulk, shear modulus or a mixture; a third of each.
+      isotropic: the same with a Zener ratio near 1.
+      poisson: lowest Poisson's ratio with a floor of stiffness.
+      poisson_isotropic: the same with a Zener ratio near 1.
+      target: nearest to a tensor drawn from the reachable region.
+      plates: plate lattices of one family or two, not optimized.
+      steps: most design steps.
+      radius: filter radius in voxels.
+    """
+
+    bulk_shear: int = 64
+    isotropic: int = 32
+    poisson: int = 64
+    poisson_isotropic: int = 32
+    target: int = 64
+    plates: int = 32
+    steps: int = 48
+    radius: float = 2.0
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of candidates of each kind."""
+        fields = dataclasses.asdict(self)
+        return {k: v for k, v in fields.items() if k not in ("steps", "radius")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Perturbed:
+    """Candidates of the perturbation rounds, and how they are deformed.
+
+    Attributes:
+      everywhere: candidates whose parents are drawn from all cells alike.
+      poisson: candidates of each round with parents from thin bins of Poisson's ratio.
+      joint: candidates of each round with parents from thin bins of the whole space.
+      amplitude: range of the root mean square displacement in voxels.
+      length: range of the correlation length in voxels.
+      times: most deformations in a row; each candidate draws its number.
+      volume_jitter: standard deviation of the change in volume.
+    """
+
+    everywhere: int = 256
+    poisson: tuple[int, ...] = (256,)
+    joint: tuple[int, ...] = (256,)
+    amplitude: tuple[float, float] = (0.5, 2.5)
+    length: tuple[float, float] = (3.0, 8.0)
+    times: int = 2
+    volume_jitter: float = 0.04
+
+
+@dataclasses.dataclass(frozen=True)
+class Proposed:
+    """The closing round, in which a trained model proposes cells for empty bins.
+
+    Attributes:
+      count: candidates; 0 leaves the round out.
+      weights: file of the model; empty for the shipped one.
+      steps: evaluations of the network per sample.
+      polish_steps: most accepted moves of a sample's surface towards its bin.
+    """
+
+    count: int = 0
+    weights: str = ""
+    steps: int = 12
+    polish_steps: int = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Everything that determines a dataset.
+
+    Attributes:
+      n: voxels per side of the octants.
+      shard_size: candidates per shard at most, and rows a shard has room for.
+      volume_range: smallest and largest volume fraction asked and accepted.
+      optimized: of round 0.
+      perturbed: of the rounds after it.
+      proposed: of the last round.
+      similarity: share of equal voxels (arXiv 2401.13570, Eq. 4) and
+      distance: property distance (see `select.property_distance`) from which on two
+        cells count as one; both must hold.
+      void: void stiffness of the labels.
+      tol: relative residual of the labels.
+      maxiter: most CG iterations for a label.
+      validation: share of families kept for validation.
+      test: share of families kept for testing.
+      seed: seed of everything.
+    """
+
+    n: int = 32
+    shard_size: int = 32
+    volume_range: tuple[float, float] = (0.1, 0.9)
+    optimized: Optimized = Optimized()
+    perturbed: Perturbed = Perturbed()
+    proposed: Proposed = Proposed()
+    similarity: float = 0.995
+    distance: float = 0.002
+    void: float = 1e-6
+    tol: float = 1e-5
+    maxiter: int = 200
+    validation: float = 0.05
+    test: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self):
+        """Refuse what cannot be made."""
+        low, high = self.volume_range
+        if not 0 < low < high <= 1:
+            raise InputError(
+                f"volume_range={self.volume_range} must rise within (0, 1]. Correct "
+                "--config.volume_range."
+            )
+        if self.shard_size < 1 or self.n < 4 or self.n % 4:
+            raise InputError(
+                f"n={self.n} and shard_size={self.shard_size}: octants need a multiple "
+                "of 4 voxels per side and shards at least one cell. Correct --config.n "
+                "or --config.shard_size."
+            )
+        if self.perturbed.times < 1 or self.optimized.steps < 6:
+            raise InputError(
+                f"perturbed.times={self.perturbed.times} must be at least 1 and "
+                f"optimized.steps={self.optimized.steps} at least 6, one for each "
+                "stage. Raise --config.perturbed.times or --config.optimized.steps."
+            )
+        if not any(shard.round == 0 for shard in self.plan()):
+            raise InputError(
+                "the recipe has no optimized cells, so there is nothing to perturb. "
+                "Raise --config.optimized.bulk_shear or another count there."
+            )
+
+    def plan(self) -> list[Shard]:
+        """Return all shards in order."""
+        shards = []
+        for kind, count in self.optimized.counts().items():
+            shards += self._shards(0, OPTIMIZED, kind, count)
+        rounds = [
+            (EVERYWHERE, self.perturbed.everywhere),
+            *((POISSON, count) for count in self.perturbed.poisson),
+            *((JOINT, count) for count in self.perturbed.joint),
+            (PROPOSED, self.proposed.count),
+        ]
+        for number, (aim, count) in enumerate((r for r in rounds if r[1]), 1):
+            shards += self._shards(number, aim, aim, count)
+        return shards
+
+    def _shards(self, number, aim, kind, count):
+        size = self.shard_size
+        starts = range(0, count, size)
+        return [Shard(number, aim, kind, min(size, count - s)) for s in starts]
+
+    def rounds(self) -> list[range]:
+        """Return the shard numbers of every round."""
+        counts = collections.Counter(shard.round for shard in self.plan())
+        ends = np.cumsum([0, *(counts[number] for number in sorted(counts))]).tolist()
+        return [range(a, b) for a, b in itertools.pairwise(ends)]
+
+    def base(self) -> dict[str, float]:
+        """Return what the tensors are for."""
+        return {
+            "E": 1.0,
+            "nu": NU,
+            "void": self.void,
+            "penal": PENAL,
+            "tol": self.tol,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; `from_dict` is the inverse."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
+        """Rebuild from `to_dict`, or from the values of a config."""
+        groups = {"optimized": Optimized, "perturbed": Perturbed, "proposed": Proposed}
+        made = {}
+        for name, value in values.items():
+            if name in groups:
+                made[name] = groups[name](**{k: _fixed(v) for k, v in value.items()})
+            else:
+                made[name] = _fixed(value)
+        return cls(**made)
+
+    def digest(self) -> str:
+        """Return twelve hex digits that tell recipes apart."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _fixed(value):
+    return tuple(value) if isinstance(value, list | tuple) else value

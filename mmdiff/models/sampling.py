@@ -1,0 +1,44 @@
+"""A trained network as a function from conditions to sampled fields."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from mmdiff.diffusion import conditions, guidance, samplers, schedule
+from mmdiff.models.unet import UNet
+
+
+def make_draw(
+    params, meta: dict, *, num_samples: int, steps: int = 16, weight: float = 1.0
+):
+    """Return `draw(key, values) -> (num_samples, n, n, n)` fields in [-1, 1].
+
+    `values` are raw conditions by name, such as {"C11": 0.1, "V": 0.3}; those left out
+    stay free. Compiles once for all of them.
+
+    Args:
+      params: parameters of the network.
+      meta: header of the weights file, see `mmdiff.models.weights`.
+      num_samples: samples per call.
+      steps: evaluations of the network per sample.
+      weight: classifier-free guidance weight, 1 for none.
+    """
+    scaling = conditions.Conditions.from_dict(meta["cond"])
+    noise = schedule.schedule_from_dict(meta["schedule"])
+    network = UNet(**meta["model"])
+    n = int(meta["octant"])
+
+    @jax.jit
+    def run(key, params, cond):
+        def denoise(x, t, x0_prev, cond):
+            return network.apply({"params": params}, x, t, x0_prev, cond)
+
+        guided = guidance.classifier_free_guidance(denoise, weight)
+        return samplers.sample(key, guided, cond, n, schedule=noise, steps=steps)
+
+    def draw(key, values: Mapping[str, float]):
+        cond = jnp.tile(scaling.from_values(**values), (num_samples, 1))
+        return run(key, params, cond)
+
+    return draw
