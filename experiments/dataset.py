@@ -1,142 +1,188 @@
 """Make a dataset: every shard of every round, then labels, splits, plots and a card."""
 
-import collections
-import dataclasses
 import pathlib
-import time
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmdiff import elasticity
-from mmdiff.data import generate, store
-from mmdiff.io import console, plots, render, workdir, writers
+from mmdiff.data import finish, generate, pipeline, report, store
+from mmdiff.data.recipe import Recipe
+from mmdiff.errors import InputError
+from mmdiff.io import console, dataset_plots, plots, record, render, workdir, writers
 from mmdiff.symmetry import octant_to_cell
 
-SHEET = 12  # cells in the contact sheet
+SHEET = 16  # cells in the contact sheet
+OWN = ("workers", "subset", "num_targets")  # keys that do not change the cells
+# On disk at 64^3: an octant, packed, and its record; the surface grows with n^2.
+BYTES_PER_OCTANT, BYTES_PER_RECORD = 1100, 350
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
-    """Make or finish the dataset in `folder`."""
-    recipe = generate.Recipe(**config.to_dict())
+    """Make or finish the dataset in `folder`.
+
+    Raises:
+      InputError: if the recipe makes no sense.
+      DataError: if another dataset is there, or a round yields nothing.
+      MemoryLimitError: if a worker was killed.
+    """
+    values = config.to_dict()
+    own = {key: values.pop(key) for key in OWN}
+    if own["workers"] < 0:
+        raise InputError(
+            f"workers={own['workers']} cannot run. Give how many processes to use, or "
+            "--config.workers=0 for one on every core."
+        )
+    recipe = Recipe.from_dict(values)
     root = folder / "data.zarr"
     generate.create(recipe, root)
-    with console.progress("shards", recipe.shards) as advance:
-        for number, shards in enumerate(recipe.rounds()):
-            for shard in shards:
-                start = time.perf_counter()
-                if generate.run_shard(recipe, shard, root):
-                    manifest = store.read_manifests(root, [shard])[0]
-                    workdir.append_metrics(
-                        folder,
-                        {
-                            "shard": shard,
-                            "round": number,
-                            "accepted": manifest["count"],
-                            "seconds": time.perf_counter() - start,
-                            **manifest["rejected"],
-                        },
-                    )
-                advance(info=f"round {number}")
-    summarize(root, folder, recipe)
+    for shard, message in store.damaged(root).items():
+        console.note(f"{message.split('.')[0]}; shard {shard} is made again.")
+        store.forget(root, shard)
+    todo = store.missing(root)
+    if todo:
+        workers = min(own["workers"] or record.cores(), len(todo))
+        with pipeline.local_pool(workers) as pool:
+            pace = pool.submit(pipeline.probe, root).result()
+            announce(recipe, todo, pace, workers)
+            make(recipe, root, pool, folder, pace, workers, len(todo))
+    close(root, folder, recipe, own)
 
 
-def summarize(root: pathlib.Path, folder: pathlib.Path, recipe: generate.Recipe):
-    """Write labels, splits, plots and the card of a finished dataset."""
-    octants, constants, volume, info = store.read_dataset(root)
-    records = info["records"]
-    moduli = elasticity.moduli(constants)
-    columns = {
-        **{name: constants[:, i] for i, name in enumerate(elasticity.NAMES)},
-        "volume": volume,
-        **moduli,
-    }
-    rows = [
-        {
-            "id": record["id"],
-            "round": record["round"],
-            "parent": record["parent"],
-            "family": record["family"],
-            "split": record["split"],
-            **{name: float(value[i]) for name, value in columns.items()},
-            "residual": record["residual"],
-        }
-        for i, record in enumerate(records)
-    ]
-    writers.write_csv(folder / "labels.csv", rows)
-    names = ("train", "validation", "test")
-    splits = {
-        name: [r["id"] for r in records if r["split"] == i]
-        for i, name in enumerate(names)
-    }
-    writers.write_json(folder / "splits.json", splits)
-    plots.property_scatter(folder / "properties.png", constants, volume)
-    chosen = np.linspace(0, len(octants) - 1, min(SHEET, len(octants))).astype(int)
-    chosen = chosen[np.argsort(volume[chosen])]
-    images = [render.render(octant_to_cell(octants[i]), size=256) for i in chosen]
-    captions = [f"V {volume[i]:.2f}  C11 {constants[i, 0]:.3f}" for i in chosen]
-    plots.contact_sheet(folder / "sheet.png", images, captions)
-    counts = {name: len(ids) for name, ids in splits.items()}
-    card = dataset_card(recipe, columns, records, info["manifests"], counts)
-    (folder / "DATASET_CARD.md").write_text(card)
+def intact(folder: pathlib.Path) -> bool:
+    """Whether a finished dataset is still whole; a rerun mends one that is not."""
+    root = folder / "data.zarr"
+    return (root / "layout.json").exists() and not (
+        store.missing(root) or store.damaged(root)
+    )
+
+
+def announce(recipe: Recipe, todo: list[int], pace: float, workers: int) -> None:
+    """Say what is to be made, how long it will take here and what it will occupy."""
+    plan = recipe.plan()
+    rows, total = [], 0.0
+    for kind in dict.fromkeys((s.round, s.aim, s.kind) for s in plan):
+        shards = [plan[i] for i in todo if plan[i][:3] == kind]
+        hours = sum(generate.labels_worth(recipe, s) for s in shards) * pace / 3600
+        total += hours / workers
+        count = sum(s.count for s in shards)
+        rows.append([kind[0], kind[1], kind[2], count, hours / workers])
+    console.table(rows, ["round", "aim", "kind", "candidates", "hours"])
+    count = sum(plan[i].count for i in todo)
+    size = count * (BYTES_PER_OCTANT * (recipe.n / 32) ** 2 + BYTES_PER_RECORD)
+    console.say(
+        f"{count} candidates of {2 * recipe.n}^3 voxels in {len(todo)} shards: about "
+        f"{total:.2g} h with {workers} worker{'s' if workers > 1 else ''} on "
+        f"{record.device_line()} ({pace:.3g} s per homogenization, measured), at most "
+        f"{size / 1e6:.3g} MB on disk."
+    )
+
+
+def make(recipe, root, pool, folder, pace, workers, count) -> None:
+    """Make all missing shards, with progress, an estimate of the rest and metrics."""
+    plan = recipe.plan()
+    with console.progress("shards", count) as advance:
+
+        def on_shard(progress: pipeline.Progress) -> None:
+            shard = plan[progress.shard]
+            manifest = store.read_manifests(root, [progress.shard])[0]
+            workdir.append_metrics(
+                folder,
+                {
+                    "shard": progress.shard,
+                    "round": shard.round,
+                    "kind": shard.kind,
+                    "accepted": manifest["count"],
+                    "rejected": manifest["rejected"],
+                    "seconds": store.read_timing(root, progress.shard),
+                },
+            )
+            left = progress.seconds_left / 60
+            advance(info=f"round {shard.round} ({shard.kind}), {left:.0f} min left")
+
+        pipeline.run_rounds(
+            recipe,
+            root,
+            pool,
+            seconds_per_label=pace,
+            workers=workers,
+            on_shard=on_shard,
+        )
+
+
+def close(root: pathlib.Path, folder: pathlib.Path, recipe: Recipe, own) -> None:
+    """Write selection, labels, splits, targets, plots and the card."""
+    labels = store.read_labels(root)
+    manifests, timings = store.read_manifests(root), store.read_timings(root)
+    closing = finish.close(
+        labels, recipe, subset=own["subset"], num_targets=own["num_targets"]
+    )
+    kept, selected, asked = closing
+    ids = np.array([r["id"] for r in labels.records])
+    store.write_selection(
+        root, {"duplicates": ids[~kept].tolist(), "selected": ids[selected].tolist()}
+    )
+    describe(folder, root, labels, recipe, manifests, timings, kept, selected)
+    writers.write_csv(folder / "targets.csv", asked)
+    rounds = report.by_round(labels, recipe, manifests)
     console.table(
         [
-            [name, float(value.min()), float(np.median(value)), float(value.max())]
-            for name, value in columns.items()
+            [r["round"], r["aim"], r["candidates"], r["accepted"],
+             100 * r["coverage"], r["least nu"]]
+            for r in rounds
         ],
-        ["", "min", "median", "max"],
+        ["round", "parents from", "candidates", "accepted", "coverage %", "least nu"],
+    )  # fmt: skip
+    console.say(
+        f"{kept.sum()} cells, {(~kept).sum()} repeated ones left out; "
+        f"{selected.sum()} selected, {len(asked)} test targets; content "
+        f"{store.dataset_hash(manifests)[:16]}"
     )
-    console.say(f"{len(records)} cells: {counts}")
 
 
-def dataset_card(recipe, columns, records, manifests, counts) -> str:
-    """Return the card of a dataset in Markdown, from its own numbers."""
-    rejected = collections.Counter()
-    for manifest in manifests:
-        rejected.update(manifest["rejected"])
-    optimized = sum(r["round"] == 0 for r in records)
-    rounds = collections.Counter(r["round"] for r in records)
-    edge = 2 * recipe.n
-    lines = [
-        "# Dataset card",
-        "",
-        f"{len(records)} binary unit cells of {edge}^3 voxels with cubic symmetry, "
-        f"stored as octants of {recipe.n}^3 voxels with their homogenized elastic "
-        f"constants: {optimized} from topology optimization, the rest from smooth "
-        "random deformation of earlier cells, parents from sparse regions of property "
-        "space first.",
-        "",
-        "Base material E = 1, nu = 0.3; Voigt order 11 22 33 23 13 12, engineering "
-        f"shear; void stiffness {recipe.void:g}; trilinear elements, one per voxel; "
-        f"relative residual {recipe.tol:g}. Every cell is one periodic piece and spans "
-        "all three axes.",
-        "",
-        "| property | min | median | max |",
-        "|---|---|---|---|",
-        *(
-            f"| {name} | {v.min():.4f} | {np.median(v):.4f} | {v.max():.4f} |"
-            for name, v in columns.items()
-        ),
-        "",
-        "| round | accepted |",
-        "|---|---|",
-        *(f"| {number} | {count} |" for number, count in sorted(rounds.items())),
-        "",
-        "| rejected because | candidates |",
-        "|---|---|",
-        *(f"| {reason} | {count} |" for reason, count in sorted(rejected.items())),
-        "",
-        "Split by family (a perturbed cell stays with the optimized one it comes "
-        f"from): {counts['train']} train, {counts['validation']} validation, "
-        f"{counts['test']} test.",
-        "",
-        "Recipe: `"
-        + ", ".join(f"{k}={v}" for k, v in dataclasses.asdict(recipe).items())
-        + "`.",
-        "",
-        "Read it with `mmdiff.data.store.read_dataset(path)`; the arrays `octant`, "
-        "`constants` and `volume` of `data.zarr` are plain zarr v3 (rows beyond the "
-        "count in a shard's manifest are unused).",
-        "",
+def describe(folder, root, labels, recipe, manifests, timings, kept, selected) -> None:
+    """Write the tables, plots and the card that describe a dataset into a folder."""
+    rows = report.label_rows(labels, recipe, kept, selected)
+    writers.write_csv(folder / "labels.csv", rows)
+    writers.write_json(folder / "splits.json", report.splits(labels, kept, selected))
+    text = card.card(
+        labels,
+        recipe,
+        manifests,
+        timings,
+        kept,
+        selected,
+        machine=record.device_line(),
+        size_bytes=sum(p.stat().st_size for p in root.rglob("*") if p.is_file()),
+    )
+    (folder / "DATASET_CARD.md").write_text(text)
+    constants, volume = labels.constants[kept], labels.volume[kept]
+    plots.property_scatter(folder / "properties.png", constants, volume)
+    dataset_plots.tensor_space(folder / "space.png", constants, volume)
+    rounds = report.by_round(labels, recipe, manifests)
+    dataset_plots.coverage(folder / "coverage.png", rounds, constants, volume)
+    chosen = sheet_cells(labels, kept)
+    images = [
+        render.render(octant_to_cell(octant), size=256)
+        for octant in labels.octants(chosen)
     ]
-    return "\n".join(lines)
+    captions = [
+        f"V {labels.volume[i]:.2f}  nu {value:.2f}"
+        for i, value in zip(
+            chosen, report.columns(labels.constants, labels.volume)["nu"][chosen],
+            strict=True,
+        )
+    ]  # fmt: skip
+    plots.contact_sheet(folder / "sheet.png", images, captions)
+
+
+def sheet_cells(labels: store.Labels, kept: np.ndarray) -> np.ndarray:
+    """Return cells spread evenly over Poisson's ratio, most negative first."""
+    able = np.flatnonzero(kept)
+    nu = report.columns(labels.constants, labels.volume)["nu"][able]
+    count = min(SHEET, len(able))
+    wanted = np.linspace(nu.min(), nu.max(), count)
+    order, found = np.argsort(nu), []
+    for value in wanted:
+        near = order[np.argsort(abs(nu[order] - value), kind="stable")]
+        found.append(next(i for i in near if i not in found))
+    return able[found]

@@ -196,9 +196,10 @@ def labels_worth(recipe: Recipe, shard: Shard) -> float:
     Measured at 64^3 on one core (`DATASET_CARD.md` of the shipped cells); a design step
     starts from the fields of the last one and stops earlier than a label.
     """
-    each = {PROPOSED: 2 + 1.2 * recipe.proposed.polish_steps}
-    steps = STEP_WORTH.get(shard.kind, 0.0) * recipe.optimized.steps
-    return shard.count * each.get(shard.kind, 1.2 + steps)
+    if shard.aim == PROPOSED:
+        return shard.count * (2 + 1.2 * recipe.proposed.polish_steps)
+    steps = recipe.optimized.steps if shard.aim == OPTIMIZED else 0
+    return shard.count * (1.2 + STEP_WORTH.get(shard.kind, 0.0) * steps)
 
 
 def seconds_per_label(recipe: Recipe) -> float:

@@ -1,28 +1,26 @@
 """All shards of a dataset, round after round, by several processes of this machine.
 
-XLA's sums depend on how many threads share them, so every worker keeps to one core:
-then one worker and several write the same bytes, and several are faster than one with
-all threads. Other launchers map `shard_unit` over the same shard numbers; where it
-claims its core is the one thing that must come before the first computation.
+Every worker keeps to one core, see `cores`: one worker and several write the same bytes.
+Other launchers map `shard_unit` over the same shard numbers, their processes each after
+`cores.claim_core`.
 """
 
 import contextlib
 import multiprocessing
 import os
 import pathlib
-import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
+import jax
+
 from mmdiff.data import generate, store
+from mmdiff.data.cores import start_worker
 from mmdiff.data.recipe import Recipe
 from mmdiff.errors import DataError, MemoryLimitError
-
-_held = []  # the open lock of this process's core
+from mmdiff.fem.device import on_cpu
 
 
 class Progress(NamedTuple):
@@ -39,44 +37,6 @@ class Progress(NamedTuple):
     seconds_left: float
 
 
-def cores() -> int:
-    """Return the number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def claim_core() -> int | None:
-    """Keep this process to one core that no other worker holds; returns which.
-
-    Call it before JAX computes anything. Cores are claimed by locked files in the
-    directory for temporary files, so processes of any launcher respect each other.
-    Where a system cannot do this nothing happens: the results are as good, but may
-    differ in their last bits.
-    """
-    try:
-        import fcntl
-
-        allowed = sorted(os.sched_getaffinity(0))
-    except (ImportError, AttributeError):
-        return None
-    if _held or len(allowed) == 1:
-        return allowed[0]
-    chosen = allowed[os.getpid() % len(allowed)]  # should all be taken
-    for core in allowed:
-        path = pathlib.Path(tempfile.gettempdir()) / f"mmdiff-core-{core}.lock"
-        try:
-            file = path.open("a")
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            continue
-        _held.append(file)
-        chosen = core
-        break
-    os.sched_setaffinity(0, {chosen})
-    return chosen
-
-
 def shard_unit(root: str | os.PathLike, number: int) -> bool:
     """Make one shard of the dataset at `root`, unless it is finished.
 
@@ -85,7 +45,6 @@ def shard_unit(root: str | os.PathLike, number: int) -> bool:
     Returns:
       whether anything was done.
     """
-    claim_core()
     root = pathlib.Path(root)
     recipe = Recipe.from_dict(store.read_layout(root)["recipe"])
     return generate.run_shard(recipe, number, root)
@@ -93,7 +52,6 @@ def shard_unit(root: str | os.PathLike, number: int) -> bool:
 
 def probe(root: str | os.PathLike) -> float:
     """Return the seconds that this device takes to homogenize one cell of a dataset."""
-    claim_core()
     recipe = Recipe.from_dict(store.read_layout(pathlib.Path(root))["recipe"])
     return generate.seconds_per_label(recipe)
 
@@ -102,10 +60,13 @@ def probe(root: str | os.PathLike) -> float:
 def local_pool(workers: int) -> Iterator[futures.Executor]:
     """Yield processes of this machine, each of them on a core of its own.
 
-    They end with this process, even if that is killed, and take its compilation cache.
+    They end with this process, even if that is killed, and share its compilation cache.
+    An accelerator belongs to one process: there, this one does the work.
     """
-    import jax
-
+    if not on_cpu():
+        with futures.ThreadPoolExecutor(1) as pool:
+            yield pool
+        return
     cache = jax.config.jax_compilation_cache_dir
     least = jax.config.jax_persistent_cache_min_compile_time_secs
     # JAX is multithreaded: a forked copy of it can hang, a spawned one starts clean.
@@ -113,7 +74,7 @@ def local_pool(workers: int) -> Iterator[futures.Executor]:
     pool = futures.ProcessPoolExecutor(
         workers,
         mp_context=context,
-        initializer=_start_worker,
+        initializer=start_worker,
         initargs=(os.getpid(), cache, least),
     )
     try:
@@ -122,23 +83,6 @@ def local_pool(workers: int) -> Iterator[futures.Executor]:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
-
-
-def _start_worker(parent, cache, least):
-    import jax
-
-    claim_core()
-    if cache:
-        jax.config.update("jax_compilation_cache_dir", cache)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
-
-    def watch():
-        # A killed parent closes no pipe that its workers would not hold open, too.
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def run_rounds(

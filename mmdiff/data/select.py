@@ -73,21 +73,16 @@ def property_points(constants: np.ndarray, volume: np.ndarray) -> np.ndarray:
     return points / _RANGES / points.shape[1]
 
 
-def duplicate_pairs(
-    points: np.ndarray, octants: Callable, *, distance: float, similarity: float
-) -> np.ndarray:
-    """Return all pairs (P, 2) of cells that count as one, the earlier cell first.
+def near_pairs(points: np.ndarray, distance: float) -> np.ndarray:
+    """Return all pairs (P, 2) of points within a property distance, in order.
 
     Args:
       points: (N, 4) of `property_points`.
-      octants: gives the octants of an array of cell numbers.
       distance: largest property distance.
-      similarity: least share of equal voxels (arXiv 2401.13570, Eq. 4).
     """
     pairs = spatial.cKDTree(points).query_pairs(distance, p=1, output_type="ndarray")
-    pairs = np.sort(pairs, axis=1)[np.lexsort(np.sort(pairs, axis=1).T[::-1])]
-    same = [agreement(*octants(pair)) >= similarity for pair in pairs]
-    return pairs[np.array(same, bool)]
+    pairs = np.sort(pairs.reshape(-1, 2), axis=1)
+    return pairs[np.lexsort(pairs.T[::-1])]
 
 
 def similar_to(
@@ -99,7 +94,16 @@ def similar_to(
     distance: float,
     similarity: float,
 ) -> bool:
-    """Whether a cell counts as one with a cell of a tree; as `duplicate_pairs`."""
+    """Whether a cell counts as one with some cell of a tree.
+
+    Args:
+      point: (4,) of `property_points`.
+      octant: (n, n, n) binary.
+      tree: of the points of the other cells.
+      octants: gives the octants of a list of their numbers.
+      distance: largest property distance of two that count as one.
+      similarity: least share of equal voxels of the same (arXiv 2401.13570, Eq. 4).
+    """
     near = np.sort(tree.query_ball_point(point, distance, p=1)).astype(int)
     return any(agreement(octant, octants([i])[0]) >= similarity for i in near)
 

@@ -189,7 +189,7 @@ def content_hash(octants: np.ndarray, constants: np.ndarray) -> str:
 
 
 def dataset_hash(manifests: Iterable[Mapping[str, Any]]) -> str:
-    """Return the SHA-256 over the cells, tensors and records of all shards, in order."""
+    """Return the SHA-256 over cells, tensors and records of all shards, in order."""
     digest = hashlib.sha256()
     for manifest in manifests:
         digest.update(json.dumps(manifest, sort_keys=True).encode())

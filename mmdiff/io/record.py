@@ -120,8 +120,8 @@ def device_line() -> str:
     devices = jax.devices()
     if devices[0].platform != "cpu":
         return f"{len(devices)} x {devices[0].device_kind}"
-    cores = _cores()
-    return f"CPU ({cores} core{'s' if cores != 1 else ''})"
+    count = cores()
+    return f"CPU ({count} core{'s' if count != 1 else ''})"
 
 
 def environment() -> dict[str, Any]:
@@ -136,7 +136,7 @@ def environment() -> dict[str, Any]:
         },
         "devices": [f"{d.platform}:{d.id} {d.device_kind}" for d in jax.devices()],
         "processes": jax.process_count(),
-        "cores": _cores(),
+        "cores": cores(),
         "platform": platform.platform(),
         "git": git_state(),
     }
@@ -170,7 +170,7 @@ def peak_memory() -> dict[str, int | None]:
     return {"process_bytes": process, "device_bytes": device.get("peak_bytes_in_use")}
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return the number of cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

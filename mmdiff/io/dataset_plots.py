@@ -1,0 +1,114 @@
+"""Plots of a dataset: its tensors beside what is possible, and how it came to cover it.
+
+As in `plots`, each returns False and writes nothing where matplotlib is absent.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mmdiff.data import space
+from mmdiff.elasticity import hashin_shtrikman, moduli
+from mmdiff.io.plots import BLUE, GREY, OCHRE, new_figure, plot_style, save_figure
+from mmdiff.typing import Float
+
+INK = "#22262c"
+
+
+def tensor_space(
+    path: str | os.PathLike,
+    constants: Float[np.ndarray, "b 3"],
+    volume: Float[np.ndarray, "b"],
+) -> bool:
+    """Draw the constants in space with the plane of isotropy, and beside their bounds.
+
+    Left: C11, C12, C44, the plane C44 = (C11 - C12) / 2. Right: the two shear moduli
+    under the curves of the stiffest laminates, and the bulk modulus over the volume
+    under the Hashin-Shtrikman bound.
+
+    Args:
+      path: PNG file to write.
+      constants: (b, 3) cubic constants, base E = 1.
+      volume: (b,) volume fractions in [0, 1].
+    """
+    figure = new_figure(12.6, 4.4)
+    if figure is None:
+        return False
+    c11, c12, c44 = np.asarray(constants, float).T
+    style = {"c": volume, "s": 4, "lw": 0, "alpha": 0.7, "cmap": "viridis"}
+    with plot_style():
+        axis = figure.add_subplot(1, 3, 1, projection="3d")
+        x, y = np.meshgrid(np.linspace(0, c11.max(), 2), [c12.min(), c12.max()])
+        plane = np.clip((x - y) / 2, 0, None)
+        axis.plot_surface(x, y, plane, color=OCHRE, alpha=0.25)
+        axis.scatter(c11, c12, c44, **style)
+        axis.set(xlabel="C11", ylabel="C12", zlabel="C44", title="plane: isotropic")
+        axis.view_init(20, -70)
+        axis = figure.add_subplot(1, 3, 2)
+        for value in (0.1, 0.3, 0.5, 0.7, 0.9):
+            fourth = np.linspace(space.TETRAHEDRAL, space.AXIAL, 60)
+            edges, faces = space.shear_bound(value, fourth)
+            axis.plot(
+                [0, *faces, faces[-1]],
+                [edges[0], *edges, 0],
+                color=GREY,
+                lw=0.8,
+                zorder=1,
+            )
+            axis.annotate(f"V {value:g}", (0, edges[0]), fontsize=7, color=GREY)
+        top = max(c44.max(), ((c11 - c12) / 2).max())
+        axis.plot([0, top], [0, top], color=INK, lw=0.8, label="isotropic")
+        points = axis.scatter((c11 - c12) / 2, c44, **style)
+        axis.set(xlabel="(C11 - C12) / 2", ylabel="C44", title="bounds of laminates")
+        axis.legend(fontsize=8, loc="lower right")
+        axis = figure.add_subplot(1, 3, 3)
+        line = np.linspace(0, 1, 200)
+        axis.plot(line, hashin_shtrikman(line)[0], color=INK, lw=1)
+        axis.scatter(volume, moduli(np.asarray(constants))["K"], **style)
+        axis.set(
+            xlabel="volume fraction", ylabel="bulk modulus K / E base",
+            title="Hashin-Shtrikman bound",
+        )  # fmt: skip
+        figure.colorbar(points, ax=axis, label="volume fraction")
+        return save_figure(path, figure)
+
+
+def coverage(
+    path: str | os.PathLike,
+    rounds: Sequence[Mapping],
+    constants: Float[np.ndarray, "b 3"],
+    volume: Float[np.ndarray, "b"],
+) -> bool:
+    """Draw the coverage reached after each round, and where the cells lie.
+
+    Args:
+      path: PNG file to write.
+      rounds: of `mmdiff.data.report.by_round`.
+      constants: (b, 3) cubic constants, base E = 1.
+      volume: (b,) volume fractions in [0, 1].
+    """
+    figure = new_figure(11.4, 3.6)
+    if figure is None:
+        return False
+    from matplotlib.colors import LogNorm
+
+    values = moduli(np.asarray(constants))
+    with plot_style():
+        axis = figure.add_subplot(1, 3, 1)
+        names = [f"{row['round']}: {row['aim']}" for row in rounds]
+        axis.barh(names, [100 * row["coverage"] for row in rounds], color=BLUE)
+        axis.invert_yaxis()
+        axis.set(xlabel="reachable bins that hold a cell, % (cumulative)")
+        panels = (
+            ("Poisson's ratio along <100>", values["nu"]),
+            ("logarithm of the Zener ratio", np.log10(values["zener"])),
+        )
+        for i, (name, data) in enumerate(panels, 2):
+            axis = figure.add_subplot(1, 3, i)
+            *_, image = axis.hist2d(
+                volume, data, bins=40, norm=LogNorm(), cmap="cividis"
+            )
+            figure.colorbar(image, ax=axis, label="cells")
+            axis.set(xlabel="volume fraction", ylabel=name)
+        return save_figure(path, figure)
