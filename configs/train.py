@@ -20,6 +20,9 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config = ConfigDict()
     # Directory of a dataset; empty for the one that is shipped with mmdiff.
     config.data = ""
+    # Train on its property-uniform subset only, and go on without damaged shards.
+    config.selected = False
+    config.skip_bad = False
     config.seed = 0
     config.batch_size = 16
     config.steps = 200

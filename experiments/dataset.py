@@ -6,13 +6,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmdiff.data import finish, generate, pipeline, report, store
-from mmdiff.data.recipe import Recipe
+from mmdiff.data.recipe import Recipe, from_config
 from mmdiff.errors import InputError
 from mmdiff.io import console, dataset_plots, plots, record, render, workdir, writers
 from mmdiff.symmetry import octant_to_cell
 
 SHEET = 16  # cells in the contact sheet
-OWN = ("workers", "subset", "num_targets")  # keys that do not change the cells
 # On disk at 64^3: an octant, packed, and its record; the surface grows with n^2.
 BYTES_PER_OCTANT, BYTES_PER_RECORD = 1100, 350
 
@@ -25,14 +24,12 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
       DataError: if another dataset is there, or a round yields nothing.
       MemoryLimitError: if a worker was killed.
     """
-    values = config.to_dict()
-    own = {key: values.pop(key) for key in OWN}
-    if own["workers"] < 0:
+    recipe, other = from_config(config.to_dict())
+    if other["workers"] < 0:
         raise InputError(
-            f"workers={own['workers']} cannot run. Give how many processes to use, or "
-            "--config.workers=0 for one on every core."
+            f"workers={other['workers']} cannot run. Give how many processes to use, "
+            "or --config.workers=0 for one on every core."
         )
-    recipe = Recipe.from_dict(values)
     root = folder / "data.zarr"
     generate.create(recipe, root)
     for shard, message in store.damaged(root).items():
@@ -40,12 +37,12 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         store.forget(root, shard)
     todo = store.missing(root)
     if todo:
-        workers = min(own["workers"] or record.cores(), len(todo))
+        workers = min(other["workers"] or record.cores(), len(todo))
         with pipeline.local_pool(workers) as pool:
             pace = pool.submit(pipeline.probe, root).result()
             announce(recipe, todo, pace, workers)
             make(recipe, root, pool, folder, pace, workers, len(todo))
-    close(root, folder, recipe, own)
+    close(root, folder, recipe, other)
 
 
 def intact(folder: pathlib.Path) -> bool:
@@ -109,12 +106,12 @@ def make(recipe, root, pool, folder, pace, workers, count) -> None:
         )
 
 
-def close(root: pathlib.Path, folder: pathlib.Path, recipe: Recipe, own) -> None:
+def close(root: pathlib.Path, folder: pathlib.Path, recipe: Recipe, other) -> None:
     """Write selection, labels, splits, targets, plots and the card."""
     labels = store.read_labels(root)
     manifests, timings = store.read_manifests(root), store.read_timings(root)
     closing = finish.close(
-        labels, recipe, subset=own["subset"], num_targets=own["num_targets"]
+        labels, recipe, subset=other["subset"], num_targets=other["num_targets"]
     )
     kept, selected, asked = closing
     ids = np.array([r["id"] for r in labels.records])

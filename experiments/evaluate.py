@@ -82,7 +82,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
 
 def choose_targets(path, config) -> list[target.Target]:
     """Return tensors of random held-out cells, rounded."""
-    _, constants, volume, info = store.read_dataset(path)
+    _, constants, volume, info = store.read_dataset(path, skip_bad=config.skip_bad)
     held = np.flatnonzero(info["split"] == select.TEST)
     if len(held) < config.num_targets:
         raise DataError(

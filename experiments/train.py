@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmdiff.data.select import coverage_radius
+from mmdiff.data.select import TRAIN, VALIDATION, coverage_radius
 from mmdiff.data.store import read_dataset
 from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.schedule import (
@@ -46,7 +46,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
             f"no noise schedule {config.schedule!r}. Use {' or '.join(SCHEDULES)}."
         )
     schedule = SCHEDULES[config.schedule]()
-    data, validation, info = _load(config.data)
+    data, validation, info = _load(config.data, config.selected, config.skip_bad)
     octant = data.octant.shape[-1]
     conditions = fit_conditions(NAMES, data.cond)
     fields = {**config.model.to_dict(), "conditions": len(NAMES)}
@@ -132,21 +132,30 @@ def _train(config, workdir, model, params, data, validation, conditions) -> Resu
     )
 
 
-def _load(path: str) -> tuple[Examples, Examples | None, dict[str, Any]]:
+def _load(
+    path: str, selected: bool, skip_bad: bool
+) -> tuple[Examples, Examples | None, dict[str, Any]]:
     """Return training examples, validation examples (None if few) and the info."""
     if not path:
         from mmdiff import assets
 
         path = str(assets.dataset_path())
-    octant, constants, volume, info = read_dataset(path)
-    split = np.asarray(info["split"])
-    if not (split == 0).any():
+    octant, constants, volume, info = read_dataset(path, skip_bad=skip_bad)
+    for message in info["skipped"]:
+        note(f"{message.split('. Rerun')[0]}; going on without them.")
+    training = info["split"] == TRAIN
+    if selected:
+        training &= info["selected"]
+    if not training.any():
         raise DataError(
             f"dataset {path} has no training cells. Generate it again with "
             "configs/dataset.py."
         )
     cond = np.concatenate([constants, volume[:, None]], 1).astype(np.float32)
-    parts = [Examples(octant[split == s], cond[split == s]) for s in (0, 1)]
+    parts = [
+        Examples(octant[rows], cond[rows])
+        for rows in (training, info["split"] == VALIDATION)
+    ]
     return parts[0], parts[1] if len(parts[1].octant) else None, info
 
 

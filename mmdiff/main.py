@@ -85,7 +85,16 @@ def parse(argv: Sequence[str]) -> runner.Job | None:
         argv=tuple(argv),
         overwrite=known["overwrite"].value,
         debug=known["debug"].value,
+        intact=lambda: _intact(experiment, folder),
     )
+
+
+def _intact(experiment: Path, folder: Path) -> bool:
+    """Whether a finished run is whole, where the experiment has a function for that."""
+    # Importing an experiment takes seconds: only where there is something to ask.
+    if not re.search(r"^def intact\(", experiment.read_text("utf-8"), re.MULTILINE):
+        return True
+    return _load(experiment, "experiment").intact(folder)
 
 
 def load_config(label: str) -> tuple[Path, ConfigDict]:

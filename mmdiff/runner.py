@@ -34,6 +34,8 @@ class Job:
       argv: the command line, for the record.
       overwrite: delete an earlier run first.
       debug: print tracebacks as well.
+      intact: whether the results of a finished run are whole; one that is not is run
+        again and mends them.
     """
 
     label: str
@@ -43,6 +45,7 @@ class Job:
     argv: tuple[str, ...] = ()
     overwrite: bool = False
     debug: bool = False
+    intact: Callable[[], bool] = lambda: True
 
 
 def execute(job: Job) -> int:
@@ -123,6 +126,9 @@ def _is_done(job: Job, settings: dict[str, Any], earlier: dict[str, Any]) -> boo
     if not finished:
         if workdirs.results(folder, earlier):
             print(f"resuming the run in {folder}")
+        return False
+    if not job.intact():
+        print(f"the run in {folder} was finished and is damaged now: mending it")
         return False
     print(
         f"already done: {job.label} finished in {folder} (started "

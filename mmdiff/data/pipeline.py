@@ -1,8 +1,8 @@
 """All shards of a dataset, round after round, by several processes of this machine.
 
-Every worker keeps to one core, see `cores`: one worker and several write the same bytes.
-Other launchers map `shard_unit` over the same shard numbers, their processes each after
-`cores.claim_core`.
+Every worker keeps to one core (`cores`), so one and several of them write the same
+bytes. Other launchers map `shard_unit` over the same shard numbers; each of their
+processes calls `cores.claim_core` first.
 """
 
 import contextlib

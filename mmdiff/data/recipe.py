@@ -27,6 +27,8 @@ OPTIMIZED, EVERYWHERE, POISSON, JOINT, PROPOSED = (
     "joint",
     "proposed",
 )
+# Keys of configs/dataset.py that are not part of the recipe.
+OTHER_KEYS = ("workers", "subset", "num_targets")
 
 
 class Shard(NamedTuple):
@@ -234,6 +236,16 @@ class Recipe:
         """Return twelve hex digits that tell recipes apart."""
         text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def from_config(values: Mapping[str, Any]) -> tuple[Recipe, dict[str, Any]]:
+    """Return the recipe in the values of a config, and the rest of them.
+
+    The rest (`OTHER_KEYS`) does not change the cells: who makes them, what is chosen
+    from them.
+    """
+    other = {key: values[key] for key in OTHER_KEYS}
+    return Recipe.from_dict({k: v for k, v in values.items() if k not in other}), other
 
 
 def _fixed(value):

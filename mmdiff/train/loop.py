@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mmdiff.data.loader import batch_rows
 from mmdiff.diffusion.conditions import Conditions
 from mmdiff.diffusion.schedule import Schedule
-from mmdiff.errors import InputError
 from mmdiff.train import parallel
 from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.state import TrainState, create_state
@@ -225,26 +225,18 @@ def validate(evaluate, state, data, conditions, key, batch_size) -> Float[Array,
 
 
 class _Batches:
-    """Shuffled batches without replacement within an epoch, a function of the step."""
+    """The batches of `mmdiff.data.loader`, with conditions normalized beforehand."""
 
     def __init__(self, data, conditions, seed, batch_size):
-        if not 0 < batch_size <= len(data.octant):
-            raise InputError(
-                f"batch size {batch_size} does not fit {len(data.octant)} training "
-                "examples. Choose a smaller one."
-            )
         self._octant = data.octant
         self._cond = np.asarray(conditions.normalize(jnp.asarray(data.cond)))
         self._seed, self._size = seed, batch_size
-        self._per_epoch = len(data.octant) // batch_size
-        self._epoch, self._order = -1, np.zeros(0, int)
+        self.at(0)  # refuses a batch that does not fit
 
     def at(self, step: int) -> dict[str, np.ndarray]:
-        epoch, position = divmod(step, self._per_epoch)
-        if epoch != self._epoch:
-            rng = np.random.default_rng((self._seed, epoch))
-            self._epoch, self._order = epoch, rng.permutation(len(self._octant))
-        rows = self._order[position * self._size : (position + 1) * self._size]
+        rows = batch_rows(
+            self._seed, step, examples=len(self._octant), batch_size=self._size
+        )
         index = np.arange(self._size, dtype=np.int32)
         return {"octant": self._octant[rows], "cond": self._cond[rows], "index": index}
 

@@ -1,0 +1,99 @@
+"""Make a dataset with Ray: one task per shard, round after round.
+
+    pip install -e '.[viz,ray]'
+    python launch/ray_tasks.py --config=configs/dataset.py:paper --workdir=out/data \
+        --address=auto --gpus_per_task=1
+
+Without --address Ray starts on this machine alone. A task whose worker is lost is
+tried again; one that fails by itself is not, as it would fail again. The workdir must
+lie on a file system that all nodes share. At the end `mmdiff.main` runs in the same
+workdir and writes labels, plots and the card.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+RETRIES = 3  # after a worker process was lost
+
+
+def make(root: Path, rounds, *, gpus: float = 0.0) -> int:
+    """Make all missing shards of a dataset; returns how many there were.
+
+    Args:
+      root: its `data.zarr` directory.
+      rounds: shard numbers of each round.
+      gpus: accelerators that a task occupies.
+
+    Raises:
+      ray.exceptions.RayError: a shard failed, or its worker was lost too often.
+    """
+    import ray
+
+    from mmdiff.data import store
+
+    # What a worker runs travels by value: it must import nothing before it has a core.
+    @ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)
+    def shard_task(root, shard):
+        from mmdiff.data.cores import claim_core
+        from mmdiff.io import record
+
+        claim_core()
+        record.prepare_xla()
+        record.enable_compilation_cache()
+        from mmdiff.data.pipeline import shard_unit
+
+        return shard_unit(root, shard)
+
+    made, missing = 0, set(store.missing(root))
+    for shards in rounds:
+        waiting = [shard_task.remote(str(root), s) for s in shards if s in missing]
+        while waiting:
+            done, waiting = ray.wait(waiting)
+            made += sum(ray.get(done))
+            print(f"{made} of {len(missing)} shards", flush=True)
+    return made
+
+
+def start(argv: list[str]) -> int:
+    """Run the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--address", help="of a running Ray cluster, such as auto")
+    parser.add_argument("--gpus_per_task", type=float, default=0.0)
+    options, rest = parser.parse_known_args(argv)
+    from mmdiff import main
+    from mmdiff.data import generate, recipe
+    from mmdiff.errors import DataError, InputError
+
+    try:
+        import ray
+    except ImportError:
+        print(
+            "error: Ray is not installed. Run: pip install 'mmdiff[ray]'.",
+            file=sys.stderr,
+        )
+        return 2
+    try:
+        job = main.parse(["launch/ray_tasks.py", *rest])
+        if job is None:
+            return 0
+        if job.settings["experiment"] != "dataset":
+            raise InputError(
+                f"launch/ray_tasks.py makes datasets, not {job.settings['experiment']}"
+                ". Pass --config=configs/dataset.py:paper."
+            )
+        made, _ = recipe.from_config(job.settings["config"])
+        root = (job.workdir / "data.zarr").resolve()
+        generate.create(made, root)
+    except (InputError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 3
+    ray.init(address=options.address)
+    make(root, made.rounds(), gpus=options.gpus_per_task)
+    ray.shutdown()
+    return subprocess.call([sys.executable, "-m", "mmdiff.main", *rest])
+
+
+if __name__ == "__main__":
+    sys.exit(start(sys.argv[1:]))
