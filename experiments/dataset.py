@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmdiff.data import finish, generate, pipeline, report, store
+from mmdiff.data import card, finish, generate, pipeline, report, store
 from mmdiff.data.recipe import Recipe, from_config
 from mmdiff.errors import InputError
 from mmdiff.io import console, dataset_plots, plots, record, render, workdir, writers

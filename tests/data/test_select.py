@@ -1,10 +1,13 @@
-"""Sparse sampling, splits by family, and the covered region."""
+"""Thin bins, even subsets, near pairs, splits by family, and the covered region."""
 
 import numpy as np
 import pytest
+from scipy import spatial
 
 from mmdiff import elasticity
 from mmdiff.data import select
+
+RANGES = np.array([*elasticity.PAPER_RANGES, 1.0])
 
 
 def _labels(count=200, seed=0):
@@ -12,31 +15,73 @@ def _labels(count=200, seed=0):
     return rng.random((count, 3)) * elasticity.PAPER_RANGES, rng.random(count)
 
 
-def test_coordinates_fill_the_unit_box():
-    points = select.coordinates(*_labels())
-    assert points.shape == (200, 4)
-    np.testing.assert_array_equal(points.min(0), 0)
-    np.testing.assert_array_equal(points.max(0), 1)
-
-
-def test_coordinates_of_equal_cells_are_finite():
-    points = select.coordinates(np.ones((3, 3)), np.full(3, 0.5))
-    np.testing.assert_array_equal(points, 0)
+def _subset(index, count, seed=0):
+    return select.uniform_subset(np.random.default_rng(seed), index, count)
 
 
 def test_every_occupied_bin_weighs_the_same():
-    # 90 cells in one corner of property space and 10 in the other.
-    constants = np.repeat([[0.1, 0.05, 0.02], [1.0, 0.5, 0.3]], [90, 10], axis=0)
-    volume = np.repeat([0.2, 0.8], [90, 10])
-    weights = select.sparse_weights(constants, volume)
+    index = np.repeat([7123, -4], [90, 10])
+    weights = select.sparse_weights(index)
     assert weights.sum() == pytest.approx(1)
     assert weights[:90].sum() == pytest.approx(0.5)
     np.testing.assert_allclose(weights[90:], 0.05)
 
 
+def test_weights_belong_to_the_cell_whatever_the_order():
+    index = np.array([3, 1, 3, 2, 3, 1])
+    np.testing.assert_allclose(
+        select.sparse_weights(index) * 18, [2, 3, 2, 6, 2, 3], rtol=1e-12
+    )
+
+
 def test_weights_of_one_bin_are_uniform():
-    weights = select.sparse_weights(*_labels(), bins=1)
+    weights = select.sparse_weights(np.full(200, 5))
     np.testing.assert_allclose(weights, 1 / 200)
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 17, 30, 61, 99])
+def test_subset_fills_bins_to_one_level(count):
+    sizes = np.array([40, 1, 25, 4, 30])
+    index = np.random.default_rng(0).permutation(np.repeat([9, 2, -5, 7, 100], sizes))
+    chosen = _subset(index, count)
+    assert len(chosen) == count
+    held = np.array([(index[chosen] == i).sum() for i in (9, 2, -5, 7, 100)])
+    level = held.max()
+    exhausted = held == sizes
+    assert (held[~exhausted] >= level - 1).all() and (held <= level).all()
+
+
+def test_subset_is_sorted_and_repeats_nothing():
+    index = np.random.default_rng(1).integers(0, 12, 200)
+    chosen = _subset(index, 70)
+    assert (np.diff(chosen) > 0).all()
+    assert chosen.min() >= 0 and chosen.max() < 200
+
+
+@pytest.mark.parametrize("count", [30, 31, 500])
+def test_subset_of_too_few_is_all(count):
+    index = np.random.default_rng(1).integers(0, 5, 30)
+    np.testing.assert_array_equal(_subset(index, count), np.arange(30))
+
+
+def test_subset_of_nothing_is_empty():
+    assert len(_subset(np.zeros(0, int), 5)) == 0
+    assert len(_subset(np.zeros(9, int), 0)) == 0
+
+
+def test_subset_follows_the_generator():
+    index = np.random.default_rng(1).integers(0, 12, 200)
+    np.testing.assert_array_equal(_subset(index, 70, 3), _subset(index, 70, 3))
+    assert (_subset(index, 70, 3) != _subset(index, 70, 4)).any()
+
+
+def test_subset_favours_no_cell_of_a_bin_and_no_bin():
+    index = np.repeat(np.arange(4), 5)
+    times = np.zeros(20)
+    for seed in range(400):
+        times[_subset(index, 6, seed)] += 1
+    # 400 draws of 6 in 20: 120 each, five standard deviations are 46.
+    assert (abs(times - 120) < 46).all()
 
 
 def test_split_follows_the_family_alone():
@@ -61,10 +106,75 @@ def test_no_shares_means_training_only():
     np.testing.assert_array_equal(split, select.TRAIN)
 
 
+def test_property_points_are_apart_by_the_property_distance():
+    constants, volume = _labels(40)
+    known = np.column_stack([constants, volume])
+    points = select.property_points(constants, volume)
+    assert points.shape == (40, 4)
+    apart = abs(points[:, None] - points).sum(-1)
+    want = [select.property_distance(known, one[None]) for one in known]
+    np.testing.assert_allclose(apart, want, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("distance", [0.02, 0.08])
+def test_near_pairs_are_those_of_brute_force(distance):
+    points = select.property_points(*_labels(150))
+    apart = abs(points[:, None] - points).sum(-1)
+    want = np.argwhere(np.triu(apart <= distance, 1))
+    assert len(want) > 3
+    np.testing.assert_array_equal(select.near_pairs(points, distance), want)
+
+
+def test_near_pairs_of_points_far_apart_or_alone():
+    points = select.property_points(*_labels(20))
+    assert select.near_pairs(points, 1e-9).shape == (0, 2)
+    assert select.near_pairs(points[:1], 0.5).shape == (0, 2)
+    np.testing.assert_array_equal(select.near_pairs(points[[0, 0]], 0.0), [[0, 1]])
+
+
+def _similar(octant, *, away=0.0, distance=0.01, similarity=0.95, others=0):
+    """Compare with one empty octant `away`, and with solid ones at the same place."""
+    octants = np.zeros((1 + others, 5, 5, 4), np.uint8)
+    octants[:others] = 1
+    points = np.full((1 + others, 4), 0.1)
+    points[others, 2] += away
+    return select.similar_to(
+        np.full(4, 0.1),
+        octant,
+        spatial.cKDTree(points),
+        lambda index: octants[index],
+        distance=distance,
+        similarity=similarity,
+    )
+
+
+def test_similar_cells_agree_in_voxels_and_properties():
+    octant = np.zeros((5, 5, 4), np.uint8)
+    octant.ravel()[:5] = 1  # 95 of 100 voxels agree
+    assert _similar(octant)
+    assert not _similar(octant, similarity=0.96)
+    assert _similar(octant, away=0.009) and not _similar(octant, away=0.011)
+    octant.ravel()[5] = 1
+    assert not _similar(octant)
+
+
+def test_any_of_the_near_cells_can_be_the_similar_one():
+    octant = np.zeros((5, 5, 4), np.uint8)
+    assert _similar(octant, others=3)
+    assert not _similar(octant, others=3, away=0.02)
+
+
+def test_nothing_is_similar_to_no_cell():
+    tree = spatial.cKDTree(np.zeros((0, 4)))
+    got = select.similar_to(
+        np.zeros(4), np.zeros((2, 2, 2)), tree, None, distance=1.0, similarity=0.0
+    )
+    assert got is False
+
+
 def test_property_distance_is_that_of_the_nearest_cell():
     known = np.array([[0.1, 0.05, 0.02, 0.2], [0.5, 0.3, 0.1, 0.6]])
-    ranges = np.array([*elasticity.PAPER_RANGES, 1.0])
-    points = known + np.array([[-0.1], [0.2]]) * ranges
+    points = known + np.array([[-0.1], [0.2]]) * RANGES
     np.testing.assert_allclose(select.property_distance(points, known), [0.1, 0.2])
     np.testing.assert_array_equal(select.property_distance(known, known), 0)
 
@@ -79,8 +189,7 @@ def test_free_components_do_not_count():
 def test_coverage_radius():
     constants, volume = _labels(100)
     known = np.concatenate([constants, volume[:, None]], axis=1)
-    ranges = np.array([*elasticity.PAPER_RANGES, 1.0])
-    apart = (abs(known[:, None] - known) / ranges).mean(-1)
+    apart = (abs(known[:, None] - known) / RANGES).mean(-1)
     np.fill_diagonal(apart, np.inf)
     want = np.quantile(apart.min(1), 0.99)
     assert select.coverage_radius(known) == pytest.approx(want)

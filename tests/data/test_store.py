@@ -10,6 +10,7 @@ from mmdiff.data import store
 from mmdiff.errors import DataError
 
 N, SIZE, SHARDS = 4, 3, 4
+RECIPE = {"seed": 5, "optimized": {"steps": 6}}
 BASE = {"E": 1.0, "nu": 0.3, "void": 1e-6, "penal": 3.0, "tol": 1e-5}
 
 
@@ -22,7 +23,7 @@ def _shard(number, count=SIZE):
 
 def _create(root, **changes):
     layout = {"n": N, "shards": SHARDS, "shard_size": SIZE, "base": BASE}
-    store.create(root, **{**layout, **changes})
+    store.create(root, **{**layout, "recipe": RECIPE, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +76,16 @@ def test_arrays_are_plain_zarr_with_one_file_per_shard(written):
     assert {"0/0/0/0", "1/0/0/0"} <= names <= {f"{i}/0/0/0" for i in range(3)}
 
 
-def test_equal_cells_of_two_shards_count_once(root):
-    again = _shard(0)
-    again["records"] = [{"id": 90 + i, "split": 0} for i in range(SIZE)]
-    store.write_shard(root, 3, **again, rejected={})
+def test_selection_leaves_duplicates_out(root):
+    store.write_selection(root, {"duplicates": [1, 4], "selected": [0, 3]})
     octants, constants, _, info = store.read_dataset(root)
-    assert len(octants) == len(constants) == len(info["records"]) == 5
-    # The first copy stays, with its own record.
-    assert [r["id"] for r in info["records"]] == [0, 1, 2, 3, 4]
+    assert len(octants) == len(constants) == 3
+    assert [r["id"] for r in info["records"]] == [0, 2, 3]
+    np.testing.assert_array_equal(info["selected"], [True, False, True])
+
+
+def test_without_selection_every_cell_counts(written):
+    assert store.read_dataset(written)[3]["selected"].all()
 
 
 def test_create_twice_is_allowed_for_the_same_layout_only(root):
@@ -91,8 +94,67 @@ def test_create_twice_is_allowed_for_the_same_layout_only(root):
     assert sorted(root.rglob("*")) == before
     with pytest.raises(DataError, match="Choose another --workdir"):
         _create(root, n=8)
-    with pytest.raises(DataError, match="'void': 0.001"):
+    with pytest.raises(DataError, match="this run has .*'void': 0.001"):
         _create(root, base={**BASE, "void": 1e-3})
+    with pytest.raises(DataError, match="its recipe is .*Choose another --workdir"):
+        _create(root, recipe={**RECIPE, "seed": 6})
+
+
+def test_older_format_is_named(root):
+    layout = json.loads((root / "layout.json").read_text())
+    (root / "layout.json").write_text(json.dumps({**layout, "format": 1}))
+    with pytest.raises(DataError, match="is of format 1, this version reads format 2"):
+        store.read_dataset(root)
+
+
+def test_labels_leave_the_octants_on_disk(root):
+    labels = store.read_labels(root)
+    octants, constants, volume, info = store.read_dataset(root)
+    np.testing.assert_array_equal(labels.constants, constants)
+    np.testing.assert_array_equal(labels.volume, volume)
+    assert labels.records == info["records"]
+    np.testing.assert_array_equal(labels.rows, [0, 1, 2, 3, 4])
+    np.testing.assert_array_equal(labels.octants([4, 0, 4]), octants[[4, 0, 4]])
+    assert len(store.read_labels(root, [1]).records) == 2
+    assert len(store.read_labels(root, []).records) == 0
+    (file,) = _files(root, "octant", 0)
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(DataError, match="rows 0 to 4 fail their checksum"):
+        store.read_labels(root).octants([0, 4])
+
+
+def test_missing_and_damaged_shards(root):
+    assert store.missing(root) == [3] and store.damaged(root) == {}
+    (file,) = _files(root, "constants", 1)
+    file.write_bytes(bytes(len(file.read_bytes())))
+    assert list(store.damaged(root)) == [1]
+    assert "shard constants/c/1/0 fails" in store.damaged(root)[1]
+    # What is left without it can still be read.
+    octants, _, _, info = store.read_dataset(root, skip_bad=True)
+    np.testing.assert_array_equal(octants, _shard(0)["octants"])
+    assert info["skipped"] == [store.damaged(root)[1]]
+    store.forget(root, 1)
+    assert store.missing(root) == [1, 3] and store.damaged(root) == {}
+    assert not [p for p in root.glob("*/c/1/**/*") if p.is_file()]
+    store.write_shard(root, 1, **_shard(1, 2), rejected={"duplicate": 1})
+    assert len(store.read_dataset(root)[0]) == 5
+
+
+def test_timings_stand_beside_the_manifests(root):
+    before = store.dataset_hash(store.read_manifests(root))
+    parts = _shard(0)
+    store.write_shard(
+        root, 0, **parts, rejected={"duplicate": 0}, timing={"label": 2.0}
+    )
+    assert store.read_timings(root) == {0: {"label": 2.0}}
+    assert store.dataset_hash(store.read_manifests(root)) == before
+
+
+def test_plain_zarr_reads_it(written):
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(str(written), mode="r")
+    np.testing.assert_array_equal(group["octant"][:3], _shard(0)["octants"])
+    np.testing.assert_array_equal(group["constants"][3:5], _shard(1, 2)["constants"])
 
 
 def test_arrays_without_manifest_do_not_count(root):
@@ -133,7 +195,7 @@ def test_flipped_byte_names_the_shard(root, name):
         damaged[position] ^= 4
         file.write_bytes(damaged)
         with pytest.raises(
-            DataError, match=f"shard {path} fails its checksum; 3 cells"
+            DataError, match=f"shard {path} fails its checksum; 3 of 5 cells"
         ):
             store.read_dataset(root)
     file.write_bytes(data[: len(data) // 2])
@@ -198,6 +260,14 @@ def test_content_hash_depends_on_cells_and_tensors():
     assert digest != store.content_hash(octants, np.nextafter(constants, 1))
 
 
+def test_compact_copy_keeps_what_was_selected(root, tmp_path):
+    store.write_selection(root, {"duplicates": [2], "selected": [0, 4]})
+    store.compact(root, tmp_path / "copy.zarr", shard_size=4)
+    info = store.read_dataset(tmp_path / "copy.zarr")[3]
+    assert [r["id"] for r in info["records"]] == [0, 1, 3, 4]
+    np.testing.assert_array_equal(info["selected"], [True, False, False, True])
+
+
 def test_compact_copy_holds_the_same(written, tmp_path):
     store.compact(written, tmp_path / "data.zarr", shard_size=4)
     got, want = store.read_dataset(tmp_path), store.read_dataset(written)
@@ -205,5 +275,6 @@ def test_compact_copy_holds_the_same(written, tmp_path):
         np.testing.assert_array_equal(a, b)
     assert got[3]["records"] == want[3]["records"] and got[3]["base"] == BASE
     assert [m["count"] for m in got[3]["manifests"]] == [4, 1]
+    assert store.read_layout(tmp_path / "data.zarr")["recipe"] == RECIPE
     # Counts of rejected cells are kept in sum.
     assert got[3]["manifests"][0]["rejected"] == {"duplicate": 3}

@@ -6,7 +6,7 @@ import numpy as np
 from fem_helpers import smooth_octant, solve
 
 from mmdiff import elasticity, voxels
-from mmdiff.data.generate import Recipe
+from mmdiff.data.recipe import Recipe
 from mmdiff.fem import batch, homogenize
 
 # As the dataset labels its cells, so that both tests share one compiled function.

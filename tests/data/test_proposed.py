@@ -1,0 +1,87 @@
+"""Proposed candidates: a model asked for empty bins, whatever it answers."""
+
+import jax
+import numpy as np
+import pytest
+from fem_helpers import strut_octant
+
+from mmdiff.data import proposed, space, store
+from mmdiff.data.recipe import Proposed, Recipe, Shard
+from mmdiff.diffusion.conditions import fit_conditions
+from mmdiff.diffusion.schedule import ExponentialSchedule, schedule_to_dict
+from mmdiff.errors import InputError
+from mmdiff.models import weights
+from mmdiff.models.unet import UNet
+
+FIELDS = {
+    "patch": 2, "width": 8, "multipliers": (1,), "blocks": 1, "middle": 1,
+    "attention": (), "embedding": 8, "refine": 0, "dtype": "float32", "remat": False,
+    "conditions": 4,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """The weights file of an untrained network for octants of 8^3 voxels."""
+    path = tmp_path_factory.mktemp("model") / "ema.npz"
+    with jax.numpy_dtype_promotion("standard"):
+        params = weights.init_params(UNet(**FIELDS), jax.random.key(0), 8)
+    raw = np.array([[0.01, 0.0, 0.01, 0.1], [1.0, 0.4, 0.3, 0.9]])
+    meta = {
+        "model": FIELDS,
+        "octant": 8,
+        "schedule": schedule_to_dict(ExponentialSchedule()),
+        "cond": fit_conditions(("C11", "C12", "C44", "V"), raw).to_dict(),
+    }
+    weights.save_weights(path, params, meta)
+    return path
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory):
+    root = tmp_path_factory.mktemp("earlier") / "data.zarr"
+    store.create(root, n=8, shards=1, shard_size=1, base={}, recipe={})
+    store.write_shard(
+        root,
+        0,
+        octants=strut_octant(8, 3)[None],
+        constants=np.array([[0.15, 0.04, 0.03]]),
+        records=[{"id": 0, "family": 0, "aim": "optimized"}],
+        rejected={},
+    )
+    return store.read_labels(root)
+
+
+def _recipe(model, **changes):
+    return Recipe(
+        n=8, shard_size=4, proposed=Proposed(4, str(model), 3, 1), seed=1, **changes
+    )
+
+
+def _candidates(recipe, earlier, number=9):
+    with jax.numpy_dtype_promotion("standard"):
+        return proposed.candidates(
+            recipe, number, Shard(4, "proposed", "proposed", 4), earlier
+        )
+
+
+@pytest.mark.slow
+def test_targets_lie_in_empty_bins_beside_filled_ones(model, earlier):
+    recipe = _recipe(model)
+    octants, records = _candidates(recipe, earlier)
+    assert octants.shape == (4, 8, 8, 8) and set(np.unique(octants)) <= {0, 1}
+    beside = space.frontier(earlier.constants, earlier.volume, recipe.volume_range)
+    points = np.array([list(record["target"].values()) for record in records])
+    assert set(space.bin_index(points[:, :3], points[:, 3])) <= set(beside)
+    digest = weights.sha256(model)[:12]
+    assert all(record["model"] == digest for record in records)
+    assert {record["family"] for record in records} == {proposed.FAMILY}
+    again = _candidates(recipe, earlier)
+    np.testing.assert_array_equal(octants, again[0])
+    assert not np.array_equal(octants, _candidates(recipe, earlier, 10)[0])
+
+
+def test_model_of_another_size_is_refused(model, earlier):
+    recipe = Recipe(n=12, shard_size=4, proposed=Proposed(4, str(model)))
+    with pytest.raises(InputError, match="octants of 8.3 voxels.*octants of 12.3"):
+        _candidates(recipe, earlier)

@@ -1,0 +1,241 @@
+"""Recipes: shards and rounds add up, values survive JSON, what cannot be is refused."""
+
+import collections
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from mmdiff import main
+from mmdiff.data.recipe import (
+    OTHER_KEYS,
+    Optimized,
+    Perturbed,
+    Proposed,
+    Recipe,
+    from_config,
+)
+from mmdiff.errors import InputError
+
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "dataset.py"
+RECIPE = Recipe(
+    n=8,
+    shard_size=8,
+    optimized=Optimized(
+        bulk_shear=20,
+        isotropic=0,
+        poisson=8,
+        poisson_isotropic=1,
+        target=0,
+        plates=9,
+    ),
+    perturbed=Perturbed(everywhere=17, poisson=(8, 16), joint=(3,)),
+    proposed=Proposed(count=5),
+)
+OTHER = {
+    "n": 12,
+    "shard_size": 9,
+    "volume_range": (0.1, 0.8),
+    "similarity": 0.9,
+    "distance": 0.1,
+    "void": 1e-4,
+    "tol": 1e-3,
+    "maxiter": 7,
+    "validation": 0.2,
+    "test": 0.2,
+    "seed": 1,
+}
+OTHER_IN_GROUPS = {
+    "optimized": {
+        "bulk_shear": 21,
+        "isotropic": 1,
+        "poisson": 9,
+        "poisson_isotropic": 2,
+        "target": 1,
+        "plates": 10,
+        "steps": 49,
+        "radius": 3.0,
+    },
+    "perturbed": {
+        "everywhere": 18,
+        "poisson": (8, 17),
+        "joint": (3, 3),
+        "amplitude": (0.5, 2.0),
+        "length": (3.0, 9.0),
+        "times": 3,
+        "volume_jitter": 0.05,
+    },
+    "proposed": {"count": 6, "weights": "w", "steps": 13, "polish_steps": 5},
+}
+
+
+def _load(variant):
+    return main.load_config(f"{CONFIG}:{variant}")[1]
+
+
+def _counts(recipe):
+    counts = collections.Counter()
+    for shard in recipe.plan():
+        counts[shard.round, shard.aim, shard.kind] += shard.count
+    return dict(counts)
+
+
+def test_plan_holds_what_is_asked_of_each_kind():
+    assert _counts(RECIPE) == {
+        (0, "optimized", "bulk_shear"): 20,
+        (0, "optimized", "poisson"): 8,
+        (0, "optimized", "poisson_isotropic"): 1,
+        (0, "optimized", "plates"): 9,
+        (1, "everywhere", "everywhere"): 17,
+        (2, "poisson", "poisson"): 8,
+        (3, "poisson", "poisson"): 16,
+        (4, "joint", "joint"): 3,
+        (5, "proposed", "proposed"): 5,
+    }
+
+
+def test_only_the_last_shard_of_a_kind_is_not_full():
+    found = collections.defaultdict(list)
+    for shard in RECIPE.plan():
+        found[shard.round, shard.kind].append(shard.count)
+    assert found[0, "bulk_shear"] == [8, 8, 4]
+    assert found[0, "plates"] == [8, 1]
+    assert found[2, "poisson"] == [8]
+    for counts in found.values():
+        assert set(counts[:-1]) <= {8} and 0 < counts[-1] <= 8
+
+
+def test_rounds_are_consecutive_and_hold_every_shard():
+    plan, rounds = RECIPE.plan(), RECIPE.rounds()
+    assert [number for shards in rounds for number in shards] == list(range(len(plan)))
+    for number, shards in enumerate(rounds):
+        assert {plan[i].round for i in shards} == {number}
+        assert len({plan[i].aim for i in shards}) == 1
+    assert [len(shards) for shards in rounds] == [7, 3, 1, 2, 1, 1]
+
+
+def test_rounds_without_candidates_are_left_out():
+    recipe = dataclasses.replace(
+        RECIPE,
+        perturbed=Perturbed(everywhere=0, poisson=(0, 4), joint=()),
+        proposed=Proposed(count=0),
+    )
+    assert len(recipe.rounds()) == 2
+    assert recipe.plan()[-1] == (1, "poisson", "poisson", 4)
+
+
+def test_to_dict_and_back():
+    values = RECIPE.to_dict()
+    assert Recipe.from_dict(values) == RECIPE
+    assert values == json.loads(json.dumps(values))
+    assert Recipe.from_dict(json.loads(json.dumps(values))) == RECIPE
+    assert hash(Recipe.from_dict(values)) == hash(RECIPE)
+
+
+def test_missing_values_are_those_of_the_class():
+    assert Recipe.from_dict({}) == Recipe()
+    recipe = Recipe.from_dict({"n": 16, "proposed": {"count": 2}})
+    assert recipe == Recipe(n=16, proposed=Proposed(count=2))
+
+
+def test_changes_below_are_of_every_field():
+    fields = {field.name for field in dataclasses.fields(Recipe)}
+    assert fields == set(OTHER) | set(OTHER_IN_GROUPS)
+    for group, changes in OTHER_IN_GROUPS.items():
+        kind = type(getattr(RECIPE, group))
+        assert {field.name for field in dataclasses.fields(kind)} == set(changes)
+
+
+def test_digest_tells_recipes_apart():
+    found = {RECIPE.digest()}
+    for name, value in OTHER.items():
+        assert value != getattr(RECIPE, name)
+        found.add(dataclasses.replace(RECIPE, **{name: value}).digest())
+    for group, changes in OTHER_IN_GROUPS.items():
+        for name, value in changes.items():
+            own = getattr(RECIPE, group)
+            assert value != getattr(own, name)
+            changed = dataclasses.replace(own, **{name: value})
+            found.add(dataclasses.replace(RECIPE, **{group: changed}).digest())
+    assert len(found) == 1 + len(OTHER) + sum(map(len, OTHER_IN_GROUPS.values()))
+    assert all(len(digest) == 12 and int(digest, 16) >= 0 for digest in found)
+
+
+def test_digest_is_of_the_values_alone():
+    assert Recipe.from_dict(RECIPE.to_dict()).digest() == RECIPE.digest()
+    backwards = dict(reversed(RECIPE.to_dict().items()))
+    assert Recipe.from_dict(backwards).digest() == RECIPE.digest()
+
+
+def test_base_is_what_the_labels_are_for():
+    recipe = dataclasses.replace(RECIPE, void=1e-4, tol=1e-3)
+    want = {"E": 1.0, "nu": 0.3, "void": 1e-4, "penal": 3.0, "tol": 1e-3}
+    assert recipe.base() == want
+
+
+@pytest.mark.parametrize("value", [(0.0, 0.9), (0.5, 0.5), (0.6, 0.4), (0.1, 1.1)])
+def test_volume_range_must_rise_within_the_possible(value):
+    low, high = value
+    message = rf"volume_range=\({low}, {high}\) must rise.*--config\.volume_range"
+    with pytest.raises(InputError, match=message):
+        Recipe(volume_range=value)
+    assert Recipe(volume_range=(0.4, 1.0)).volume_range == (0.4, 1.0)
+
+
+@pytest.mark.parametrize("n, size", [(0, 8), (2, 8), (10, 8), (8, 0), (8, -1)])
+def test_sizes_that_cannot_be(n, size):
+    message = rf"n={n} and shard_size={size}: .*--config\.n or --config\.shard_size"
+    with pytest.raises(InputError, match=message):
+        Recipe(n=n, shard_size=size)
+
+
+@pytest.mark.parametrize("times, steps", [(0, 48), (1, 5)])
+def test_too_few_deformations_or_steps(times, steps):
+    message = (
+        rf"perturbed\.times={times} must be .*optimized\.steps={steps} at least 6.*"
+        r"--config\.perturbed\.times or --config\.optimized\.steps"
+    )
+    with pytest.raises(InputError, match=message):
+        Recipe(perturbed=Perturbed(times=times), optimized=Optimized(steps=steps))
+    Recipe(perturbed=Perturbed(times=1), optimized=Optimized(steps=6))
+
+
+def test_nothing_to_perturb():
+    empty = dict.fromkeys(Optimized().counts(), 0)
+    message = r"no optimized cells.*--config\.optimized\.bulk_shear"
+    with pytest.raises(InputError, match=message):
+        Recipe(optimized=Optimized(**empty))
+    assert len(Recipe(optimized=Optimized(**{**empty, "plates": 1})).rounds()) > 1
+
+
+@pytest.mark.parametrize("variant", ["tiny", "small", "paper"])
+def test_configs_make_recipes(variant):
+    config = _load(variant)
+    recipe, other = from_config(config)
+    assert set(other) == set(OTHER_KEYS)
+    assert other["workers"] == 0 and 0 < other["subset"] and 0 < other["num_targets"]
+    assert from_config(config.to_dict()) == (recipe, other)
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+    named = {**config.to_dict(), **recipe.to_dict()}
+    assert set(named) - set(recipe.to_dict()) == set(OTHER_KEYS)
+    assert recipe.n == {"tiny": 16, "small": 32, "paper": 64}[variant]
+
+
+def test_command_line_reaches_the_recipe():
+    config = _load("tiny")
+    label = f"{CONFIG}:tiny"
+    args = ["main", "--config.perturbed.joint=(5, 6)", "--config.optimized.radius=2.5"]
+    main.override(config, args, label)
+    recipe, _ = from_config(config.to_dict())
+    assert recipe.perturbed.joint == (5, 6) and recipe.optimized.radius == 2.5
+    with pytest.raises(InputError, match="n=18"):
+        main.override(config, ["main", "--config.n=18"], label)
+        from_config(config.to_dict())
+
+
+def test_paper_has_the_counts_of_the_paper():
+    counts = collections.Counter()
+    for shard in from_config(_load("paper"))[0].plan():
+        counts[shard.aim == "optimized"] += shard.count
+    assert counts == {True: 15000, False: 60000}

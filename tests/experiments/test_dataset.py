@@ -1,0 +1,176 @@
+"""Datasets through the command line: killed, damaged, resumed, described."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from mmdiff import main
+from mmdiff.data import select, store
+from mmdiff.errors import DataError
+
+OPTIONS = (
+    "n=8 shard_size=4 subset=6 num_targets=8 optimized.bulk_shear=8 optimized.poisson=0"
+    " optimized.plates=4 optimized.steps=12 optimized.radius=1.2"
+    " perturbed.everywhere=8 perturbed.poisson=(8,) perturbed.joint=(8,)"
+    " perturbed.amplitude=(0.1,0.4) perturbed.length=(1.0,2.0) test=0.3"
+).split()
+
+
+def _argv(folder, *more):
+    argv = ["mmdiff", "--config=configs/dataset.py", f"--workdir={folder}"]
+    return [*argv, *(f"--config.{option}" for option in [*OPTIONS, *more])]
+
+
+def _start(folder, tmp_path, *more):
+    """Start the command in a process of its own, which claims cores of its own."""
+    command = [sys.executable, "-m", "mmdiff.main", *_argv(folder, *more)[1:]]
+    return subprocess.Popen(
+        command,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _run(folder, tmp_path, *more):
+    process = _start(folder, tmp_path, *more)
+    text, _ = process.communicate(timeout=600)
+    return process.returncode, text
+
+
+def _hash(folder):
+    return store.dataset_hash(store.read_manifests(folder / "data.zarr"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """An undisturbed run of one worker, and what it printed."""
+    folder = tmp_path_factory.mktemp("dataset") / "out"
+    code, text = _run(folder, tmp_path_factory.mktemp("cores"), "workers=1")
+    assert code == 0, text
+    return folder, text
+
+
+@pytest.mark.slow
+def test_files_and_what_they_say(made):
+    folder, text = made
+    octants, constants, volume, info = store.read_dataset(folder)
+    assert len(octants) > 20
+    np.testing.assert_array_equal(volume, octants.mean((1, 2, 3)))
+    with (folder / "labels.csv").open() as file:
+        labels = list(csv.DictReader(file))
+    assert [int(row["id"]) for row in labels] == [r["id"] for r in info["records"]]
+    np.testing.assert_allclose(
+        [float(row["C11"]) for row in labels], constants[:, 0], rtol=1e-6
+    )
+    splits = json.loads((folder / "splits.json").read_text())
+    names = ("train", "validation", "test")
+    assert sum(len(splits[name]) for name in names) == len(octants)
+    assert set(splits["selected"]) <= set(splits["train"])
+    assert len(splits["selected"]) == min(6, (info["split"] == select.TRAIN).sum())
+    with (folder / "targets.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 8
+    card = (folder / "DATASET_CARD.md").read_text()
+    assert f"{len(octants)} binary unit cells of 16^3 voxels" in card
+    assert _hash(folder) in card
+    for name in ("properties", "space", "coverage", "sheet"):
+        assert (folder / f"{name}.png").stat().st_size > 2000
+    # What it will take is said before it starts, with the machine.
+    start = text.index("36 candidates of 16^3 voxels in 9 shards: about")
+    assert start < text.index("36 candidates") + 1 < text.index("parents from")
+    assert "per homogenization, measured" in text
+    metrics = (folder / "metrics.jsonl").read_text().splitlines()
+    assert len(metrics) == 9 and json.loads(metrics[0])["accepted"] <= 4
+
+
+@pytest.mark.slow
+def test_killed_three_times_and_by_two_workers_gives_the_same(made, tmp_path):
+    folder = tmp_path / "out"
+    manifests = folder / "data.zarr" / "manifests"
+    for wanted in (1, 4, 6):
+        process = _start(folder, tmp_path, "workers=2")
+        deadline = time.monotonic() + 300
+        while len(list(manifests.glob("*.json"))) < wanted:
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        # Workers notice that their parent is gone and end, too.
+        workers = _children(process.pid)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert workers
+        while any(os.path.exists(f"/proc/{pid}") for pid in workers):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert not (folder / "DATASET_CARD.md").exists()
+    finished = {p: p.stat().st_mtime_ns for p in manifests.glob("*.json")}
+    code, text = _run(folder, tmp_path, "workers=2")
+    assert code == 0, text
+    assert "resuming" in text
+    assert all(p.stat().st_mtime_ns == t for p, t in finished.items())
+    assert len(finished) < len(list(manifests.glob("*.json"))) == 9
+    assert _hash(folder) == _hash(made[0])
+    same = [(f / "labels.csv").read_text() for f in (folder, made[0])]
+    assert same[0] == same[1]
+
+
+def _children(parent):
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                status = file.read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(status[1]) == parent:
+            found.append(int(pid))
+    return found
+
+
+@pytest.mark.slow
+def test_flipped_byte_is_named_and_only_its_shard_is_made_again(made, tmp_path, capfd):
+    folder, _ = made
+    before = _hash(folder)
+    manifests = sorted((folder / "data.zarr" / "manifests").glob("*.json"))
+    times = [p.stat().st_mtime_ns for p in manifests]
+    file = folder / "data.zarr/octant/c/1/0/0/0"
+    data = bytearray(file.read_bytes())
+    data[40] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(DataError, match="octant/c/1/0/0/0 fails its checksum; 4 of"):
+        store.read_dataset(folder)
+    code, text = _run(folder, tmp_path, "workers=1")
+    assert code == 0, text
+    assert "was finished and is damaged now: mending it" in text
+    assert "octant/c/1/0/0/0 fails its checksum" in text
+    again = [p.stat().st_mtime_ns for p in manifests]
+    assert [i for i, (a, b) in enumerate(zip(times, again, strict=True)) if a != b] == [
+        1
+    ]
+    assert _hash(folder) == before
+    code, text = _run(folder, tmp_path, "workers=1")
+    assert code == 0 and "already done" in text
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("workers=-1", "workers=-1 cannot run.*--config.workers=0"),
+        ("volume_range=(0.5,0.2)", r"volume_range=\(0.5, 0.2\) must rise"),
+        ("n=9", "n=9 and shard_size=4: octants need a multiple of 4"),
+    ],
+)
+def test_bad_recipes_are_refused(option, words, tmp_path, capsys):
+    assert main.main(_argv(tmp_path / "out", option)) == 2
+    error = capsys.readouterr().err
+    import re
+
+    assert re.search(words, error)
