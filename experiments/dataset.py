@@ -1,6 +1,7 @@
 """Make a dataset: every shard of every round, then labels, splits, plots and a card."""
 
 import pathlib
+import shutil
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -33,14 +34,15 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     root = folder / "data.zarr"
     generate.create(recipe, root)
     for shard, message in store.damaged(root).items():
-        console.note(f"{message.split('.')[0]}; shard {shard} is made again.")
+        what = message.partition(" Rerun")[0]
+        console.note(f"{what} Shard {shard} is made again.")
         store.forget(root, shard)
     todo = store.missing(root)
     if todo:
         workers = min(other["workers"] or record.cores(), len(todo))
         with pipeline.local_pool(workers) as pool:
             pace = pool.submit(pipeline.probe, root).result()
-            announce(recipe, todo, pace, workers)
+            announce(recipe, root, todo, pace, workers)
             make(recipe, root, pool, folder, pace, workers, len(todo))
     close(root, folder, recipe, other)
 
@@ -53,8 +55,12 @@ def intact(folder: pathlib.Path) -> bool:
     )
 
 
-def announce(recipe: Recipe, todo: list[int], pace: float, workers: int) -> None:
-    """Say what is to be made, how long it will take here and what it will occupy."""
+def announce(recipe, root, todo: list[int], pace: float, workers: int) -> None:
+    """Say what is to be made, how long it will take here and what it will occupy.
+
+    Raises:
+      InputError: if the disk is too small.
+    """
     plan = recipe.plan()
     rows, total = [], 0.0
     for kind in dict.fromkeys((s.round, s.aim, s.kind) for s in plan):
@@ -72,6 +78,13 @@ def announce(recipe: Recipe, todo: list[int], pace: float, workers: int) -> None
         f"{record.device_line()} ({pace:.3g} s per homogenization, measured), at most "
         f"{size / 1e6:.3g} MB on disk."
     )
+    free = shutil.disk_usage(root).free
+    if free < size:
+        raise InputError(
+            f"{root.parent} has {free / 1e6:.3g} MB free and this dataset may take "
+            f"{size / 1e6:.3g} MB. Choose another --workdir or ask for fewer "
+            "candidates, such as --config.perturbed.everywhere=1000."
+        )
 
 
 def make(recipe, root, pool, folder, pace, workers, count) -> None:

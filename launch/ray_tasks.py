@@ -65,6 +65,7 @@ def start(argv: list[str]) -> int:
     from mmdiff import main
     from mmdiff.data import generate, recipe
     from mmdiff.errors import DataError, InputError
+    from mmdiff.io import workdir
 
     try:
         import ray
@@ -83,15 +84,38 @@ def start(argv: list[str]) -> int:
                 f"launch/ray_tasks.py makes datasets, not {job.settings['experiment']}"
                 ". Pass --config=configs/dataset.py:paper."
             )
+        if job.overwrite:
+            raise InputError(
+                "with --overwrite the closing run would delete the shards made before "
+                "it. Leave it out, or choose another --workdir."
+            )
         made, _ = recipe.from_config(job.settings["config"])
         root = (job.workdir / "data.zarr").resolve()
-        generate.create(made, root)
+        with workdir.opened(job.workdir):
+            generate.create(made, root)
+        try:
+            ray.init(address=options.address)
+        except ConnectionError as error:
+            raise InputError(
+                f"no Ray cluster answers at {options.address}. Start one with `ray "
+                "start --head`, or leave --address out to use this machine alone."
+            ) from error
+        try:
+            make(root, made.rounds(), gpus=options.gpus_per_task)
+        finally:
+            ray.shutdown()
     except (InputError, DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        # Ray hands an exception over with its own traceback in the text.
+        print(f"error: {getattr(error, 'cause', error)}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 3
-    ray.init(address=options.address)
-    make(root, made.rounds(), gpus=options.gpus_per_task)
-    ray.shutdown()
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
+        print(
+            "error: worker processes were lost again and again with the same shard, "
+            "most often for want of memory. What is finished is kept: run the same "
+            "command with fewer tasks per node or a smaller --config.shard_size.",
+            file=sys.stderr,
+        )
+        return 4
     return subprocess.call([sys.executable, "-m", "mmdiff.main", *rest])
 
 

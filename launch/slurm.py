@@ -27,19 +27,27 @@ def submit(argv: list[str]) -> int:
     options, rest = parser.parse_known_args(argv)
     from mmdiff import main
     from mmdiff.errors import DataError, InputError
+    from mmdiff.io import workdir
 
     try:
+        extra = _split(options.sbatch)
         job = main.parse(["launch/slurm.py", *rest])
         if job is None:
             return 0
-        jobs = plan(job.settings, job.workdir, rest)
+        if job.overwrite:
+            raise InputError(
+                "with --overwrite the closing job would delete the shards of the jobs "
+                "before it. Leave it out, or choose another --workdir."
+            )
+        with workdir.opened(job.workdir):
+            jobs = plan(job.settings, job.workdir, rest)
     except (InputError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 3
     after = ""
     for name, arguments, command in jobs:
         call = ["sbatch", "--parsable", f"--job-name={name}", *arguments]
-        call += shlex.split(options.sbatch)
+        call += extra
         if after:
             call += [f"--dependency=afterok:{after}", "--kill-on-invalid-dep=yes"]
         call.append(f"--wrap={shlex.join(command)}")
@@ -65,6 +73,18 @@ def submit(argv: list[str]) -> int:
             return 2
         after = done.stdout.strip().partition(";")[0]
     return 0
+
+
+def _split(options: str) -> list[str]:
+    from mmdiff.errors import InputError
+
+    try:
+        return shlex.split(options)
+    except ValueError as error:
+        raise InputError(
+            f"--sbatch={options} cannot be read: {str(error).lower()}. Close what is "
+            "open there."
+        ) from error
 
 
 def plan(settings, workdir: Path, rest: list[str]):

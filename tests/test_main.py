@@ -245,5 +245,17 @@ def test_a_whole_run(project, monkeypatch):
     )
 
 
+def test_experiments_may_say_whether_a_run_is_whole(project):
+    job = main.parse(["mmdiff", "--config=configs/toy.py", f"--workdir={project}/out"])
+    assert job.intact()
+    check = "\n\ndef intact(folder):\n    return (folder / 'cell').exists()\n"
+    path = project / "experiments" / "toy.py"
+    path.write_text(EXPERIMENT + check)
+    assert not job.intact()
+    (project / "out").mkdir()
+    (project / "out" / "cell").touch()
+    assert job.intact()
+
+
 def test_version_is_that_of_the_project():
     assert __version__ == "0.1.0"

@@ -52,6 +52,18 @@ def state(job):
     return json.loads((job.workdir / "run.json").read_text())
 
 
+def test_finished_run_that_was_damaged_is_run_again(job, capsys):
+    assert runner.execute(job) == 0
+    (job.workdir / "cell_00.npy").unlink()
+    whole = replace(job, intact=lambda: (job.workdir / "cell_00.npy").exists())
+    capsys.readouterr()
+    assert runner.execute(whole) == 0
+    assert "was finished and is damaged now: mending it" in capsys.readouterr().out
+    assert (job.workdir / "cell_00.npy").exists()
+    assert runner.execute(whole) == 0
+    assert "already done" in capsys.readouterr().out
+
+
 def test_common_files_and_last_lines(job, capsys):
     assert runner.execute(job) == 0
     names = {path.name for path in job.workdir.iterdir()}

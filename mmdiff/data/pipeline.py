@@ -19,7 +19,7 @@ import jax
 from mmdiff.data import generate, store
 from mmdiff.data.cores import start_worker
 from mmdiff.data.recipe import Recipe
-from mmdiff.errors import DataError, MemoryLimitError
+from mmdiff.errors import MemoryLimitError
 from mmdiff.fem.device import on_cpu
 
 
@@ -135,9 +135,3 @@ def run_rounds(
                 "often for want of memory. What is finished is kept: run the same "
                 "command with a smaller --config.workers or --config.shard_size."
             ) from error
-        unfinished = [shard for shard in shards if shard in store.missing(root)]
-        if unfinished:
-            raise DataError(
-                f"shards {unfinished} of {root} are still missing after their round. "
-                "Run the same command again."
-            )

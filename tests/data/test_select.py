@@ -116,7 +116,7 @@ def test_property_points_are_apart_by_the_property_distance():
     np.testing.assert_allclose(apart, want, rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("distance", [0.02, 0.08])
+@pytest.mark.parametrize("distance", [0.05, 0.1])
 def test_near_pairs_are_those_of_brute_force(distance):
     points = select.property_points(*_labels(150))
     apart = abs(points[:, None] - points).sum(-1)

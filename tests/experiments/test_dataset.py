@@ -3,17 +3,20 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
 
 from mmdiff import main
 from mmdiff.data import select, store
-from mmdiff.errors import DataError
+from mmdiff.data.recipe import Recipe
+from mmdiff.errors import DataError, InputError
 
 OPTIONS = (
     "n=8 shard_size=4 subset=6 num_targets=8 optimized.bulk_shear=8 optimized.poisson=0"
@@ -41,9 +44,9 @@ def _start(folder, tmp_path, *more):
 
 
 def _run(folder, tmp_path, *more):
-    process = _start(folder, tmp_path, *more)
-    text, _ = process.communicate(timeout=600)
-    return process.returncode, text
+    with _start(folder, tmp_path, *more) as process:
+        text, _ = process.communicate(timeout=600)
+        return process.returncode, text
 
 
 def _hash(folder):
@@ -96,16 +99,15 @@ def test_killed_three_times_and_by_two_workers_gives_the_same(made, tmp_path):
     folder = tmp_path / "out"
     manifests = folder / "data.zarr" / "manifests"
     for wanted in (1, 4, 6):
-        process = _start(folder, tmp_path, "workers=2")
         deadline = time.monotonic() + 300
-        while len(list(manifests.glob("*.json"))) < wanted:
-            assert process.poll() is None, process.communicate()[0]
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
+        with _start(folder, tmp_path, "workers=2") as process:
+            while len(list(manifests.glob("*.json"))) < wanted:
+                assert process.poll() is None, process.stdout.read()
+                assert time.monotonic() < deadline
+                time.sleep(0.002)
+            workers = _children(process.pid)
+            os.kill(process.pid, signal.SIGKILL)
         # Workers notice that their parent is gone and end, too.
-        workers = _children(process.pid)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
         assert workers
         while any(os.path.exists(f"/proc/{pid}") for pid in workers):
             assert time.monotonic() < deadline
@@ -136,7 +138,7 @@ def _children(parent):
 
 
 @pytest.mark.slow
-def test_flipped_byte_is_named_and_only_its_shard_is_made_again(made, tmp_path, capfd):
+def test_flipped_byte_is_named_and_only_its_shard_is_made_again(made, tmp_path):
     folder, _ = made
     before = _hash(folder)
     manifests = sorted((folder / "data.zarr" / "manifests").glob("*.json"))
@@ -160,6 +162,22 @@ def test_flipped_byte_is_named_and_only_its_shard_is_made_again(made, tmp_path, 
     assert code == 0 and "already done" in text
 
 
+def test_full_disk_is_said_before_anything_is_made(tmp_path, monkeypatch, capsys):
+    experiment = main._load(
+        main.load_config("configs/dataset.py")[0].parents[1] / "experiments/dataset.py",
+        "experiment",
+    )
+    monkeypatch.setattr(
+        experiment.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=1000)
+    )
+    recipe = Recipe(n=8, shard_size=4)
+    with pytest.raises(InputError, match="has 0.001 MB free and this dataset may take"):
+        experiment.announce(recipe, tmp_path / "data.zarr", [0], 0.1, 2)
+    out = capsys.readouterr().out
+    # 4 candidates of 1 + 0.3 * 48 and some homogenizations, two at a time.
+    assert "4 candidates of 16^3 voxels in 1 shards: about 0.00087 h" in out
+
+
 @pytest.mark.parametrize(
     ("option", "words"),
     [
@@ -170,7 +188,4 @@ def test_flipped_byte_is_named_and_only_its_shard_is_made_again(made, tmp_path, 
 )
 def test_bad_recipes_are_refused(option, words, tmp_path, capsys):
     assert main.main(_argv(tmp_path / "out", option)) == 2
-    error = capsys.readouterr().err
-    import re
-
-    assert re.search(words, error)
+    assert re.search(words, capsys.readouterr().err)
