@@ -42,6 +42,10 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # Design steps of topology optimization, and a batch of starts; 0 starts skip it.
     config.design = (64,) if tiny else (64, 128)
     config.num_starts = 8
+    # Labelled cells per hour of a small dataset, and candidates of each of its shards;
+    # 0 candidates skip it.
+    config.dataset = (32,) if tiny else (64,)
+    config.num_candidates = 8 if tiny else 16
     # Samples per call and evaluations per sample of the sampler; 0 samples skip it.
     config.num_samples = 8
     config.steps = 16

@@ -3,9 +3,9 @@
 Three reference cells and random heterogeneous ones (`mmdiff.specimens`) are solved one
 after the other by one compiled program per symmetry and edge; wall and CPU seconds are
 medians of several calls. Compile time and memory are those of a fresh process each
-(`bench_fresh.py`), and so are the other packages (`bench_peers.py`) and the design loop
-(`bench_design.py`). Throughput of batches and the sampler's speed come last. Everything
-is in bench.json.
+(`bench_fresh.py`), and so are the other packages (`bench_peers.py`), the design loop
+(`bench_design.py`) and the making of a dataset (`bench_dataset.py`). Throughput of
+batches and the sampler's speed come last. Everything is in bench.json.
 """
 
 import functools
@@ -63,6 +63,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     report |= {"cells": cells, "other_voids": voids}
     report["batches"] = measure_batches(config)
     report["design"] = measure_design(config)
+    report["dataset"] = measure_dataset(config)
     report["sampler"] = measure_sampler(config) if config.num_samples else None
     report["peers"] = measure_peers(config, cells) if config.peers else []
     writers.write_json(folder / "bench.json", report)
@@ -84,7 +85,10 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
 def _check(config, wanted) -> None:
     if not wanted:
         raise InputError("cubic=() and periodic=(): there is nothing to solve.")
-    edges = [("cubic", edge) for edge in (*config.batch_cubic, *config.design)]
+    edges = [
+        ("cubic", edge)
+        for edge in (*config.batch_cubic, *config.design, *config.dataset)
+    ]
     for symmetry, edge in [*wanted, *edges]:
         try:
             if edge % 2:
@@ -271,6 +275,18 @@ def measure_design(config: ConfigDict) -> list[dict]:
     return rows
 
 
+def measure_dataset(config: ConfigDict) -> list[dict]:
+    """Return what labelled cells cost beside finite elements, workers on all cores."""
+    rows = []
+    for edge in sorted(set(config.dataset)) if config.num_candidates else ():
+        facts = run_script(SCRIPTS / "bench_dataset.py", edge, config.num_candidates)
+        if "status" in facts:
+            console.note(f"dataset of {edge}^3: {facts['status']}")
+        else:
+            rows.append(facts)
+    return rows
+
+
 def measure_peers(config: ConfigDict, cells: list[dict]) -> list[dict]:
     """Solve the reference cells with other packages, one process and thread for each.
 
@@ -343,6 +359,22 @@ def _say(config: ConfigDict, report: dict) -> None:
                 for row in report["design"]
             ],
             ("design", "step s", "solve s", "ratio", "batch s", "one by one s"),
+        )
+    for facts in report["dataset"]:
+        console.table(
+            [
+                [
+                    f"{facts['edge']}^3, {name}",
+                    row["cells_per_hour"],
+                    *(row[key] for key in ("make", "clean", "label", "check")),
+                    100 * row["overhead"],
+                ]
+                for name, row in facts["kinds"].items()
+            ],
+            [
+                f"labelled cells, {facts['workers']} workers",
+                *("per hour", "make s", "clean s", "label s", "check s", "beside %"),
+            ],
         )
     if report["sampler"]:
         facts = report["sampler"]

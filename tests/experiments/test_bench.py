@@ -20,6 +20,7 @@ ALONE = (
     "--config.batches=()",
     "--config.other_voids=()",
     "--config.num_starts=0",
+    "--config.num_candidates=0",
 )
 
 
