@@ -43,7 +43,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.perturbed = ConfigDict()
     config.perturbed.everywhere = 1600
     config.perturbed.poisson = (1600, 1600)
-    config.perturbed.joint = (1920, 1920, 1920)
+    config.perturbed.joint = (1920, 1920)
     # Root mean square displacement and correlation length in voxels.
     config.perturbed.amplitude = (0.5, 2.5)
     config.perturbed.length = (3.0, 8.0)
@@ -53,7 +53,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
 
     # Candidates that a trained model proposes for empty bins; 0 leaves the round out.
     config.proposed = ConfigDict()
-    config.proposed.count = 384
+    config.proposed.count = 192
     # Weights file of configs/train.py; empty for the shipped model (64^3 voxels).
     config.proposed.weights = ""
     config.proposed.steps = 12

@@ -161,9 +161,7 @@ def test_splits_hold_every_kept_cell_once(labels):
     found = report.splits(labels, KEPT, SELECTED)
     ids = [record["id"] for record in labels.records]
     parts = [found[name] for name in report.SPLITS]
-    assert sorted(sum(parts, [])) == [
-        i for i, kept in zip(ids, KEPT, strict=True) if kept
-    ]
+    assert sorted(sum(parts, [])) == np.array(ids)[KEPT].tolist()
     for number, part in enumerate(parts):
         own = {record["id"] for record in labels.records if record["split"] == number}
         assert part and set(part) <= own
@@ -280,10 +278,7 @@ def test_card_leaves_no_placeholder(text):
 def test_card_counts_cells(text):
     words = " ".join(text.split())
     assert words.startswith("# Dataset card 15 binary unit cells of 16^3 voxels")
-    assert (
-        "octants of 8^3 voxels with their homogenized elastic constants (12.3 MB)"
-        in (words)
-    )
+    assert "octants of 8^3 voxels" in words and "constants (12.3 MB)" in words
     # Number 6 of round 0 is left out.
     assert "8 by topology optimization" in words
     assert "5 by smooth random deformation" in words
@@ -331,19 +326,9 @@ def test_card_states_times(text):
     seconds = sum(sum(t[s] for s in report.STAGES) for t in TIMINGS.values())
     assert f"{seconds / 3600:.2f} core hours" in text
     rows = _section(text, "Time")[1:]
-    assert [row[1] for row in rows] == [
-        *("bulk_shear", "plates", "everywhere", "poisson", "proposed")
-    ]
-    assert rows[0] == [
-        "optimized",
-        "bulk_shear",
-        "15",
-        "0.1",
-        "1.4",
-        "0.15",
-        "189",
-        "2 %",
-    ]
+    kinds = ["bulk_shear", "plates", "everywhere", "poisson", "proposed"]
+    assert [row[1] for row in rows] == kinds
+    assert rows[0][2:] == ["15", "0.1", "1.4", "0.15", "189", "2 %"]
     assert [row[-1] for row in rows] == ["2 %", "", "17 %", "10 %", ""]
 
 

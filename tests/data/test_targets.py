@@ -1,4 +1,4 @@
-"""Test targets: possible ones, in filled bins or beside them, at the distance stated."""
+"""Test targets: possible ones, in filled bins or beside them, and how far away."""
 
 import numpy as np
 import pytest

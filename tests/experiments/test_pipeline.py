@@ -1,6 +1,7 @@
-"""Dataset, training and evaluation through the command line, at the smallest size."""
+"""Training and evaluation through the command line, at the smallest size."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,32 +9,33 @@ import pytest
 from mmdiff import main
 from mmdiff.data import store
 from mmdiff.models.weights import load_weights
+from mmdiff.voxels import threshold_to_volume
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
+    """Sixteen cells made of noise: what training reads does not depend on them."""
     folder = tmp_path_factory.mktemp("dataset")
-    options = "n=8 shard_size=8 steps=6 radius=1.2 optimized_shards=2 test=0.3".split()
-    options += ["perturbed_rounds=(1,2)", "amplitude=(0.1,0.4)", "length=(1.0,2.0)"]
-    argv = ["mmdiff", "--config=configs/dataset.py", f"--workdir={folder / 'out'}"]
-    assert main.main([*argv, *(f"--config.{option}" for option in options)]) == 0
-    return folder / "out"
-
-
-def test_dataset(dataset):
-    octants, constants, volume, info = store.read_dataset(dataset)
-    labels = (dataset / "labels.csv").read_text().splitlines()
-    assert len(labels) == 1 + len(octants)
-    assert len(octants) > 20
-    assert {r["round"] for r in info["records"]} == {0, 1, 2}
-    card = (dataset / "DATASET_CARD.md").read_text()
-    assert f"{len(octants)} binary unit cells of 16^3 voxels" in card
-    splits = json.loads((dataset / "splits.json").read_text())
-    assert sum(map(len, splits.values())) == len(octants)
-    np.testing.assert_array_equal(volume, octants.mean((1, 2, 3)))
-    assert (constants[:, 0] > constants[:, 1]).all()
+    root = folder / "data.zarr"
+    rng = np.random.default_rng(0)
+    octants = np.stack(
+        [
+            threshold_to_volume(rng.random((8, 8, 8)), v)
+            for v in rng.uniform(0.2, 0.8, 16)
+        ]
+    )
+    volume = octants.mean((1, 2, 3))
+    constants = volume[:, None] * np.array([1.0, 0.4, 0.3])
+    records = [{"id": i, "split": int(i > 12)} for i in range(16)]
+    base = {"E": 1.0, "nu": 0.3, "void": 1e-6, "penal": 3.0, "tol": 1e-5}
+    store.create(root, n=8, shards=1, shard_size=16, base=base, recipe={})
+    store.write_shard(
+        root, 0, octants=octants, constants=constants, records=records, rejected={}
+    )
+    store.write_selection(root, {"duplicates": [], "selected": [0, 1, 2, 3, 4, 5]})
+    return folder
 
 
 def test_training_and_what_it_writes(dataset, tmp_path):
@@ -48,10 +50,37 @@ def test_training_and_what_it_writes(dataset, tmp_path):
     octants, *_, info = store.read_dataset(dataset)
     assert len(meta["training"]["labels"]) == (info["split"] == 0).sum()
     assert params
+    assert meta["training"]["cells"] == 13
     card = (out / "MODEL_CARD.md").read_text()
     assert "4 steps of" in card
     lines = (out / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["step"] == 4
+
+
+def test_training_on_the_selected_cells_alone(dataset, tmp_path):
+    out = tmp_path / "out"
+    options = "steps=1 batch_size=4 warmup=1 model.width=8 model.patch=2".split()
+    options += ["model.embedding=8", f"data={dataset}", "selected=true"]
+    argv = ["mmdiff", "--config=configs/train.py", f"--workdir={out}"]
+    assert main.main([*argv, *(f"--config.{option}" for option in options)]) == 0
+    assert load_weights(out / "ema.npz")[1]["training"]["cells"] == 6
+
+
+def test_damaged_dataset_is_refused_or_skipped(dataset, tmp_path, capsys):
+    broken = shutil.copytree(dataset, tmp_path / "broken")
+    file = broken / "data.zarr/octant/c/0/0/0/0"
+    data = bytearray(file.read_bytes())
+    data[50] ^= 1
+    file.write_bytes(data)
+    argv = ["mmdiff", "--config=configs/train.py", f"--workdir={tmp_path / 'out'}"]
+    argv.append(f"--config.data={broken}")
+    assert main.main(argv) == 3
+    error = capsys.readouterr().err
+    assert "octant/c/0/0/0/0 fails its checksum; 16 of 16 cells are unreadable" in error
+    assert "--config.skip_bad=true" in error
+    # Without its only shard nothing is left.
+    assert main.main([*argv, "--config.skip_bad=true"]) == 3
+    assert "holds no cells" in capsys.readouterr().err
 
 
 def test_evaluation_of_the_shipped_model(tmp_path):
