@@ -133,7 +133,7 @@ def close(root: pathlib.Path, folder: pathlib.Path, recipe: Recipe, other) -> No
     )
     describe(folder, root, labels, recipe, manifests, timings, kept, selected)
     writers.write_csv(folder / "targets.csv", asked)
-    rounds = report.by_round(labels, recipe, manifests)
+    rounds = report.by_round(labels, recipe, manifests, kept)
     console.table(
         [
             [r["round"], r["aim"], r["candidates"], r["accepted"],
@@ -168,7 +168,7 @@ def describe(folder, root, labels, recipe, manifests, timings, kept, selected) -
     constants, volume = labels.constants[kept], labels.volume[kept]
     plots.property_scatter(folder / "properties.png", constants, volume)
     dataset_plots.tensor_space(folder / "space.png", constants, volume)
-    rounds = report.by_round(labels, recipe, manifests)
+    rounds = report.by_round(labels, recipe, manifests, kept)
     dataset_plots.coverage(folder / "coverage.png", rounds, constants, volume)
     chosen = sheet_cells(labels, kept)
     images = [

@@ -106,8 +106,8 @@ def card(
     records = [labels.records[i] for i in np.flatnonzero(kept)]
     aims = collections.Counter(record["aim"] for record in records)
     splits = collections.Counter(report.SPLITS[r["split"]] for r in records)
-    rounds = report.by_round(labels, recipe, manifests)
-    rejected = collections.Counter({"duplicate": int((~kept).sum())})
+    rounds = report.by_round(labels, recipe, manifests, kept)
+    rejected = collections.Counter()
     for row in rounds:
         rejected.update(row["rejected"])
     seconds = sum(timing[s] for timing in timings.values() for s in report.STAGES)

@@ -33,17 +33,18 @@ def batch_rows(
       processes: their number; the parts are in order and make up the whole batch.
 
     Raises:
-      InputError: if the batch is larger than the dataset or cannot be divided.
+      InputError: if the batch is larger than the dataset or cannot be divided, or
+        if there is no such process.
     """
     if not 0 < batch_size <= examples:
         raise InputError(
             f"batch size {batch_size} does not fit {examples} training examples. "
             "Choose a smaller one."
         )
-    if batch_size % processes:
+    if batch_size % processes or not 0 <= process < processes:
         raise InputError(
-            f"batch size {batch_size} cannot be divided among {processes} processes. "
-            "Choose a multiple."
+            f"process {process} of {processes} has no part of a batch of {batch_size}: "
+            "they count from 0, and must divide it. Choose a multiple."
         )
     epoch, position = divmod(step, examples // batch_size)
     own = batch_size // processes
@@ -53,4 +54,6 @@ def batch_rows(
 
 @functools.lru_cache(maxsize=2)
 def _permutation(seed, epoch, examples):
-    return np.random.default_rng((seed, epoch)).permutation(examples)
+    order = np.random.default_rng((seed, epoch)).permutation(examples)
+    order.setflags(write=False)  # it is the cache's own
+    return order

@@ -156,11 +156,29 @@ class Recipe:
 
     def __post_init__(self):
         """Refuse what cannot be made."""
-        low, high = self.volume_range
-        if not 0 < low < high <= 1:
+        volumes = self.volume_range
+        if len(volumes) != 2 or not 0 < volumes[0] < volumes[1] <= 1:
             raise InputError(
-                f"volume_range={self.volume_range} must rise within (0, 1]. Correct "
+                f"volume_range={volumes} must rise within (0, 1]. Correct "
                 "--config.volume_range."
+            )
+        for name in ("amplitude", "length"):
+            pair = getattr(self.perturbed, name)
+            if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+                raise InputError(
+                    f"perturbed.{name}={pair} must be two positive numbers, the "
+                    f"smaller first. Correct --config.perturbed.{name}."
+                )
+        for name, count in self._counts():
+            if count < 0:
+                raise InputError(
+                    f"{name}={count} is no number of candidates. Correct "
+                    f"--config.{name}; 0 leaves them out."
+                )
+        if min(self.validation, self.test) < 0 or self.validation + self.test > 1:
+            raise InputError(
+                f"validation={self.validation} and test={self.test} are no shares of "
+                "one whole. Correct --config.validation or --config.test."
             )
         if self.shard_size < 1 or self.n < 4 or self.n % 4:
             raise InputError(
@@ -179,6 +197,14 @@ class Recipe:
                 "the recipe has no optimized cells, so there is nothing to perturb. "
                 "Raise --config.optimized.bulk_shear or another count there."
             )
+
+    def _counts(self) -> list[tuple[str, int]]:
+        """Return all counts of candidates by the name of their config key."""
+        found = [(f"optimized.{k}", v) for k, v in self.optimized.counts().items()]
+        found += [("perturbed.everywhere", self.perturbed.everywhere)]
+        found += [("perturbed.poisson", count) for count in self.perturbed.poisson]
+        found += [("perturbed.joint", count) for count in self.perturbed.joint]
+        return [*found, ("proposed.count", self.proposed.count)]
 
     def plan(self) -> list[Shard]:
         """Return all shards in order."""

@@ -68,19 +68,31 @@ def splits(labels: store.Labels, kept: np.ndarray, selected: np.ndarray) -> dict
 
 
 def by_round(
-    labels: store.Labels, recipe: Recipe, manifests: Sequence[Mapping]
+    labels: store.Labels,
+    recipe: Recipe,
+    manifests: Sequence[Mapping],
+    kept: np.ndarray,
 ) -> list[dict]:
-    """Return what each round brought: cells, rejections, coverage reached by then."""
+    """Return what each round brought: cells, rejections, coverage reached by then.
+
+    Args:
+      labels: all cells of the shards.
+      recipe: that of the dataset.
+      manifests: of all its shards.
+      kept: (N,) whether a cell repeats no other; those that do count as rejected.
+    """
     aims = {shard.round: shard.aim for shard in recipe.plan()}
     number = np.array([record["round"] for record in labels.records])
     nu = elasticity.moduli(labels.constants)["nu"]
     rows = []
     for r, shards in enumerate(recipe.rounds()):
-        so_far = number <= r
+        so_far = kept & (number <= r)
         filled = space.coverage(
             labels.constants[so_far], labels.volume[so_far], recipe.volume_range
         )
-        rejected = collections.Counter()
+        rejected = collections.Counter(
+            {"duplicate": int((~kept & (number == r)).sum())}
+        )
         for manifest in manifests:
             if manifest["shard"] in shards:
                 rejected.update(manifest["rejected"])
@@ -89,8 +101,8 @@ def by_round(
                 "round": r,
                 "aim": aims[r],
                 "candidates": sum(recipe.plan()[i].count for i in shards),
-                "accepted": int((number == r).sum()),
-                "rejected": dict(rejected),
+                "accepted": int((kept & (number == r)).sum()),
+                "rejected": dict(+rejected),
                 "coverage": filled,
                 "least nu": float(nu[so_far].min()) if so_far.any() else float("nan"),
             }

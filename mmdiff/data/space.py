@@ -57,16 +57,17 @@ def is_reachable(
       volume: solid fractions in (0, 1).
       nu: Poisson's ratio of the solid.
     """
-    values = moduli(constants)
+    bulk = (constants[..., 0] + 2 * constants[..., 1]) / 3
+    edges = constants[..., 2]
     second = (constants[..., 0] - constants[..., 1]) / 2
     stiff, first, factor = _solid(nu)
     # The direction whose laminate has this second modulus, from `shear_bound`.
     lost = np.maximum(2 * (stiff - second), 1e-12)
     gamma = (1 / (2 * stiff) - (1 - volume) / lost) / volume
     fourth = (first * 2 / 3 - 2 * gamma) / factor + 1 / 3
-    edges, _ = shear_bound(volume, np.clip(fourth, TETRAHEDRAL, AXIAL), nu)
-    stable = (values["K"] > 0) & (second > 0) & (values["G"] > 0)
-    below = (values["K"] <= hashin_shtrikman(volume, nu)[0]) & (values["G"] <= edges)
+    most, _ = shear_bound(volume, np.clip(fourth, TETRAHEDRAL, AXIAL), nu)
+    stable = (bulk > 0) & (second > 0) & (edges > 0)
+    below = (bulk <= hashin_shtrikman(volume, nu)[0]) & (edges <= most)
     return stable & below & (fourth <= AXIAL)
 
 
@@ -80,7 +81,8 @@ def to_coordinates(constants, volume, nu: float = NU) -> Float[np.ndarray, "N 4"
     """
     second = (constants[..., 0] - constants[..., 1]) / 2
     bulk, edges, faces = _bounds(volume, nu)
-    shares = (moduli(constants)["K"] / bulk, constants[..., 2] / edges, second / faces)
+    mean = (constants[..., 0] + 2 * constants[..., 1]) / 3
+    shares = (mean / bulk, constants[..., 2] / edges, second / faces)
     return np.stack([volume, *shares], axis=-1)
 
 
@@ -121,7 +123,9 @@ def reachable_bins(low: float, high: float, bins: int = BINS) -> Int[np.ndarray,
     centres = (np.indices((bins,) * 4).reshape(4, -1).T + 0.5) / bins
     point = from_coordinates(centres)
     inside = (centres[:, 0] > low) & (centres[:, 0] < high)
-    return np.flatnonzero(inside & is_reachable(point[:, :3], point[:, 3]))
+    found = np.flatnonzero(inside & is_reachable(point[:, :3], point[:, 3]))
+    found.setflags(write=False)  # it is the cache's own
+    return found
 
 
 def coverage(constants, volume, limits: tuple[float, float], bins: int = BINS) -> float:
@@ -146,7 +150,11 @@ def frontier(constants, volume, limits: tuple[float, float], bins: int = BINS):
 
 
 def draw_in_bins(
-    rng: np.random.Generator, index, limits: tuple[float, float], bins: int = BINS
+    rng: np.random.Generator,
+    index,
+    limits: tuple[float, float],
+    bins: int = BINS,
+    decimals: int | None = None,
 ) -> Float[np.ndarray, "N 4"]:
     """Return a random reachable point C11, C12, C44, V in each of the given bins.
 
@@ -155,13 +163,16 @@ def draw_in_bins(
       index: (N,) flat bins, all of them reachable.
       limits: least and largest volume.
       bins: bins along each axis.
+      decimals: to which the points are rounded; None leaves them as they are.
     """
     corner = np.stack(np.unravel_index(index, (bins,) * 4), axis=-1) / bins
     points = np.empty((len(corner), 4))
     wanting = np.ones(len(corner), bool)
     while wanting.any():
         inside = corner[wanting] + rng.random((wanting.sum(), 4)) / bins
-        points[wanting] = from_coordinates(inside)
-        good = is_reachable(points[:, :3], points[:, 3])
+        drawn = from_coordinates(inside)
+        points[wanting] = drawn if decimals is None else drawn.round(decimals)
+        same = bin_index(points[:, :3], points[:, 3], bins) == index
+        good = same & is_reachable(points[:, :3], points[:, 3])
         wanting = ~good | (points[:, 3] < limits[0]) | (points[:, 3] > limits[1])
     return points

@@ -8,6 +8,7 @@ filled ones. The list is in random order: its first lines are a smaller test.
 import numpy as np
 
 from mmdiff.data import select, space
+from mmdiff.errors import DataError
 from mmdiff.typing import Bool, Float
 
 NEAR = 0.25  # share of targets in empty bins
@@ -35,9 +36,20 @@ def draw_targets(
     Returns:
       C11, C12, C44, V rounded to 1e-5, "inside" 1 for a bin that holds a cell and 0 for
       an empty one, and the property distance to the nearest training cell.
+
+    Raises:
+      DataError: if there is no cell to start from.
     """
+    if not count:
+        return []
     index = space.bin_index(constants, volume)
     filled = np.intersect1d(index, space.reachable_bins(*limits))
+    if not (len(filled) and training.any()):
+        raise DataError(
+            f"{len(volume)} cells, {training.sum()} of them for training, fill "
+            f"{len(filled)} bins of property space: there is nothing to draw targets "
+            "from. Ask for more candidates, or pass --config.num_targets=0."
+        )
     beside = space.frontier(constants, volume, limits)
     outside = rng.random(count) < NEAR
     if not len(beside):
@@ -47,7 +59,7 @@ def draw_targets(
         rng.choice(beside if len(beside) else filled, count),
         rng.choice(filled, count),
     )
-    points = space.draw_in_bins(rng, bins, limits).round(5)
+    points = space.draw_in_bins(rng, bins, limits, decimals=5)
     known = np.concatenate([constants, volume[:, None]], axis=1)[training]
     distance = select.property_distance(points, known)
     return [

@@ -158,6 +158,14 @@ def test_dropped_cell_drops_no_other(tmp_path):
     assert _dropped(_dataset(tmp_path, changes)) == [4]
 
 
+def test_dropped_cell_stays_dropped_beside_an_unlike_one(tmp_path):
+    octant, constants = _cell(7)
+    unlike = _swapped(octant, 0, 12)
+    changes = {(0, 0): octant, (1, 0): unlike, (2, 0): octant}
+    changes = {place: (cell, constants) for place, cell in changes.items()}
+    assert _dropped(_dataset(tmp_path, changes)) == [8]
+
+
 def test_selected_are_kept_training_cells(labels):
     closing = _close(labels)
     split = np.array([record["split"] for record in labels.records])

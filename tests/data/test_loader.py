@@ -82,6 +82,8 @@ def test_batch_that_does_not_fit(size):
 
 
 def test_batch_that_cannot_be_divided():
-    message = "batch size 4 cannot be divided among 3 processes. Choose a multiple"
+    message = "process 0 of 3 has no part of a batch of 4.*Choose a multiple"
     with pytest.raises(InputError, match=message):
         loader.batch_rows(0, 0, **SIZES, processes=3)
+    with pytest.raises(InputError, match="process 2 of 2 has no part of a batch"):
+        loader.batch_rows(0, 0, **SIZES, process=2, processes=2)

@@ -174,6 +174,28 @@ def test_base_is_what_the_labels_are_for():
     assert recipe.base() == want
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimized": Optimized(target=-1)}, r"optimized\.target=-1 is no number"),
+        ({"perturbed": Perturbed(everywhere=-5)}, r"perturbed\.everywhere=-5 is no"),
+        ({"perturbed": Perturbed(joint=(8, -8))}, r"--config\.perturbed\.joint"),
+        ({"proposed": Proposed(-2)}, r"proposed\.count=-2 is no number"),
+        (
+            {"perturbed": Perturbed(amplitude=(3.0, 1.0))},
+            r"amplitude=\(3\.0, 1\.0\) must be two positive numbers",
+        ),
+        ({"perturbed": Perturbed(length=(2.0,))}, r"length=\(2\.0,\) must be two"),
+        ({"volume_range": (0.1, 0.5, 0.9)}, r"0\.5, 0\.9\) must rise within"),
+        ({"validation": 0.6, "test": 0.5}, r"validation=0\.6 and test=0\.5 are no"),
+        ({"test": -0.1}, r"test=-0\.1 are no shares"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        Recipe(**changes)
+
+
 @pytest.mark.parametrize("value", [(0.0, 0.9), (0.5, 0.5), (0.6, 0.4), (0.1, 1.1)])
 def test_volume_range_must_rise_within_the_possible(value):
     low, high = value

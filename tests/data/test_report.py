@@ -33,6 +33,7 @@ REJECTED = (
 )
 COUNT = sum(ACCEPTED)
 KEPT = np.arange(COUNT) != 6
+EVERY = np.ones(COUNT, bool)
 SELECTED = np.isin(np.arange(COUNT), [0, 3, 9])
 
 
@@ -170,7 +171,7 @@ def test_splits_hold_every_kept_cell_once(labels):
 
 
 def test_rounds_add_up(labels, manifests):
-    rows = report.by_round(labels, RECIPE, manifests)
+    rows = report.by_round(labels, RECIPE, manifests, EVERY)
     aims = ["optimized", "everywhere", "poisson", "proposed"]
     assert [row["round"] for row in rows] == [0, 1, 2, 3]
     assert [row["aim"] for row in rows] == aims
@@ -184,8 +185,16 @@ def test_rounds_add_up(labels, manifests):
     ]
 
 
+def test_repeated_cells_count_as_rejected(labels, manifests):
+    rows = report.by_round(labels, RECIPE, manifests, KEPT)
+    assert [row["accepted"] for row in rows] == [8, 5, 0, 2]
+    assert rows[0]["rejected"] == {"duplicate": 2}
+    reachable = len(space.reachable_bins(*RECIPE.volume_range))
+    assert rows[-1]["coverage"] == pytest.approx(15 / reachable)
+
+
 def test_coverage_and_least_nu_are_of_all_cells_so_far(labels, manifests):
-    rows = report.by_round(labels, RECIPE, manifests)
+    rows = report.by_round(labels, RECIPE, manifests, EVERY)
     reachable = len(space.reachable_bins(*RECIPE.volume_range))
     # Each of the cells has a bin of its own.
     want = np.array([9, 14, 14, 16]) / reachable
@@ -206,7 +215,7 @@ def test_coverage_never_falls(manifests):
         labels = store.Labels(
             pathlib.Path(), np.arange(COUNT), records, points[:, :3], points[:, 3]
         )
-        rows = report.by_round(labels, RECIPE, manifests)
+        rows = report.by_round(labels, RECIPE, manifests, EVERY)
         covered = np.array([row["coverage"] for row in rows])
         least = np.array([row["least nu"] for row in rows])
         assert (np.diff(covered) >= 0).all() and (np.diff(least) <= 0).all()
@@ -222,7 +231,7 @@ def test_rounds_before_the_first_cell(labels, manifests):
         labels.constants[last],
         labels.volume[last],
     )
-    rows = report.by_round(few, RECIPE, manifests)
+    rows = report.by_round(few, RECIPE, manifests, np.ones(len(few.records), bool))
     assert [row["accepted"] for row in rows] == [0, 0, 0, 2]
     assert [row["coverage"] > 0 for row in rows] == [False, False, False, True]
     np.testing.assert_array_equal(
@@ -309,7 +318,7 @@ def test_card_counts_rounds_and_rejections(text):
     rows = _section(text, "Rounds")
     rounds = [row for row in rows if len(row) == 6][1:]
     assert [row[:4] for row in rounds] == [
-        ["0", "optimized", "10", "9"],
+        ["0", "optimized", "10", "8"],
         ["1", "everywhere", "7", "5"],
         ["2", "poisson", "4", "0"],
         ["3", "proposed", "3", "2"],

@@ -54,7 +54,6 @@ def test_values_are_rounded(found):
             assert row[name] == round(row[name], 5)
 
 
-@pytest.mark.xfail(strict=True, reason="targets are rounded after they were checked")
 def test_rounding_leaves_targets_possible_and_in_their_bins():
     # The thinnest bins, where 1e-5 counts.
     cells = space.from_coordinates(np.array([[0.25, 0.05, 0.05, 0.05]]))

@@ -55,18 +55,20 @@ def cluster():
     # Locks of cores that no other process knows. Paths of sockets are limited to 107
     # characters, and Ray's own part takes 80 of them.
     folder = tempfile.mkdtemp(prefix="r", dir="/tmp")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", folder)
-        ray.init(
-            "local",
-            num_cpus=2,
-            include_dashboard=False,
-            configure_logging=False,
-            log_to_driver=False,
-        )
-        yield Path(folder)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TMPDIR", folder)
+            ray.init(
+                "local",
+                num_cpus=2,
+                include_dashboard=False,
+                configure_logging=False,
+                log_to_driver=False,
+            )
+            yield Path(folder)
+    finally:
         ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _command(folder, *options):
