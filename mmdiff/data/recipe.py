@@ -180,11 +180,11 @@ class Recipe:
                 f"validation={self.validation} and test={self.test} are no shares of "
                 "one whole. Correct --config.validation or --config.test."
             )
-        if self.shard_size < 1 or self.n < 4 or self.n % 4:
+        if self.shard_size < 1 or self.n < 8 or self.n % 4:
             raise InputError(
                 f"n={self.n} and shard_size={self.shard_size}: octants need a multiple "
-                "of 4 voxels per side and shards at least one cell. Correct --config.n "
-                "or --config.shard_size."
+                "of 4 voxels per side, at least 8, and shards at least one cell. "
+                "Correct --config.n or --config.shard_size."
             )
         if self.perturbed.times < 1 or self.optimized.steps < 6:
             raise InputError(

@@ -37,11 +37,12 @@ def tensor_space(
         return False
     c11, c12, c44 = np.asarray(constants, float).T
     style = {"c": volume, "s": 4, "lw": 0, "alpha": 0.7, "cmap": "viridis"}
+    style |= {"vmin": 0, "vmax": 1}
     with plot_style():
         axis = figure.add_subplot(1, 3, 1, projection="3d")
-        x, y = np.meshgrid(np.linspace(0, c11.max(), 2), [c12.min(), c12.max()])
-        plane = np.clip((x - y) / 2, 0, None)
-        axis.plot_surface(x, y, plane, color=OCHRE, alpha=0.25)
+        second = max(((c11 - c12) / 2).max(), 0)
+        z, y = np.meshgrid([0, second], [c12.min(), c12.max()])
+        axis.plot_surface(y + 2 * z, y, z, color=OCHRE, alpha=0.25)
         axis.scatter(c11, c12, c44, **style)
         axis.set(xlabel="C11", ylabel="C12", zlabel="C44", title="plane: isotropic")
         axis.view_init(20, -70)

@@ -11,7 +11,7 @@ from mmdiff.data.recipe import Optimized, Perturbed, Recipe
 from mmdiff.errors import DataError, MemoryLimitError
 
 RECIPE = Recipe(
-    n=4,
+    n=8,
     shard_size=2,
     optimized=Optimized(4, 0, 0, 0, 0, 2),
     perturbed=Perturbed(everywhere=4, poisson=(), joint=(2,)),
@@ -34,7 +34,7 @@ def _empty_shard(root, shard):
     store.write_shard(
         root,
         shard,
-        octants=np.zeros((0, 4, 4, 4), np.uint8),
+        octants=np.zeros((0, 8, 8, 8), np.uint8),
         constants=np.zeros((0, 3)),
         records=[],
         rejected={"disconnected": 2},
