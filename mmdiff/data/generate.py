@@ -27,10 +27,10 @@ MIN_MARGIN = 1e-4  # of stability, below which nothing carries load
 # Homogenizations that a design step takes as long as; see `labels_worth`.
 STEP_WORTH = {
     "bulk_shear": 0.3,
-    "isotropic": 0.35,
-    "poisson": 0.55,
-    "poisson_isotropic": 0.6,
-    "target": 0.5,
+    "isotropic": 0.3,
+    "poisson": 0.35,
+    "poisson_isotropic": 0.4,
+    "target": 0.4,
 }
 
 
