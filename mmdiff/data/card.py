@@ -45,9 +45,10 @@ need structures far finer than voxels, so it cannot become 1.
 
 ## Time
 
-{hours:.2f} core hours, compilation included, on {machine}. Medians over shards, one
-core: seconds per candidate by stage, and what is spent beside finite elements (for
-optimized cells: beside the design loop and the labels).
+{hours:.2f} core hours, compilation included, on
+{machine}.
+Medians over shards, one core: seconds per candidate by stage, and what is spent beside
+finite elements (for optimized cells: beside the design loop and the labels).
 
 | round | kind | make | clean | label | check | accepted per hour and core | beside |
 |---|---|---|---|---|---|---|---|
