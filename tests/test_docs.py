@@ -72,9 +72,9 @@ def test_a_random_target_is_approached(capsys):
     with jax.numpy_rank_promotion("allow"):
         (row,) = _load("target_study").main(count=1, n=16)
     grey, binary, refined, volume = row
-    assert grey < 0.05 and refined < binary and refined < 0.01
-    # 0.276 is asked; what goes beyond the slack of 0.01 counts as error.
-    assert abs(volume - 0.276) < 0.025
+    assert grey < 0.05 and refined < binary and refined < 0.02
+    # 0.660 is asked; what goes beyond the slack of 0.01 counts as error.
+    assert abs(volume - 0.660) < 0.025
     assert "mean" in capsys.readouterr().out
 
 
