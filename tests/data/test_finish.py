@@ -8,7 +8,7 @@ import pytest
 from mmdiff.data import finish, select, space, store
 from mmdiff.data.recipe import Optimized, Perturbed, Recipe
 
-N, SIZE = 4, 4
+N, SIZE = 8, 4
 EMPTY = dict.fromkeys(Optimized().counts(), 0)
 RECIPE = Recipe(
     n=N,
@@ -21,7 +21,7 @@ RECIPE = Recipe(
 SHARDS, FIRST = 5, 3  # shards of all rounds and of round 0
 
 
-def _cell(seed, solid=32, shares=(0.55, 0.45, 0.35)):
+def _cell(seed, solid=N**3 // 2, shares=(0.55, 0.45, 0.35)):
     """Return a random octant with so many solid voxels, and constants it may have."""
     order = np.random.default_rng(seed).permutation(N**3)
     octant = (order < solid).astype(np.uint8).reshape(N, N, N)
@@ -29,7 +29,7 @@ def _cell(seed, solid=32, shares=(0.55, 0.45, 0.35)):
     return octant, point[0, :3]
 
 
-def _swapped(octant, first, count=3):
+def _swapped(octant, first, count=24):
     """Return the octant with `count` solid voxels and as many empty ones exchanged."""
     new = octant.copy().ravel()
     for value in (0, 1):
@@ -56,7 +56,7 @@ def _dataset(root, changes):
     rng = np.random.default_rng(0)
     for shard in range(SHARDS):
         cells = [
-            _cell(100 * shard + i, 24 + 3 * shard + i, rng.uniform(0.05, 0.55, 3))
+            _cell(100 * shard + i, 192 + 24 * shard + 8 * i, rng.uniform(0.05, 0.55, 3))
             for i in range(SIZE)
         ]
         for (where, i), cell in changes.items():
@@ -112,7 +112,7 @@ def test_every_round_is_looked_at(tmp_path):
 
 
 def test_cells_of_other_rounds_and_of_the_same_shard_are_not_looked_at(tmp_path):
-    cell, other = _cell(7), _cell(8, 40)
+    cell, other = _cell(7), _cell(8, 320)
     changes = {(0, 2): cell, (3, 1): cell, (1, 0): other, (1, 3): other}
     assert _dropped(_dataset(tmp_path, changes)) == []
 
@@ -125,13 +125,13 @@ def test_all_but_the_first_are_dropped(tmp_path):
 
 def test_both_voxels_and_properties_must_agree(tmp_path):
     octant, constants = _cell(7)
-    # Twice six of 64 voxels are too many, and 0.01 of C11 is 0.0019 in distance.
+    # Twice 48 of 512 voxels are too many, and 0.01 of C11 is 0.0019 in distance.
     near, far = constants + [0.01, 0, 0], constants + [0.012, 0, 0]
     pairs = {
         "same": ((octant, near), [4]),
         "far": ((octant, far), []),
-        "six": ((_swapped(octant, 0), near), [4]),
-        "twelve": ((_swapped(octant, 0, 6), constants), []),
+        "some": ((_swapped(octant, 0), near), [4]),
+        "too many": ((_swapped(octant, 0, 48), constants), []),
     }
     for name, (cell, want) in pairs.items():
         changes = {(0, 0): (octant, constants), (1, 0): cell}
@@ -151,7 +151,7 @@ def test_limits_are_those_of_the_recipe(tmp_path):
 
 def test_dropped_cell_drops_no_other(tmp_path):
     octant, constants = _cell(7)
-    second, third = _swapped(octant, 0), _swapped(_swapped(octant, 0), 12)
+    second, third = _swapped(octant, 0), _swapped(_swapped(octant, 0), 96)
     cells = {(0, 0): octant, (1, 0): second, (2, 0): third}
     changes = {place: (cell, constants) for place, cell in cells.items()}
     assert np.mean(second == third) > 0.9 > np.mean(octant == third)
@@ -160,7 +160,7 @@ def test_dropped_cell_drops_no_other(tmp_path):
 
 def test_dropped_cell_stays_dropped_beside_an_unlike_one(tmp_path):
     octant, constants = _cell(7)
-    unlike = _swapped(octant, 0, 12)
+    unlike = _swapped(octant, 0, 96)
     changes = {(0, 0): octant, (1, 0): unlike, (2, 0): octant}
     changes = {place: (cell, constants) for place, cell in changes.items()}
     assert _dropped(_dataset(tmp_path, changes)) == [8]
