@@ -279,7 +279,7 @@ def test_throughput_of_some_shards(manifests):
 
 def test_card_leaves_no_placeholder(text):
     outside = re.sub(r"```json\n.*?```", "", text, flags=re.DOTALL)
-    assert "on a {small} machine." in outside
+    assert "on a {small} machine." in " ".join(outside.split())
     assert not set("{}") & set(outside.replace("{small}", ""))
     assert "None" not in outside and "nan" not in outside.split()
 

@@ -211,7 +211,7 @@ def test_many_cells_of_one_file(tmp_path, capsys, schwarz):
 
 def test_cells_of_a_dataset(tmp_path, capsys, schwarz):
     root = tmp_path / "run/data.zarr"
-    store.create(root, n=8, shards=1, shard_size=1, base={})
+    store.create(root, n=8, shards=1, shard_size=1, base={}, recipe={})
     store.write_shard(
         root,
         0,

@@ -205,7 +205,7 @@ def test_select_names_shape_and_option(cell):
 def test_datasets_are_read_as_octants(tmp_path):
     octants = np.random.default_rng(0).integers(0, 2, (2, 4, 4, 4)).astype(np.uint8)
     root = tmp_path / "run/data.zarr"
-    store.create(root, n=4, shards=1, shard_size=2, base={})
+    store.create(root, n=4, shards=1, shard_size=2, base={}, recipe={})
     store.write_shard(
         root,
         0,
