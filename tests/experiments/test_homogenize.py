@@ -217,7 +217,7 @@ def test_cells_of_a_dataset(tmp_path, capsys, schwarz):
         0,
         octants=cell_to_octant(schwarz)[None],
         constants=np.ones((1, 3)),
-        records=[{"split": 0}],
+        records=[{"id": 0, "split": 0}],
         rejected={},
     )
     assert _run(tmp_path, root.parent) == 0

@@ -211,7 +211,7 @@ def test_datasets_are_read_as_octants(tmp_path):
         0,
         octants=octants,
         constants=np.ones((2, 3)),
-        records=[{"split": 0}, {"split": 1}],
+        records=[{"id": 0, "split": 0}, {"id": 1, "split": 1}],
         rejected={},
     )
     for path in (root, root.parent):
