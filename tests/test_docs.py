@@ -96,8 +96,8 @@ def test_continuations_are_compared(capsys):
     with jax.numpy_rank_promotion("allow"):
         for name in ("bulk, contrast 1 (default)", "shear, exponent 3"):
             (share,) = study.shares(study.CASES[name], 1, n=8)
-            # Coarse elements are too stiff by some per cent.
-            assert 0.4 < share < 1.08, name
+            # Elements of 1/16 are too stiff by up to a tenth.
+            assert 0.4 < share < 1.15, name
 
 
 def test_the_table_of_records_is_read_from_workdirs(tmp_path, capsys):

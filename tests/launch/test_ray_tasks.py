@@ -17,6 +17,8 @@ import pytest
 from mmdiff.data import generate, store
 from mmdiff.data.recipe import Optimized, Perturbed, Recipe
 
+# Ray forks to start its processes, of which JAX warns where it is loaded already.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork")
 ROOT = Path(__file__).resolve().parents[2]
 # Two shards of optimized cells, one of plates, two of perturbed cells.
 RECIPE = Recipe(
