@@ -23,6 +23,11 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # Train on its property-uniform subset only, and go on without damaged shards.
     config.selected = False
     config.skip_bad = False
+    # How much more often cells of sparse property bins are drawn: 0 as they come, 1
+    # until all bins weigh the same (each cell at most four times in an epoch).
+    config.balance = 0.5
+    # Conditions are scaled as sign(v) |v|^power, which gives soft cells room.
+    config.power = 0.5
     config.seed = 0
     config.batch_size = 16
     config.steps = 200
@@ -34,7 +39,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.clip = 1.0
     config.ema = 0.999
     # Probability of each way of freeing conditions, see mmdiff.diffusion.conditions.
-    config.drop_rate = 0.05
+    config.drop_rate = 0.07
     # "exponential" (the paper's) or "cosine".
     config.schedule = "exponential"
     config.log_every = 50
@@ -50,9 +55,10 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.model.multipliers = (1, 2)
     config.model.blocks = 1
     config.model.middle = 2
-    config.model.attention = ()
+    config.model.attention = (1,)
     config.model.embedding = 128
     config.model.refine = 0
+    config.model.binary = True
     config.model.dtype = "float32"
     config.model.remat = False
 
@@ -69,6 +75,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
         config.model.attention = (2,)
         config.model.embedding = 256
     elif variant == "paper":
+        config.balance = 0.0
+        config.power = 1.0
         config.drop_rate = 0.1
         config.batch_size = 32
         config.steps = 200_000
@@ -77,6 +85,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
         config.warmup = 0
         config.checkpoint_every = 5000
         config.model.patch = 1
+        config.model.binary = False
+        config.model.attention = ()
         config.model.width = 32
         config.model.multipliers = (1, 2, 4, 8, 8)
         config.model.embedding = 256

@@ -13,7 +13,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmdiff.data.select import TRAIN, VALIDATION, coverage_radius
+from mmdiff.data.select import TRAIN, VALIDATION, balanced_rows, coverage_radius
+from mmdiff.data.space import bin_index
 from mmdiff.data.store import read_dataset
 from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.schedule import (
@@ -24,6 +25,7 @@ from mmdiff.diffusion.schedule import (
 from mmdiff.errors import DataError, InputError
 from mmdiff.io.console import note, say
 from mmdiff.io.workdir import append_metrics, read_metrics
+from mmdiff.models.denoiser import make_denoiser
 from mmdiff.models.unet import UNet
 from mmdiff.models.weights import init_params, save_weights
 from mmdiff.train.checkpoint import Checkpoints
@@ -46,9 +48,9 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
             f"no noise schedule {config.schedule!r}. Use {' or '.join(SCHEDULES)}."
         )
     schedule = SCHEDULES[config.schedule]()
-    data, validation, info = _load(config.data, config.selected, config.skip_bad)
+    data, validation, info = _load(config)
     octant = data.octant.shape[-1]
-    conditions = fit_conditions(NAMES, data.cond)
+    conditions = fit_conditions(NAMES, data.cond, config.power)
     fields = {**config.model.to_dict(), "conditions": len(NAMES)}
     model = _model(fields, octant)
     params = init_params(model, jax.random.key(config.seed), octant)
@@ -92,9 +94,6 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def _train(config, workdir, model, params, data, validation, conditions) -> Result:
-    def apply(params, *args):
-        return model.apply({"params": params}, *args)
-
     def on_metrics(metrics: dict[str, float]) -> None:
         append_metrics(workdir, metrics)
         text = "  ".join(
@@ -104,8 +103,9 @@ def _train(config, workdir, model, params, data, validation, conditions) -> Resu
         )
         say(f"step {metrics['step']}  {text}")
 
+    schedule = SCHEDULES[config.schedule]()
     return train(
-        apply,
+        make_denoiser(model, schedule),
         params,
         make_optimizer(
             learning_rate=config.learning_rate,
@@ -117,7 +117,7 @@ def _train(config, workdir, model, params, data, validation, conditions) -> Resu
         ),
         data,
         conditions=conditions,
-        schedule=SCHEDULES[config.schedule](),
+        schedule=schedule,
         checkpoints=Checkpoints(workdir / "checkpoints"),
         seed=config.seed,
         batch_size=config.batch_size,
@@ -132,19 +132,18 @@ def _train(config, workdir, model, params, data, validation, conditions) -> Resu
     )
 
 
-def _load(
-    path: str, selected: bool, skip_bad: bool
-) -> tuple[Examples, Examples | None, dict[str, Any]]:
+def _load(config) -> tuple[Examples, Examples | None, dict[str, Any]]:
     """Return training examples, validation examples (None if few) and the info."""
+    path = config.data
     if not path:
         from mmdiff import assets
 
         path = str(assets.dataset_path())
-    octant, constants, volume, info = read_dataset(path, skip_bad=skip_bad)
+    octant, constants, volume, info = read_dataset(path, skip_bad=config.skip_bad)
     for message in info["skipped"]:
         note(f"{message.split('. Rerun')[0]}; going on without them.")
     training = info["split"] == TRAIN
-    if selected:
+    if config.selected:
         training &= info["selected"]
     if not training.any():
         raise DataError(
@@ -152,11 +151,14 @@ def _load(
             "configs/dataset.py."
         )
     cond = np.concatenate([constants, volume[:, None]], 1).astype(np.float32)
-    parts = [
-        Examples(octant[rows], cond[rows])
-        for rows in (training, info["split"] == VALIDATION)
-    ]
-    return parts[0], parts[1] if len(parts[1].octant) else None, info
+    index = bin_index(constants[training], volume[training])
+    rows = balanced_rows(index, config.balance)
+    held_out = info["split"] == VALIDATION
+    return (
+        Examples(octant[training], cond[training], rows),
+        Examples(octant[held_out], cond[held_out]) if held_out.any() else None,
+        info,
+    )
 
 
 def _model(fields: dict[str, Any], octant: int) -> UNet:

@@ -23,6 +23,23 @@ def sparse_weights(index: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
+def balanced_rows(index: np.ndarray, power: float, most: int = 4) -> np.ndarray:
+    """Return row numbers, those of sparse bins repeated.
+
+    A cell counts as often as (cells in its bin)^-power says beside the fullest bin, at
+    least once and at most `most` times; power 0 returns every row once.
+
+    Args:
+      index: (N,) bin of each cell, see `mmdiff.data.space`.
+      power: 0 for the data as they are, 1 for bins of equal weight.
+      most: upper bound of the repetitions.
+    """
+    _, inverse, counts = np.unique(index, return_inverse=True, return_counts=True)
+    times = (counts.max() / counts[inverse]) ** power
+    times = np.clip(np.rint(times), 1, most).astype(int)
+    return np.repeat(np.arange(len(index)), times)
+
+
 def uniform_subset(
     rng: np.random.Generator, index: np.ndarray, count: int
 ) -> np.ndarray:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from mmdiff.diffusion import conditions, guidance, samplers, schedule
+from mmdiff.models.denoiser import make_denoiser
 from mmdiff.models.unet import UNet
 
 
@@ -26,13 +27,13 @@ def make_draw(
     """
     scaling = conditions.Conditions.from_dict(meta["cond"])
     noise = schedule.schedule_from_dict(meta["schedule"])
-    network = UNet(**meta["model"])
+    apply = make_denoiser(UNet(**meta["model"]), noise)
     n = int(meta["octant"])
 
     @jax.jit
     def run(key, params, cond):
         def denoise(x, t, x0_prev, cond):
-            return network.apply({"params": params}, x, t, x0_prev, cond)
+            return apply(params, x, t, x0_prev, cond)
 
         guided = guidance.classifier_free_guidance(denoise, weight)
         return samplers.sample(key, guided, cond, n, schedule=noise, steps=steps)

@@ -17,7 +17,7 @@ from mmdiff.typing import Array, Float
 
 
 class UNet(nn.Module):
-    """Predict x0 from (x_t, t, previous x0, conditions).
+    """Predict x0, or its log-odds, from (x_t, t, previous x0, conditions).
 
     All fields are plain values, so `UNet(**meta["model"])` rebuilds a stored network.
 
@@ -33,6 +33,8 @@ class UNet(nn.Module):
       embedding: features of the time and condition embedding.
       conditions: number of condition components.
       refine: channels of the last full-resolution convolution, 0 for none.
+      binary: the output is half the log-odds of a solid voxel without its own
+        noisy value, not x0; `mmdiff.models.denoiser` turns it into x0.
       dtype: compute type, "float32" or "bfloat16"; parameters stay float32.
       remat: recompute blocks in the backward pass to save memory.
     """
@@ -48,6 +50,7 @@ class UNet(nn.Module):
     embedding: int = 128
     conditions: int = 4
     refine: int = 0
+    binary: bool = False
     dtype: str = "float32"
     remat: bool = False
 
@@ -59,7 +62,7 @@ class UNet(nn.Module):
         x0_prev: Float[Array, "b n n n"],
         cond: Float[Array, "b k"],
     ) -> Float[Array, "b n n n"]:
-        """Return the estimate of x0.
+        """Return the estimate of x0, or of half its log-odds (`binary`).
 
         Args:
           x: noisy octants; n divisible by patch * 2^(levels - 1).

@@ -25,7 +25,7 @@ from mmdiff.train import parallel
 from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.state import TrainState, create_state
 from mmdiff.train.step import Apply, make_evaluation, make_step
-from mmdiff.typing import Array, Float, UInt8
+from mmdiff.typing import Array, Float, Int, UInt8
 
 
 class TrainingDivergedError(RuntimeError):
@@ -39,10 +39,12 @@ class Examples:
     Attributes:
       octant: uint8 (N, n, n, n) in {0, 1}.
       cond: float32 (N, k), raw conditions.
+      rows: (M,) rows that make up an epoch, repeated or not; None for each once.
     """
 
     octant: UInt8[np.ndarray, "N n n n"]
     cond: Float[np.ndarray, "N k"]
+    rows: Int[np.ndarray, "M"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,13 +232,15 @@ class _Batches:
     def __init__(self, data, conditions, seed, batch_size):
         self._octant = data.octant
         self._cond = np.asarray(conditions.normalize(jnp.asarray(data.cond)))
+        self._rows = np.arange(len(data.octant)) if data.rows is None else data.rows
         self._seed, self._size = seed, batch_size
         self.at(0)  # refuses a batch that does not fit
 
     def at(self, step: int) -> dict[str, np.ndarray]:
-        rows = batch_rows(
-            self._seed, step, examples=len(self._octant), batch_size=self._size
+        picked = batch_rows(
+            self._seed, step, examples=len(self._rows), batch_size=self._size
         )
+        rows = self._rows[picked]
         index = np.arange(self._size, dtype=np.int32)
         return {"octant": self._octant[rows], "cond": self._cond[rows], "index": index}
 

@@ -80,4 +80,5 @@ def test_designs_are_what_they_were_asked_for(kind):
         assert (floor < 0.05 * isotropic[0]).all() and (floor > 0).all()
     if "isotropic" in kind:
         # The band holds for the grey design; thresholding 16^3 voxels moves the ratio.
-        assert np.median(abs(np.log(values["zener"]))) < 0.3
+        limit = 0.8 if kind.startswith("poisson") else 0.3
+        assert np.median(abs(np.log(values["zener"]))) < limit

@@ -196,3 +196,13 @@ def test_coverage_radius():
     assert select.coverage_radius(known[:1]) == 0
     # A sample of the cells gives nearly the same.
     assert select.coverage_radius(known, most=50) == pytest.approx(want, rel=0.3)
+
+
+def test_balanced_rows_repeat_cells_of_sparse_bins():
+    index = np.array([5] * 16 + [7] * 4 + [9])
+    times = [
+        np.bincount(select.balanced_rows(index, power, most=3))[[0, 16, 20]]
+        for power in (0, 0.5, 1)
+    ]
+    # (16 / 4)^power and (16 / 1)^power, at most three.
+    np.testing.assert_array_equal(times, [[1, 1, 1], [1, 2, 3], [1, 3, 3]])

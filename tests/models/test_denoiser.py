@@ -1,0 +1,52 @@
+"""What the network's output means: x0 itself, or log-odds that meet the noisy voxel."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmdiff.diffusion.schedule import ExponentialSchedule
+from mmdiff.models.denoiser import make_denoiser
+from mmdiff.models.unet import UNet
+from mmdiff.models.weights import init_params
+
+SCHEDULE = ExponentialSchedule()
+SMALL = {"patch": 2, "width": 8, "multipliers": (1,), "middle": 1, "embedding": 16}
+
+
+def _inputs(seed=0, n=4):
+    keys = jax.random.split(jax.random.key(seed), 2)
+    x = jax.random.normal(keys[0], (3, n, n, n))
+    x = (x + x.swapaxes(1, 2)) / 2
+    t = jnp.asarray([0.1, 0.4, 0.9])
+    return x, t, jnp.zeros_like(x), jnp.full((3, 4), 0.5)
+
+
+def test_plain_network_is_its_own_estimate():
+    model = UNet(**SMALL)
+    params = init_params(model, jax.random.key(0), 4)
+    inputs = _inputs()
+    want = model.apply({"params": params}, *inputs)
+    np.testing.assert_array_equal(make_denoiser(model, SCHEDULE)(params, *inputs), want)
+
+
+def test_untrained_binary_network_is_the_posterior_of_a_fair_coin():
+    model = UNet(**SMALL, binary=True)
+    params = init_params(model, jax.random.key(0), 4)
+    x, t, *rest = _inputs()
+    found = make_denoiser(model, SCHEDULE)(params, x, t, *rest)
+    # Bayes' rule written out in float64 with both densities.
+    gamma = np.exp(-(1e-4 + 10 * np.asarray(t, float) ** 2))[:, None, None, None]
+    solid, empty = (
+        np.exp(-((np.asarray(x, float) - s * np.sqrt(gamma)) ** 2) / (2 * (1 - gamma)))
+        for s in (1, -1)
+    )
+    # The head starts at zero, so the prior of every voxel is 1/2; float32 elsewhere.
+    np.testing.assert_allclose(found, (solid - empty) / (solid + empty), atol=1e-5)
+
+
+def test_binary_estimates_stay_in_bounds_at_the_smallest_noise():
+    model = UNet(**SMALL, binary=True)
+    params = init_params(model, jax.random.key(0), 4)
+    x, _, *rest = _inputs()
+    found = make_denoiser(model, SCHEDULE)(params, x, jnp.zeros(3), *rest)
+    np.testing.assert_array_equal(found, jnp.sign(x))
