@@ -61,7 +61,16 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         f"{2 * octant}^3 voxels; network of {count / 1e6:.2f} million parameters; "
         f"{jax.local_device_count()} {jax.default_backend()} device(s)"
     )
-    result = _train(config, workdir, model, params, data, validation, conditions)
+    result = _train(
+        config,
+        workdir,
+        model,
+        params,
+        data,
+        validation,
+        conditions=conditions,
+        schedule=schedule,
+    )
     meta = {
         "model": fields,
         "octant": octant,
@@ -93,7 +102,9 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         note("run the same command again to go on from this step")
 
 
-def _train(config, workdir, model, params, data, validation, conditions) -> Result:
+def _train(
+    config, workdir, model, params, data, validation, *, conditions, schedule
+) -> Result:
     def on_metrics(metrics: dict[str, float]) -> None:
         append_metrics(workdir, metrics)
         text = "  ".join(
@@ -103,7 +114,6 @@ def _train(config, workdir, model, params, data, validation, conditions) -> Resu
         )
         say(f"step {metrics['step']}  {text}")
 
-    schedule = SCHEDULES[config.schedule]()
     return train(
         make_denoiser(model, schedule),
         params,
