@@ -6,8 +6,8 @@
 Writes `ema.npz` (give it to --config.checkpoint of configs/generate.py), MODEL_CARD.md,
 the loss curve and checkpoints; the same command resumes. `tiny` shows in some three
 minutes on a CPU core that training works; `cpu` is for an afternoon on one core (4,000
-steps took 109 minutes); `small` is for a workstation with one GPU; `paper` has the network and the
-optimizer of arXiv 2401.13570.
+steps took 109 minutes); `small` is for a workstation with one GPU; `paper` has the
+network and the optimizer of arXiv 2401.13570.
 """
 
 from ml_collections import ConfigDict

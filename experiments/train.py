@@ -66,8 +66,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         workdir,
         model,
         params,
-        data,
-        validation,
+        (data, validation),
         conditions=conditions,
         schedule=schedule,
     )
@@ -102,9 +101,9 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         note("run the same command again to go on from this step")
 
 
-def _train(
-    config, workdir, model, params, data, validation, *, conditions, schedule
-) -> Result:
+def _train(config, workdir, model, params, examples, *, conditions, schedule) -> Result:
+    data, validation = examples
+
     def on_metrics(metrics: dict[str, float]) -> None:
         append_metrics(workdir, metrics)
         text = "  ".join(
