@@ -30,6 +30,9 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # Evaluations of the network per sample, and classifier-free guidance (1 for none).
     config.steps = 16
     config.guidance = 1.0
+    # Newton steps by finite elements on the estimated end of each sampling step: the
+    # homogenizer itself guides the sampler; 0 leaves it to the network.
+    config.newton = 2
     # Steps of moving the surface of the best cells until they meet the target; 0 gives
     # them as sampled.
     config.polish_steps = 12

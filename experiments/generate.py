@@ -17,7 +17,12 @@ from mmdiff.topopt import interface
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
     """Generate cells for the target of the config and write them to `folder`."""
-    for key, least in (("num_samples", 1), ("num_best", 1), ("steps", 2)):
+    for key, least in (
+        ("num_samples", 1),
+        ("num_best", 1),
+        ("steps", 2),
+        ("newton", 0),
+    ):
         if config[key] < least:
             raise InputError(
                 f"{key}={config[key]} is too small. Set --config.{key} to {least} or "
@@ -49,6 +54,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
             num_samples=config.num_samples,
             steps=config.steps,
             weight=config.guidance,
+            newton=config.newton,
         ),
         evaluate=interface.make_evaluate(n, **config.solver.to_dict()),
         num_best=config.num_best,

@@ -44,6 +44,7 @@ class Cell:
       relative_error: mean relative error of the constants, a fraction.
       residual: relative residual of the solve.
       history: error of the sample, then after each accepted polishing step.
+      sampled: constants of the sample, before its surface was moved.
     """
 
     octant: np.ndarray
@@ -55,6 +56,7 @@ class Cell:
     relative_error: float
     residual: float
     history: tuple[float, ...]
+    sampled: np.ndarray
 
 
 def binarize(field: np.ndarray, volume: float | None) -> tuple[np.ndarray, str, int]:
@@ -152,6 +154,7 @@ def refine(cell: Cell, target: Target, evaluate: Callable, steps: int) -> Cell:
         target,
         cell.pieces_found,
         history=polished.history,
+        sampled=cell.sampled,
     )
 
 
@@ -161,6 +164,7 @@ def make_cell(
     target: Target,
     pieces_found: int,
     history: tuple[float, ...] = (),
+    sampled: np.ndarray | None = None,
 ) -> Cell:
     """Return the record of an octant and its finite-element result."""
     goal = np.array(target.constants)
@@ -175,4 +179,5 @@ def make_cell(
         relative_error=float(elasticity.relative_error(result.constants, goal)),
         residual=result.residual,
         history=history or (error,),
+        sampled=result.constants if sampled is None else sampled,
     )

@@ -2,7 +2,8 @@
 
 Classifier-free guidance (arXiv 2207.12598) in x0 form extrapolates from the
 unconditional to the conditional estimate. Classifier guidance (arXiv 2105.05233) moves
-the estimate down the gradient of a user's loss of it.
+the estimate down the gradient of a user's loss of it. Where a property of the estimate
+is known with its gradient, `posterior_step` solves for what was asked instead.
 """
 
 from collections.abc import Callable
@@ -57,3 +58,46 @@ def loss_guidance(
         return x0 - scale * gradient(x0)
 
     return guided
+
+
+def posterior_step(
+    x0: Float[Array, "n n n"],
+    residual: Float[Array, "k"],
+    jacobian: Float[Array, "k n n n"],
+    *,
+    longest: float = 3.0,
+    softest: float = 0.98,
+) -> Float[Array, "n n n"]:
+    """Move an estimate of binary voxels by one Newton step towards given properties.
+
+    A voxel of posterior mean x0 in {-1, +1} has the variance 1 - x0^2. The most likely
+    change that cancels the residual to first order is, in log-odds,
+
+      arctanh(x0) += J^T l,  (J diag(1 - x0^2) J^T) l = residual,
+
+    so that undecided voxels move first and decided ones hardly.
+
+    Args:
+      x0: estimate in [-1, 1].
+      residual: wanted minus present properties; NaN for those that are left free.
+      jacobian: derivatives of the properties by x0, as symmetric as x0.
+      longest: largest change of half the log-odds of a voxel; longer steps are scaled.
+      softest: |x0| above which voxels count as decided no more firmly than that.
+
+    Returns:
+      the moved estimate, within +-`softest` before the step.
+    """
+    x0 = jnp.clip(x0, -softest, softest)
+    asked = ~jnp.isnan(residual)
+    residual = jnp.where(asked, residual, 0.0)
+    jacobian = jnp.where(asked[:, None, None, None], jacobian, 0.0)
+    gram = jnp.einsum("ixyz,xyz,jxyz->ij", jacobian, 1 - x0**2, jacobian)
+    # Of a free property, and of one that nothing changes, the scale is arbitrary.
+    scale = jnp.sqrt(jnp.diag(gram))
+    scale = jnp.where(scale > 0, scale, 1.0)
+    # Nearly parallel gradients must not blow the step up.
+    gram = gram / jnp.outer(scale, scale) + 1e-4 * jnp.eye(len(residual))
+    weights = jnp.linalg.solve(gram, residual / scale) / scale
+    step = jnp.einsum("i,ixyz->xyz", weights, jacobian)
+    shrink = jnp.minimum(1.0, longest / jnp.maximum(jnp.abs(step).max(), 1e-20))
+    return jnp.tanh(jnp.arctanh(x0) + shrink * step)

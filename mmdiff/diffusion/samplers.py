@@ -4,6 +4,10 @@ Both are one `lax.scan` over a fixed grid of times, so compile time does not gro
 the number of steps. The x0 estimate of each step is clipped to [-1, 1] and handed to
 the next one (self-conditioning). References: DDIM arXiv 2010.02502; DPM-Solver++
 arXiv 2211.01095, algorithm 2.
+
+Either takes a correction of the estimate, such as one by finite elements. It enters as
+in pseudoinverse guidance (Song et al., ICLR 2023): the step is made with the denoiser's
+own estimate, then the next state is moved by alpha times what the correction changed.
 """
 
 from collections.abc import Callable
@@ -20,6 +24,10 @@ from mmdiff.diffusion.schedule import (
 from mmdiff.typing import Array, Denoiser, Float, Key
 
 Sampler = Callable[..., Float[Array, "b n n n"]]
+# (x0, t) -> x0 with t a scalar: moves the estimates of a batch.
+Correction = Callable[
+    [Float[Array, "b n n n"], Float[Array, ""]], Float[Array, "b n n n"]
+]
 
 
 def time_grid(
@@ -50,6 +58,7 @@ def ddim(
     *,
     schedule: Schedule,
     clip: float = 1.0,
+    correct: Correction | None = None,
 ) -> tuple[Float[Array, "b n n n"], Float[Array, "b n n n"]]:
     """Integrate the probability flow by DDIM steps (first order, deterministic).
 
@@ -60,6 +69,7 @@ def ddim(
       times: descending times, one more than steps.
       schedule: noise schedule.
       clip: bound of |x0|; `inf` for none.
+      correct: moves each estimate, see above; None to leave them.
 
     Returns:
       (x, x0): the state at times[-1] and the last estimate of x0.
@@ -70,8 +80,9 @@ def ddim(
         x, x0_prev = carry
         t, a, s, a_next, s_next = inputs
         x0 = jnp.clip(denoise(x, _full(t, x), x0_prev, cond), -clip, clip)
+        better = x0 if correct is None else correct(x0, t)
         noise = (x - a * x0) / s
-        return (a_next * x0 + s_next * noise, x0), None
+        return (a_next * better + s_next * noise, better), None
 
     inputs = (times[:-1].astype(x.dtype), alpha[:-1], sigma[:-1], alpha[1:], sigma[1:])
     return jax.lax.scan(step, (x, jnp.zeros_like(x)), inputs)[0]
@@ -85,6 +96,7 @@ def dpm_solver(
     *,
     schedule: Schedule,
     clip: float = 1.0,
+    correct: Correction | None = None,
 ) -> tuple[Float[Array, "b n n n"], Float[Array, "b n n n"]]:
     """Integrate the probability flow by DPM-Solver++(2M), x0 form, second order.
 
@@ -98,16 +110,21 @@ def dpm_solver(
     weight = jnp.concatenate([jnp.zeros((1,), h.dtype), h[1:] / (2 * h[:-1])])
 
     def step(carry, inputs):
-        x, x0_prev = carry
-        t, ratio, factor, w = inputs
+        x, x0_prev, own_prev = carry
+        t, ratio, factor, w, a_next = inputs
         x0 = jnp.clip(denoise(x, _full(t, x), x0_prev, cond), -clip, clip)
-        slope = jnp.clip(x0 + w * (x0 - x0_prev), -clip, clip)
-        return (ratio * x - factor * slope, x0), None
+        slope = jnp.clip(x0 + w * (x0 - own_prev), -clip, clip)
+        x = ratio * x - factor * slope
+        if correct is None:
+            return (x, x0, x0), None
+        better = correct(x0, t)
+        return (x + a_next * (better - x0), better, x0), None
 
     ratio = sigma[1:] / sigma[:-1]
     factor = alpha[1:] * jnp.expm1(-h)
-    inputs = (times[:-1].astype(x.dtype), ratio, factor, weight)
-    return jax.lax.scan(step, (x, jnp.zeros_like(x)), inputs)[0]
+    inputs = (times[:-1].astype(x.dtype), ratio, factor, weight, alpha[1:])
+    zeros = jnp.zeros_like(x)
+    return jax.lax.scan(step, (x, zeros, zeros), inputs)[0][:2]
 
 
 def sample(
@@ -120,6 +137,7 @@ def sample(
     steps: int = 16,
     sampler: Sampler = dpm_solver,
     grid: Callable[..., Float[Array, "s"]] = time_grid,
+    correct: Correction | None = None,
 ) -> Float[Array, "b n n n"]:
     """Draw one octant per row of conditions.
 
@@ -134,6 +152,7 @@ def sample(
       steps: evaluations of the denoiser.
       sampler: `dpm_solver` or `ddim`.
       grid: `time_grid` or `snr_grid`.
+      correct: moves each estimate, see above; None to leave them.
 
     Returns:
       The last x0 estimate, in [-1, 1]; solid where positive.
@@ -141,7 +160,7 @@ def sample(
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(cond.shape[0]))
     x = jax.vmap(lambda key: symmetric_noise(key, n))(keys)
     times = grid(schedule, steps)
-    return sampler(denoise, x, cond, times, schedule=schedule)[1]
+    return sampler(denoise, x, cond, times, schedule=schedule, correct=correct)[1]
 
 
 def _coefficients(schedule, times, dtype):

@@ -1,9 +1,10 @@
 """A trained network as a function from conditions to sampled fields."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mmdiff.diffusion import conditions, guidance, samplers, schedule
 from mmdiff.models.denoiser import make_denoiser
@@ -11,7 +12,13 @@ from mmdiff.models.unet import UNet
 
 
 def make_draw(
-    params, meta: dict, *, num_samples: int, steps: int = 16, weight: float = 1.0
+    params,
+    meta: dict,
+    *,
+    num_samples: int,
+    steps: int = 16,
+    weight: float = 1.0,
+    steer: Callable | None = None,
 ):
     """Return `draw(key, values) -> (num_samples, n, n, n)` fields in [-1, 1].
 
@@ -24,6 +31,8 @@ def make_draw(
       num_samples: samples per call.
       steps: evaluations of the network per sample.
       weight: classifier-free guidance weight, 1 for none.
+      steer: moves estimates towards the asked values, `steer(x0, t, wanted) -> x0` with
+        `wanted` (k,) in the order of the conditions, NaN where free.
     """
     scaling = conditions.Conditions.from_dict(meta["cond"])
     noise = schedule.schedule_from_dict(meta["schedule"])
@@ -31,15 +40,29 @@ def make_draw(
     n = int(meta["octant"])
 
     @jax.jit
-    def run(key, params, cond):
+    def run(key, params, cond, wanted):
         def denoise(x, t, x0_prev, cond):
             return apply(params, x, t, x0_prev, cond)
 
-        guided = guidance.classifier_free_guidance(denoise, weight)
-        return samplers.sample(key, guided, cond, n, schedule=noise, steps=steps)
+        correct = None
+        if steer is not None:
+
+            def correct(x0, t):
+                return steer(x0, t, wanted)
+
+        return samplers.sample(
+            key,
+            guidance.classifier_free_guidance(denoise, weight),
+            cond,
+            n,
+            schedule=noise,
+            steps=steps,
+            correct=correct,
+        )
 
     def draw(key, values: Mapping[str, float]):
         cond = jnp.tile(scaling.from_values(**values), (num_samples, 1))
-        return run(key, params, cond)
+        wanted = [values.get(name, np.nan) for name in scaling.names]
+        return run(key, params, cond, jnp.asarray(wanted, jnp.float32))
 
     return draw

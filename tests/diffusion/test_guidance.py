@@ -3,7 +3,12 @@
 import jax.numpy as jnp
 import numpy as np
 
-from mmdiff.diffusion.guidance import classifier_free_guidance, loss_guidance
+from mmdiff import symmetry
+from mmdiff.diffusion.guidance import (
+    classifier_free_guidance,
+    loss_guidance,
+    posterior_step,
+)
 
 
 def _counting():
@@ -50,3 +55,44 @@ def test_loss_guidance_steps_down_the_gradient():
     # x0 = 3 with gradient 6: 3 - 0.25 * 6.
     np.testing.assert_array_equal(guided(*_ARGS), 1.5)
     assert loss_guidance(denoise, lambda x0: jnp.sum(x0), 0) is denoise
+
+
+def _linear(seed=0, n=4, k=2):
+    """Symmetric weights of k linear properties, and an undecided estimate."""
+    rng = np.random.default_rng(seed)
+    weights = symmetry.symmetrize(rng.normal(size=(k, n, n, n))) / n**3
+    x0 = symmetry.symmetrize(rng.uniform(-0.5, 0.5, (n, n, n)))
+    return jnp.asarray(weights, jnp.float32), jnp.asarray(x0, jnp.float32)
+
+
+def test_posterior_steps_reach_given_linear_properties():
+    weights, x0 = _linear()
+    wanted = jnp.einsum("kxyz,xyz->k", weights, x0) + jnp.asarray([0.01, -0.02])
+    for _ in range(4):
+        residual = wanted - jnp.einsum("kxyz,xyz->k", weights, x0)
+        x0 = posterior_step(x0, residual, weights)
+    # Newton's method, but for the ridge of 1e-4 and float32.
+    np.testing.assert_allclose(
+        jnp.einsum("kxyz,xyz->k", weights, x0), wanted, atol=1e-5
+    )
+    assert symmetry.is_cubic(np.round(x0, 5))
+
+
+def test_free_properties_do_not_steer():
+    weights, x0 = _linear()
+    alone = posterior_step(x0, jnp.asarray([0.01]), weights[:1])
+    free = posterior_step(x0, jnp.asarray([0.01, jnp.nan]), weights)
+    np.testing.assert_allclose(free, alone, atol=1e-6)
+    none = posterior_step(x0, jnp.full(2, jnp.nan), weights)
+    np.testing.assert_allclose(none, x0, atol=1e-6)
+
+
+def test_decided_voxels_hardly_move_and_steps_are_bounded():
+    weights, x0 = _linear()
+    x0 = x0.at[0, 0, 0].set(0.97)
+    moved = posterior_step(x0, jnp.asarray([0.01, 0.01]), weights)
+    assert abs(moved - x0)[0, 0, 0] < 0.1 * abs(moved - x0).max()
+    far = posterior_step(x0, jnp.asarray([1e3, -1e3]), weights, longest=0.5)
+    change = jnp.arctanh(far) - jnp.arctanh(x0)
+    # Float32 log-odds of values near one.
+    np.testing.assert_allclose(abs(change).max(), 0.5, atol=1e-4)

@@ -96,3 +96,43 @@ def test_samples_are_symmetric_and_do_not_depend_on_the_batch():
     assert symmetry.is_cubic(three)
     np.testing.assert_array_equal(draw(1), three[:1])
     assert not np.array_equal(three[0], three[1])
+
+
+@pytest.mark.parametrize("sampler", [samplers.ddim, samplers.dpm_solver])
+def test_a_correction_that_changes_nothing_leaves_the_samples(sampler):
+    def draw(correct):
+        cond = jnp.zeros((2, 2))
+        return samplers.sample(
+            jax.random.key(5),
+            _gaussian,
+            cond,
+            4,
+            schedule=_SCHEDULE,
+            steps=5,
+            sampler=sampler,
+            correct=correct,
+        )
+
+    # Another program, hence other roundings.
+    np.testing.assert_allclose(draw(lambda x0, t: x0), draw(None), atol=1e-5)
+
+
+@pytest.mark.parametrize("sampler", [samplers.ddim, samplers.dpm_solver])
+def test_a_correction_moves_the_state_by_alpha_times_its_change(sampler):
+    x = jnp.linspace(-1, 1, 8).reshape(1, 2, 2, 2)
+    times = jnp.asarray([0.5, 0.4])
+    cond = jnp.zeros((1, 1))
+    seen = []
+
+    def correct(x0, t):
+        seen.append(t.shape)
+        return x0 + 0.1
+
+    plain, x0 = sampler(_gaussian, x, cond, times, schedule=_SCHEDULE)
+    moved, better = sampler(
+        _gaussian, x, cond, times, schedule=_SCHEDULE, correct=correct
+    )
+    alpha = np.sqrt(_SCHEDULE.gamma(times[1]))
+    np.testing.assert_allclose(moved - plain, 0.1 * alpha, atol=1e-6)
+    np.testing.assert_allclose(better - x0, 0.1, atol=1e-6)
+    assert set(seen) == {()}

@@ -83,14 +83,52 @@ def test_damaged_dataset_is_refused_or_skipped(dataset, tmp_path, capsys):
     assert "holds no cells" in capsys.readouterr().err
 
 
-def test_evaluation_of_the_shipped_model(tmp_path):
+def test_evaluation_of_the_shipped_model(tmp_path, capsys):
     out = tmp_path / "out"
-    options = "num_targets=2 num_samples=2 steps=8".split()
+    targets = tmp_path / "targets.csv"
+    targets.write_text("C11,C12,C44,V\n0.146,0.052,0.044,0.3\n0.2,0.06,0.05,\n")
+    options = f"num_targets=2 num_samples=2 steps=8 targets={targets}".split()
     argv = ["mmdiff", "--config=configs/evaluate.py", f"--workdir={out}"]
     assert main.main([*argv, *(f"--config.{option}" for option in options)]) == 0
     metrics = json.loads((out / "metrics.json").read_text())
-    assert len(metrics["targets"]) == 2
-    mean = metrics["mean"]
-    assert mean["best_error"] <= mean["mean_error"]
+    assert [record["V"] for record in metrics["targets"]] == [0.3, None]
+    summary = metrics["summary"]
+    assert summary["answered"] == 1.0
+    assert summary["error_best"] <= summary["error_mean"] <= summary["raw_error_mean"]
     # A guess that ignores the target is off by more than 15 % of the range.
-    assert mean["mean_error"] < 0.15
+    assert summary["raw_error_mean"] < 0.1
+    assert summary["error_best"] < 0.01
+    assert "mmdiff, polished" in (out / "table.md").read_text()
+    for name in ("error_hist", "novelty", "coverage", "parity"):
+        assert (out / f"{name}.png").is_file()
+    # Every target counts alone: a stopped run goes on after its last one.
+    (out / "metrics.json").unlink()
+    lines = (out / "metrics.jsonl").read_text().splitlines()
+    (out / "metrics.jsonl").write_text(lines[0] + "\n")
+    (out / "run.json").unlink()
+    capsys.readouterr()
+    assert main.main([*argv, *(f"--config.{option}" for option in options)]) == 0
+    again = json.loads((out / "metrics.json").read_text())["targets"]
+    said = capsys.readouterr().out
+    assert "target 1:" in said and "target 0:" not in said
+    cells = [record["cells"] for record in metrics["targets"]]
+    assert [record["cells"] for record in again] == cells
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("C11,C12,C44,V\n0.1,0.04,high,0.3\n", "line 2 of"),
+        ("C11,C12,V\n0.1,0.04,0.3\n", "line 2 of"),
+        ("C11,C12,C44,V\n", "has 0 targets"),
+        (None, "no list of targets at"),
+    ],
+)
+def test_bad_lists_of_targets(text, said, tmp_path, capsys):
+    path = tmp_path / "targets.csv"
+    if text is not None:
+        path.write_text(text)
+    argv = ["mmdiff", "--config=configs/evaluate.py", f"--workdir={tmp_path / 'out'}"]
+    argv += [f"--config.targets={path}", "--config.num_targets=1"]
+    assert main.main(argv) == 2
+    assert said in capsys.readouterr().err

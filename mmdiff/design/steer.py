@@ -1,0 +1,85 @@
+"""Guidance of the sampler by the homogenizer itself.
+
+Long before a sample is finished, its estimated end can be homogenized. The estimate is
+moved until it has the asked constants (`mmdiff.diffusion.guidance.posterior_step`) and
+the network goes on from there: what it would have got wrong is put right while the cell
+still can change its shape. No trained regressor is needed, and the physics is exact.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from mmdiff.diffusion.guidance import posterior_step
+from mmdiff.elasticity import NU, PAPER_RANGES, voigt_to_cubic
+from mmdiff.fem import boundary, homogenize
+from mmdiff.fem.device import each
+from mmdiff.fem.implicit import field_shape
+from mmdiff.symmetry import symmetrize
+from mmdiff.typing import Array, Float
+
+# Before the first of these times nothing can be told from the estimate; after the
+# second the shape is settled, and moving the surface of the binary cell does more.
+FIRST, LAST = 0.95, 0.3
+SHARPEN = 3.0  # log-odds of the estimate are multiplied by this before homogenization
+SOFTEST = 0.98  # estimates beyond +-this count as no more certain
+TOL = 1e-3  # of these solves: the estimate itself is far less certain
+
+
+def make_steer(
+    n: int,
+    *,
+    newton: int = 2,
+    void: float = homogenize.VOID,
+    nu: float = NU,
+) -> Callable[..., Float[Array, "b n n n"]]:
+    """Return `steer(x0, t, wanted) -> x0`, traceable.
+
+    `x0` (b, n, n, n) are estimates in [-1, 1] at the scalar time `t`; `wanted` (4,) are
+    C11, C12, C44 with base E = 1 and the volume fraction, NaN where free.
+
+    Args:
+      n: octant side.
+      newton: Newton steps per call, one finite-element solution each.
+      void: modulus of void as a fraction of solid.
+      nu: Poisson's ratio of the base material.
+    """
+    solver = homogenize.make_solver(n, nu=nu)
+    shape = field_shape(boundary.loads("cubic"), n)
+
+    def properties(x0, scale, fields):
+        density = 0.5 * (1 + jnp.tanh(SHARPEN * jnp.arctanh(x0)))
+        tensor, info = solver(
+            homogenize.modulus(density, void), tol=TOL, maxiter=200, fields=fields
+        )
+        values = jnp.append(voigt_to_cubic(tensor), density.mean()) / scale
+        return values, (values, info.fields)
+
+    def steer_one(x0, wanted):
+        scale = jnp.append(jnp.asarray(PAPER_RANGES, x0.dtype), 1.0)
+
+        def step(_, carry):
+            x0, fields = carry
+            x0 = jnp.clip(x0, -SOFTEST, SOFTEST)
+            jacobian, (values, fields) = jax.jacrev(properties, has_aux=True)(
+                x0, scale, fields
+            )
+            # The solver sees the loads along one axis only.
+            jacobian = symmetrize(jacobian)
+            x0 = posterior_step(x0, wanted / scale - values, jacobian, softest=SOFTEST)
+            return x0, fields
+
+        fields = jnp.zeros(shape, x0.dtype)
+        return lax.fori_loop(0, newton, step, (x0, fields))[0]
+
+    def steer(x0, t, wanted):
+        return lax.cond(
+            (t <= FIRST) & (t >= LAST),
+            lambda x0: each(lambda one: steer_one(one, wanted), x0),
+            lambda x0: x0,
+            x0,
+        )
+
+    return steer

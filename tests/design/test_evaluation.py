@@ -1,0 +1,103 @@
+"""What is measured of a model, on cells whose measures are known."""
+
+import numpy as np
+import pytest
+
+from mmdiff.design import evaluation
+from mmdiff.design.generate import Cell
+from mmdiff.design.target import Target
+
+N = 8
+
+
+def _octant(seed):
+    return (np.random.default_rng(seed).random((N, N, N)) < 0.5).astype(np.uint8)
+
+
+def _cell(constants, sampled, octant):
+    goal = np.array([0.2, 0.1, 0.05])
+    constants, sampled = np.array(constants), np.array(sampled)
+    ranges = np.array([1.330768, 0.667355, 0.383357])
+    return Cell(
+        octant=octant,
+        constants=constants,
+        volume=0.4,
+        pieces=1,
+        pieces_found=1,
+        error=float((abs(constants - goal) / ranges).mean()),
+        relative_error=float((abs(constants - goal) / goal).mean()),
+        residual=1e-6,
+        history=(0.1, 0.01),
+        sampled=sampled,
+    )
+
+
+def test_similarity_is_the_share_of_equal_voxels():
+    a, b = _octant(0), _octant(1)
+    known = evaluation.pack(np.stack([a, b, 1 - a]))
+    got = evaluation.similarity(a, known)
+    assert got[0] == 1.0
+    shifted = a[::-1, ::-1, ::-1]
+    assert got[1] == max((a == b).mean(), (shifted == b).mean())
+    # The cell shifted by half a period is the same material.
+    assert evaluation.similarity(shifted, known)[0] == 1.0
+    assert got[2] == (shifted == 1 - a).mean()
+
+
+def test_similarity_within_is_the_mean_of_the_pairs():
+    a, b = _octant(0), _octant(1)
+    one = evaluation.similarity(a, evaluation.pack(b[None]))[0]
+    np.testing.assert_allclose(
+        evaluation.similarity_within([a, a, b]), (1 + 2 * one) / 3
+    )
+    assert np.isnan(evaluation.similarity_within([a]))
+
+
+@pytest.fixture
+def records():
+    goal = Target((0.2, 0.1, 0.05), 0.4)
+    known = evaluation.pack(_octant(0)[None])
+    cells = [
+        _cell([0.2, 0.1, 0.05], [0.21, 0.1, 0.05], _octant(0)),
+        _cell([0.22, 0.1, 0.05], [0.24, 0.1, 0.05], _octant(1)),
+    ]
+    full = evaluation.measure(goal, cells, {"sampled": 4}, known)
+    empty = evaluation.measure(goal, [], {"sampled": 4}, known)
+    return [{**r, "evaluations": 6, "seconds": 3.0} for r in (full, empty)]
+
+
+def test_summary(records):
+    got = evaluation.summarize(records)
+    unit = 1 / (3 * 1.330768)
+    np.testing.assert_allclose(got["raw_error_mean"], 0.025 * unit)
+    np.testing.assert_allclose(got["raw_error_best"], 0.01 * unit)
+    np.testing.assert_allclose(got["error_mean"], 0.01 * unit)
+    assert got["error_best"] == 0
+    np.testing.assert_allclose(got["relative_mean"], 0.1 / 3 / 2)
+    assert got["valid"] == 0.25 and got["answered"] == 0.5
+    assert got["evaluations"] == 6 and got["seconds"] == 3.0
+    assert got["nearest"] > 0.7  # one of the two is the training cell itself
+    assert got["reached"] == 0.5
+
+
+def test_comparison_has_a_row_for_each_kind(records):
+    rows = evaluation.comparison(evaluation.summarize(records), True)
+    assert [row[0] for row in rows][-2:] == ["mmdiff, raw", "mmdiff, polished"]
+    assert all(len(row) == len(evaluation.HEADER) for row in rows)
+    assert rows[0][:3] == ["paper v1", "2.55", "1.74"]
+    assert rows[-1][2] == "0.00" and rows[-1][4] == "25.0"
+    assert len(evaluation.comparison(evaluation.summarize(records), False)) == 4
+
+
+def test_new_bins(records):
+    constants, volume = np.array([[0.2, 0.1, 0.05]]), np.array([0.4])
+    assert evaluation.new_bins(records, constants, volume)[1] <= 1
+    far = np.array([[0.9, 0.3, 0.3]]), np.array([0.9])
+    filled, fresh = evaluation.new_bins(records, *far)
+    assert filled == fresh >= 1
+    assert evaluation.new_bins(records[1:], *far) == (0, 0)
+
+
+def test_a_model_without_any_valid_cell(records):
+    got = evaluation.summarize(records[1:])
+    assert np.isnan(got["error_mean"]) and got["answered"] == 0
