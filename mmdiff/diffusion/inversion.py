@@ -3,7 +3,7 @@
 A DDIM step from time t to s < t is x_s = a_s D + (sigma_s / sigma_t) (x_t - a_t D) with
 D = D(x_t, t). Its inverse is implicit in x_t and solved by fixed-point iteration, so
 that `samplers.ddim` with the same times leads back; one iteration leaves an error of
-second order in the step. References: arXiv 2010.02502, section 5; arXiv 2305.18599 for the iteration.
+second order in the step. Reference: arXiv 2010.02502, section 4.3.
 """
 
 import jax
