@@ -144,5 +144,6 @@ def _report(config, folder, records, constants, volume):
         f"{summary['seconds']:.1f} s per cell; {100 * summary['answered']:.0f} % of "
         f"targets got a valid cell, {100 * summary['reached']:.0f} % one within "
         f"{100 * evaluation.GOAL:g} % of range; medians "
-        f"{_percent(summary, 'raw_error')} raw, {_percent(summary, 'error')} delivered."
+        f"{_percent(summary, 'raw_error')} raw, {_percent(summary, 'error')} "
+        f"delivered; volumes {summary['volume_off']:.4f} off in the mean."
     )

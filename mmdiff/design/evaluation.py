@@ -91,7 +91,8 @@ def summarize(records: Sequence[Mapping]) -> dict[str, float]:
 
     Errors are over delivered cells, "best" over the best of each target that has any,
     "valid" over all samples; "answered" is the share of all targets with a valid cell,
-    "reached" that with one nearer than GOAL.
+    "reached" that with one nearer than GOAL; "volume_off" is the mean distance from the
+    volumes that were asked.
     """
     filled = [record for record in records if record["cells"]]
     summary = {}
@@ -105,6 +106,12 @@ def summarize(records: Sequence[Mapping]) -> dict[str, float]:
         )
     cells = [cell for record in filled for cell in record["cells"]]
     within = [r["within"] for r in filled if r["within"] is not None]
+    off = [
+        abs(cell["volume"] - record["V"])
+        for record in filled
+        if record["V"] is not None
+        for cell in record["cells"]
+    ]
     return {
         **summary,
         "valid": len(cells) / sum(record["sampled"] for record in records),
@@ -113,6 +120,7 @@ def summarize(records: Sequence[Mapping]) -> dict[str, float]:
             min(cell["error"] for cell in record["cells"]) <= GOAL for record in filled
         )
         / len(records),
+        "volume_off": float(np.mean(off or np.nan)),
         "within": float(np.nanmean(within)) if within else float("nan"),
         "nearest": float(np.mean([cell["nearest"] for cell in cells] or np.nan)),
         "evaluations": sum(r["evaluations"] for r in records) / max(len(cells), 1),

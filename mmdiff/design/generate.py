@@ -13,10 +13,11 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+from scipy import ndimage
 
 from mmdiff import elasticity
 from mmdiff.design.target import Target
-from mmdiff.symmetry import octant_to_cell
+from mmdiff.symmetry import octant_to_cell, symmetrize
 from mmdiff.topopt import interface
 from mmdiff.topopt.interface import Evaluation
 from mmdiff.voxels import (
@@ -28,6 +29,7 @@ from mmdiff.voxels import (
 
 ROUNDS = 4  # batches of samples drawn before giving up
 MIN_SHARE = 0.8  # least share of the solid that the largest piece must hold
+SUPPORT = 0.5  # weight of a voxel's neighbours in what becomes solid first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +75,12 @@ def binarize(field: np.ndarray, volume: float | None) -> tuple[np.ndarray, str, 
     if volume is None:
         octant, pieces, share = clean_octant((field > 0).astype(np.uint8))
     else:
+        # Samples are nearly saturated: without their neighbours, voxels that the volume
+        # asks for in addition would be dust in the void instead of thicker walls.
+        near = ndimage.gaussian_filter(
+            np.asarray(field, np.float64), 1.0, mode="reflect"
+        )
+        field = field + SUPPORT * symmetrize(near)
         wanted = volume
         # What the clean-up takes away is asked for again.
         for _ in range(3):

@@ -78,6 +78,9 @@ def test_summary(records):
     assert got["evaluations"] == 6 and got["seconds"] == 3.0
     assert got["nearest"] > 0.7  # one of the two is the training cell itself
     assert got["reached"] == 0.5
+    assert got["volume_off"] == 0.0
+    records[0]["cells"][0]["volume"] = 0.5
+    np.testing.assert_allclose(evaluation.summarize(records)["volume_off"], 0.05)
 
 
 def test_comparison_has_a_row_for_each_kind(records):

@@ -7,7 +7,7 @@ import pytest
 from mmdiff import specimens
 from mmdiff.design import generate, properties
 from mmdiff.design.target import Target
-from mmdiff.symmetry import octant_to_cell
+from mmdiff.symmetry import octant_to_cell, symmetrize
 from mmdiff.topopt import interface
 from mmdiff.voxels import is_load_bearing, periodic_pieces
 
@@ -116,3 +116,12 @@ def test_report_and_table_hold_the_numbers_of_the_cells(made):
     assert len(rows) == 1 + len(cells)
     assert all(len(row) == len(properties.HEADER) for row in rows)
     assert rows[1][1] == f"{cells[0].constants[0]:.4f}"
+
+
+def test_missing_volume_thickens_walls_instead_of_adding_dust():
+    noise = symmetrize(np.random.default_rng(0).normal(size=(16, 16, 16)))
+    field = np.tanh(4 * _frame(16, 2) + 0.5 * noise)
+    octant, reason, pieces = generate.binarize(field, 0.45)
+    # The sample itself holds 33 %.
+    assert reason == "" and pieces == 1
+    assert abs(octant.mean() - 0.45) < 1e-2
