@@ -4,7 +4,7 @@
 
 The first targets of the list that is shipped with the dataset: every filled bin of
 property space is as likely as any other, and a quarter lies in empty bins beside filled
-ones. tiny: four targets, some two minutes on two CPU cores; small: 200; paper: all
+ones. tiny: four targets, a few minutes on two CPU cores; small: 200; paper: all
 1,660. Every target counts alone, so the same command goes on where it was stopped.
 """
 
