@@ -57,7 +57,7 @@ def candidates(recipe: Recipe, number: int, shard: Shard, earlier: store.Labels)
         if is_load_bearing(octant):
             octant = interface.polish(
                 octant,
-                target[:3],
+                interface.missing(target[:3]),
                 evaluate,
                 volume=target[3],
                 steps=recipe.proposed.polish_steps,

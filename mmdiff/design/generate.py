@@ -151,7 +151,7 @@ def refine(cell: Cell, target: Target, evaluate: Callable, steps: int) -> Cell:
     """Return the cell with its surface moved towards the target."""
     polished = interface.polish(
         cell.octant,
-        np.array(target.constants),
+        interface.missing(np.array(target.constants)),
         evaluate,
         volume=target.volume,
         steps=steps,

@@ -223,7 +223,12 @@ def approach(
     target = np.asarray(limits.params, np.float64)
     volume = float(limits.volume)
     polished = interface.polish(
-        octant, target, evaluate, volume=volume, steps=steps, price=1.0
+        octant,
+        interface.missing(target),
+        evaluate,
+        volume=volume,
+        steps=steps,
+        price=1.0,
     )
     history = tuple(
         (-error, max(0.0, abs(v - volume) - interface.VOLUME_SLACK), v)

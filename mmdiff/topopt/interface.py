@@ -222,39 +222,40 @@ def advance(
 
 def polish(
     octant: np.ndarray,
-    target: np.ndarray,
+    residual: Callable[[Array], Array],
     evaluate: Callable[..., Evaluation],
     *,
     volume: float | None = None,
     steps: int = 12,
     goal: float = 2e-4,
     price: float = 0.0,
-    ranges: np.ndarray = PAPER_RANGES,
 ) -> Polished:
-    """Move the surface of a binary octant until its constants meet the target.
+    """Move the surface of a binary octant until its constants meet what is asked.
 
     Without a price the volume is free within VOLUME_SLACK of the wanted one, and beyond
     that every step also aims back; with one every step aims at it while this helps.
 
     Args:
       octant: (n, n, n) connected binary cubic octant.
-      target: (3,) wanted C11, C12, C44 with base E = 1.
+      residual: what is missing, zeros where all is met: `residual(constants) -> (k,)`
+        of C11, C12, C44 with base E = 1, k <= 3, traceable, scaled so that the mean of
+        the absolute values is the error; see `missing`.
       evaluate: see `make_evaluate`.
       volume: wanted volume fraction, None to leave it free.
       steps: most accepted steps.
-      goal: range error at which to stop.
+      goal: error at which to stop.
       price: what a unit of volume beyond VOLUME_SLACK adds to the error by which steps
         are accepted; 0 lets the volume go where the tensor needs it.
-      ranges: scale of the constants in the error (arXiv 2401.13570, Eq. 3).
 
     Returns:
       the best octant found; never worse than the start, never disconnected.
     """
     n = octant.shape[0]
     here = evaluate(octant)
+    asked = _with_slope(residual)
 
     def error(constants):
-        return float(np.mean(abs(constants - target) / ranges))
+        return float(np.mean(abs(asked(constants)[0])))
 
     def cost(constants, octant):
         off = 0 if volume is None else abs(octant.mean() - volume) - VOLUME_SLACK
@@ -277,8 +278,8 @@ def polish(
         return None
 
     while len(history) <= steps and history[-1] > goal:
-        density = _per_voxel(octant, here.sensitivity, ranges)
-        wanted = (target - here.constants) / ranges
+        wanted, slope = asked(here.constants)
+        density = -slope @ _per_voxel(octant, here.sensitivity)
         plain = held = density, wanted
         if volume is not None:
             share = np.full((1, density.shape[1]), n**-3.0)
@@ -303,7 +304,38 @@ def polish(
     return Polished(octant, here, tuple(history), tuple(volumes))
 
 
-def _per_voxel(octant, sensitivity, ranges) -> np.ndarray:
-    """Return (3, m) scaled changes by one voxel of each orbit that becomes solid."""
-    smooth = surface_density(octant, sensitivity) / ranges[:, None, None, None]
-    return gather_independent(symmetrize(smooth))
+def missing(target: np.ndarray, ranges: np.ndarray = PAPER_RANGES):
+    """Return the residual of all three constants, in the scale of the range error.
+
+    Args:
+      target: (3,) wanted C11, C12, C44 with base E = 1.
+      ranges: scale of the constants (arXiv 2401.13570, Eq. 3).
+    """
+
+    def residual(constants):
+        return (jnp.asarray(target, constants.dtype) - constants) / jnp.asarray(
+            ranges, constants.dtype
+        )
+
+    return residual
+
+
+def _with_slope(residual):
+    """Return `constants -> (residual (k,), its derivatives (k, 3))` in NumPy."""
+
+    def both(constants):
+        value = residual(constants)
+        return value, value
+
+    run = jax.jacfwd(both, has_aux=True)
+
+    def asked(constants):
+        slope, value = run(jnp.asarray(constants, jnp.float32))
+        return np.asarray(value, np.float64), np.asarray(slope, np.float64)
+
+    return asked
+
+
+def _per_voxel(octant, sensitivity) -> np.ndarray:
+    """Return (3, m) changes of the constants by one voxel of each orbit made solid."""
+    return gather_independent(symmetrize(surface_density(octant, sensitivity)))
