@@ -6,18 +6,39 @@ the paper does, leaves a noise level that differs by voxel. Every example has it
 key, hence the numbers do not depend on how a batch is split over devices.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mmdiff import symmetry
 from mmdiff.diffusion.schedule import Schedule
 from mmdiff.typing import Array, Denoiser, Float, Key
+
+# (key, n, dtype) -> octant of noise
+Noise = Callable[..., Float[Array, "n n n"]]
 
 
 def symmetric_noise(key: Key, n: int, dtype=jnp.float32) -> Float[Array, "n n n"]:
     """Draw cubic-symmetric Gaussian noise with unit variance at every voxel."""
     values = jax.random.normal(key, (symmetry.num_independent(n),), dtype)
     return symmetry.spread(values, n)
+
+
+def averaged_noise(key: Key, n: int, dtype=jnp.float32) -> Float[Array, "n n n"]:
+    """Draw Gaussian noise on all voxels and average it over the six permutations.
+
+    The noise of arXiv 2401.13570, for comparison. Its variance is that of
+    `averaged_variance`: 1/6 at most voxels, 1/3 on the planes of two equal indices and
+    1 on the diagonal, so that one time stands for three signal-to-noise ratios.
+    """
+    return symmetry.symmetrize(jax.random.normal(key, (n, n, n), dtype))
+
+
+def averaged_variance(n: int) -> Float[np.ndarray, "n n n"]:
+    """Return the variance of `averaged_noise`: one over the size of a voxel's orbit."""
+    return symmetry.spread(1 / symmetry.multiplicity(n), n)
 
 
 def q_sample(
@@ -31,13 +52,17 @@ def q_sample(
 
 
 def noised_example(
-    key: Key, x0: Float[Array, "n n n"], *, schedule: Schedule
+    key: Key,
+    x0: Float[Array, "n n n"],
+    *,
+    schedule: Schedule,
+    noise: Noise = symmetric_noise,
 ) -> tuple[Float[Array, "n n n"], Float[Array, ""]]:
     """Draw (x_t, t) with t uniform in [0, 1) for one example."""
     key_time, key_noise = jax.random.split(key)
     t = jax.random.uniform(key_time, dtype=x0.dtype)
-    noise = symmetric_noise(key_noise, x0.shape[-1], x0.dtype)
-    return q_sample(x0, noise, schedule.gamma(t)), t
+    drawn = noise(key_noise, x0.shape[-1], x0.dtype)
+    return q_sample(x0, drawn, schedule.gamma(t)), t
 
 
 def self_conditioned(
@@ -59,6 +84,18 @@ def self_conditioned(
     return pairs.reshape(-1, *x.shape[1:])[: x.shape[0]]
 
 
+def without_previous(denoise: Denoiser) -> Denoiser:
+    """Return the denoiser without self-conditioning: its x0_prev is always zero.
+
+    For training and sampling alike; compilers drop the first pass that no one reads.
+    """
+
+    def forgetful(x, t, x0_prev, cond):
+        return denoise(x, t, jnp.zeros_like(x0_prev), cond)
+
+    return forgetful
+
+
 def training_loss(
     denoise: Denoiser,
     keys: Key,
@@ -66,6 +103,7 @@ def training_loss(
     cond: Float[Array, "b k"],
     *,
     schedule: Schedule,
+    noise: Noise = symmetric_noise,
 ) -> Float[Array, "b"]:
     """Return the squared error of the x0 estimate, mean over voxels, per example.
 
@@ -75,10 +113,13 @@ def training_loss(
       x0: clean octants in {-1, +1}.
       cond: normalised conditions, -1 where dropped.
       schedule: noise schedule.
+      noise: draws the noise of an example.
     """
-    x, t = jax.vmap(lambda key, x0: noised_example(key, x0, schedule=schedule))(
-        keys, x0
-    )
+
+    def noised(key, x0):
+        return noised_example(key, x0, schedule=schedule, noise=noise)
+
+    x, t = jax.vmap(noised)(keys, x0)
     x0_prev = self_conditioned(denoise, x, t, cond)
     estimate = denoise(x, t, x0_prev, cond)
     return jnp.mean((estimate - x0) ** 2, (1, 2, 3))
@@ -92,12 +133,13 @@ def loss_at(
     t: Float[Array, ""],
     *,
     schedule: Schedule,
+    noise: Noise = symmetric_noise,
 ) -> Float[Array, "b"]:
     """Return the self-conditioned error per example at one fixed noise level."""
     n = x0.shape[-1]
-    noise = jax.vmap(lambda key: symmetric_noise(key, n, x0.dtype))(keys)
+    drawn = jax.vmap(lambda key: noise(key, n, x0.dtype))(keys)
     times = jnp.full((x0.shape[0],), t, x0.dtype)
-    x = q_sample(x0, noise, schedule.gamma(times))
+    x = q_sample(x0, drawn, schedule.gamma(times))
     first = jnp.clip(denoise(x, times, jnp.zeros_like(x), cond), -1.0, 1.0)
     estimate = denoise(x, times, first, cond)
     return jnp.mean((estimate - x0) ** 2, (1, 2, 3))

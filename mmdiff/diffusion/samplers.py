@@ -15,7 +15,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from mmdiff.diffusion.process import symmetric_noise
+from mmdiff.diffusion.process import Noise, symmetric_noise
 from mmdiff.diffusion.schedule import (
     Schedule,
     half_log_snr,
@@ -88,7 +88,7 @@ def ddim(
     return jax.lax.scan(step, (x, jnp.zeros_like(x)), inputs)[0]
 
 
-def make_ddpm(key: Key, *, eta: float = 1.0) -> Sampler:
+def make_ddpm(key: Key, *, eta: float = 1.0, noise: Noise = symmetric_noise) -> Sampler:
     """Return the ancestral sampler, which adds fresh noise at every step.
 
     x_s = a_s D + sqrt(sigma_s^2 - w^2) (x_t - a_t D) / sigma_t + w z with w = eta
@@ -99,6 +99,7 @@ def make_ddpm(key: Key, *, eta: float = 1.0) -> Sampler:
       key: typed key of the noise; example i of step k draws from
         fold_in(fold_in(key, k), i).
       eta: share of fresh noise, in [0, 1].
+      noise: draws the noise of an example, as in training.
     """
 
     def ddpm(denoise, x, cond, times, *, schedule, clip=1.0, correct=None):
@@ -109,12 +110,10 @@ def make_ddpm(key: Key, *, eta: float = 1.0) -> Sampler:
         kept = jnp.sqrt(sigma[1:] ** 2 - fresh**2) / sigma[:-1]
         index = jnp.arange(x.shape[0])
 
-        def noise(k):
+        def drawn(k):
             step_key = jax.random.fold_in(key, k)
             return jax.vmap(
-                lambda i: symmetric_noise(
-                    jax.random.fold_in(step_key, i), x.shape[-1], x.dtype
-                )
+                lambda i: noise(jax.random.fold_in(step_key, i), x.shape[-1], x.dtype)
             )(index)
 
         def step(carry, inputs):
@@ -122,7 +121,7 @@ def make_ddpm(key: Key, *, eta: float = 1.0) -> Sampler:
             k, t, a, a_next, keep, new = inputs
             x0 = jnp.clip(denoise(x, _full(t, x), x0_prev, cond), -clip, clip)
             better = x0 if correct is None else correct(x0, t)
-            x = a_next * better + keep * (x - a * x0) + new * noise(k)
+            x = a_next * better + keep * (x - a * x0) + new * drawn(k)
             return (x, better), None
 
         steps = jnp.arange(len(times) - 1)
@@ -182,6 +181,7 @@ def sample(
     sampler: Sampler = dpm_solver,
     grid: Callable[..., Float[Array, "s"]] = time_grid,
     correct: Correction | None = None,
+    noise: Noise = symmetric_noise,
 ) -> Float[Array, "b n n n"]:
     """Draw one octant per row of conditions.
 
@@ -197,12 +197,13 @@ def sample(
       sampler: `dpm_solver`, `ddim` or what `make_ddpm` returns.
       grid: `time_grid` or `snr_grid`.
       correct: moves each estimate, see above; None to leave them.
+      noise: draws the state at the first time, as in training.
 
     Returns:
       The last x0 estimate, in [-1, 1]; solid where positive.
     """
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(cond.shape[0]))
-    x = jax.vmap(lambda key: symmetric_noise(key, n))(keys)
+    x = jax.vmap(lambda key: noise(key, n))(keys)
     times = grid(schedule, steps)
     return sampler(denoise, x, cond, times, schedule=schedule, correct=correct)[1]
 

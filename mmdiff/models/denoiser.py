@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from mmdiff.diffusion.schedule import Schedule
 from mmdiff.models.unet import UNet
@@ -23,14 +24,28 @@ from mmdiff.typing import Array, Float
 Apply = Callable[..., Float[Array, "b n n n"]]
 
 
-def make_denoiser(model: UNet, schedule: Schedule) -> Apply:
-    """Return `apply(params, x, t, x0_prev, cond)`, the estimate of x0 (b, n, n, n)."""
+def make_denoiser(
+    model: UNet,
+    schedule: Schedule,
+    *,
+    variance: Float[np.ndarray, "n n n"] | None = None,
+) -> Apply:
+    """Return `apply(params, x, t, x0_prev, cond)`, the estimate of x0 (b, n, n, n).
+
+    Args:
+      model: the network.
+      schedule: noise schedule.
+      variance: of the noise by voxel, which divides the likelihood; None for one.
+    """
 
     def apply(params: Any, x, t, x0_prev, cond):
         output = model.apply({"params": params}, x, t, x0_prev, cond)
         if not model.binary:
             return output
         gamma = schedule.gamma(t)[:, None, None, None]
-        return jnp.tanh(output + jnp.sqrt(gamma) / (1 - gamma) * x)
+        said = jnp.sqrt(gamma) / (1 - gamma) * x
+        if variance is not None:
+            said = said / jnp.asarray(variance, x.dtype)[None]
+        return jnp.tanh(output + said)
 
     return apply

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmdiff.diffusion import conditions, guidance, samplers, schedule
+from mmdiff.diffusion.process import Noise, symmetric_noise
 from mmdiff.models.denoiser import make_denoiser
 from mmdiff.models.unet import UNet
 
@@ -19,6 +20,8 @@ def make_draw(
     steps: int = 16,
     weight: float = 1.0,
     steer: Callable | None = None,
+    denoiser: Callable = make_denoiser,
+    initial: Noise = symmetric_noise,
 ):
     """Return `draw(key, values) -> (num_samples, n, n, n)` fields in [-1, 1].
 
@@ -33,10 +36,12 @@ def make_draw(
       weight: classifier-free guidance weight, 1 for none.
       steer: moves estimates towards the asked values, `steer(x0, t, wanted) -> x0` with
         `wanted` (k,) in the order of the conditions, NaN where free.
+      denoiser: `denoiser(model, schedule) -> apply`, what the network was trained as.
+      initial: draws the noise that sampling starts from, as in training.
     """
     scaling = conditions.Conditions.from_dict(meta["cond"])
     noise = schedule.schedule_from_dict(meta["schedule"])
-    apply = make_denoiser(UNet(**meta["model"]), noise)
+    apply = denoiser(UNet(**meta["model"]), noise)
     n = int(meta["octant"])
 
     @jax.jit
@@ -58,6 +63,7 @@ def make_draw(
             schedule=noise,
             steps=steps,
             correct=correct,
+            noise=initial,
         )
 
     def draw(key, values: Mapping[str, float]):

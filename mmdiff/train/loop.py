@@ -20,6 +20,7 @@ import optax
 
 from mmdiff.data.loader import batch_rows
 from mmdiff.diffusion.conditions import Conditions
+from mmdiff.diffusion.process import Noise, symmetric_noise
 from mmdiff.diffusion.schedule import Schedule
 from mmdiff.train import parallel
 from mmdiff.train.checkpoint import Checkpoints
@@ -80,6 +81,7 @@ def train(
     steps: int,
     ema_decay: float = 0.999,
     drop_rate: float = 0.1,
+    noise: Noise = symmetric_noise,
     validation: Examples | None = None,
     validation_times: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7),
     log_every: int = 100,
@@ -102,6 +104,7 @@ def train(
       steps: steps in all, the resumed ones included.
       ema_decay: decay of the parameter average.
       drop_rate: probability of each way of freeing conditions.
+      noise: draws the noise of an example.
       validation: examples for the error at fixed noise levels, if any.
       validation_times: those noise levels, as times.
       log_every: steps between two reports.
@@ -127,9 +130,12 @@ def train(
             schedule=schedule,
             ema_decay=ema_decay,
             drop_rate=drop_rate,
+            noise=noise,
         )
     )
-    evaluate = make_evaluation(apply, schedule=schedule, times=validation_times)
+    evaluate = make_evaluation(
+        apply, schedule=schedule, times=validation_times, noise=noise
+    )
     state = create_state(params, optimizer)
     found = checkpoints.latest()
     if found is not None:

@@ -13,7 +13,12 @@ import jax.numpy as jnp
 import optax
 
 from mmdiff.diffusion.conditions import drop
-from mmdiff.diffusion.process import loss_at, training_loss
+from mmdiff.diffusion.process import (
+    Noise,
+    loss_at,
+    symmetric_noise,
+    training_loss,
+)
 from mmdiff.diffusion.schedule import Schedule
 from mmdiff.train.state import TrainState, update_ema
 from mmdiff.typing import Array, Float, Int, Key, UInt8
@@ -29,6 +34,7 @@ def make_step(
     schedule: Schedule,
     ema_decay: float = 0.999,
     drop_rate: float = 0.1,
+    noise: Noise = symmetric_noise,
 ) -> Callable[..., tuple[TrainState, dict[str, Float[Array, ""]]]]:
     """Return the per-device step function.
 
@@ -38,6 +44,7 @@ def make_step(
       schedule: noise schedule.
       ema_decay: final decay of the parameter average.
       drop_rate: probability of each way of dropping conditions.
+      noise: draws the noise of an example.
 
     Returns:
       step(state, key, batch) -> (state, metrics), to be mapped over the axis "data".
@@ -59,7 +66,9 @@ def make_step(
             def denoise(*args):
                 return apply(params, *args)
 
-            losses = training_loss(denoise, keys[:, 2], x0, cond, schedule=schedule)
+            losses = training_loss(
+                denoise, keys[:, 2], x0, cond, schedule=schedule, noise=noise
+            )
             return jnp.mean(losses)
 
         loss, grads = jax.value_and_grad(loss_fn)(state.params)
@@ -74,7 +83,11 @@ def make_step(
 
 
 def make_evaluation(
-    apply: Apply, *, schedule: Schedule, times: tuple[float, ...]
+    apply: Apply,
+    *,
+    schedule: Schedule,
+    times: tuple[float, ...],
+    noise: Noise = symmetric_noise,
 ) -> Callable[..., Float[Array, "s"]]:
     """Return evaluate(params, key, octant, cond): the error at fixed noise levels.
 
@@ -98,7 +111,9 @@ def make_evaluation(
 
         # A loop over the levels, not a vmap, keeps memory at one batch.
         return jax.lax.map(
-            lambda t: loss_at(denoise, keys, x0, cond, t, schedule=schedule),
+            lambda t: loss_at(
+                denoise, keys, x0, cond, t, schedule=schedule, noise=noise
+            ),
             jnp.asarray(times),
         )
 

@@ -175,3 +175,38 @@ def test_ddpm_does_not_depend_on_the_batch():
     one, _ = ddpm(_gaussian, x[:1], jnp.zeros((1, 1)), times, schedule=_SCHEDULE)
     np.testing.assert_allclose(one, three[:1], atol=1e-6)
     assert not np.array_equal(three[0], three[1])
+
+
+def test_samplers_start_from_and_add_the_noise_that_is_passed():
+    def twos(key, n, dtype=jnp.float32):
+        return jnp.full((n, n, n), 2.0, dtype)
+
+    seen = []
+
+    def watching(x, t, x0_prev, cond):
+        jax.debug.callback(lambda x: seen.append(np.asarray(x)), x, ordered=True)
+        return jnp.zeros_like(x)
+
+    def states(**options):
+        seen.clear()
+        samplers.sample(
+            jax.random.key(0),
+            watching,
+            jnp.zeros((2, 1)),
+            2,
+            schedule=_SCHEDULE,
+            steps=2,
+            **options,
+        ).block_until_ready()
+        jax.effects_barrier()
+        return [x.copy() for x in seen]
+
+    start, _ = states(noise=twos)
+    np.testing.assert_array_equal(start, 2.0)
+    key = jax.random.key(1)
+    plain = states(noise=twos, sampler=samplers.make_ddpm(key))
+    other = states(noise=twos, sampler=samplers.make_ddpm(key, noise=twos))
+    np.testing.assert_array_equal(plain[0], other[0])
+    # With the estimate at zero all voxels of the second state are alike: what was kept
+    # of the first and what was added are the same everywhere.
+    assert np.ptp(other[1]) == 0 < np.ptp(plain[1])

@@ -50,3 +50,18 @@ def test_binary_estimates_stay_in_bounds_at_the_smallest_noise():
     x, _, *rest = _inputs()
     found = make_denoiser(model, SCHEDULE)(params, x, jnp.zeros(3), *rest)
     np.testing.assert_array_equal(found, jnp.sign(x))
+
+
+def test_the_likelihood_is_that_of_the_variance_by_voxel():
+    model = UNet(**SMALL, binary=True)
+    params = init_params(model, jax.random.key(0), 4)
+    inputs = _inputs()
+    variance = np.where(np.arange(64).reshape(4, 4, 4) < 32, 1.0, 0.25)
+    plain = make_denoiser(model, SCHEDULE)(params, *inputs)
+    found = make_denoiser(model, SCHEDULE, variance=variance)(params, *inputs)
+    np.testing.assert_array_equal(found[:, :2], plain[:, :2])
+    # The head starts at zero: a quarter of the variance has four times the log-odds.
+    lam = jnp.sqrt(SCHEDULE.gamma(inputs[1])) / (1 - SCHEDULE.gamma(inputs[1]))
+    wanted = jnp.tanh(4 * lam[:, None, None, None] * inputs[0])
+    # Another order of the same products.
+    np.testing.assert_allclose(found[:, 2:], wanted[:, 2:], rtol=1e-5)

@@ -1,0 +1,227 @@
+"""What self-conditioning and the kind of noise do, at one budget of training.
+
+    python docs/ablation_study.py WORKDIR [steps, 350]
+
+Trains the network of configs/train.py:cpu three times on the shipped cells, with the
+same seed and batches, and prints for each the error of the x0 estimate on held-out
+cells and, by finite elements, the range error (arXiv 2401.13570, Eq. 3) of samples for
+the first shipped targets, as the network draws them and with Newton steps. Goes on
+where it was stopped. Results stand in docs/ablation.md.
+"""
+
+import functools
+import json
+import pathlib
+import sys
+import time
+from typing import NamedTuple
+
+from mmdiff.io import record
+
+record.prepare_xla()  # before JAX is imported
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+
+from mmdiff import assets, main  # noqa: E402
+from mmdiff.data import select, space, store  # noqa: E402
+from mmdiff.design import generate, sampler, target  # noqa: E402
+from mmdiff.diffusion import conditions, process, schedule  # noqa: E402
+from mmdiff.models import denoiser, unet, weights  # noqa: E402
+from mmdiff.topopt import interface  # noqa: E402
+from mmdiff.train import checkpoint, loop, state  # noqa: E402
+
+TARGETS, SAMPLES, SAMPLING_STEPS, NEWTON = 12, 4, 16, (0, 2)
+HELD_OUT = 128  # validation cells
+TIMES = (0.1, 0.3, 0.5, 0.7)
+NOISE = schedule.ExponentialSchedule()
+
+
+class Variant(NamedTuple):
+    """How a network is trained and sampled: `denoiser(model, schedule)`, noise."""
+
+    denoiser: object
+    noise: object
+
+
+def _plain(model, noise_schedule, make=denoiser.make_denoiser):
+    """Return the denoiser without self-conditioning."""
+    apply = make(model, noise_schedule)
+
+    def forgetful(params, *args):
+        bound = process.without_previous(functools.partial(apply, params))
+        return bound(*args)
+
+    return forgetful
+
+
+def variants(n: int) -> dict[str, Variant]:
+    """Return the three ways by name, for octants of side n."""
+    # The likelihood of a voxel is that of the noise it really has.
+    by_voxel = functools.partial(
+        denoiser.make_denoiser, variance=process.averaged_variance(n)
+    )
+    return {
+        "default": Variant(denoiser.make_denoiser, process.symmetric_noise),
+        "no self-conditioning": Variant(_plain, process.symmetric_noise),
+        "averaged noise": Variant(by_voxel, process.averaged_noise),
+    }
+
+
+class Data(NamedTuple):
+    """Training and held-out examples, and the scaling of their conditions."""
+
+    training: loop.Examples
+    held_out: loop.Examples
+    conditions: conditions.Conditions
+
+
+def load(config, root=None) -> Data:
+    """Return the shipped dataset as configs/train.py would train on it."""
+    octant, constants, volume, info = store.read_dataset(root or assets.dataset_path())
+    cond = np.concatenate([constants, volume[:, None]], 1).astype(np.float32)
+    chosen = info["split"] == select.TRAIN
+    held = np.flatnonzero(info["split"] == select.VALIDATION)[:HELD_OUT]
+    index = space.bin_index(constants[chosen], volume[chosen])
+    rows = select.balanced_rows(index, config.balance)
+    names = ("C11", "C12", "C44", "V")
+    return Data(
+        loop.Examples(octant[chosen], cond[chosen], rows),
+        loop.Examples(octant[held], cond[held]),
+        conditions.fit_conditions(names, cond[chosen], config.power),
+    )
+
+
+def train(folder, variant: Variant, data: Data, config, steps: int):
+    """Return averaged parameters, header and held-out errors at `TIMES`."""
+    octant = data.training.octant.shape[-1]
+    fields = {**config.model.to_dict(), "conditions": 4}
+    model = unet.UNet(**fields)
+    last = {}
+
+    def note(metrics):
+        if "loss" in metrics:
+            print(f"  {metrics['step']} {metrics['loss']:.4f}", flush=True)
+        last.update(metrics)
+
+    result = loop.train(
+        variant.denoiser(model, NOISE),
+        weights.init_params(model, jax.random.key(config.seed), octant),
+        state.make_optimizer(
+            learning_rate=config.learning_rate,
+            warmup=steps // 10,
+            steps=steps,
+            clip=config.clip,
+            weight_decay=config.weight_decay,
+            final=config.final_learning_rate / config.learning_rate,
+        ),
+        data.training,
+        conditions=data.conditions,
+        schedule=NOISE,
+        checkpoints=checkpoint.Checkpoints(folder / "checkpoints"),
+        seed=config.seed,
+        batch_size=config.batch_size,
+        steps=steps,
+        ema_decay=config.ema,
+        drop_rate=config.drop_rate,
+        noise=variant.noise,
+        validation=data.held_out,
+        validation_times=TIMES,
+        log_every=50,
+        checkpoint_every=max(steps // 2, 1),
+        on_metrics=note,
+    )
+    meta = {
+        "model": fields,
+        "octant": octant,
+        "schedule": schedule.schedule_to_dict(NOISE),
+        "cond": data.conditions.to_dict(),
+    }
+    return result.state.ema, meta, [last[f"validation_t{t:g}"] for t in TIMES]
+
+
+def sample(params, meta, variant: Variant, evaluate, newton: int) -> dict[str, float]:
+    """Return mean and best range error in percent, and the valid share in percent."""
+    draw = sampler.make_sampler(
+        params,
+        meta,
+        num_samples=SAMPLES,
+        steps=SAMPLING_STEPS,
+        newton=newton,
+        denoiser=variant.denoiser,
+        initial=variant.noise,
+    )
+    errors = []
+    for i, goal in enumerate(targets()):
+        cells, _ = generate.generate(
+            jax.random.fold_in(jax.random.key(0), i),
+            goal,
+            draw=draw,
+            evaluate=evaluate,
+            num_best=SAMPLES,
+            rounds=1,
+        )
+        errors.append([cell.error for cell in cells])
+    found = [each for each in errors if each]
+    count = sum(map(len, found))
+    return {
+        "mean": 100 * sum(map(sum, found)) / max(count, 1),
+        "best": 100 * float(np.mean([min(each) for each in found])) if found else 0.0,
+        "valid": 100 * count / (SAMPLES * len(errors)),
+        "answered": len(found),
+    }
+
+
+def targets() -> list[target.Target]:
+    """Return the first targets of the shipped list."""
+    path = assets.dataset_path() / "targets.csv"
+    table = np.genfromtxt(path, delimiter=",", skip_header=1, max_rows=TARGETS)
+    rows = np.atleast_2d(table)
+    return [target.Target(tuple(row[:3].tolist()), float(row[3])) for row in rows]
+
+
+def study(folder: pathlib.Path, steps: int = 350) -> list[dict]:
+    """Train and measure what is missing in the workdir; return a record per variant."""
+    _, config = main.load_config("configs/train.py:cpu")
+    data = load(config)
+    n = data.training.octant.shape[-1]
+    evaluate = interface.make_evaluate(n)
+    rows = []
+    for name, variant in variants(n).items():
+        own = folder / name.replace(" ", "_")
+        own.mkdir(parents=True, exist_ok=True)
+        path = own / "result.json"
+        if not path.is_file():
+            print(name, flush=True)
+            begin = time.perf_counter()
+            params, meta, held_out = train(own, variant, data, config, steps)
+            row = {"variant": name, "steps": steps, "held out": held_out}
+            row["seconds"] = time.perf_counter() - begin
+            for newton in NEWTON:
+                row[f"newton {newton}"] = sample(
+                    params, meta, variant, evaluate, newton
+                )
+            path.write_text(json.dumps(row, indent=2))
+        rows.append(json.loads(path.read_text()))
+        print("\n".join(table(rows)), flush=True)
+    return rows
+
+
+def table(rows: list[dict]) -> list[str]:
+    """Return the records as lines of a Markdown table."""
+    names = [f"error at t = {t:g}" for t in TIMES]
+    for newton in NEWTON:
+        names += [f"newton {newton}: mean %", "best of 4 %", "valid %"]
+    lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for row in rows:
+        numbers = [f"{v:.4f}" for v in row["held out"]]
+        for newton in NEWTON:
+            got = row[f"newton {newton}"]
+            numbers += [f"{got['mean']:.2f}", f"{got['best']:.2f}"]
+            numbers.append(f"{got['valid']:.0f}")
+        lines.append(f"| {row['variant']} | " + " | ".join(numbers) + " |")
+    return lines
+
+
+if __name__ == "__main__":
+    study(pathlib.Path(sys.argv[1]), *map(int, sys.argv[2:]))
