@@ -16,8 +16,12 @@ VARIANTS = ("tiny", "small", "paper")
 def get_config(variant: str = "tiny") -> ConfigDict:
     """Return the settings of a variant."""
     config = ConfigDict()
-    # "C11,C12,C44", "E=..,nu=..,zener=.." or "K=..,G=..,zener=..", in units of base.E.
+    # "C11,C12,C44", some of C11, C12, C44, K, G, E, nu and zener by name ("E=0.1",
+    # "nu=-0.2,E=0.03"), or the 36 numbers of a 6x6 tensor (or a .txt file of them); in
+    # units of base.E. What is not asked is free.
     config.target = "0.110,0.045,0.040"
+    # Take the closest cubic tensor of one that is not cubic.
+    config.project_cubic = False
     # Volume fraction of solid; 0 leaves it free.
     config.vf = 0.30
     config.num_samples = {"tiny": 8, "small": 32, "paper": 128}[variant]

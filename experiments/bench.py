@@ -243,7 +243,7 @@ def measure_sampler(config: ConfigDict) -> dict:
     draw = sampler.make_sampler(
         params, meta, num_samples=config.num_samples, steps=config.steps
     )
-    goal = target.Target((0.11, 0.045, 0.04), 0.3)
+    goal = target.of_constants((0.11, 0.045, 0.04), 0.3)
     start = time.perf_counter()
     jax.block_until_ready(draw(jax.random.key(0), goal))
     first = time.perf_counter() - start

@@ -100,7 +100,7 @@ def read_targets(path: str | pathlib.Path, count: int) -> list[target.Target]:
                 f"line {line} of {path} is not a target ({error!r}). Give numbers in "
                 "the columns C11, C12, C44 and V; an empty V is free."
             ) from error
-        found.append(target.Target(numbers, volume))
+        found.append(target.of_constants(numbers, volume))
     return found
 
 

@@ -7,7 +7,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmdiff import assets, elasticity
-from mmdiff.design import deliver, generate, properties, sampler, target
+from mmdiff.design import (
+    deliver,
+    feasible,
+    generate,
+    properties,
+    sampler,
+    target,
+)
 from mmdiff.errors import InputError
 from mmdiff.fem import homogenize
 from mmdiff.io import console
@@ -34,11 +41,16 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
             "the printed cell with --config.cell_size_mm=10."
         )
     volume = config.vf or None
-    asked = target.parse(config.target, volume=volume, base=config.base.E)
-    target.check(asked, allow_infeasible=config.allow_infeasible)
+    asked = target.parse(
+        config.target,
+        volume=volume,
+        base=config.base.E,
+        project_cubic=config.project_cubic,
+    )
+    feasible.check(asked, allow_infeasible=config.allow_infeasible)
     params, meta = weights.load_weights(config.checkpoint or assets.weights_path())
     n = int(meta["octant"])
-    distance = target.training_distance(asked, np.array(meta["training"]["labels"]))
+    distance = feasible.training_distance(asked, np.array(meta["training"]["labels"]))
     if distance > meta["training"]["coverage"]:
         console.note(
             "target is outside the region this checkpoint was trained on (nearest "
@@ -78,7 +90,9 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     }
     report = properties.report(asked, cells, settings)
     deliver.write(folder, asked, cells, report)
-    console.table(properties.table(asked, cells, config.base.E), properties.HEADER)
+    console.table(
+        properties.table(asked, cells, config.base.E), properties.header(asked)
+    )
     refused = {reason: k for reason, k in counts.items() if reason != "sampled"}
     if refused:
         said = ", ".join(f"{k} {reason}" for reason, k in refused.items())

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmdiff import elasticity
+from mmdiff.design import feasible
 from mmdiff.design import goal as goals
 from mmdiff.design import target as targets
 from mmdiff.design.goal import Goal
@@ -112,7 +113,17 @@ def ask(
     wanted = None
     if target:
         wanted = targets.parse(target, volume=volume, base=base)
-        targets.check(wanted, nu=nu, allow_infeasible=allow_infeasible)
+        if objective == "target" and not wanted.is_determined:
+            raise InputError(
+                f"target={target} leaves constants free, and objective=target needs "
+                "all three. Give C11, C12 and C44, or as many moduli."
+            )
+        if wanted.volume != volume:
+            raise InputError(
+                f"target={target} asks for another volume than vf={volume:g}. Give it "
+                "once, with --config.vf."
+            )
+        feasible.check(wanted, nu=nu, allow_infeasible=allow_infeasible)
     goal = goals.choose(objective, wanted, weights)
     notes = []
     floor = min_young / base

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mmdiff import elasticity
-from mmdiff.design import properties
+from mmdiff.design import properties, quantities
 from mmdiff.design.generate import Cell
 from mmdiff.design.target import Target
 from mmdiff.io import console, page, plots, png, render, surface, writers
@@ -15,6 +14,7 @@ from mmdiff.symmetry import octant_to_cell
 KINDS = ("npy", "stl", "3mf", "vti", "png")
 # Stand in every file that holds a tensor.
 _SETTINGS = ("resolution", "base_E", "base_nu", "void", "penal")
+_NESTED = ("C", "history")  # of properties.json, no columns of a table
 
 
 def write(
@@ -58,7 +58,7 @@ def write(
         folder / "properties.csv",
         [
             {
-                **{key: value for key, value in cell.items() if key != "C"},
+                **{key: value for key, value in cell.items() if key not in _NESTED},
                 **{key: report[key] for key in _SETTINGS},
             }
             for cell in report["cells"]
@@ -117,20 +117,27 @@ def _write_plots(folder, target, cells, images) -> None:
     ]
     plots.contact_sheet(folder / "sheet.png", images, captions)
     constants = np.stack([cell.constants for cell in cells])
-    volume = np.array([cell.volume for cell in cells])
-    asked = np.array([*target.constants, target.volume or np.nan])
     # Each surface takes half a second: the asked one and the best cell say it all.
+    shown = {"asked": np.array(target.constants), labels[0]: constants[0]}
+    if not target.is_determined:
+        del shown["asked"]
     plots.modulus_spheres(
-        folder / "spheres.png",
-        np.stack([asked[:3], constants[0]]),
-        ["asked", labels[0]],
+        folder / "spheres.png", np.stack(list(shown.values())), list(shown)
     )
-    plots.parity(folder / "parity.png", asked, np.column_stack([constants, volume]))
+    names, wanted = zip(*target.counted, strict=True)
+    got = quantities.values(constants, names)
+    volume = np.array([cell.volume for cell in cells])
+    plots.parity(
+        folder / "parity.png",
+        np.array([*wanted, target.volume or np.nan]),
+        np.column_stack([got, volume]),
+        names=[*(quantities.LABELS[name] for name in names), "volume fraction"],
+    )
 
 
 def _write_page(folder, target, cells, views, report) -> None:
     rows = [
-        dict(zip(properties.HEADER, row, strict=True))
+        dict(zip(properties.header(target), row, strict=True))
         for row in properties.table(target, cells, report["base_E"])
     ]
     notes = [
@@ -140,12 +147,10 @@ def _write_page(folder, target, cells, views, report) -> None:
         f"elements at most {report['tol']:g}.",
         *(f"{name}: {text}." for name, text in report["conventions"].items()),
     ]
-    constants = ", ".join(
-        f"{name} {report['target'][name]:.4g}" for name in elasticity.NAMES
-    )
+    wanted = report["target"]["asked"].items()
     text = page.page(
         views,
-        title=f"mmdiff: cells for {constants}",
+        title="mmdiff: cells for " + ", ".join(f"{k} {v:.4g}" for k, v in wanted),
         rows=rows,
         files=page.list_files(folder),
         notes=notes,

@@ -12,6 +12,7 @@ import numpy as np
 
 from mmdiff import elasticity
 from mmdiff.data import space
+from mmdiff.design import target as targets
 from mmdiff.design.generate import Cell
 from mmdiff.design.target import Target
 from mmdiff.typing import Float, UInt8
@@ -64,16 +65,16 @@ def measure(
       counts: of the samples, see `mmdiff.design.generate.generate`.
       known: training octants, see `pack`.
     """
-    goal = np.array(target.constants)
     return {
+        "asked": dict(target.asked),
         **dict(zip(elasticity.NAMES, target.constants, strict=True)),
         "V": target.volume,
         "sampled": counts["sampled"],
         "within": similarity_within([cell.octant for cell in cells]),
         "cells": [
             {
-                "raw_error": float(elasticity.range_error(cell.sampled, goal)),
-                "raw_relative": float(elasticity.relative_error(cell.sampled, goal)),
+                "raw_error": float(targets.error(target, cell.sampled)),
+                "raw_relative": float(targets.relative_error(target, cell.sampled)),
                 "error": cell.error,
                 "relative": cell.relative_error,
                 "constants": cell.constants.tolist(),

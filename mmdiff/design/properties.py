@@ -7,6 +7,7 @@ units of the base material's Young's modulus.
 import numpy as np
 
 from mmdiff import elasticity
+from mmdiff.design import quantities
 from mmdiff.design.generate import Cell
 from mmdiff.design.target import Target
 
@@ -17,7 +18,11 @@ CONVENTIONS = {
     "Zener = 2 C44 / (C11 - C12)",
     "error": "mean of |C - target| / R over C11, C12, C44 with R = 1.330768, 0.667355, "
     "0.383357 times base E (arXiv 2401.13570, Eq. 3)",
-    "relative_error": "mean of |C - target| / |target|, |C12| floored at 1 % of C11",
+    "error_of_part": "where C11, C12, C44 do not all follow from what is asked: mean "
+    "over what is asked, R of K 0.888493 and of E 1.330768 (those of (C11 + 2 C12) / 3 "
+    "and of C11), of G that of C44, of nu and Zener 1",
+    "relative_error": "mean of |C - target| / |target|, |C12| floored at 1 % of C11; "
+    "nu counts by its difference",
     "raw_error": "error of the sample before its surface was moved (polished)",
     "finite_elements": "trilinear hexahedra, one per voxel, 2x2x2 Gauss points",
     "cell": "cell_XX.npy: full cell, uint8, 1 solid, axes x y z",
@@ -37,18 +42,25 @@ def report(target: Target, cells: list[Cell], settings: dict) -> dict:
       cells: the delivered cells, best first.
       settings: solver, base material and provenance; needs "base_E".
     """
-    scale = settings["base_E"]
     edge = 2 * cells[0].octant.shape[0] if cells else None
-    asked = {
-        name: scale * value
-        for name, value in zip(elasticity.NAMES, target.constants, strict=True)
-    }
+    scale = settings["base_E"]
     return {
         "conventions": CONVENTIONS,
         **settings,
         "resolution": edge,
-        "target": {**asked, "volume": target.volume},
+        "target": asked(target, scale),
         "cells": [_cell(i, cell, scale) for i, cell in enumerate(cells)],
+    }
+
+
+def asked(target: Target, scale: float = 1.0) -> dict:
+    """Return a target in units of base E: what is asked by name, and what follows."""
+    factors = {name: scale for name in quantities.STIFF}
+    constants = zip(elasticity.NAMES, target.constants, strict=True)
+    return {
+        "asked": {name: factors.get(name, 1.0) * v for name, v in target.asked},
+        **{name: None if np.isnan(v) else scale * v for name, v in constants},
+        "volume": target.volume,
     }
 
 
@@ -72,36 +84,53 @@ def _cell(index: int, cell: Cell, scale: float) -> dict:
         "error": cell.error,
         "raw_error": cell.history[0],
         "polish_steps": len(cell.history) - 1,
+        "history": {"error": list(cell.history), "volume": list(cell.volumes)},
         "relative_error": cell.relative_error,
         "residual": cell.residual,
     }
 
 
-HEADER = ("", "C11", "C12", "C44", "V", "raw %", "err %", "rel %", "pieces", "Zener")
+def header(target: Target) -> list[str]:
+    """Return the columns of `table`: the constants, what else is asked, the rest."""
+    extra = [name for name in ("K", "G", "E", "nu") if name in dict(target.asked)]
+    last = ("V", "raw %", "err %", "rel %", "pieces", "Zener")
+    return ["", *elasticity.NAMES, *extra, *last]
 
 
 def table(target: Target, cells: list[Cell], scale: float = 1.0) -> list[list]:
-    """Return the rows of the asked / got table, columns as in `HEADER`."""
+    """Return the rows of the asked / got table, columns as in `header`.
+
+    What is free is blank in the row of what was asked; what follows from it is not.
+    """
+    names = [name for name in header(target) if name in quantities.NAMES]
     goal = np.array(target.constants)
-    zener = float(elasticity.moduli(goal)["zener"])
+    follow = dict(zip(quantities.NAMES, quantities.values(goal), strict=True))
+    wanted = follow | dict(target.asked)
     volume = "free" if target.volume is None else f"{target.volume:.3f}"
-    rows = [["asked", *_constants(goal, scale), volume, *[""] * 4, f"{zener:.3f}"]]
+    first = [_number(name, wanted[name], scale) for name in names]
+    rows = [["asked", *first, volume, *[""] * 4, _number("zener", wanted["zener"])]]
     for i, cell in enumerate(cells):
-        zener = float(elasticity.moduli(cell.constants)["zener"])
+        got = dict(
+            zip(quantities.NAMES, quantities.values(cell.constants), strict=True)
+        )
         rows.append(
             [
                 f"cell {i}",
-                *_constants(cell.constants, scale),
+                *(_number(name, got[name], scale) for name in names),
                 f"{cell.volume:.3f}",
                 f"{100 * cell.history[0]:.2f}",
                 f"{100 * cell.error:.2f}",
                 f"{100 * cell.relative_error:.2f}",
                 str(cell.pieces),
-                f"{zener:.3f}",
+                _number("zener", got["zener"]),
             ]
         )
     return rows
 
 
-def _constants(values, scale):
-    return [f"{scale * v:.4f}" if scale == 1 else f"{scale * v:.5g}" for v in values]
+def _number(name, value, scale=1.0) -> str:
+    if np.isnan(value):
+        return ""
+    if name not in quantities.STIFF:
+        return f"{value:.3f}"
+    return f"{scale * value:.4f}" if scale == 1 else f"{scale * value:.5g}"

@@ -1,7 +1,13 @@
-"""A trained network as a function from a target to sampled fields."""
+"""A trained network as a function from a target to sampled fields.
+
+The network is told the constants that follow from the target, and the volume; it leaves
+the others free. What else is asked (E alone, say) is up to the steering.
+"""
+
+import numpy as np
 
 from mmdiff import elasticity
-from mmdiff.design.steer import make_steer
+from mmdiff.design.steer import make_steer, wanted_of
 from mmdiff.design.target import Target
 from mmdiff.models.sampling import make_draw
 
@@ -20,9 +26,10 @@ def make_sampler(params, meta: dict, *, newton: int = 0, **settings):
     draw = make_draw(params, meta, steer=steer, **settings)
 
     def draw_for(key, target: Target):
-        values = dict(zip(elasticity.NAMES, target.constants, strict=True))
+        pairs = zip(elasticity.NAMES, target.constants, strict=True)
+        values = {name: value for name, value in pairs if not np.isnan(value)}
         if target.volume is not None:
             values["V"] = target.volume
-        return draw(key, values)
+        return draw(key, values, wanted_of(target))
 
     return draw_for

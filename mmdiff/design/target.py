@@ -1,19 +1,26 @@
-"""The target a person asks for: reading it, and saying early what cannot work.
+"""The target a person asks for: any quantities of a cubic tensor, and how it is missed.
 
-A target is C11, C12, C44 of a cubic cell in units of the base material's Young's
-modulus, with or without a volume fraction. Moduli are converted on reading.
+A target fixes up to three of C11, C12, C44, K, G, E, nu and zener, stiffness in units
+of the base material's Young's modulus, with or without a volume fraction. Where all
+three constants follow, errors are those of the constants (arXiv 2401.13570, Eq. 3);
+else each asked quantity counts, and what is not asked is free. `feasible` says what
+cannot be reached.
 """
 
 import dataclasses
+import functools
+import re
 
 import numpy as np
 
 from mmdiff import elasticity
-from mmdiff.data.select import property_distance
+from mmdiff.design import quantities, tensor_text
 from mmdiff.errors import InputError
+from mmdiff.typing import Array
 
-_FORMS = (
-    'Give "C11,C12,C44", "E=..,nu=..,zener=.." or "K=..,G=..,zener=..", for example '
+FORMS = (
+    'Give "C11,C12,C44", some of C11, C12, C44, K, G, E, nu and zener by name, such as '
+    '"E=0.1,nu=0.2", or the 36 numbers of a 6x6 tensor; for example '
     "--config.target=0.110,0.045,0.040."
 )
 
@@ -23,145 +30,177 @@ class Target:
     """What is asked for, with base E = 1.
 
     Attributes:
-      constants: (C11, C12, C44).
+      asked: names and values, see `quantities.NAMES`; independent of each other.
       volume: volume fraction of solid in (0, 1), None where it is free.
     """
 
-    constants: tuple[float, float, float]
-    volume: float | None
+    asked: tuple[tuple[str, float], ...]
+    volume: float | None = None
+
+    @functools.cached_property
+    def constants(self) -> tuple[float, float, float]:
+        """C11, C12, C44 as far as they follow from what is asked, NaN where free."""
+        return tuple(float(c) for c in quantities.solve(dict(self.asked)))
+
+    @property
+    def is_determined(self) -> bool:
+        """Whether all three constants are fixed."""
+        return not np.isnan(self.constants).any()
+
+    @property
+    def counted(self) -> tuple[tuple[str, float], ...]:
+        """Names and values that errors are told of: the constants if all are fixed."""
+        if self.is_determined:
+            return tuple(zip(elasticity.NAMES, self.constants, strict=True))
+        return self.asked
 
 
-def parse(text: str, *, volume: float | None = None, base: float = 1.0) -> Target:
+def of_constants(constants, volume: float | None = None) -> Target:
+    """Return the target of C11, C12, C44 (3,) with base E = 1."""
+    pairs = zip(elasticity.NAMES, map(float, constants), strict=True)
+    return Target(tuple(pairs), volume)
+
+
+def residual(target: Target):
+    """Return `constants (..., 3) -> (..., k)`, what is missing in units of error.
+
+    (wanted - present) / scale of each quantity in `Target.counted`, with the scales of
+    `quantities.SCALES`; takes NumPy and JAX arrays and may be traced.
+    """
+    names = [name for name, _ in target.counted]
+    wanted = np.array([value for _, value in target.counted])
+    scales = quantities.scales(names)
+
+    def missing(constants: Array) -> Array:
+        present = quantities.values(constants, names)
+        like = (np.asarray(a, constants.dtype) for a in (wanted, scales))
+        goal, unit = (a.reshape((1,) * (present.ndim - 1) + (-1,)) for a in like)
+        return (goal - present) / unit
+
+    return missing
+
+
+def error(target: Target, constants: np.ndarray):
+    """Return the mean of |residual|: the range error where all constants are fixed."""
+    return abs(residual(target)(constants)).mean(-1)
+
+
+def relative_error(target: Target, constants: np.ndarray):
+    """Return the mean relative error of the counted quantities.
+
+    As `elasticity.relative_error` where all constants are fixed. Else |C12| is floored
+    at 1 % of C11 (the cell's own), and nu, which may be zero, counts by its difference.
+    """
+    if target.is_determined:
+        return elasticity.relative_error(constants, np.array(target.constants))
+    parts = []
+    for name, wanted in target.asked:
+        difference = abs(quantities.values(constants, [name])[..., 0] - wanted)
+        if name == "nu":
+            parts.append(difference)
+        elif name == "C12":
+            floor = 0.01 * abs(constants[..., 0])
+            parts.append(difference / np.maximum(abs(wanted), floor))
+        else:
+            parts.append(difference / abs(wanted))
+    return np.mean(parts, axis=0)
+
+
+def parse(
+    text: str,
+    *,
+    volume: float | None = None,
+    base: float = 1.0,
+    project_cubic: bool = False,
+) -> Target:
     """Read a target.
 
     Args:
-      text: "C11,C12,C44", or moduli by name: "E=..,nu=..,zener=..",
-        "K=..,G=..,zener=..".
-      volume: volume fraction, None where it is free.
+      text: "C11,C12,C44"; quantities by name, such as "E=0.1,nu=0.2", "V=0.3" for the
+        volume among them; the 36 numbers of a 6x6 tensor, or a .txt file of them.
+      volume: volume fraction, None where it is free; a V in the text goes before it.
       base: Young's modulus of the base material, in the units of the target.
+      project_cubic: take the closest cubic tensor of one that is not cubic.
 
     Raises:
-      InputError: if the text cannot be read, or a value is out of range.
+      InputError: if the text cannot be read, or asks for one thing twice.
+    """
+    text = tensor_text.load(text)
+    parts = re.sub(r"\s*=\s*", "=", text.strip())
+    parts = [part for part in re.split(r"[\s,;]+", parts) if part]
+    try:
+        numbers = [float(part) for part in parts if "=" not in part]
+        named = [part.partition("=")[::2] for part in parts if "=" in part]
+        named = [(name, float(value)) for name, value in named]
+    except ValueError:
+        raise InputError(
+            f"target {_short(text)} holds something not a number. {FORMS}"
+        ) from None
+    if not np.isfinite([*numbers, *(value for _, value in named)]).all():
+        raise InputError(f"target {_short(text)} is not finite. {FORMS}")
+    asked = dict(named)
+    if len(asked) < len(named):
+        raise InputError(
+            f"target {_short(text)} names one quantity twice. Name each once."
+        )
+    if numbers and (named or len(numbers) not in (3, 36)):
+        raise InputError(
+            f"target {_short(text)} is neither three constants nor 36 numbers of a "
+            f"tensor nor all by name. {FORMS}"
+        )
+    if len(numbers) == 36:
+        tensor = np.reshape(numbers, (6, 6))
+        numbers = tensor_text.to_cubic(tensor, project=project_cubic).tolist()
+    if numbers:
+        asked = dict(zip(elasticity.NAMES, numbers, strict=True))
+    return from_values(asked, volume=volume, base=base)
+
+
+def from_values(
+    asked: dict[str, float], *, volume: float | None = None, base: float = 1.0
+) -> Target:
+    """Return the target of quantities by name, in units of a base material.
+
+    Args:
+      asked: finite values of `quantities.NAMES`, and "V" for the volume fraction.
+      volume: volume fraction where `asked` has none, None where it is free.
+      base: Young's modulus of the base material.
+
+    Raises:
+      InputError: an unknown name, nothing asked, quantities that follow from others, or
+        a base modulus or a volume out of range.
     """
     if base <= 0:
         raise InputError(
             f"base Young's modulus is {base:g}; it must be positive. "
             "Set --config.base.E."
         )
+    asked = dict(asked)
+    volume = asked.pop("V", volume)
     if volume is not None and not 0 < volume < 1:
         raise InputError(
             f"volume fraction vf={volume:g} is not between 0 and 1. Give a fraction of "
             "solid such as --config.vf=0.3, or --config.vf=0 to leave it free."
         )
-    parts = [part.strip() for part in text.strip().split(",")]
-    named = dict(part.split("=", 1) for part in parts if "=" in part)
-    try:
-        numbers = {name.strip(): float(value) for name, value in named.items()}
-        values = [float(part) for part in parts if "=" not in part]
-    except ValueError:
+    unknown = [name for name in asked if name not in quantities.NAMES]
+    if unknown:
         raise InputError(
-            f"target {text!r} holds something not a number. {_FORMS}"
-        ) from (None)
-    if not named and len(values) == 3:
-        constants = np.array(values) / base
-    elif not values and set(numbers) == {"C11", "C12", "C44"}:
-        constants = np.array([numbers[name] for name in elasticity.NAMES]) / base
-    elif not values and set(numbers) == {"E", "nu", "zener"}:
-        constants = _from_e_nu_zener(numbers, base)
-    elif not values and set(numbers) == {"K", "G", "zener"}:
-        bulk, shear, zener = (np.float64(numbers[k]) for k in ("K", "G", "zener"))
-        if zener <= 0:
-            raise InputError(f"Zener ratio {zener:g} must be positive. {_FORMS}")
-        constants = elasticity.from_k_g_zener(bulk / base, shear / base, zener)
-    else:
-        raise InputError(f"target {text!r} is not three constants. {_FORMS}")
-    if not np.isfinite(constants).all():
-        raise InputError(f"target {text!r} is not finite. {_FORMS}")
-    return Target(tuple(float(c) for c in constants), volume)
-
-
-def _from_e_nu_zener(numbers, base):
-    young, nu, zener = (np.float64(numbers[k]) for k in ("E", "nu", "zener"))
-    if not -1 < nu < 0.5 or zener <= 0:
-        raise InputError(
-            f"nu={nu:g}, zener={zener:g} is not a stable material: -1 < nu < 0.5 and "
-            "zener > 0 are needed. Change them."
+            f"target names {unknown[0]!r}, which is not known here. Use some of "
+            f"{', '.join(quantities.NAMES)} and V."
         )
-    return elasticity.from_e_nu_zener(young / base, nu, zener)
-
-
-def check(target: Target, *, nu: float = elasticity.NU, allow_infeasible: bool = False):
-    """Refuse targets that no cell can reach.
-
-    Args:
-      target: what is asked for, base E = 1.
-      nu: Poisson's ratio of the base material.
-      allow_infeasible: skip the bounds (not the stability of the target itself).
-
-    Raises:
-      InputError: not positive definite, units suspected, or above a bound.
-    """
-    constants = np.array(target.constants)
-    solid = elasticity.isotropic(nu=nu)
-    values = ", ".join(
-        f"{name}={value:g}"
-        for name, value in zip(elasticity.NAMES, constants, strict=True)
+    if not asked:
+        raise InputError(
+            "target asks for nothing of the tensor: the volume alone is met by any "
+            f"cell. {FORMS}"
+        )
+    quantities.check_independent(asked)
+    scaled = (
+        (name, value / base if name in quantities.STIFF else value)
+        for name, value in asked.items()
     )
-    margins = elasticity.stability_margins(constants)
-    for name, margin in margins.items():
-        if margin <= 0:
-            others = [f"{other} > 0" for other in margins if other != name]
-            raise InputError(
-                f"target {values} is not a stable material: {name} = {margin:.4g} must "
-                f"be positive (also {' and '.join(others)})."
-            )
-    if allow_infeasible:
-        return
-    # No cell is stiffer than the solid; numbers above that are in other units.
-    for name, value, limit in zip(elasticity.NAMES, constants, solid, strict=True):
-        if value > 1.5 * limit:
-            raise InputError(
-                f"target {name}={value:g}: this checkpoint expects stiffness divided "
-                "by the base Young's modulus. Pass --config.base.E=210000 to give "
-                "values in MPa."
-            )
-    _check_bounds(constants, target.volume, nu)
+    return Target(tuple(scaled), volume)
 
 
-def _check_bounds(constants, volume, nu):
-    bulk = elasticity.moduli(constants)["K"]
-    share = 1.0 if volume is None else volume
-    limit = elasticity.hashin_shtrikman(np.float64(share), nu)[0]
-    if bulk > limit:
-        needed = elasticity.volume_for_bulk(bulk, nu)
-        way = f"Lower C or raise vf to at least {needed:.2f}."
-        if needed >= 1:
-            way = "Lower C: the solid itself is softer."
-        raise InputError(
-            f"target bulk modulus {bulk:.3g} at vf {share:.2f} exceeds the "
-            f"Hashin-Shtrikman limit {limit:.3g} for E=1, nu={nu:g}. {way} "
-            "To try anyway: --config.allow_infeasible=true"
-        )
-    # Voigt's bound holds for each shear modulus of a cubic cell.
-    shear = share / (2 * (1 + nu))
-    for name, value in (
-        ("C44", constants[2]),
-        ("(C11 - C12)/2", (constants[0] - constants[1]) / 2),
-    ):
-        if value > shear:
-            raise InputError(
-                f"target shear modulus {name} = {value:.3g} at vf {share:.2f} exceeds "
-                f"the Voigt limit {shear:.3g} for E=1, nu={nu:g}. Lower it or raise "
-                "vf. To try anyway: --config.allow_infeasible=true"
-            )
-
-
-def training_distance(target: Target, known: np.ndarray) -> float:
-    """Return the distance to the nearest training cell, see `property_distance`.
-
-    Args:
-      target: what is asked for, base E = 1.
-      known: (N, 4) C11, C12, C44, V of the training cells.
-    """
-    volume = np.nan if target.volume is None else target.volume
-    return float(property_distance(np.array([[*target.constants, volume]]), known)[0])
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return repr(line if len(line) < 60 else line[:57] + "...")

@@ -193,24 +193,28 @@ def _of_facets(values):
 
 def parity(
     path: str | os.PathLike,
-    asked: Float[np.ndarray, "*b 4"],
-    got: Float[np.ndarray, "b 4"],
+    asked: Float[np.ndarray, "*b k"],
+    got: Float[np.ndarray, "b k"],
+    names: Sequence[str] = (
+        *("C11 / E base", "C12 / E base", "C44 / E base"),
+        "volume fraction",
+    ),
 ) -> bool:
-    """Plot asked against got for C11, C12, C44 and the volume fraction.
+    """Plot asked against got, of the constants and the volume unless told otherwise.
 
     Args:
       path: PNG file to write.
-      asked: (4,) or (b, 4); NaN where nothing was asked.
-      got: (b, 4).
+      asked: (k,) or (b, k); NaN where nothing was asked.
+      got: (b, k).
+      names: k titles.
     """
-    figure = new_figure(9.6, 2.7)
+    figure = new_figure(2.4 * len(names), 2.7)
     if figure is None:
         return False
     asked, got = np.broadcast_arrays(np.asarray(asked, float), np.asarray(got, float))
-    names = ("C11 / E base", "C12 / E base", "C44 / E base", "volume fraction")
     with plot_style():
         for i, name in enumerate(names):
-            axis = figure.add_subplot(1, 4, i + 1)
+            axis = figure.add_subplot(1, len(names), i + 1)
             values = np.concatenate([asked[:, i], got[:, i]])
             low, high = np.nanmin(values), np.nanmax(values)
             pad = max(0.08 * (high - low), 0.02 * abs(high), 1e-6)

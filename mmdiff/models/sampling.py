@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from mmdiff.diffusion import conditions, guidance, samplers, schedule
 from mmdiff.diffusion.process import Noise, symmetric_noise
@@ -23,10 +22,10 @@ def make_draw(
     denoiser: Callable = make_denoiser,
     initial: Noise = symmetric_noise,
 ):
-    """Return `draw(key, values) -> (num_samples, n, n, n)` fields in [-1, 1].
+    """Return `draw(key, values, wanted=None) -> (num_samples, n, n, n)` in [-1, 1].
 
     `values` are raw conditions by name, such as {"C11": 0.1, "V": 0.3}; those left out
-    stay free. Compiles once for all of them.
+    stay free. Compiles once for all of them. `wanted` goes to `steer` as it is.
 
     Args:
       params: parameters of the network.
@@ -34,8 +33,7 @@ def make_draw(
       num_samples: samples per call.
       steps: evaluations of the network per sample.
       weight: classifier-free guidance weight, 1 for none.
-      steer: moves estimates towards the asked values, `steer(x0, t, wanted) -> x0` with
-        `wanted` (k,) in the order of the conditions, NaN where free.
+      steer: moves estimates, `steer(x0, t, wanted) -> x0`; `wanted` is a pytree.
       denoiser: `denoiser(model, schedule) -> apply`, what the network was trained as.
       initial: draws the noise that sampling starts from, as in training.
     """
@@ -66,9 +64,8 @@ def make_draw(
             noise=initial,
         )
 
-    def draw(key, values: Mapping[str, float]):
+    def draw(key, values: Mapping[str, float], wanted=None):
         cond = jnp.tile(scaling.from_values(**values), (num_samples, 1))
-        wanted = [values.get(name, np.nan) for name in scaling.names]
-        return run(key, params, cond, jnp.asarray(wanted, jnp.float32))
+        return run(key, params, cond, wanted)
 
     return draw

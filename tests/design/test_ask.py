@@ -119,6 +119,15 @@ def test_a_gradient_that_is_not_finite_is_refused():
         goal.check(kinked, "goals.py:kinked")
 
 
+def test_a_target_of_the_optimizer_fixes_all_constants_and_no_other_volume():
+    with pytest.raises(InputError, match="target=E=0.1 leaves constants free"):
+        ask.ask("target", target="E=0.1", volume=0.4)
+    with pytest.raises(InputError, match="another volume than vf=0.4. Give it once"):
+        ask.ask("target", target="E=0.1,nu=0.3,zener=1,V=0.3", volume=0.4)
+    # Starts of the model may be asked for by parts.
+    assert ask.ask("bulk", target="E=0.1", volume=0.4).target.asked == (("E", 0.1),)
+
+
 def test_bounds_may_be_skipped():
     with pytest.raises(InputError, match="min_E=0.5 is above 0.4"):
         ask.ask("bulk", volume=0.4, min_young=0.5)

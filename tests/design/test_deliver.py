@@ -8,7 +8,7 @@ import pytest
 
 from mmdiff import elasticity, specimens
 from mmdiff.design import deliver, generate, properties
-from mmdiff.design.target import Target
+from mmdiff.design.target import of_constants
 from mmdiff.fem import homogenize
 from mmdiff.symmetry import cell_to_octant
 from mmdiff.topopt import interface
@@ -19,7 +19,7 @@ N = 16
 @pytest.fixture(scope="module")
 def delivered(tmp_path_factory):
     folder = tmp_path_factory.mktemp("delivered")
-    goal = Target((0.12, 0.02, 0.02), None)
+    goal = of_constants((0.12, 0.02, 0.02))
     wave = np.cos(np.pi * (np.arange(N) + 0.5) / N)
     smooth = np.asarray(wave[:, None, None] + wave[:, None] + wave)
     plates = 2 * specimens.plates(N) - 1

@@ -5,7 +5,7 @@ import pytest
 
 from mmdiff.design import evaluation
 from mmdiff.design.generate import Cell
-from mmdiff.design.target import Target
+from mmdiff.design.target import of_constants
 
 N = 8
 
@@ -28,6 +28,7 @@ def _cell(constants, sampled, octant):
         relative_error=float((abs(constants - goal) / goal).mean()),
         residual=1e-6,
         history=(0.1, 0.01),
+        volumes=(0.41, 0.4),
         sampled=sampled,
     )
 
@@ -55,7 +56,7 @@ def test_similarity_within_is_the_mean_of_the_pairs():
 
 @pytest.fixture
 def records():
-    goal = Target((0.2, 0.1, 0.05), 0.4)
+    goal = of_constants((0.2, 0.1, 0.05), 0.4)
     known = evaluation.pack(_octant(0)[None])
     cells = [
         _cell([0.2, 0.1, 0.05], [0.21, 0.1, 0.05], _octant(0)),

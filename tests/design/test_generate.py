@@ -6,7 +6,7 @@ import pytest
 
 from mmdiff import specimens
 from mmdiff.design import generate, properties
-from mmdiff.design.target import Target
+from mmdiff.design.target import of_constants
 from mmdiff.symmetry import octant_to_cell, symmetrize
 from mmdiff.topopt import interface
 from mmdiff.voxels import is_load_bearing, periodic_pieces
@@ -62,7 +62,7 @@ def made():
         fields = np.stack(
             [_frame(N, 1), _block(), _frame(N, 2), _frame(N, 3), _frame(N, 2)]
         )
-        goal = Target((0.25, 0.08, 0.06), None)
+        goal = of_constants((0.25, 0.08, 0.06))
         calls = []
 
         def draw(key, target):
@@ -114,7 +114,7 @@ def test_report_and_table_hold_the_numbers_of_the_cells(made):
     assert report["resolution"] == 2 * N and first["pieces"] == 1
     rows = properties.table(goal, cells)
     assert len(rows) == 1 + len(cells)
-    assert all(len(row) == len(properties.HEADER) for row in rows)
+    assert all(len(row) == len(properties.header(goal)) for row in rows)
     assert rows[1][1] == f"{cells[0].constants[0]:.4f}"
 
 

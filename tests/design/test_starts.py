@@ -5,6 +5,7 @@ import pytest
 
 from mmdiff import specimens
 from mmdiff.design import starts
+from mmdiff.design.target import of_constants
 from mmdiff.errors import InputError
 from mmdiff.symmetry import is_cubic, octant_to_cell
 from mmdiff.topopt.interface import Evaluation
@@ -111,7 +112,7 @@ def test_generated_starts_are_cells_of_the_model(monkeypatch):
         constants = np.array([0.3, 0.1, 0.1]) * octant.mean()
         return Evaluation(constants, np.zeros(1), 0.0, True, None)
 
-    goal = starts.Target((0.15, 0.05, 0.05), None)
+    goal = of_constants((0.15, 0.05, 0.05))
     found = starts.generated_starts(goal, evaluate, count=2)
     assert [kind for kind, _ in found] == ["generated", "generated"]
     # Best first: half the solid's constants are asked for.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmdiff import specimens, symmetry
-from mmdiff.design import steer
+from mmdiff.design import quantities, steer, target
 from mmdiff.elasticity import PAPER_RANGES, voigt_to_cubic
 from mmdiff.fem.homogenize import homogenize
 
@@ -34,7 +34,22 @@ def moved(estimate):
 
 
 def _unscaled(values):
-    return values * np.append(PAPER_RANGES, 1.0)
+    """C11, C12, C44, V among all that can be wanted, the others free."""
+    values = values * np.append(PAPER_RANGES, 1.0)
+    return np.concatenate([values[:3], np.full(5, np.nan), values[3:]])
+
+
+def test_wanted_is_what_a_target_counts():
+    assert steer.NAMES == ("C11", "C12", "C44", "K", "G", "E", "nu", "zener", "V")
+    nan = np.nan
+    got = steer.wanted_of(target.parse("E=0.1,zener=2", volume=0.3))
+    expected = [nan, nan, nan, nan, nan, 0.1, nan, 2, 0.3]
+    np.testing.assert_array_equal(got, np.float32(expected))
+    # As errors are told of the constants, it is the constants that are wanted.
+    asked = target.parse("E=0.1,nu=0.2,zener=2")
+    got = steer.wanted_of(asked)
+    expected = [*asked.constants, *6 * [nan]]
+    np.testing.assert_array_equal(got, np.float32(expected))
 
 
 def test_the_estimate_gets_the_asked_constants(estimate, moved):
@@ -55,6 +70,23 @@ def test_free_values_stay_free(estimate, moved):
     assert abs(got[0] - goal[0]) < 2e-3
     # The least change that gives C11 takes more material.
     assert got[3] > start[3]
+
+
+@pytest.mark.parametrize("names", [("E",), ("K", "zener"), ("nu", "C44", "V")])
+def test_any_quantities_can_be_asked(estimate, moved, names):
+    def present(x0):
+        values = _values(x0) * np.append(PAPER_RANGES, 1.0)
+        every = dict(zip(quantities.NAMES, quantities.values(values[:3]), strict=True))
+        every["V"] = values[3]
+        return np.array([every[name] for name in names])
+
+    start = present(estimate[0])
+    # Of a denser cell, so that they go together.
+    goal = present(np.tanh(np.arctanh(np.asarray(estimate[0])) + 0.3))
+    wanted = np.full(9, np.nan)
+    wanted[[steer.NAMES.index(name) for name in names]] = goal
+    off = abs(present(moved(0.5, wanted)[0]) - goal) / abs(goal - start).max()
+    assert off.max() < 0.02
 
 
 def test_early_and_late_estimates_are_let_be(estimate, moved):
