@@ -20,9 +20,15 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # "nu=-0.2,E=0.03"), or the 36 numbers of a 6x6 tensor (or a .txt file of them); in
     # units of base.E. What is not asked is free.
     config.target = "0.110,0.045,0.040"
+    # CSV file of many targets in place of that one: columns of these names, V for the
+    # volume and `name`; an empty field is free. A folder for each target; the same
+    # command goes on where it was stopped.
+    config.targets = ""
+    # Leave out lines of the list that cannot be used, instead of refusing it.
+    config.skip_bad = False
     # Take the closest cubic tensor of one that is not cubic.
     config.project_cubic = False
-    # Volume fraction of solid; 0 leaves it free.
+    # Volume fraction of solid; 0 leaves it free. Of a list, the column V counts alone.
     config.vf = 0.30
     config.num_samples = {"tiny": 8, "small": 32, "paper": 128}[variant]
     config.num_best = 4
@@ -40,6 +46,11 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # Steps of moving the surface of the best cells until they meet the target; 0 gives
     # them as sampled.
     config.polish_steps = 12
+    # Seconds for each target, compilation included: batch after batch is drawn and
+    # polished until they are used or num_best cells meet the target. Looked at before
+    # each batch and each cell to polish, so that the last of these may run over. 0 for
+    # one round without a limit.
+    config.time_limit_s = 0.0
     # Ask also for what exceeds the Hashin-Shtrikman and Voigt bounds.
     config.allow_infeasible = False
 

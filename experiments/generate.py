@@ -1,6 +1,8 @@
-"""Cells for a target tensor: sample, check by finite elements, rank, write."""
+"""Cells for a target tensor, or a list of them: sample, check, rank, polish, write."""
 
+import json
 import pathlib
+import time
 
 import jax
 import numpy as np
@@ -11,25 +13,71 @@ from mmdiff.design import (
     deliver,
     feasible,
     generate,
+    many,
     properties,
     sampler,
     target,
+    target_list,
 )
 from mmdiff.errors import InputError
 from mmdiff.fem import homogenize
-from mmdiff.io import console
+from mmdiff.io import console, workdir, writers
 from mmdiff.models import weights
 from mmdiff.topopt import interface
 
+LEAST = {"num_samples": 1, "num_best": 1, "steps": 2, "newton": 0, "polish_steps": 0}
+
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
-    """Generate cells for the target of the config and write them to `folder`."""
-    for key, least in (
-        ("num_samples", 1),
-        ("num_best", 1),
-        ("steps", 2),
-        ("newton", 0),
-    ):
+    """Generate cells for the target or the targets of the config."""
+    start = time.monotonic()
+    _check_numbers(config)
+    if config.targets:
+        _run_list(config, folder)
+        return
+    asked = target.parse(
+        config.target,
+        volume=config.vf or None,
+        base=config.base.E,
+        project_cubic=config.project_cubic,
+    )
+    feasible.check(asked, allow_infeasible=config.allow_infeasible)
+    make = _maker(config)
+    cells, report = make(asked, jax.random.key(config.seed), start)
+    counts = report["counts"]
+    if not cells:
+        raise InputError(_no_cell(counts))
+    deliver.write(folder, asked, cells, report)
+    rows = properties.table(asked, cells, config.base.E)
+    console.table(rows, properties.header(asked))
+    refused = {reason: k for reason, k in counts.items() if reason != "sampled"}
+    if refused:
+        said = ", ".join(f"{k} {reason}" for reason, k in refused.items())
+        console.say(f"refused of {counts['sampled']} samples: {said}")
+    if len(cells) < config.num_best:
+        console.note(f"{len(cells)} of {config.num_best} cells wanted were good.")
+    console.say(f"best: cell 0, {100 * cells[0].error:.2f} % from the target.")
+
+
+def intact(folder: pathlib.Path) -> bool:
+    """Whether every target of a finished list is whole; the list may have grown."""
+    config = json.loads((folder / "config.json").read_text("utf-8"))["config"]
+    if not config.get("targets"):
+        return True
+    base = config["base"]["E"]
+    try:
+        lines = target_list.read(config["targets"], base=base)
+    except InputError:  # gone since: what is there is all that can be had
+        return True
+    lines = target_list.judge(lines, allow_infeasible=config["allow_infeasible"])
+    return all(
+        line.problem or many.is_done(folder / line.name, line.target, base)
+        for line in lines
+    )
+
+
+def _check_numbers(config):
+    for key, least in LEAST.items():
         if config[key] < least:
             raise InputError(
                 f"{key}={config[key]} is too small. Set --config.{key} to {least} or "
@@ -40,63 +88,124 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
             f"cell_size_mm={config.cell_size_mm:g} is not a length. Set the edge of "
             "the printed cell with --config.cell_size_mm=10."
         )
-    volume = config.vf or None
-    asked = target.parse(
-        config.target,
-        volume=volume,
-        base=config.base.E,
-        project_cubic=config.project_cubic,
-    )
-    feasible.check(asked, allow_infeasible=config.allow_infeasible)
-    params, meta = weights.load_weights(config.checkpoint or assets.weights_path())
-    n = int(meta["octant"])
-    distance = feasible.training_distance(asked, np.array(meta["training"]["labels"]))
-    if distance > meta["training"]["coverage"]:
-        console.note(
-            "target is outside the region this checkpoint was trained on (nearest "
-            f"training cell differs by {100 * distance:.1f} %). Expect larger errors; "
-            "distance is recorded in properties.json."
-        )
-    cells, counts = generate.generate(
-        jax.random.key(config.seed),
-        asked,
-        draw=sampler.make_sampler(
-            params,
-            meta,
-            num_samples=config.num_samples,
-            steps=config.steps,
-            weight=config.guidance,
-            newton=config.newton,
-        ),
-        evaluate=interface.make_evaluate(n, **config.solver.to_dict()),
-        num_best=config.num_best,
-        polish_steps=config.polish_steps,
-    )
-    if not cells:
+    if not config.time_limit_s >= 0:
         raise InputError(
-            f"none of {counts['sampled']} samples was a connected, load-bearing cell "
-            f"({counts}). Ask for more samples with --config.num_samples, or for a "
-            "target nearer to the trained region."
+            f"time_limit_s={config.time_limit_s:g} is not a time. Set the seconds for "
+            "each target with --config.time_limit_s=60, or 0 for no limit."
         )
-    settings = {
-        "void": config.solver.void,
-        "penal": homogenize.PENAL,
-        "tol": config.solver.tol,
-        "base_E": config.base.E,
-        "base_nu": elasticity.NU,
-        "cell_size_mm": config.cell_size_mm,
-        "training_distance": distance,
-        "counts": counts,
-    }
-    report = properties.report(asked, cells, settings)
-    deliver.write(folder, asked, cells, report)
-    console.table(
-        properties.table(asked, cells, config.base.E), properties.header(asked)
+
+
+def _maker(config):
+    """Return `(target, key, start) -> (cells, report)` with the model of the config."""
+    params, meta = weights.load_weights(config.checkpoint or assets.weights_path())
+    draw = sampler.make_sampler(
+        params,
+        meta,
+        num_samples=config.num_samples,
+        steps=config.steps,
+        weight=config.guidance,
+        newton=config.newton,
     )
-    refused = {reason: k for reason, k in counts.items() if reason != "sampled"}
-    if refused:
-        said = ", ".join(f"{k} {reason}" for reason, k in refused.items())
-        console.say(f"refused of {counts['sampled']} samples: {said}")
-    if len(cells) < config.num_best:
-        console.note(f"{len(cells)} of {config.num_best} cells wanted were good.")
-    console.say(f"best: cell 0, {100 * cells[0].error:.2f} % from the target.")
+    evaluate = interface.make_evaluate(int(meta["octant"]), **config.solver.to_dict())
+    known = np.array(meta["training"]["labels"])
+
+    def make(asked, key, start):
+        distance = feasible.training_distance(asked, known)
+        if distance > meta["training"]["coverage"]:
+            console.note(
+                "target is outside the region this checkpoint was trained on (nearest "
+                f"training cell differs by {100 * distance:.1f} %). Expect larger "
+                "errors; distance is recorded in properties.json."
+            )
+        cells, counts = generate.generate(
+            key,
+            asked,
+            draw=draw,
+            evaluate=evaluate,
+            num_best=config.num_best,
+            polish_steps=config.polish_steps,
+            time_left=_timer(config.time_limit_s, start),
+        )
+        settings = {
+            "void": config.solver.void,
+            "penal": homogenize.PENAL,
+            "tol": config.solver.tol,
+            "base_E": config.base.E,
+            "base_nu": elasticity.NU,
+            "cell_size_mm": config.cell_size_mm,
+            "training_distance": distance,
+            "counts": counts,
+        }
+        return cells, properties.report(asked, cells, settings)
+
+    return make
+
+
+def _timer(limit, start):
+    """Return whether time is left of a budget; None where there is no budget."""
+    return (lambda: time.monotonic() < start + limit) if limit else None
+
+
+def _no_cell(counts) -> str:
+    return (
+        f"none of {counts['sampled']} samples was a connected, load-bearing cell "
+        f"({counts}). Ask for more samples with --config.num_samples, or for a target "
+        "nearer to the trained region."
+    )
+
+
+def _run_list(config, folder):
+    """Generate cells for each target of a list, in a folder of its own."""
+    path = pathlib.Path(config.targets)
+    if path.resolve() == (folder / "targets.csv").resolve():
+        raise InputError(
+            f"targets={path} is where the summary of this run goes. Rename the list, "
+            "or choose another --workdir."
+        )
+    lines = target_list.read(path, base=config.base.E)
+    lines = target_list.judge(lines, allow_infeasible=config.allow_infeasible)
+    bad = [line for line in lines if line.problem]
+    if not config.skip_bad:
+        target_list.refuse(
+            bad, path, ", or leave such lines out with --config.skip_bad=true"
+        )
+    for line in bad:
+        console.note(f"line {line.number} of {path} is left out: {line.problem}")
+    lines = [line for line in lines if not line.problem]
+    if not lines:
+        raise InputError(
+            f"{path} has no target to work on. Give one or more in lines below the "
+            "header."
+        )
+    make, key = None, jax.random.key(config.seed)
+    for line in lines:
+        place = folder / line.name
+        if many.is_done(place, line.target, config.base.E):
+            continue
+        start = time.monotonic()
+        make = make or _maker(config)
+        cells, report = make(line.target, jax.random.fold_in(key, line.index), start)
+        place.mkdir(exist_ok=True)
+        many.clear(place)
+        if cells:
+            (place / "index.html").unlink(missing_ok=True)
+            deliver.write(place, line.target, cells, report)
+            said = f"best of {len(cells)} {100 * cells[0].error:.2f} % from the target."
+        else:
+            writers.write_json(place / "properties.json", report)
+            said = _no_cell(report["counts"])
+        seconds = time.monotonic() - start
+        workdir.append_metrics(folder, {"target": line.name, "seconds": seconds})
+        console.say(f"{line.name} ({seconds:.1f} s): {said}")
+    rows = [many.row(line.name, many.read_report(folder / line.name)) for line in lines]
+    skipped = [
+        {"line": line.number, "name": line.name, "reason": line.problem} for line in bad
+    ]
+    notes = [f"{name}: {text}." for name, text in properties.CONVENTIONS.items()]
+    summary = many.write(folder, rows, skipped, notes)
+    console.table(many.table(rows), many.HEADER)
+    console.say(
+        f"{summary['answered']} of {len(rows)} targets have a cell; best cells are "
+        f"{100 * summary['error_mean']:.2f} % from their targets in the mean, "
+        f"{100 * summary['raw_error_mean']:.2f} % as sampled."
+    )

@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from mmdiff import specimens
+from mmdiff import elasticity, specimens
 from mmdiff.design import generate, properties
-from mmdiff.design.target import of_constants
+from mmdiff.design.target import of_constants, parse
 from mmdiff.symmetry import octant_to_cell, symmetrize
 from mmdiff.topopt import interface
 from mmdiff.voxels import is_load_bearing, periodic_pieces
@@ -125,3 +125,154 @@ def test_missing_volume_thickens_walls_instead_of_adding_dust():
     # The sample itself holds 33 %.
     assert reason == "" and pieces == 1
     assert abs(octant.mean() - 0.45) < 1e-2
+
+
+def _fields(count, seed=0):
+    """Fields of connected cells, each another one."""
+    wave = np.cos(np.pi * (np.arange(N) + 0.5) / N)
+    smooth = wave[:, None, None] + wave[:, None] + wave
+    rng = np.random.default_rng(seed)
+    noise = np.stack([symmetrize(rng.normal(size=(N, N, N))) for _ in range(count)])
+    return np.round(smooth + 0.3 * noise, 9)
+
+
+def _evaluate(octant, fields=None):
+    """Stiffness in proportion to the volume: no finite elements."""
+    constants = octant.mean() * np.array([1.0, 0.4, 0.3])
+    slope = np.ones(octant.shape) / octant.size
+    sensitivity = np.stack([slope, 0.4 * slope, 0.3 * slope]).astype(np.float32)
+    return interface.Evaluation(constants, sensitivity, 0.0, True, None)
+
+
+class _Clock:
+    """Time that passes with every question."""
+
+    def __init__(self, asked):
+        self.left = asked
+
+    def __call__(self):
+        self.left -= 1
+        return self.left >= 0
+
+
+def _within(clock, target, **options):
+    drawn = []
+
+    def draw(key, target):
+        drawn.append(key)
+        return _fields(4, seed=len(drawn))
+
+    cells, counts = generate.generate(
+        jax.random.key(0),
+        target,
+        draw=draw,
+        evaluate=_evaluate,
+        num_best=2,
+        time_left=clock,
+        **options,
+    )
+    return cells, counts, len(drawn)
+
+
+FAR = of_constants((0.9, 0.3, 0.3))  # not in proportion: no cell meets it
+
+
+def test_a_used_up_budget_still_gives_verified_cells():
+    cells, counts, drawn = _within(_Clock(0), FAR, polish_steps=3)
+    assert drawn == 1 and counts["sampled"] == 4
+    assert len(cells) == 2 and all(cell.pieces == 1 for cell in cells)
+    # As sampled: there was no time to polish.
+    assert all(len(cell.history) == 1 for cell in cells)
+    assert [cell.error for cell in cells] == sorted(cell.error for cell in cells)
+
+
+def test_batches_are_drawn_until_the_budget_is_used():
+    one = _within(_Clock(0), FAR, polish_steps=3)
+    # Of each batch two questions before polishing, one before the next batch.
+    many = _within(_Clock(8), FAR, polish_steps=3)
+    assert many[2] == 3 and many[1]["sampled"] == 12
+    assert all(len(cell.history) > 1 for cell in many[0])
+    assert many[0][0].error < one[0][0].error
+
+
+def test_time_that_runs_out_between_cells_leaves_the_others_as_sampled():
+    cells, _, drawn = _within(_Clock(1), FAR, polish_steps=3)
+    assert drawn == 1
+    assert sorted(len(cell.history) > 1 for cell in cells) == [False, True]
+
+
+def test_it_ends_early_when_all_cells_meet_the_target():
+    goal = parse("zener=1")  # which all of them have
+    cells, _, drawn = _within(_Clock(10**6), goal, polish_steps=3)
+    assert drawn == 1 and all(cell.error < generate.GOAL for cell in cells)
+
+
+def test_without_cells_it_goes_on_until_the_budget_is_used():
+    drawn = []
+
+    def draw(key, target):
+        drawn.append(key)
+        return _block()[None]
+
+    cells, counts = generate.generate(
+        jax.random.key(0),
+        FAR,
+        draw=draw,
+        evaluate=_evaluate,
+        num_best=2,
+        polish_steps=1,
+        time_left=_Clock(9),
+    )
+    assert not cells and len(drawn) == 10 > generate.ROUNDS
+    assert counts["not load bearing"] == 10
+
+
+def test_polishing_aims_at_what_is_asked():
+    goal = parse("K=0.2", volume=None)
+    start = generate.make_cell(_octant(), _evaluate(_octant()), goal, 1)
+    cell = generate.refine(start, goal, _evaluate, 8)
+    # K is 0.6 of the volume here, so that half an orbit of six voxels is this error.
+    assert cell.error < 0.5 * 0.6 * 6 / N**3 / 0.888493 < 0.1 * start.error
+    assert abs(cell.volume - 1 / 3) < 0.02
+    assert cell.history[0] == pytest.approx(start.error, rel=1e-5)  # float32
+    assert cell.volumes[0] == start.volume and cell.volumes[-1] == cell.volume
+    assert len(cell.volumes) == len(cell.history) > 1
+    np.testing.assert_array_equal(cell.sampled, start.constants)
+
+
+def _octant():
+    return (_fields(1)[0] > 0).astype(np.uint8)
+
+
+def test_the_history_of_polishing_is_reported():
+    goal = parse("K=0.2,nu=0.1", volume=0.3)
+    cell = generate.make_cell(
+        _octant(), _evaluate(_octant()), goal, 1, (0.2, 0.1), (0.5, 0.4)
+    )
+    report = properties.report(goal, [cell], {"base_E": 10.0})
+    history = report["cells"][0]["history"]
+    assert history == {"error": [0.2, 0.1], "volume": [0.5, 0.4]}
+    assert report["target"] == {
+        "asked": {"K": 2.0, "nu": 0.1},
+        "C11": pytest.approx(10 * 0.6 * 0.9 / 1.1),  # s = 3 K / (1 + nu), s (1 - nu)
+        "C12": pytest.approx(10 * 0.6 * 0.1 / 1.1),
+        "C44": None,
+        "volume": 0.3,
+    }
+
+
+def test_the_table_leaves_free_what_is_free():
+    goal = parse("E=0.1,nu=0.25", volume=None)
+    cell = generate.make_cell(_octant(), _evaluate(_octant()), goal, 1)
+    assert properties.header(goal)[:7] == ["", "C11", "C12", "C44", "E", "nu", "V"]
+    asked, got = properties.table(goal, [cell])
+    # E = 0.1 and nu = 1/4: s = 0.1 / (1 / 2) / (5 / 4) = 0.16.
+    assert asked == ["asked", "0.1200", "0.0400", "", "0.1000", "0.250", "free"] + (
+        4 * [""] + [""]
+    )
+    assert len(got) == len(asked) and "" not in got
+    young = elasticity.moduli(cell.constants)["E"]
+    assert got[4] == f"{young:.4f}"
+    zener = parse("zener=2,C44=0.03")
+    asked, _ = properties.table(zener, [cell], 10.0)
+    assert asked[1:4] == ["", "", "0.3"] and asked[-1] == "2.000"

@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 
 from mmdiff import assets, main
+from mmdiff.design import deliver, sampler
+from mmdiff.elasticity import cubic_to_voigt
 from mmdiff.fem.homogenize import homogenize
+from mmdiff.io import plots
+from mmdiff.models import weights
 from mmdiff.models.weights import sidecar
 from mmdiff.symmetry import cell_to_octant
+from mmdiff.topopt import interface
+from mmdiff.topopt.interface import Evaluation
 from mmdiff.voxels import periodic_pieces, spanning_axes
 
 
@@ -31,12 +37,29 @@ def _run(tmp_path, *options):
         (["--config.num_samples=0"], "num_samples=0 is too small"),
         (["--config.steps=1"], "steps=1 is too small"),
         (["--config.cell_size_mm=-1"], "cell_size_mm=-1 is not a length"),
+        (["--config.polish_steps=-1"], "polish_steps=-1 is too small"),
+        (["--config.time_limit_s=-1"], "time_limit_s=-1 is not a time. Set the sec"),
+        (["--config.target="], "asks for nothing of the tensor"),
+        (["--config.target=E=0.29"], "target E = 0.29 at vf 0.30 exceeds 0.26"),
+        (["--config.target=C44=0.1,G=0.1"], "which are the same here (G = C44)"),
+        (["--config.targets=none.csv"], "no list of targets at none.csv"),
     ],
 )
 def test_bad_targets_exit_with_2(tmp_path, capsys, options, message):
     assert _run(tmp_path, *options) == 2
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
+
+
+def test_a_tensor_that_is_not_cubic_exits_with_2(tmp_path, capsys):
+    path = tmp_path / "tensor.txt"
+    tensor = cubic_to_voigt(np.array([0.11, 0.045, 0.04]))
+    tensor[1, 1] = 0.13
+    np.savetxt(path, tensor)
+    assert _run(tmp_path, f"--config.target={path}") == 2
+    error = capsys.readouterr().err
+    assert "(C11 0.11, C22 0.13)" in error
+    assert "pass --config.project_cubic=true to accept." in error
 
 
 def test_missing_checkpoint_exits_with_3(tmp_path, capsys):
@@ -63,6 +86,165 @@ def test_unwritable_workdir_exits_with_2(tmp_path, capsys):
     (tmp_path / "out").write_text("a file")
     assert _run(tmp_path) == 2
     assert str(tmp_path / "out") in capsys.readouterr().err
+
+
+N = 8
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A model that draws noise, and stiffness in proportion to the volume."""
+    drawn = []
+
+    def make_sampler(params, meta, *, num_samples, **settings):
+        def draw(key, target):
+            drawn.append(target)
+            wave = np.cos(np.pi * (np.arange(N) + 0.5) / N)
+            smooth = wave[:, None, None] + wave[:, None] + wave
+            shifts = 0.2 * np.arange(num_samples) + 0.1 * len(drawn)
+            if dict(target.asked).get("C44") == 0.09:  # that one it cannot do
+                shifts = shifts - 5
+            return np.round(smooth + shifts[:, None, None, None], 9)
+
+        return draw
+
+    def make_evaluate(n, **settings):
+        def evaluate(octant, fields=None):
+            constants = octant.mean() * np.array([0.4, 0.16, 0.12])
+            return Evaluation(constants, np.zeros(1), 1e-6, True, None)
+
+        return evaluate
+
+    labels = [[0.2, 0.08, 0.06, 0.5]]
+    meta = {"octant": N, "training": {"labels": labels, "coverage": 9.0}}
+    monkeypatch.setattr(sampler, "make_sampler", make_sampler)
+    monkeypatch.setattr(interface, "make_evaluate", make_evaluate)
+    monkeypatch.setattr(weights, "load_weights", lambda path: ({}, meta))
+    # Pictures take most of the time of so small cells.
+    monkeypatch.setattr(plots, "modulus_spheres", lambda *args: True)
+    return drawn
+
+
+LIST = """name,C11,C12,C44,E,V
+whole,0.2,0.08,0.06,,
+part,,,,0.15,
+none,,,0.09,,
+"""
+
+
+def _run_list(tmp_path, text, *options):
+    path = tmp_path / "list.csv"
+    path.write_text(text)
+    options = ["--config.polish_steps=0", "--config.num_samples=2", *options]
+    return _run(tmp_path, f"--config.targets={path}", "--config.num_best=2", *options)
+
+
+def test_a_list_gives_a_folder_for_each_target(quick, tmp_path, capsys):
+    assert _run_list(tmp_path, LIST) == 0
+    out = tmp_path / "out"
+    summary = json.loads((out / "summary.json").read_text())
+    assert [row["name"] for row in summary["targets"]] == ["whole", "part", "none"]
+    assert summary["summary"]["answered"] == 2
+    for name in ("whole", "part"):
+        report = json.loads((out / name / "properties.json").read_text())
+        assert report["cells"][0]["error"] == pytest.approx(
+            next(r["error"] for r in summary["targets"] if r["name"] == name)
+        )
+        for file in ("cell_01.stl", "cells.npz", "index.html", "parity.png"):
+            assert (out / name / file).is_file()
+    assert json.loads((out / "none/properties.json").read_text())["cells"] == []
+    said = capsys.readouterr().out
+    assert "s): none of 8 samples was a connected" in said
+    assert "2 of 3 targets have a cell" in said
+    assert 'href="part/index.html"' in (out / "index.html").read_text()
+    lines = (out / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["target"] for line in lines] == ["whole", "part", "none"]
+
+
+def test_a_list_goes_on_where_it_was_stopped(quick, tmp_path, capsys, monkeypatch):
+    write = deliver.write
+
+    def killed(folder, *rest):
+        if folder.name == "part":
+            raise KeyboardInterrupt
+        write(folder, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deliver, "write", killed)
+        assert _run_list(tmp_path, LIST) == 130
+    assert len(quick) == 2  # "whole" and "part"
+    before = (tmp_path / "out/whole/properties.json").stat().st_mtime_ns
+    assert _run_list(tmp_path, LIST) == 0
+    assert (tmp_path / "out/whole/properties.json").stat().st_mtime_ns == before
+    asked = [dict(target.asked) for target in quick[2:]]
+    assert asked == [{"E": 0.15}, *4 * [{"C44": 0.09}]]  # four rounds without a cell
+    capsys.readouterr()
+    assert _run_list(tmp_path, LIST) == 0
+    assert "already done" in capsys.readouterr().out and len(quick) == 7
+    # A line that was added since is done as well.
+    assert _run_list(tmp_path, LIST + "more,,,,0.2,\n") == 0
+    assert [dict(target.asked) for target in quick[7:]] == [{"E": 0.2}]
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert [row["name"] for row in summary["targets"]][-1] == "more"
+
+
+BAD = LIST + "stiff,5,0.2,0.15,,0.5\nbad,soft,,,,\n"
+
+
+def test_a_list_with_bad_lines_is_refused_before_anything_is_computed(
+    quick, tmp_path, capsys
+):
+    assert _run_list(tmp_path, BAD) == 2
+    error = capsys.readouterr().err
+    assert "line 5 of" in error and "target C11=5: this checkpoint expects" in error
+    assert "1 more cannot be used: 6." in error
+    assert "leave such lines out with --config.skip_bad=true." in error
+    assert not quick
+
+
+def test_bad_lines_can_be_left_out(quick, tmp_path, capsys):
+    assert _run_list(tmp_path, BAD, "--config.skip_bad=true") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "is left out: C11 'soft' is not a number." in said
+    summary = json.loads((tmp_path / "out/summary.json").read_text())["summary"]
+    assert [item["line"] for item in summary["skipped"]] == [5, 6]
+    assert summary["targets"] == 3
+    # Bounds can be switched off, nonsense cannot.
+    options = ["--config.allow_infeasible=true", "--overwrite"]
+    assert _run_list(tmp_path, BAD, *options) == 2
+    assert "line 6 of" in capsys.readouterr().err
+
+
+def test_a_list_without_targets(quick, tmp_path, capsys):
+    assert _run_list(tmp_path, "C11,V\n") == 2
+    assert "has no target to work on. Give one or more" in capsys.readouterr().err
+    assert not quick
+
+
+def test_a_list_is_not_overwritten_by_its_summary(quick, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/targets.csv").write_text(LIST)
+    path = tmp_path / "out/targets.csv"
+    assert _run(tmp_path, f"--config.targets={path}") == 2
+    assert "is where the summary of this run goes" in capsys.readouterr().err
+    assert path.read_text() == LIST
+
+
+def test_a_part_of_a_tensor(quick, tmp_path, capsys):
+    options = ["--config.target=E=30,nu=0.2", "--config.base.E=100", "--config.vf=0"]
+    options += ["--config.num_samples=3", "--config.polish_steps=0"]
+    assert _run(tmp_path, *options, "--config.time_limit_s=1e-9") == 0
+    assert len(quick) == 1  # what the budget left time for
+    out = tmp_path / "out"
+    report = json.loads((out / "properties.json").read_text())
+    assert report["target"]["asked"] == {"E": 30.0, "nu": 0.2}
+    assert report["target"]["C44"] is None
+    first, second = capsys.readouterr().out.split("asked")[1].splitlines()[:2]
+    assert first.split() == ["33.333", "8.3333", "30", "0.200", "free"]
+    assert second.startswith("cell 0")
+    text = (out / "index.html").read_text()
+    assert "mmdiff: cells for E 30, nu 0.2" in text
+    assert (out / "parity.png").is_file()
 
 
 @pytest.mark.slow
