@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import zipfile
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -62,8 +63,20 @@ def save_weights(
     return path
 
 
-def load_weights(path: str | os.PathLike) -> tuple[dict, dict[str, Any]]:
+def load_weights(
+    path: str | os.PathLike,
+    *,
+    network: Callable[..., Any] = UNet,
+    init: Callable[..., Any] | None = None,
+    hint: str = _HINT,
+) -> tuple[dict, dict[str, Any]]:
     """Read a weights file.
+
+    Args:
+      path: file that `save_weights` wrote.
+      network: what `meta["model"]` are the fields of.
+      init: `init(network, key, octant)`, its fresh parameters; None for `init_params`.
+      hint: what to do where the file is none of these.
 
     Returns:
       (params, meta): float32 parameters as a nested dict, and the header with the
@@ -75,7 +88,7 @@ def load_weights(path: str | os.PathLike) -> tuple[dict, dict[str, Any]]:
     """
     path = pathlib.Path(path)
     if not path.is_file():
-        raise DataError(f"no checkpoint at {path}. {_HINT}")
+        raise DataError(f"no checkpoint at {path}. {hint}")
     if not sidecar(path).is_file():
         raise DataError(
             f"checkpoint {path} has no checksum file {sidecar(path).name}. "
@@ -102,9 +115,13 @@ def load_weights(path: str | os.PathLike) -> tuple[dict, dict[str, Any]]:
         octant = int(meta["octant"])
     except (KeyError, ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
         raise DataError(
-            f"checkpoint {path} is not a weights file of mmdiff ({error}). {_HINT}"
+            f"checkpoint {path} is not a weights file of mmdiff ({error}). {hint}"
         ) from error
-    _check_shapes(path, flat, meta["model"], octant)
+
+    def build(key):
+        return (init or init_params)(network(**meta["model"]), key, octant)
+
+    _check_shapes(path, flat, build, hint)
     return _unflatten(flat), meta
 
 
@@ -128,16 +145,13 @@ def init_params(model: UNet, key, octant: int) -> dict:
     return jax.jit(model.init)(key, field, time, field, cond)["params"]
 
 
-def _check_shapes(path, flat, fields, octant) -> None:
+def _check_shapes(path, flat, build, hint) -> None:
     try:
-        model = UNet(**fields)
-        shapes = jax.eval_shape(
-            lambda key: init_params(model, key, octant), jax.random.key(0)
-        )
+        shapes = jax.eval_shape(build, jax.random.key(0))
     except (TypeError, ValueError, ZeroDivisionError) as error:
         raise DataError(
             f"checkpoint {path} describes a network that cannot be built ({error}). "
-            f"{_HINT}"
+            f"{hint}"
         ) from error
     wanted = {name: value.shape for name, value in _flatten(shapes).items()}
     found = {name: value.shape for name, value in flat.items()}
@@ -145,9 +159,8 @@ def _check_shapes(path, flat, fields, octant) -> None:
         return
     odd = sorted(set(wanted.items()) ^ set(found.items()), key=str)[0][0]
     raise DataError(
-        f"checkpoint {path} was made for another network than its header says "
-        f"(width {fields.get('width')}, resolution {octant}): array {odd} has shape "
-        f"{found.get(odd)}, the network needs {wanted.get(odd)}. {_HINT}"
+        f"checkpoint {path} was made for another network than its header says: array "
+        f"{odd} has shape {found.get(odd)}, the network needs {wanted.get(odd)}. {hint}"
     )
 
 

@@ -1,0 +1,164 @@
+"""A network from an octant to its elastic constants: a differentiable surrogate.
+
+Its gradient by the voxels guides the sampler, as that of a regressor of K / K_HS does
+in arXiv 2401.13570. The network says the square roots of three shares of the upper
+Hashin-Shtrikman bounds at the octant's own volume: of K, of C44 and of
+(C11 - C12) / 2. The root gives soft cells as much room as stiff ones, and no constants
+it stands for are unstable.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmdiff.elasticity import NU, hashin_shtrikman
+from mmdiff.models import layers
+from mmdiff.models.weights import load_weights
+from mmdiff.typing import Array, Float
+
+SHARES = ("K / K_HS", "C44 / G_HS", "(C11 - C12) / 2 G_HS")
+
+
+class Regressor(nn.Module):
+    """Predict the roots of `SHARES` from octants in [-1, 1].
+
+    All fields are plain values, so `Regressor(**meta["model"])` rebuilds a stored
+    network.
+
+    Attributes:
+      patch: side of the voxel blocks moved into channels, 1 for none.
+      width: channels of the finest level.
+      multipliers: channels of each level as a multiple of `width`.
+      blocks: residual blocks of each level.
+      groups: upper bound of the groups of a group norm.
+      embedding: features of the volume, which scales and shifts every block.
+      dtype: compute type, "float32" or "bfloat16"; parameters stay float32.
+    """
+
+    patch: int = 2
+    width: int = 24
+    multipliers: Sequence[int] = (1, 2, 4)
+    blocks: Sequence[int] = (1, 2, 2)
+    groups: int = 8
+    embedding: int = 32
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b n n n"]) -> Float[Array, "b 3"]:
+        """Return the roots, of one of the two halves of the cell.
+
+        Raises:
+          ValueError: if n does not divide by patch * 2^(levels - 1).
+        """
+        stride = self.patch * 2 ** (len(self.multipliers) - 1)
+        if x.shape[-1] % stride:
+            raise ValueError(
+                f"octant side {x.shape[-1]} must be a multiple of {stride}"
+            )
+        dtype = jnp.dtype(self.dtype)
+        volume = 0.5 * (1 + x.mean((1, 2, 3)))
+        emb = layers.ScalarEmbeddings(self.embedding, name="volume")(volume[:, None])
+        emb = nn.Dense(self.embedding, name="embedding")(nn.silu(emb[:, 0]))
+        h = layers.space_to_depth(x[..., None].astype(dtype), self.patch)
+        for level, (factor, blocks) in enumerate(
+            zip(self.multipliers, self.blocks, strict=True)
+        ):
+            features = factor * self.width
+            if level:
+                h = layers.space_to_depth(h, 2)
+                h = nn.Dense(features, dtype=dtype, name=f"level{level}_pool")(h)
+            else:
+                conv = layers.MirrorConv(features, dtype=dtype, name="level0_conv")
+                h = nn.silu(conv(h))
+            for i in range(blocks):
+                block = layers.ResBlock(
+                    features, self.groups, dtype, name=f"level{level}_block{i}"
+                )
+                h = block(h, emb.astype(dtype))
+        h = nn.silu(h).mean((1, 2, 3)).astype(jnp.float32)
+        h = nn.silu(nn.Dense(h.shape[-1], name="hidden")(jnp.concatenate([h, emb], -1)))
+        return nn.Dense(len(SHARES), name="out")(h)
+
+
+def to_roots(constants, volume, nu: float = NU):
+    """Return the square roots (..., 3) of `SHARES`; unstable constants count as zero.
+
+    Args:
+      constants: (..., 3) C11, C12, C44 with base E = 1.
+      volume: (...) solid fractions in (0, 1].
+      nu: Poisson's ratio of the base material.
+    """
+    xp = jnp if isinstance(constants, jnp.ndarray) else np
+    bulk, shear, _ = hashin_shtrikman(volume, nu)
+    c11, c12, c44 = (constants[..., i] for i in range(3))
+    shares = ((c11 + 2 * c12) / (3 * bulk), c44 / shear, (c11 - c12) / (2 * shear))
+    return xp.sqrt(xp.maximum(xp.stack(shares, -1), 0.0))
+
+
+def to_constants(roots, volume, nu: float = NU):
+    """Return C11, C12, C44 (..., 3) of roots at a volume; inverse of `to_roots`."""
+    xp = jnp if isinstance(roots, jnp.ndarray) else np
+    bulk, shear, _ = hashin_shtrikman(volume, nu)
+    k, c44, second = (roots[..., i] ** 2 for i in range(3))
+    k, c44, second = bulk * k, shear * c44, shear * second
+    c12 = k - 2 * second / 3
+    return xp.stack([c12 + 2 * second, c12, c44], -1)
+
+
+def make_roots(model: Regressor) -> Callable[..., Float[Array, "b 3"]]:
+    """Return `roots(params, x)` of octants (b, n, n, n) in [-1, 1].
+
+    The mean over the octant and the one of the cell shifted by half its side, the same
+    material: both give the same to rounding.
+    """
+
+    def roots(params: Any, x):
+        shifted = x[:, ::-1, ::-1, ::-1]
+        both = [model.apply({"params": params}, y) for y in (x, shifted)]
+        return 0.5 * (both[0] + both[1])
+
+    return roots
+
+
+def make_regress(params: Any, meta: dict) -> Callable[..., tuple]:
+    """Return `regress(x)`: constants and K / K_HS of octants (b, n, n, n) in [-1, 1].
+
+    Args:
+      params: parameters of the network.
+      meta: header of the weights file; what `load_regressor` returns.
+
+    Returns:
+      the function, traceable; it gives C11, C12, C44 (b, 3) with base E = 1, and (b,).
+    """
+    roots = make_roots(Regressor(**meta["model"]))
+    nu = float(meta["base"]["nu"])
+
+    def regress(x: Float[Array, "b n n n"]):
+        got = roots(params, x)
+        volume = 0.5 * (1 + x.mean((1, 2, 3)))
+        return to_constants(got, volume, nu), got[:, 0] ** 2
+
+    return regress
+
+
+def init_regressor(model: Regressor, key, octant: int) -> dict:
+    """Return fresh parameters of a network for octants of side `octant`."""
+    return jax.jit(model.init)(key, jnp.zeros((1, octant, octant, octant)))["params"]
+
+
+def load_regressor(path: str | os.PathLike) -> tuple[dict, dict[str, Any]]:
+    """Read the parameters and the header of a regressor.
+
+    Raises:
+      DataError: as `mmdiff.models.weights.load_weights`.
+    """
+    hint = (
+        "Run --config=configs/regressor.py --workdir=out/regressor first, or take the "
+        "shipped one (mmdiff.assets.regressor_path)."
+    )
+    return load_weights(path, network=Regressor, init=init_regressor, hint=hint)
