@@ -1,6 +1,5 @@
 """Accuracy, validity, diversity and novelty of a model on a list of targets."""
 
-import csv
 import pathlib
 import time
 
@@ -10,7 +9,7 @@ from ml_collections import ConfigDict
 
 from mmdiff import assets
 from mmdiff.data import select, store
-from mmdiff.design import evaluation, generate, sampler, target
+from mmdiff.design import evaluation, generate, sampler, target, target_list
 from mmdiff.errors import InputError
 from mmdiff.io import console, evaluation_plots, plots, workdir, writers
 from mmdiff.models import weights
@@ -20,7 +19,7 @@ from mmdiff.topopt import interface
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
     """Generate cells for every target and report what came out."""
     path = config.targets or assets.dataset_path() / "targets.csv"
-    targets = read_targets(path, config.num_targets)
+    targets, beyond = read_targets(path, config.num_targets)
     params, meta = weights.load_weights(config.checkpoint or assets.weights_path())
     octants, constants, volume, info = store.read_dataset(
         config.data or assets.dataset_path(), skip_bad=config.skip_bad
@@ -66,42 +65,35 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         done[i] = workdir.plain(record)
         best = f"{100 * cells[0].error:.2f} %" if cells else "no valid cell"
         console.say(f"target {i}: {best}, {record['seconds']:.1f} s")
-    records = [done[i] for i in range(len(targets))]
+    records = [{**done[i], "infeasible": i in beyond} for i in range(len(targets))]
     _report(config, folder, records, constants[training], volume[training])
 
 
-def read_targets(path: str | pathlib.Path, count: int) -> list[target.Target]:
-    """Return the first targets of a CSV file.
+def read_targets(
+    path: str | pathlib.Path, count: int
+) -> tuple[list[target.Target], list[int]]:
+    """Return the first targets of a list, and which of them no cell can reach.
 
     Raises:
-      InputError: if the file is missing, lacks a column, holds something that is not a
-        number, or has too few rows.
+      InputError: if the file is missing, has too few lines, or one of them cannot be
+        read.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
+    lines = target_list.read(path)
+    if not 1 <= count <= len(lines):
         raise InputError(
-            f"no list of targets at {path}. Give a CSV file with the columns C11, C12, "
-            "C44 and V, or leave --config.targets empty."
-        )
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
-    if not 1 <= count <= len(rows):
-        raise InputError(
-            f"num_targets={count}, and {path} has {len(rows)} targets. Set "
+            f"num_targets={count}, and {path} has {len(lines)} targets. Set "
             "--config.num_targets to one of 1 to that number."
         )
-    found = []
-    for line, row in enumerate(rows[:count], 2):
-        try:
-            numbers = tuple(float(row[name]) for name in ("C11", "C12", "C44"))
-            volume = float(row["V"]) if row.get("V") else None
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"line {line} of {path} is not a target ({error!r}). Give numbers in "
-                "the columns C11, C12, C44 and V; an empty V is free."
-            ) from error
-        found.append(target.of_constants(numbers, volume))
-    return found
+    lines = lines[:count]
+    target_list.refuse(lines, path)
+    judged = target_list.judge(lines)
+    beyond = [line for line in judged if line.problem]
+    if beyond:
+        console.note(
+            f"{len(beyond)} of {count} targets cannot be reached by any cell, the "
+            f"first in line {beyond[0].number}: {beyond[0].problem}"
+        )
+    return [line.target for line in lines], [line.index for line in beyond]
 
 
 def _percent(summary, name):
@@ -112,6 +104,7 @@ def _report(config, folder, records, constants, volume):
     summary = evaluation.summarize(records)
     filled, fresh = evaluation.new_bins(records, constants, volume)
     summary |= {"bins": filled, "new_bins": fresh}
+    summary["infeasible"] = sum(record["infeasible"] for record in records)
     writers.write_json(
         folder / "metrics.json", {"summary": summary, "targets": records}
     )
@@ -124,7 +117,7 @@ def _report(config, folder, records, constants, volume):
         for r in records
         for c in r["cells"]
     ]
-    if pairs:
+    if pairs:  # what is free is NaN here, and no point there
         asked, got = (np.array(side, float) for side in zip(*pairs, strict=True))
         plots.parity(folder / "parity.png", asked, got)
     evaluation_plots.error_histogram(folder / "error_hist.png", records)

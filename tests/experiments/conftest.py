@@ -1,7 +1,16 @@
 """Experiments run as users run them: without the strict settings of the tests."""
 
 import jax
+import numpy as np
 import pytest
+
+from mmdiff.design import sampler
+from mmdiff.io import evaluation_plots, plots
+from mmdiff.models import weights
+from mmdiff.topopt import interface
+from mmdiff.topopt.interface import Evaluation
+
+N = 8
 
 
 @pytest.fixture(autouse=True)
@@ -12,3 +21,48 @@ def usual_promotion():
         jax.numpy_dtype_promotion("standard"),
     ):
         yield
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A model that draws noise, and stiffness in proportion to the volume."""
+    drawn = []
+
+    def make_sampler(params, meta, *, num_samples, **settings):
+        def draw(key, target):
+            drawn.append(target)
+            wave = np.cos(np.pi * (np.arange(N) + 0.5) / N)
+            smooth = wave[:, None, None] + wave[:, None] + wave
+            shifts = 0.2 * np.arange(num_samples) + 0.1 * len(drawn)
+            if dict(target.asked).get("C44") == 0.09:  # that one it cannot do
+                shifts = shifts - 5
+            return np.round(smooth + shifts[:, None, None, None], 9)
+
+        return draw
+
+    def make_evaluate(n, **settings):
+        def evaluate(octant, fields=None):
+            constants = octant.mean() * np.array([0.4, 0.16, 0.12])
+            return Evaluation(constants, np.zeros(1), 1e-6, True, None)
+
+        return evaluate
+
+    labels = [[0.2, 0.08, 0.06, 0.5]]
+    meta = {"octant": N, "training": {"labels": labels, "coverage": 9.0}}
+    monkeypatch.setattr(sampler, "make_sampler", make_sampler)
+    monkeypatch.setattr(interface, "make_evaluate", make_evaluate)
+    monkeypatch.setattr(weights, "load_weights", lambda path: ({}, meta))
+    # It takes most of the time of so small cells.
+    monkeypatch.setattr(plots, "modulus_spheres", lambda *args: True)
+    return drawn
+
+
+@pytest.fixture
+def no_plots(monkeypatch):
+    """Draw nothing: for tests of everything else."""
+    for module, names in (
+        (plots, ("parity", "contact_sheet")),
+        (evaluation_plots, ("error_histogram", "similarities", "coverage")),
+    ):
+        for name in names:
+            monkeypatch.setattr(module, name, lambda *args, **options: False)

@@ -7,15 +7,11 @@ import numpy as np
 import pytest
 
 from mmdiff import assets, main
-from mmdiff.design import deliver, sampler
+from mmdiff.design import deliver
 from mmdiff.elasticity import cubic_to_voigt
 from mmdiff.fem.homogenize import homogenize
-from mmdiff.io import plots
-from mmdiff.models import weights
 from mmdiff.models.weights import sidecar
 from mmdiff.symmetry import cell_to_octant
-from mmdiff.topopt import interface
-from mmdiff.topopt.interface import Evaluation
 from mmdiff.voxels import periodic_pieces, spanning_axes
 
 
@@ -88,43 +84,6 @@ def test_unwritable_workdir_exits_with_2(tmp_path, capsys):
     assert str(tmp_path / "out") in capsys.readouterr().err
 
 
-N = 8
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """A model that draws noise, and stiffness in proportion to the volume."""
-    drawn = []
-
-    def make_sampler(params, meta, *, num_samples, **settings):
-        def draw(key, target):
-            drawn.append(target)
-            wave = np.cos(np.pi * (np.arange(N) + 0.5) / N)
-            smooth = wave[:, None, None] + wave[:, None] + wave
-            shifts = 0.2 * np.arange(num_samples) + 0.1 * len(drawn)
-            if dict(target.asked).get("C44") == 0.09:  # that one it cannot do
-                shifts = shifts - 5
-            return np.round(smooth + shifts[:, None, None, None], 9)
-
-        return draw
-
-    def make_evaluate(n, **settings):
-        def evaluate(octant, fields=None):
-            constants = octant.mean() * np.array([0.4, 0.16, 0.12])
-            return Evaluation(constants, np.zeros(1), 1e-6, True, None)
-
-        return evaluate
-
-    labels = [[0.2, 0.08, 0.06, 0.5]]
-    meta = {"octant": N, "training": {"labels": labels, "coverage": 9.0}}
-    monkeypatch.setattr(sampler, "make_sampler", make_sampler)
-    monkeypatch.setattr(interface, "make_evaluate", make_evaluate)
-    monkeypatch.setattr(weights, "load_weights", lambda path: ({}, meta))
-    # Pictures take most of the time of so small cells.
-    monkeypatch.setattr(plots, "modulus_spheres", lambda *args: True)
-    return drawn
-
-
 LIST = """name,C11,C12,C44,E,V
 whole,0.2,0.08,0.06,,
 part,,,,0.15,
@@ -161,7 +120,9 @@ def test_a_list_gives_a_folder_for_each_target(quick, tmp_path, capsys):
     assert [json.loads(line)["target"] for line in lines] == ["whole", "part", "none"]
 
 
-def test_a_list_goes_on_where_it_was_stopped(quick, tmp_path, capsys, monkeypatch):
+def test_a_list_goes_on_where_it_was_stopped(
+    quick, no_plots, tmp_path, capsys, monkeypatch
+):
     write = deliver.write
 
     def killed(folder, *rest):
@@ -202,7 +163,7 @@ def test_a_list_with_bad_lines_is_refused_before_anything_is_computed(
     assert not quick
 
 
-def test_bad_lines_can_be_left_out(quick, tmp_path, capsys):
+def test_bad_lines_can_be_left_out(quick, no_plots, tmp_path, capsys):
     assert _run_list(tmp_path, BAD, "--config.skip_bad=true") == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "is left out: C11 'soft' is not a number." in said

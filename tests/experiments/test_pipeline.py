@@ -113,22 +113,3 @@ def test_evaluation_of_the_shipped_model(tmp_path, capsys):
     assert "target 1:" in said and "target 0:" not in said
     cells = [record["cells"] for record in metrics["targets"]]
     assert [record["cells"] for record in again] == cells
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("C11,C12,C44,V\n0.1,0.04,high,0.3\n", "line 2 of"),
-        ("C11,C12,V\n0.1,0.04,0.3\n", "line 2 of"),
-        ("C11,C12,C44,V\n", "has 0 targets"),
-        (None, "no list of targets at"),
-    ],
-)
-def test_bad_lists_of_targets(text, said, tmp_path, capsys):
-    path = tmp_path / "targets.csv"
-    if text is not None:
-        path.write_text(text)
-    argv = ["mmdiff", "--config=configs/evaluate.py", f"--workdir={tmp_path / 'out'}"]
-    argv += [f"--config.targets={path}", "--config.num_targets=1"]
-    assert main.main(argv) == 2
-    assert said in capsys.readouterr().err
