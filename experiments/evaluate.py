@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmdiff import assets
+from mmdiff import assets, voxels
 from mmdiff.data import select, store
 from mmdiff.design import evaluation, generate, sampler, target, target_list
 from mmdiff.errors import InputError
@@ -25,7 +25,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         config.data or assets.dataset_path(), skip_bad=config.skip_bad
     )
     training = info["split"] == select.TRAIN
-    known = evaluation.pack(octants[training])
+    known = voxels.pack(octants[training])
     draw = sampler.make_sampler(
         params,
         meta,

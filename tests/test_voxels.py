@@ -123,10 +123,24 @@ def test_spanning_of_octant_and_cell_agree():
         assert voxels.spanning_axes(octant) == voxels.spanning_axes(cell)
 
 
-def test_agreement():
-    a = strut_octant(4, 1)
-    assert voxels.agreement(a, a) == 1
-    assert voxels.agreement(a, 1 - a) == 0
-    b = a.copy()
-    b[0, 0, 0] ^= 1
-    assert voxels.agreement(a, b) == 63 / 64
+@pytest.mark.parametrize("n", [4, 5])  # 125 voxels fill no whole number of bytes
+def test_agreement_is_the_share_of_equal_voxels(n):
+    rng = np.random.default_rng(n)
+    a, b = rng.integers(0, 2, (2, n, n, n), np.uint8)
+    c = a.copy()
+    c[0, 0, 0] ^= 1
+    known = voxels.pack(np.stack([a, 1 - a, b, c]))
+    expected = [1, 0, (a == b).mean(), 1 - 1 / n**3]
+    np.testing.assert_array_equal(voxels.agreement(a, known), expected)
+    assert voxels.agreement(a, known[:0]).shape == (0,)
+
+
+def test_a_shift_by_half_a_period_can_be_let_count():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 2, (2, 8, 8, 8), np.uint8)
+    shifted = a[::-1, ::-1, ::-1]
+    known = voxels.pack(np.stack([a, b, 1 - a]))
+    got = voxels.agreement(shifted, known, half_shift=True)
+    other = max((a == b).mean(), (shifted == b).mean())
+    np.testing.assert_array_equal(got, [1, other, (shifted == 1 - a).mean()])
+    assert voxels.agreement(shifted, known)[0] == (shifted == a).mean() < 1

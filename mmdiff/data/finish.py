@@ -10,7 +10,7 @@ import numpy as np
 
 from mmdiff.data import select, space, store, targets
 from mmdiff.data.recipe import Recipe
-from mmdiff.voxels import agreement
+from mmdiff.voxels import agreement, pack
 
 _SUBSET, _TARGETS = 1, 2  # streams of random numbers beside those of the shards
 
@@ -73,5 +73,6 @@ def _repeated(labels: store.Labels, recipe: Recipe) -> np.ndarray:
     for a, b in pairs[(number[i] == number[j]) & (shard[i] != shard[j])]:
         if not repeated[a] and not repeated[b]:
             first, second = labels.octants([a, b])
-            repeated[b] = agreement(first, second) >= recipe.similarity
+            alike = agreement(first, pack(second[None]))[0]
+            repeated[b] = alike >= recipe.similarity
     return repeated

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import spatial
 
 from mmdiff.elasticity import PAPER_RANGES
-from mmdiff.voxels import agreement
+from mmdiff.voxels import agreement, pack
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 _RANGES = np.array([*PAPER_RANGES, 1.0])
@@ -122,7 +122,7 @@ def similar_to(
       similarity: least share of equal voxels of the same (arXiv 2401.13570, Eq. 4).
     """
     near = np.sort(tree.query_ball_point(point, distance, p=1)).astype(int)
-    return any(agreement(octant, octants([i])[0]) >= similarity for i in near)
+    return any(agreement(octant, pack(octants([i])))[0] >= similarity for i in near)
 
 
 def property_distance(points: np.ndarray, known: np.ndarray) -> np.ndarray:

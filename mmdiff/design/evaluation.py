@@ -2,8 +2,7 @@
 
 As in arXiv 2401.13570: the range error of its Eq. 3 over all samples and for the best
 of each target, and the similarity of two cells of its Eq. 4, which is the share of
-voxels that agree. A cell and itself shifted by half a period are the same material, so
-the higher similarity of the two counts.
+voxels that agree (`voxels.agreement`, a shift by half a period aside).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,8 @@ from mmdiff.data import space
 from mmdiff.design import target as targets
 from mmdiff.design.generate import Cell
 from mmdiff.design.target import Target
-from mmdiff.typing import Float, UInt8
+from mmdiff.typing import UInt8
+from mmdiff.voxels import agreement, pack
 
 # What others state of themselves: mean error, best of four, valid share, in percent,
 # and seconds per cell. arXiv 2401.13570 in its two versions (the time of the second on
@@ -28,24 +28,10 @@ PUBLISHED = {
 }
 
 
-def pack(octants: UInt8[np.ndarray, "N n n n"]) -> UInt8[np.ndarray, "N b"]:
-    """Return binary octants as bits, what `similarity` compares."""
-    return np.packbits(octants.reshape(len(octants), -1) > 0, axis=1)
-
-
-def similarity(
-    octant: UInt8[np.ndarray, "n n n"], packed: UInt8[np.ndarray, "N b"]
-) -> Float[np.ndarray, "N"]:
-    """Return the share of voxels in which an octant agrees with each of many."""
-    both = pack(np.stack([octant, octant[::-1, ::-1, ::-1]]))
-    differing = [np.bitwise_count(packed ^ one).sum(1, dtype=np.int64) for one in both]
-    return 1 - np.minimum(*differing) / octant.size
-
-
 def similarity_within(octants: Sequence[np.ndarray]) -> float:
     """Return the mean similarity of all pairs, NaN where there is none."""
     pairs = [
-        similarity(octant, pack(np.stack(octants[i + 1 :])))
+        agreement(octant, pack(octants[i + 1 :]), half_shift=True)
         for i, octant in enumerate(octants[:-1])
     ]
     return float(np.concatenate(pairs).mean()) if pairs else float("nan")
@@ -63,7 +49,7 @@ def measure(
       target: what was asked.
       cells: the delivered cells.
       counts: of the samples, see `mmdiff.design.generate.generate`.
-      known: training octants, see `pack`.
+      known: training octants, see `voxels.pack`.
     """
     return {
         "asked": dict(target.asked),
@@ -80,7 +66,7 @@ def measure(
                 "constants": cell.constants.tolist(),
                 "volume": cell.volume,
                 "polish_steps": len(cell.history) - 1,
-                "nearest": float(similarity(cell.octant, known).max()),
+                "nearest": float(agreement(cell.octant, known, half_shift=True).max()),
             }
             for cell in cells
         ],
