@@ -4,10 +4,12 @@
       --config.data=out/dataset
 
 Writes `ema.npz` (give it to --config.checkpoint of configs/generate.py), MODEL_CARD.md,
-the loss curve and checkpoints; the same command resumes. `tiny` shows in some three
-minutes on a CPU core that training works; `cpu` is for an afternoon on one core (4,000
-steps took 109 minutes); `small` is for a workstation with one GPU; `paper` has the
-network and the optimizer of arXiv 2401.13570.
+the loss curve, sheets of samples and checkpoints; the same command resumes. `tiny`
+shows in some three minutes on a CPU core that training works; `cpu` is for an afternoon
+on one core (4,000 steps took 109 minutes); `small` is for a workstation with one GPU;
+`paper` has the network and the optimizer of arXiv 2401.13570. With --distributed every
+process of a Slurm or MPI job, a Kubernetes job or a TPU pod takes its part of each
+batch; the workdir must then lie on a file system that all share.
 """
 
 from ml_collections import ConfigDict
@@ -44,6 +46,12 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.schedule = "exponential"
     config.log_every = 50
     config.checkpoint_every = 500
+    # Steps between two sheets of samples for held-out conditions, 0 for none.
+    config.sample_every = 0 if variant == "tiny" else 500
+    # Write the curves for TensorBoard, too: pip install 'mmdiff[tb]'.
+    config.tensorboard = False
+    # Steps that the devices make without the host in between.
+    config.steps_per_dispatch = 1
     # Seconds after which to save and finish, 0 for no limit.
     config.time_limit_s = 0.0
     # Store the weights as float16, half the size.
@@ -70,6 +78,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
         config.learning_rate = 5e-4
         config.warmup = 1000
         config.checkpoint_every = 2000
+        config.sample_every = 2000
+        config.steps_per_dispatch = 10
         config.model.multipliers = (1, 2, 4)
         config.model.blocks = 2
         config.model.attention = (2,)
@@ -84,6 +94,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
         config.final_learning_rate = 2e-4
         config.warmup = 0
         config.checkpoint_every = 5000
+        config.sample_every = 5000
+        config.steps_per_dispatch = 10
         config.model.patch = 1
         config.model.binary = False
         config.model.attention = ()

@@ -1,10 +1,11 @@
-"""Train the denoiser on a stored dataset and write its weights, card and curve.
+"""Train the denoiser on a stored dataset and write its weights, card and curves.
 
 Resumes from `workdir/checkpoints`. The weights file holds the moving average of the
 parameters with everything that sampling needs: the network's fields, the noise
 schedule, the ranges of the conditions and the base material.
 """
 
+import contextlib
 import json
 import pathlib
 from typing import Any
@@ -16,6 +17,7 @@ from ml_collections import ConfigDict
 from mmdiff.data.select import TRAIN, VALIDATION, balanced_rows, coverage_radius
 from mmdiff.data.space import bin_index
 from mmdiff.data.store import read_dataset
+from mmdiff.design.snapshots import make_snapshots
 from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.schedule import (
     CosineSchedule,
@@ -24,6 +26,7 @@ from mmdiff.diffusion.schedule import (
 )
 from mmdiff.errors import DataError, InputError
 from mmdiff.io.console import note, say
+from mmdiff.io.tensorboard import scalars
 from mmdiff.io.workdir import append_metrics, read_metrics
 from mmdiff.models.denoiser import make_denoiser
 from mmdiff.models.unet import UNet
@@ -32,7 +35,10 @@ from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.loop import Examples, Result, train
 from mmdiff.train.state import make_optimizer
 
+# Of several processes the first one writes, see mmdiff.distributed.
+DISTRIBUTED = True
 NAMES = ("C11", "C12", "C44", "V")
+SHOWN = 4  # held-out cells that samples are drawn for while training
 SCHEDULES = {"exponential": ExponentialSchedule, "cosine": CosineSchedule}
 
 
@@ -59,7 +65,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         f"{len(data.octant)} training and "
         f"{0 if validation is None else len(validation.octant)} validation cells of "
         f"{2 * octant}^3 voxels; network of {count / 1e6:.2f} million parameters; "
-        f"{jax.local_device_count()} {jax.default_backend()} device(s)"
+        f"{jax.device_count()} {jax.default_backend()} device(s)"
     )
     result = _train(
         config,
@@ -70,6 +76,8 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         conditions=conditions,
         schedule=schedule,
     )
+    if jax.process_index():
+        return
     meta = {
         "model": fields,
         "octant": octant,
@@ -103,9 +111,28 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 def _train(config, workdir, model, params, examples, *, conditions, schedule) -> Result:
     data, validation = examples
+    apply = make_denoiser(model, schedule)
+    writes = jax.process_index() == 0
+    snapshot = None
+    if config.sample_every and writes:
+        shown = data if validation is None else validation
+        rows = np.linspace(0, len(shown.octant) - 1, SHOWN).astype(int)
+        snapshot = make_snapshots(
+            apply,
+            workdir,
+            shown.octant[rows],
+            shown.cond[rows],
+            conditions=conditions,
+            schedule=schedule,
+            seed=config.seed,
+        )
+    curves = contextlib.nullcontext(lambda metrics: None)
+    if config.tensorboard and writes:
+        curves = scalars(workdir / "tb")
 
     def on_metrics(metrics: dict[str, float]) -> None:
         append_metrics(workdir, metrics)
+        write_curves(metrics)
         text = "  ".join(
             f"{name} {value:.4g}"
             for name, value in metrics.items()
@@ -113,32 +140,36 @@ def _train(config, workdir, model, params, examples, *, conditions, schedule) ->
         )
         say(f"step {metrics['step']}  {text}")
 
-    return train(
-        make_denoiser(model, schedule),
-        params,
-        make_optimizer(
-            learning_rate=config.learning_rate,
-            warmup=config.warmup,
+    with curves as write_curves:
+        return train(
+            apply,
+            params,
+            make_optimizer(
+                learning_rate=config.learning_rate,
+                warmup=config.warmup,
+                steps=config.steps,
+                clip=config.clip,
+                weight_decay=config.weight_decay,
+                final=config.final_learning_rate / config.learning_rate,
+            ),
+            data,
+            conditions=conditions,
+            schedule=schedule,
+            checkpoints=Checkpoints(workdir / "checkpoints"),
+            seed=config.seed,
+            batch_size=config.batch_size,
             steps=config.steps,
-            clip=config.clip,
-            weight_decay=config.weight_decay,
-            final=config.final_learning_rate / config.learning_rate,
-        ),
-        data,
-        conditions=conditions,
-        schedule=schedule,
-        checkpoints=Checkpoints(workdir / "checkpoints"),
-        seed=config.seed,
-        batch_size=config.batch_size,
-        steps=config.steps,
-        ema_decay=config.ema,
-        drop_rate=config.drop_rate,
-        validation=validation,
-        log_every=config.log_every,
-        checkpoint_every=config.checkpoint_every,
-        time_limit_s=config.time_limit_s,
-        on_metrics=on_metrics,
-    )
+            ema_decay=config.ema,
+            drop_rate=config.drop_rate,
+            validation=validation,
+            log_every=config.log_every,
+            checkpoint_every=config.checkpoint_every,
+            sample_every=config.sample_every,
+            steps_per_dispatch=config.steps_per_dispatch,
+            time_limit_s=config.time_limit_s,
+            on_metrics=on_metrics,
+            on_sample=snapshot or (lambda step, ema: None),
+        )
 
 
 def _load(config) -> tuple[Examples, Examples | None, dict[str, Any]]:
@@ -218,7 +249,7 @@ Denoiser for cubic-symmetric unit cells of {2 * meta["octant"]}^3 voxels (octant
 - {training["parameters"] / 1e6:.2f} million parameters; the file holds their moving
   average (decay {config.ema}) as {"float16" if config.half else "float32"}
 - {result.samples_per_s:.1f} training samples per second on
-  {jax.local_device_count()} {jax.default_backend()} device(s)
+  {jax.device_count()} {jax.default_backend()} device(s)
 - base material and interpolation: `{json.dumps(meta["base"])}`
 
 ## Error of the x0 estimate on held-out cells

@@ -19,7 +19,7 @@ from absl import flags
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags, config_path
 
-from mmdiff import runner
+from mmdiff import distributed, runner
 from mmdiff.errors import InputError
 from mmdiff.io import console, workdir
 from mmdiff.runner import first_line, flat
@@ -33,7 +33,9 @@ def main(argv: Sequence[str]) -> int:
     """Run one command line, program name first, and return its exit code."""
     try:
         job = parse(argv)
-        return 0 if job is None else runner.execute(job)
+        if job is None:
+            return 0
+        return distributed.execute(job) if job.distributed else runner.execute(job)
     except InputError as error:
         if "--debug" in argv:
             traceback.print_exc()
@@ -75,6 +77,11 @@ def parse(argv: Sequence[str]) -> runner.Job | None:
             f"{label} has nothing to run: there is no file {experiment}. Each config "
             "needs an experiment of the same name."
         )
+    if known["distributed"].value and not _says(experiment, "DISTRIBUTED = True"):
+        raise InputError(
+            f"{label} runs in one process. Leave --distributed out; it is for "
+            "configs/train.py."
+        )
     folder = Path(known["workdir"].value)
     values = config.to_dict()
     return runner.Job(
@@ -84,6 +91,7 @@ def parse(argv: Sequence[str]) -> runner.Job | None:
         run=lambda: _load(experiment, "experiment").run(config, folder),
         argv=tuple(argv),
         overwrite=known["overwrite"].value,
+        distributed=known["distributed"].value,
         debug=known["debug"].value,
         intact=lambda: _intact(experiment, folder),
     )
@@ -91,10 +99,15 @@ def parse(argv: Sequence[str]) -> runner.Job | None:
 
 def _intact(experiment: Path, folder: Path) -> bool:
     """Whether a finished run is whole, where the experiment has a function for that."""
-    # Importing an experiment takes seconds: only where there is something to ask.
-    if not re.search(r"^def intact\(", experiment.read_text("utf-8"), re.MULTILINE):
+    if not _says(experiment, "def intact("):
         return True
     return _load(experiment, "experiment").intact(folder)
+
+
+def _says(experiment: Path, text: str) -> bool:
+    """Tell whether a line of an experiment begins so; importing it takes seconds."""
+    lines = experiment.read_text("utf-8").splitlines()
+    return any(line.startswith(text) for line in lines)
 
 
 def load_config(label: str) -> tuple[Path, ConfigDict]:
@@ -197,6 +210,8 @@ def _flags() -> flags.FlagValues:
     flags.DEFINE_string("workdir", "out", text, flag_values=values)
     text = "delete the earlier run in the workdir first"
     flags.DEFINE_boolean("overwrite", False, text, flag_values=values)
+    text = "join the processes that Slurm, MPI, Kubernetes or a TPU pod has started"
+    flags.DEFINE_boolean("distributed", False, text, flag_values=values)
     text = "print the traceback of an error as well"
     flags.DEFINE_boolean("debug", False, text, flag_values=values)
     text = "print this text with the keys of the config"
@@ -223,10 +238,10 @@ def _help(values: flags.FlagValues, label: str) -> str:
         "                             [--config.key=value ...] [--overwrite] [--debug]",
         "",
     ]
-    for name in ("config", "workdir", "overwrite", "debug", "help"):
+    for name in ("config", "workdir", "overwrite", "distributed", "debug", "help"):
         default = values[name].default
         shown = f" (default: {default})" if default else ""
-        lines.append(f"  --{name:9}  {values[name].help}{shown}")
+        lines.append(f"  --{name:11}  {values[name].help}{shown}")
     lines += ["", "configs: " + (", ".join(_configs()) or "none found")]
     _, config = load_config(label)
     keys = [

@@ -33,6 +33,7 @@ class Job:
       run: does the work; called once, with JAX ready.
       argv: the command line, for the record.
       overwrite: delete an earlier run first.
+      distributed: one of several processes, see `mmdiff.distributed`.
       debug: print tracebacks as well.
       intact: whether the results of a finished run are whole; one that is not is run
         again and mends them.
@@ -44,6 +45,7 @@ class Job:
     run: Callable[[], None]
     argv: tuple[str, ...] = ()
     overwrite: bool = False
+    distributed: bool = False
     debug: bool = False
     intact: Callable[[], bool] = lambda: True
 

@@ -15,7 +15,7 @@ LAYERS = (
     ("topopt",),
     ("data", "train"),
     ("design", "io"),
-    ("runner",),
+    ("runner", "distributed"),
     ("main",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

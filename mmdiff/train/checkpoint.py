@@ -2,7 +2,8 @@
 
 Orbax data files carry no checksum, so a flipped byte would be restored as a wrong
 number. `STEP.sha256` beside the directory `STEP` lists the SHA-256 of each of its
-files. Only the last `keep` checkpoints stay.
+files. Only the last `keep` checkpoints stay. Of several processes all call `save`, as
+Orbax makes them wait for each other; the first one writes.
 """
 
 import contextlib
@@ -36,6 +37,8 @@ class Checkpoints:
         with self._open() as checkpointer:
             stale = any(c.step == step for c in checkpointer.checkpoints)
             checkpointer.save(step, _flatten(state), force=True, overwrite=stale)
+        if jax.process_index():
+            return
         digest = self._digest_path(step)
         temporary = digest.with_suffix(".tmp")
         temporary.write_text(self._digest(step))

@@ -3,14 +3,15 @@
 Plain arrays and values in, the final state out. The batch of a step depends on the seed
 and the step alone, so a run that was stopped and resumed gives the numbers of one that
 was not. Nothing is printed: the caller passes functions that receive the metrics.
+
+With several processes each feeds its part of the batch; the first one alone writes
+checkpoints and calls those functions.
 """
 
-import contextlib
 import dataclasses
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -22,10 +23,11 @@ from mmdiff.data.loader import batch_rows
 from mmdiff.diffusion.conditions import Conditions
 from mmdiff.diffusion.process import Noise, symmetric_noise
 from mmdiff.diffusion.schedule import Schedule
-from mmdiff.train import parallel
+from mmdiff.errors import InputError
+from mmdiff.train import parallel, stop
 from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.state import TrainState, create_state
-from mmdiff.train.step import Apply, make_evaluation, make_step
+from mmdiff.train.step import Apply, make_evaluation, make_step, scan_steps
 from mmdiff.typing import Array, Float, Int, UInt8
 
 
@@ -86,8 +88,11 @@ def train(
     validation_times: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7),
     log_every: int = 100,
     checkpoint_every: int = 1000,
+    sample_every: int = 0,
+    steps_per_dispatch: int = 1,
     time_limit_s: float = 0.0,
     on_metrics: Callable[[dict[str, float]], None] = lambda metrics: None,
+    on_sample: Callable[[int, Any], None] = lambda step, ema: None,
 ) -> Result:
     """Train, resuming from the newest checkpoint if there is one.
 
@@ -109,53 +114,66 @@ def train(
       validation_times: those noise levels, as times.
       log_every: steps between two reports.
       checkpoint_every: steps between two checkpoints and validations.
+      sample_every: steps between two calls of `on_sample`, 0 for none.
+      steps_per_dispatch: steps that the devices make without the host in between.
+        Where fewer are left to the next report, checkpoint, sample or the end, they
+        are made one by one; signals and the time limit wait for the whole dispatch.
       time_limit_s: wall seconds after which to save and stop, 0 for none.
       on_metrics: receives a dict of plain numbers per report.
+      on_sample: receives the step and the averaged parameters, NumPy arrays.
 
     Returns:
       The final state with what ended the run. A checkpoint of it has been written.
 
     Raises:
-      InputError: if the batch does not fit the dataset or the devices.
+      InputError: if the batch does not fit the dataset or the devices, or if there is
+        less than one step in a dispatch.
       DataError: if the checkpoint to resume from is damaged.
       TrainingDivergedError: if the loss is not finite.
     """
     start = time.monotonic()
-    devices = jax.local_device_count()
-    batches = _Batches(data, conditions, seed, batch_size)
-    run = parallel.parallel_step(
-        make_step(
-            apply,
-            optimizer,
-            schedule=schedule,
-            ema_decay=ema_decay,
-            drop_rate=drop_rate,
-            noise=noise,
+    if steps_per_dispatch < 1:
+        raise InputError(
+            f"steps_per_dispatch={steps_per_dispatch} makes no step. Use 1 or more."
         )
+    devices, writes = jax.local_device_count(), jax.process_index() == 0
+    batches = _Batches(data, conditions, seed, batch_size)
+    parallel.check_shares(batch_size, jax.device_count())
+    single = make_step(
+        apply,
+        optimizer,
+        schedule=schedule,
+        ema_decay=ema_decay,
+        drop_rate=drop_rate,
+        noise=noise,
     )
+    run = parallel.parallel_step(single)
+    run_many = parallel.parallel_step(scan_steps(single))
+    rests = [n for n in (log_every, checkpoint_every, sample_every) if n]
     evaluate = make_evaluation(
         apply, schedule=schedule, times=validation_times, noise=noise
     )
     state = create_state(params, optimizer)
-    found = checkpoints.latest()
-    if found is not None:
+    # The first process says where to go on: it alone changes the directory.
+    found = parallel.largest((checkpoints.latest() or 0) if writes else 0)
+    if found:
         state = checkpoints.restore(found, state)
     first = step = int(state.step)
     state = parallel.replicate(state, devices)
     key = jax.random.key(seed)
     history: list[dict[str, float]] = []
     pending: list[dict[str, Array]] = []
-    saved = found
+    saved = found or None
     reason = "steps"
-    # Seconds spent in steps after the first one, which compiles.
-    busy = 0.0
+    # Seconds and steps of all dispatches but the first of each length, which compile.
+    busy, timed, seen = 0.0, 0, set()
 
     def flush() -> None:
         """Report the mean of the steps since the last report."""
         if not pending:
             return
-        losses = [float(m["loss"][0]) for m in pending]
-        norms = [float(m["grad_norm"][0]) for m in pending]
+        losses = [float(v) for m in pending for v in np.ravel(m["loss"][0])]
+        norms = [float(v) for m in pending for v in np.ravel(m["grad_norm"][0])]
         pending.clear()
         if not all(map(math.isfinite, losses)):
             raise TrainingDivergedError(
@@ -167,9 +185,10 @@ def train(
     def report(**values: float) -> None:
         metrics = {"step": step, **values, "seconds": time.monotonic() - start}
         if busy:
-            metrics["samples_per_s"] = (step - first - 1) * batch_size / busy
+            metrics["samples_per_s"] = timed * batch_size / busy
         history.append(metrics)
-        on_metrics(metrics)
+        if writes:
+            on_metrics(metrics)
 
     def save() -> None:
         nonlocal saved
@@ -187,32 +206,47 @@ def train(
                 },
             )
 
-    with _stop_on_sigterm() as stopped:
+    def sample() -> None:
+        if writes and sample_every and step % sample_every == 0:
+            on_sample(step, parallel.unreplicate(state.ema))
+
+    def advance(count: int) -> list[dict[str, Array]]:
+        nonlocal state
+        parts = [parallel.shard(batches.at(step + i), devices) for i in range(count)]
+        if count == 1:
+            state, metrics = run(state, key, parts[0])
+        else:
+            state, metrics = run_many(state, key, parallel.stack(parts))
+        # Waiting for the step keeps the clock honest; dispatch is asynchronous.
+        return jax.block_until_ready([metrics])
+
+    with stop.watch(start + time_limit_s if time_limit_s else math.inf) as why:
         while step < steps:
             begin = time.monotonic()
-            state, metrics = run(state, key, parallel.shard(batches.at(step), devices))
-            # Waiting for the step keeps the clock honest; dispatch is asynchronous.
-            jax.block_until_ready(metrics)
-            step += 1
-            pending.append(metrics)
-            if step > first + 1:
-                busy += time.monotonic() - begin
+            room = min(steps - step, *(n - step % n for n in rests))
+            count = steps_per_dispatch if steps_per_dispatch <= room else 1
+            pending += advance(count)
+            step += count
+            if count in seen:
+                busy, timed = busy + time.monotonic() - begin, timed + count
+            seen.add(count)
             if step % log_every == 0:
                 flush()
-            if stopped():
-                reason = "signal"
+            reason = why()
+            if reason != "steps":
                 break
-            if time_limit_s and time.monotonic() - start > time_limit_s:
-                reason = "time"
-                break
-            if step % checkpoint_every == 0 and step < steps:
-                save()
+            if step < steps:
+                if step % checkpoint_every == 0:
+                    save()
+                sample()
         save()
+        if reason == "steps" and step > first:
+            sample()
     return Result(
         state=parallel.unreplicate(state),
         reason=reason,
         seconds=time.monotonic() - start,
-        samples_per_s=(step - first - 1) * batch_size / busy if busy else 0.0,
+        samples_per_s=timed * batch_size / busy if busy else 0.0,
         history=history,
     )
 
@@ -233,7 +267,10 @@ def validate(evaluate, state, data, conditions, key, batch_size) -> Float[Array,
 
 
 class _Batches:
-    """The batches of `mmdiff.data.loader`, with conditions normalized beforehand."""
+    """This process's part of the batches of `mmdiff.data.loader`.
+
+    Conditions are normalized beforehand.
+    """
 
     def __init__(self, data, conditions, seed, batch_size):
         self._octant = data.octant
@@ -243,31 +280,15 @@ class _Batches:
         self.at(0)  # refuses a batch that does not fit
 
     def at(self, step: int) -> dict[str, np.ndarray]:
+        process, processes = jax.process_index(), jax.process_count()
         picked = batch_rows(
-            self._seed, step, examples=len(self._rows), batch_size=self._size
+            self._seed,
+            step,
+            examples=len(self._rows),
+            batch_size=self._size,
+            process=process,
+            processes=processes,
         )
-        rows = self._rows[picked]
-        index = np.arange(self._size, dtype=np.int32)
+        rows, own = self._rows[picked], self._size // processes
+        index = np.arange(process * own, (process + 1) * own, dtype=np.int32)
         return {"octant": self._octant[rows], "cond": self._cond[rows], "index": index}
-
-
-@contextlib.contextmanager
-def _stop_on_sigterm() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether SIGTERM or SIGINT has arrived."""
-    received = []
-
-    def note(signum, frame):
-        # A second signal ends the process as usual.
-        received.append(signum)
-        signal.signal(signum, old[signum])
-
-    try:
-        old = {s: signal.signal(s, note) for s in (signal.SIGTERM, signal.SIGINT)}
-    except ValueError:  # not in the main thread, where signals cannot be caught
-        yield lambda: False
-        return
-    try:
-        yield lambda: bool(received)
-    finally:
-        for signum, handler in old.items():
-            signal.signal(signum, handler)

@@ -1,9 +1,12 @@
-"""Data parallelism over the local devices with `jax.pmap`.
+"""Data parallelism over devices and processes with `jax.pmap`.
 
 One wrapper around the pure step of `mmdiff.train.step`: the state is replicated, the
-batch is split along a leading device axis, the key is shared.
+batch is split along a leading device axis, the key is shared. With several processes
+(`mmdiff.distributed`) each holds its own devices' copies and feeds its own part of the
+batch; only the averages inside the step cross from one to another.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,27 +18,44 @@ from mmdiff.train.step import AXIS
 
 
 def parallel_step(step: Callable[..., Any]) -> Callable[..., Any]:
-    """Map step(state, key, batch) over the local devices; the state is donated."""
+    """Map step(state, key, batch) over all devices; the state is donated.
+
+    Each process passes and gets the slices of its own devices.
+    """
     return jax.pmap(step, axis_name=AXIS, in_axes=(0, None, 0), donate_argnums=0)
+
+
+def check_shares(batch_size: int, devices: int) -> None:
+    """Refuse a batch that does not split into even shares over the devices.
+
+    Raises:
+      InputError: if the share of a device is not a whole, even number of examples;
+        self-conditioning pairs neighbours.
+    """
+    if batch_size % (2 * devices):
+        raise InputError(
+            f"batch size {batch_size} does not split into even shares over "
+            f"{devices} devices. Use a multiple of {2 * devices}."
+        )
 
 
 def shard(batch: Any, devices: int) -> Any:
     """Split the leading axis over devices: (b, ...) -> (devices, b / devices, ...).
 
     Raises:
-      InputError: if the share of a device is not a whole, even number of examples;
-        self-conditioning pairs neighbours.
+      InputError: as `check_shares`.
     """
 
     def split(array):
-        if array.shape[0] % (2 * devices):
-            raise InputError(
-                f"batch size {array.shape[0]} does not split into even shares over "
-                f"{devices} devices. Use a multiple of {2 * devices}."
-            )
+        check_shares(array.shape[0], devices)
         return array.reshape(devices, -1, *array.shape[1:])
 
     return jax.tree.map(split, batch)
+
+
+def stack(batches: list[Any]) -> Any:
+    """Join k sharded batches for `step.scan_steps`: (devices, k, b / devices, ...)."""
+    return jax.tree.map(lambda *arrays: np.stack(arrays, 1), *batches)
 
 
 def replicate(tree: Any, devices: int) -> Any:
@@ -47,5 +67,18 @@ def replicate(tree: Any, devices: int) -> Any:
 
 
 def unreplicate(tree: Any) -> Any:
-    """Return the first device's copy as NumPy arrays."""
+    """Return the first local device's copy as NumPy arrays."""
     return jax.tree.map(lambda x: np.asarray(x[0]), tree)
+
+
+def largest(value: int) -> int:
+    """Return the largest of the numbers of all processes; each must call this."""
+    if jax.process_count() == 1:
+        return value
+    values = np.full(jax.local_device_count(), value, np.int32)
+    return int(_largest()(values)[0])
+
+
+@functools.cache
+def _largest():
+    return jax.pmap(lambda x: jax.lax.pmax(x, AXIS), axis_name=AXIS)

@@ -82,6 +82,25 @@ def make_step(
     return step
 
 
+def scan_steps(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function that makes several steps in one dispatch.
+
+    Small steps on a fast device are over before the host has sent the next one.
+
+    Args:
+      step: what `make_step` returns.
+
+    Returns:
+      steps(state, key, batches) -> (state, metrics), where batches and metrics have a
+      leading axis of steps.
+    """
+
+    def steps(state: TrainState, key: Key, batches: dict[str, Array]):
+        return jax.lax.scan(lambda state, b: step(state, key, b), state, batches)
+
+    return steps
+
+
 def make_evaluation(
     apply: Apply,
     *,

@@ -1,0 +1,41 @@
+"""Scalars of a run for TensorBoard, where tensorboardX is installed (extra `tb`)."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+
+from mmdiff.errors import InputError
+
+
+@contextlib.contextmanager
+def scalars(folder: str | os.PathLike) -> Iterator[Callable[[Mapping], None]]:
+    """Yield a function that writes the numbers of a report as curves over its "step".
+
+    A run that resumes adds a file of its own; TensorBoard joins them.
+
+    Args:
+      folder: directory of the event files, created where it is missing.
+
+    Raises:
+      InputError: tensorboardX is not installed.
+    """
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise InputError(
+            "tensorboard=True needs tensorboardX, which is not installed. Run: pip "
+            "install 'mmdiff[tb]', or leave --config.tensorboard out."
+        ) from error
+    writer = SummaryWriter(str(folder))
+
+    def write(metrics: Mapping) -> None:
+        for name, value in metrics.items():
+            if name != "step":
+                writer.add_scalar(name, value, metrics["step"])
+        # A killed run keeps what it has reported.
+        writer.flush()
+
+    try:
+        yield write
+    finally:
+        writer.close()

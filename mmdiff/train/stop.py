@@ -1,0 +1,56 @@
+"""When a training run ends before its last step: on a signal or at a time limit.
+
+Processes of one run must stop after the same step, as each waits for the others in the
+next one. So every process says after a dispatch whether it was asked to stop, and all
+act on the most urgent answer.
+"""
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+from mmdiff.train import parallel
+
+# By urgency; the first means to go on.
+REASONS = ("steps", "time", "signal")
+
+
+@contextlib.contextmanager
+def watch(deadline: float) -> Iterator[Callable[[], str]]:
+    """Yield a function that tells why to stop, "steps" meaning not yet.
+
+    All processes must call it equally often. SIGTERM and SIGINT are caught inside the
+    block; a second one ends the process as usual.
+
+    Args:
+      deadline: value of `time.monotonic` after which to stop, `inf` for none.
+    """
+    with _signals() as received:
+
+        def reason() -> str:
+            own = 2 if received else int(time.monotonic() > deadline)
+            return REASONS[parallel.largest(own)]
+
+        yield reason
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Yield a list that receives SIGTERM and SIGINT."""
+    received: list[int] = []
+
+    def note(signum, frame):
+        received.append(signum)
+        signal.signal(signum, old[signum])
+
+    try:
+        old = {s: signal.signal(s, note) for s in (signal.SIGTERM, signal.SIGINT)}
+    except ValueError:  # not in the main thread, where signals cannot be caught
+        yield received
+        return
+    try:
+        yield received
+    finally:
+        for signum, handler in old.items():
+            signal.signal(signum, handler)
