@@ -9,7 +9,14 @@ from ml_collections import ConfigDict
 
 from mmdiff import assets, voxels
 from mmdiff.data import select, store
-from mmdiff.design import evaluation, generate, sampler, target, target_list
+from mmdiff.design import (
+    evaluation,
+    feasible,
+    generate,
+    sampler,
+    target,
+    target_list,
+)
 from mmdiff.errors import InputError
 from mmdiff.io import console, evaluation_plots, plots, workdir, writers
 from mmdiff.models import weights
@@ -89,9 +96,10 @@ def read_targets(
     judged = target_list.judge(lines)
     beyond = [line for line in judged if line.problem]
     if beyond:
+        why = beyond[0].problem.removesuffix(f" {feasible.ANYWAY}")  # it does anyway
         console.note(
             f"{len(beyond)} of {count} targets cannot be reached by any cell, the "
-            f"first in line {beyond[0].number}: {beyond[0].problem}"
+            f"first in line {beyond[0].number}: {why}"
         )
     return [line.target for line in lines], [line.index for line in beyond]
 

@@ -206,6 +206,6 @@ def _run_list(config, folder):
     console.table(many.table(rows), many.HEADER)
     console.say(
         f"{summary['answered']} of {len(rows)} targets have a cell; best cells are "
-        f"{100 * summary['error_mean']:.2f} % from their targets in the mean, "
-        f"{100 * summary['raw_error_mean']:.2f} % as sampled."
+        f"{100 * summary['error_mean']:.3g} % from their targets in the mean, "
+        f"{100 * summary['raw_error_mean']:.3g} % as sampled."
     )

@@ -13,7 +13,7 @@ from mmdiff.design import quantities
 from mmdiff.design.target import Target
 from mmdiff.errors import InputError
 
-_ANYWAY = "To try anyway: --config.allow_infeasible=true"
+ANYWAY = "To try anyway: --config.allow_infeasible=true"
 
 
 def check(target: Target, *, nu: float = elasticity.NU, allow_infeasible: bool = False):
@@ -103,7 +103,7 @@ def _check_bounds(target, nu):
             way = "Lower C: the solid itself is softer."
         raise InputError(
             f"target bulk modulus {bulk:.3g} at vf {share:.2f} exceeds the "
-            f"Hashin-Shtrikman limit {top_bulk:.3g} for E=1, nu={nu:g}. {way} {_ANYWAY}"
+            f"Hashin-Shtrikman limit {top_bulk:.3g} for E=1, nu={nu:g}. {way} {ANYWAY}"
         )
     # Voigt's bound holds for each shear modulus of a cubic cell.
     shear = (c11 - c12) / 2
@@ -116,7 +116,7 @@ def _check_bounds(target, nu):
             raise InputError(
                 f"target shear modulus {name} = {value:.3g} at vf {share:.2f} exceeds "
                 f"the Voigt limit {top_shear:.3g} for E=1, nu={nu:g}. Lower it or "
-                f"raise vf. {_ANYWAY}"
+                f"raise vf. {ANYWAY}"
             )
     if not np.isnan(shear):
         return  # the rest follows from these three
@@ -133,20 +133,20 @@ def _check_bounds(target, nu):
                 f"target {name} = {asked[name]:.3g} at vf {share:.2f} exceeds "
                 f"{limit:.3g}, all that the Hashin-Shtrikman limit of K and the Voigt "
                 f"limit of (C11 - C12)/2 leave for E=1, nu={nu:g}. Lower it or raise "
-                f"vf. {_ANYWAY}"
+                f"vf. {ANYWAY}"
             )
     if asked.get("C12", 0.0) < -2 * top_shear / 3:
         raise InputError(
             f"target C12 = {asked['C12']:.3g} at vf {share:.2f} is below "
             f"{-2 * top_shear / 3:.3g}, all that the Voigt limit of (C11 - C12)/2 "
-            f"leaves for E=1, nu={nu:g}. Raise it or vf. {_ANYWAY}"
+            f"leaves for E=1, nu={nu:g}. Raise it or vf. {ANYWAY}"
         )
     least = asked.get("zener", np.nan) * _least_shear(asked, top_bulk)
     if least > top_shear:
         raise InputError(
             f"target {_said(target.asked)} at vf {share:.2f} needs C44 of at least "
             f"{least:.3g}, above the Voigt limit {top_shear:.3g} for E=1, nu={nu:g}. "
-            f"Lower zener or raise vf. {_ANYWAY}"
+            f"Lower zener or raise vf. {ANYWAY}"
         )
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mmdiff import elasticity, specimens
-from mmdiff.design import deliver, generate, properties
-from mmdiff.design.target import of_constants
+from mmdiff.design import deliver, generate, properties, quantities
+from mmdiff.design.target import of_constants, parse
 from mmdiff.fem import homogenize
 from mmdiff.symmetry import cell_to_octant
 from mmdiff.topopt import interface
@@ -118,3 +118,44 @@ def test_without_scikit_image_the_stl_is_voxel_exact(
     mesh = trimesh.load(tmp_path / "cell_00.stl")
     # Voxel faces: exact but for float32 coordinates.
     np.testing.assert_allclose(mesh.volume, cells[0].volume * 12.0**3, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "titles"),
+    [
+        ("E=0.1,zener=1", ["cell 0"], ["E / E base", "Zener ratio"]),
+        ("E=0.1,zener=1,nu=0.2", ["asked", "cell 0"], ["C11 / E base"]),
+    ],
+)
+def test_plots_show_what_is_asked(
+    delivered, tmp_path, monkeypatch, text, shown, titles
+):
+    _, cells = delivered
+    drawn = {}
+    for name in ("modulus_spheres", "parity"):
+        monkeypatch.setattr(
+            deliver.plots,
+            name,
+            lambda *args, name=name, **options: drawn.update({name: (args, options)}),
+        )
+    monkeypatch.setattr(
+        deliver, "write_cell", lambda *args: np.zeros((8, 8, 3), np.uint8)
+    )
+    goal = parse(text, volume=0.3)
+    settings = {"cell_size_mm": 12.0, "tol": 1e-5, "base_nu": 0.3}
+    settings |= {"base_E": 10.0, "void": 1e-6, "penal": 3.0}
+    deliver.write(tmp_path, goal, cells, properties.report(goal, cells, settings))
+    (_, tensors, labels), _ = drawn["modulus_spheres"]
+    assert labels == shown and np.isfinite(tensors).all()
+    (_, asked, got), options = drawn["parity"]
+    assert options["names"][: len(titles)] == titles
+    assert options["names"][-1] == "volume fraction" and asked[-1] == 0.3
+    # In units of the base material, as the axes say.
+    names = [name for name, _ in goal.counted]
+    np.testing.assert_array_equal(
+        got[0][:-1], quantities.values(cells[0].constants, names)
+    )
+    page = (tmp_path / "index.html").read_text()
+    assert "<title>mmdiff: cells for E 1, zener 1" in page
+    table = (tmp_path / "properties.csv").read_text()
+    assert "history" not in table.splitlines()[0]

@@ -45,6 +45,7 @@ def test_parts_of_tensors_are_measured_by_what_is_asked(quick, known, tmp_path, 
     assert metrics["summary"]["infeasible"] == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "1 of 3 targets cannot be reached by any cell, the first in line 4" in said
+    assert "Lower C or raise vf" in said and "To try anyway" not in said
     for name in ("error_hist", "novelty", "coverage", "parity"):
         assert (out / f"{name}.png").is_file()
 
