@@ -1,6 +1,6 @@
 """What self-conditioning and the kind of noise do, at one budget of training.
 
-    python docs/ablation_study.py WORKDIR [steps, 350]
+    python docs/ablation_study.py WORKDIR [steps, 300]
 
 Trains the network of configs/train.py:cpu three times on the shipped cells, with the
 same seed and batches, and prints for each the error of the x0 estimate on held-out
@@ -131,6 +131,8 @@ def train(folder, variant: Variant, data: Data, config, steps: int):
         checkpoint_every=max(steps // 2, 1),
         on_metrics=note,
     )
+    if result.reason != "steps":
+        raise SystemExit("stopped; the same command goes on")
     meta = {
         "model": fields,
         "octant": octant,
@@ -180,7 +182,7 @@ def targets() -> list[target.Target]:
     return [target.Target(tuple(row[:3].tolist()), float(row[3])) for row in rows]
 
 
-def study(folder: pathlib.Path, steps: int = 350) -> list[dict]:
+def study(folder: pathlib.Path, steps: int = 300) -> list[dict]:
     """Train and measure what is missing in the workdir; return a record per variant."""
     _, config = main.load_config("configs/train.py:cpu")
     data = load(config)

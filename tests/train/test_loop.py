@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -99,3 +101,35 @@ def test_divergence_raises_and_keeps_the_last_good_checkpoint(tmp_path):
 def test_batch_larger_than_the_dataset_is_refused(tmp_path):
     with pytest.raises(InputError, match="batch size 26 does not fit 24"):
         _train(tmp_path, batch_size=26)
+
+
+_KILLED = """
+import os, pathlib, signal, sys
+sys.path.insert(0, "tests")
+import train_helpers as helpers
+from mmdiff.train import loop
+from mmdiff.train.checkpoint import Checkpoints
+
+def kill(metrics):
+    if metrics["step"] == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+loop.train(
+    helpers.apply, helpers.params(), helpers.OPTIMIZER, helpers.DATA,
+    conditions=helpers.CONDITIONS, schedule=helpers.SCHEDULE,
+    checkpoints=Checkpoints(pathlib.Path(sys.argv[1])), seed=3, batch_size=8, steps=6,
+    log_every=1, checkpoint_every=3, on_metrics=kill,
+)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_killed_between_checkpoints_resumes_bit_for_bit(tmp_path, whole):
+    dead = subprocess.run(
+        [sys.executable, "-c", _KILLED, str(tmp_path)], capture_output=True, text=True
+    )
+    assert dead.returncode == -signal.SIGKILL, dead.stderr
+    assert Checkpoints(tmp_path).latest() == 3
+    resumed = _train(tmp_path, log_every=1)
+    assert [row["step"] for row in resumed.history] == [4, 5, 6]
+    assert helpers.largest_difference(resumed.state, whole.state) == 0
