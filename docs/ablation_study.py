@@ -182,10 +182,16 @@ def targets() -> list[target.Target]:
     return [target.Target(tuple(row[:3].tolist()), float(row[3])) for row in rows]
 
 
-def study(folder: pathlib.Path, steps: int = 300) -> list[dict]:
-    """Train and measure what is missing in the workdir; return a record per variant."""
+def study(folder: pathlib.Path, steps: int = 300, root=None) -> list[dict]:
+    """Train and measure what is missing in the workdir; return a record per variant.
+
+    Args:
+      folder: workdir.
+      steps: of training, for each variant.
+      root: a dataset; None for the shipped one.
+    """
     _, config = main.load_config("configs/train.py:cpu")
-    data = load(config)
+    data = load(config, root)
     n = data.training.octant.shape[-1]
     evaluate = interface.make_evaluate(n)
     rows = []
