@@ -7,9 +7,12 @@ Writes `ema.npz` (give it to --config.checkpoint of configs/generate.py), MODEL_
 the loss curve, sheets of samples and checkpoints; the same command resumes. `tiny`
 shows in some three minutes on a CPU core that training works; `cpu` is for an afternoon
 on one core (4,000 steps took 109 minutes); `small` is for a workstation with one GPU;
-`paper` has the network and the optimizer of arXiv 2401.13570. With --distributed every
-process of a Slurm or MPI job, a Kubernetes job or a TPU pod takes its part of each
-batch; the workdir must then lie on a file system that all share.
+`paper` has the network and the optimizer of arXiv 2401.13570.
+
+On several machines, with one process per accelerator and a workdir that all share:
+
+  srun python -m mmdiff.main --config=configs/train.py:paper --workdir=out/train \
+      --distributed
 """
 
 from ml_collections import ConfigDict
