@@ -16,8 +16,8 @@ VARIANTS = ("tiny", "small", "paper")
 def get_config(variant: str = "tiny") -> ConfigDict:
     """Return the settings of a variant."""
     config = ConfigDict()
-    # CSV as for configs/generate.py: C11, C12, C44, K, G, E, nu, zener and V, those that
-    # are not free; base E = 1. Empty for the shipped list.
+    # CSV as for configs/generate.py, with base E = 1: C11, C12, C44, K, G, E, nu, zener
+    # and V, those that are not free. Empty for the shipped list.
     config.targets = ""
     # Dataset that novelty and coverage are measured against; empty for the shipped one.
     config.data = ""
