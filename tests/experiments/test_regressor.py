@@ -1,0 +1,115 @@
+"""Training of the regressor through the command line, at the smallest size."""
+
+import contextlib
+import json
+
+import numpy as np
+import pytest
+
+from mmdiff import main
+from mmdiff.data import store
+from mmdiff.models.regressor import load_regressor
+from mmdiff.voxels import threshold_to_volume
+
+N = 8
+OPTIONS = (
+    *("batch_size=4", "warmup=1", "log_every=2", "checkpoint_every=2"),
+    *("model.width=4", "model.multipliers=(1, 2)", "model.blocks=(0, 1)"),
+    "model.embedding=4",
+)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Sixteen cells made of noise: what training reads does not depend on them."""
+    folder = tmp_path_factory.mktemp("dataset")
+    root = folder / "data.zarr"
+    rng = np.random.default_rng(0)
+    octants = np.stack(
+        [
+            threshold_to_volume(rng.random((N, N, N)), v)
+            for v in rng.uniform(0.2, 0.8, 16)
+        ]
+    )
+    volume = octants.mean((1, 2, 3))
+    constants = volume[:, None] ** 2 * np.array([1.0, 0.4, 0.3])
+    splits = 12 * [0] + 2 * [1] + 2 * [2]
+    records = [{"id": i, "split": split} for i, split in enumerate(splits)]
+    base = {"E": 1.0, "nu": 0.3, "void": 1e-6, "penal": 3.0, "tol": 1e-5}
+    store.create(root, n=N, shards=1, shard_size=16, base=base, recipe={})
+    store.write_shard(
+        root, 0, octants=octants, constants=constants, records=records, rejected={}
+    )
+    return folder
+
+
+def _run(dataset, out, *options, config="configs/regressor.py"):
+    argv = ["mmdiff", f"--config={config}", f"--workdir={out}"]
+    options = (f"data={dataset}", *OPTIONS, *options)
+    return main.main([*argv, *(f"--config.{option}" for option in options)])
+
+
+@pytest.fixture(scope="module")
+def trained(dataset, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole") / "out"
+    assert _run(dataset, out, "steps=4") == 0
+    return out
+
+
+def test_what_training_writes(trained, dataset):
+    params, meta = load_regressor(trained / "regressor.npz")
+    assert params and meta["octant"] == N and meta["base"]["nu"] == 0.3
+    assert meta["training"]["steps"] == 4
+    split = store.read_dataset(dataset)[-1]["split"]
+    assert meta["training"]["cells"] == (split == 0).sum()
+    card = (trained / "MODEL_CARD.md").read_text()
+    for name, number in (("validation", 1), ("test", 2)):
+        assert f"| {name} | {(split == number).sum()} |" in card
+    assert (trained / "r2.png").read_bytes()[:4] == b"\x89PNG"
+    rows = [json.loads(x) for x in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["step"] == 4 and np.isfinite(rows[-1]["validation range error"])
+
+
+def test_resumed_run_equals_the_uninterrupted_one(
+    trained, dataset, tmp_path, monkeypatch, capsys
+):
+    @contextlib.contextmanager
+    def interrupted(deadline):
+        yield lambda: "signal"
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr("mmdiff.train.stop.watch", interrupted)
+        assert _run(dataset, out, "steps=4") == 0
+    assert load_regressor(out / "regressor.npz")[1]["training"]["steps"] == 1
+    assert "run the same command again" in capsys.readouterr().out
+    assert _run(dataset, out, "steps=4") == 0
+    for name in ("regressor.npz", "regressor.npz.sha256"):
+        assert (out / name).read_bytes() == (trained / name).read_bytes()
+    capsys.readouterr()
+    assert _run(dataset, out, "steps=4") == 0
+    assert "already done" in capsys.readouterr().out
+    # What is damaged afterwards is written anew from the last checkpoint.
+    (out / "regressor.npz").write_bytes(b"damaged")
+    assert _run(dataset, out, "steps=4") == 0
+    assert load_regressor(out / "regressor.npz")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        # A tuple that is given twice is joined.
+        (["model.blocks=(1,)"], "multipliers has 2 levels and model.blocks has 3"),
+        (["model.patch=3"], "octants of 8^3 voxels do not divide"),
+        (["model.dtype=float8"], "no compute type 'float8'"),
+        (["batch_size=20"], "batch size 20 does not fit"),
+    ],
+)
+def test_bad_settings(options, said, dataset, tmp_path, capsys):
+    assert _run(dataset, tmp_path / "out", *options) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_missing_dataset(tmp_path, capsys):
+    assert _run(tmp_path / "none", tmp_path / "out") == 3
+    assert "no dataset at" in capsys.readouterr().err
