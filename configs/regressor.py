@@ -4,9 +4,9 @@
 
 From an octant to C11, C12, C44 and K / K_HS. Writes `regressor.npz`, MODEL_CARD.md with
 R^2 on families of cells that were not trained on, `r2.png` and checkpoints; the same
-command resumes. `tiny` shows in a few minutes on a CPU core that training works; `cpu`
-is for an hour on one core and what the shipped weights were made with; `small` is for a
-workstation with one GPU, `paper` for large datasets.
+command resumes. `tiny` shows on a CPU core that training works; `cpu` is for an hour or
+two on one core and has the network of the shipped weights; `small` is for a workstation
+with one GPU, `paper` for large datasets.
 """
 
 from ml_collections import ConfigDict

@@ -13,3 +13,8 @@ def weights_path() -> pathlib.Path:
 def dataset_path() -> pathlib.Path:
     """Return the shipped cells of 64^3 voxels, for `mmdiff.data.store.read_dataset`."""
     return _HERE / "cells64"
+
+
+def regressor_path() -> pathlib.Path:
+    """Return the weights of the property regressor for cells of 64^3 voxels."""
+    return _HERE / "regressor64.npz"
