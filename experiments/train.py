@@ -25,8 +25,8 @@ from mmdiff.diffusion.schedule import (
     schedule_to_dict,
 )
 from mmdiff.errors import DataError, InputError
+from mmdiff.io import tensorboard
 from mmdiff.io.console import note, say
-from mmdiff.io.tensorboard import scalars
 from mmdiff.io.workdir import append_metrics, read_metrics
 from mmdiff.models.denoiser import make_denoiser
 from mmdiff.models.unet import UNet
@@ -53,6 +53,8 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         raise InputError(
             f"no noise schedule {config.schedule!r}. Use {' or '.join(SCHEDULES)}."
         )
+    if config.tensorboard:
+        tensorboard.require()  # now, not after the dataset has been read
     schedule = SCHEDULES[config.schedule]()
     data, validation, info = _load(config)
     octant = data.octant.shape[-1]
@@ -128,7 +130,7 @@ def _train(config, workdir, model, params, examples, *, conditions, schedule) ->
         )
     curves = contextlib.nullcontext(lambda metrics: None)
     if config.tensorboard and writes:
-        curves = scalars(workdir / "tb")
+        curves = tensorboard.scalars(workdir / "tb")
 
     def on_metrics(metrics: dict[str, float]) -> None:
         append_metrics(workdir, metrics)

@@ -7,6 +7,22 @@ from collections.abc import Callable, Iterator, Mapping
 from mmdiff.errors import InputError
 
 
+def require():
+    """Return the class that writes curves.
+
+    Raises:
+      InputError: tensorboardX is not installed.
+    """
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise InputError(
+            "tensorboard=True needs tensorboardX, which is not installed. Run: pip "
+            "install 'mmdiff[tb]', or leave --config.tensorboard out."
+        ) from error
+    return SummaryWriter
+
+
 @contextlib.contextmanager
 def scalars(folder: str | os.PathLike) -> Iterator[Callable[[Mapping], None]]:
     """Yield a function that writes the numbers of a report as curves over its "step".
@@ -19,14 +35,7 @@ def scalars(folder: str | os.PathLike) -> Iterator[Callable[[Mapping], None]]:
     Raises:
       InputError: tensorboardX is not installed.
     """
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError as error:
-        raise InputError(
-            "tensorboard=True needs tensorboardX, which is not installed. Run: pip "
-            "install 'mmdiff[tb]', or leave --config.tensorboard out."
-        ) from error
-    writer = SummaryWriter(str(folder))
+    writer = require()(str(folder))
 
     def write(metrics: Mapping) -> None:
         for name, value in metrics.items():

@@ -46,11 +46,11 @@ def _rows(result):
     return [{k: v for k, v in r.items() if k not in drop} for r in result.history]
 
 
-@pytest.mark.parametrize("count", [2, 3, 100])
+@pytest.mark.parametrize("count", [2, 3])
 def test_any_number_per_dispatch_gives_the_numbers_of_single_steps(
     tmp_path, single, count
 ):
-    # 2 fits every boundary; 3 leaves rests before reports and 100 never fits.
+    # 2 fits every boundary; 3 leaves rests before reports.
     many = _train(tmp_path, steps_per_dispatch=count)
     assert helpers.largest_difference(many.state, single.state) == 0
     assert _rows(many) == _rows(single)
