@@ -33,4 +33,5 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.newton = 2
     # 0 measures the samples of the model as they are.
     config.polish_steps = 12
+    config.rework = 1
     return config

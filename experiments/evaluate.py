@@ -13,6 +13,8 @@ from mmdiff.design import (
     evaluation,
     feasible,
     generate,
+    refine,
+    rework,
     sampler,
     target,
     target_list,
@@ -41,7 +43,9 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         weight=config.guidance,
         newton=config.newton,
     )
-    solve = interface.make_evaluate(int(meta["octant"]))
+    n = int(meta["octant"])
+    solve = interface.make_evaluate(n)
+    reworked = rework.make_rework(n) if config.rework else None
     done = {record["target"]: record for record in workdir.read_metrics(folder)}
     for i, goal in enumerate(targets):
         if i in done:
@@ -52,6 +56,14 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
             solved.append(1)
             return solve(*args)
 
+        improve = None
+        if config.polish_steps:
+            improve = refine.make_refine(
+                evaluate,
+                steps=config.polish_steps,
+                rework=reworked,
+                rounds=config.rework,
+            )
         start = time.perf_counter()
         cells, counts = generate.generate(
             jax.random.fold_in(jax.random.key(config.seed), i),
@@ -59,7 +71,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
             draw=draw,
             evaluate=evaluate,
             num_best=config.num_samples,
-            polish_steps=config.polish_steps,
+            refine=improve,
             rounds=1,
         )
         record = {

@@ -15,6 +15,8 @@ from mmdiff.design import (
     generate,
     many,
     properties,
+    refine,
+    rework,
     sampler,
     target,
     target_list,
@@ -25,7 +27,10 @@ from mmdiff.io import console, workdir, writers
 from mmdiff.models import weights
 from mmdiff.topopt import interface
 
-LEAST = {"num_samples": 1, "num_best": 1, "steps": 2, "newton": 0, "polish_steps": 0}
+LEAST = {
+    **{"num_samples": 1, "num_best": 1, "steps": 2, "newton": 0},
+    **{"polish_steps": 0, "rework": 0},
+}
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
@@ -106,7 +111,13 @@ def _maker(config):
         weight=config.guidance,
         newton=config.newton,
     )
-    evaluate = interface.make_evaluate(int(meta["octant"]), **config.solver.to_dict())
+    n = int(meta["octant"])
+    solver = config.solver.to_dict()
+    evaluate = interface.make_evaluate(n, **solver)
+    improve = _improver(config, evaluate, n)
+    fine = None
+    if config.double:
+        fine = interface.make_evaluate(2 * n, **solver)
     known = np.array(meta["training"]["labels"])
 
     def make(asked, key, start):
@@ -123,9 +134,11 @@ def _maker(config):
             draw=draw,
             evaluate=evaluate,
             num_best=config.num_best,
-            polish_steps=config.polish_steps,
+            refine=improve,
             time_left=_timer(config.time_limit_s, start),
         )
+        if fine:
+            cells = _doubled(cells, asked, fine, config.polish_steps)
         settings = {
             "void": config.solver.void,
             "penal": homogenize.PENAL,
@@ -139,6 +152,32 @@ def _maker(config):
         return cells, properties.report(asked, cells, settings)
 
     return make
+
+
+def _improver(config, evaluate, n: int):
+    """Return how cells are refined as configured; None where they are not."""
+    if not config.polish_steps:
+        return None
+    return refine.make_refine(
+        evaluate,
+        steps=config.polish_steps,
+        rework=rework.make_rework(n) if config.rework else None,
+        rounds=config.rework,
+    )
+
+
+def _doubled(cells, asked, evaluate, steps):
+    """Return the cells at twice the resolution, polished there, best first."""
+    improve = refine.make_refine(evaluate, steps=steps) if steps else None
+    fine = []
+    for i, cell in enumerate(cells):
+        try:
+            cell = refine.double(cell, asked, evaluate)
+        except ValueError as error:
+            console.note(f"cell {i} is left out at twice the resolution: {error}.")
+            continue
+        fine.append(improve(cell, asked) if improve else cell)
+    return sorted(fine, key=lambda cell: cell.error)
 
 
 def _timer(limit, start):

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     ("typing", "errors", "assets"),
-    ("elasticity", "symmetry", "voxels", "specimens", "thickness"),
+    ("elasticity", "symmetry", "voxels", "specimens", "thickness", "minimum_norm"),
     ("fem", "models", "diffusion"),
     ("topopt",),
     ("data", "train"),

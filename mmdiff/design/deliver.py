@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mmdiff.design import properties, quantities
-from mmdiff.design.generate import Cell
+from mmdiff.design.cell import Cell
 from mmdiff.design.target import Target
 from mmdiff.io import console, page, plots, png, render, surface, writers
 from mmdiff.symmetry import octant_to_cell

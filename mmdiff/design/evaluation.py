@@ -12,7 +12,7 @@ import numpy as np
 from mmdiff import elasticity
 from mmdiff.data import space
 from mmdiff.design import target as targets
-from mmdiff.design.generate import Cell
+from mmdiff.design.cell import Cell
 from mmdiff.design.target import Target
 from mmdiff.typing import UInt8
 from mmdiff.voxels import agreement, pack

@@ -8,7 +8,7 @@ import numpy as np
 
 from mmdiff import elasticity
 from mmdiff.design import quantities
-from mmdiff.design.generate import Cell
+from mmdiff.design.cell import Cell
 from mmdiff.design.target import Target
 
 CONVENTIONS = {

@@ -98,11 +98,9 @@ def make_regressed_steer(
         x0 = jnp.clip(x0, -steer.SOFTEST, steer.SOFTEST)
         values, pull = jax.vjp(properties, x0)
         # Examples do not see each other: one pull-back serves the whole batch.
-        units = jnp.broadcast_to(
-            jnp.eye(4, dtype=x0.dtype)[:, None], (4, *values.shape)
-        )
-        rows = jnp.stack([pull(unit)[0] for unit in units], 1)
-        rows = symmetrize(rows)
+        units = jnp.eye(4, dtype=x0.dtype)[:, None]
+        units = jnp.broadcast_to(units, (4, *values.shape))
+        rows = symmetrize(jax.vmap(pull)(units)[0])
 
         def move(x0, values, rows):
             missing = residual(values, wanted)
@@ -112,7 +110,7 @@ def make_regressed_steer(
                 x0, missing, jacobian, longest=longest, softest=steer.SOFTEST
             )
 
-        return jax.vmap(move)(x0, values, rows)
+        return jax.vmap(move, (0, 0, 1))(x0, values, rows)
 
     def steer_batch(x0, t, wanted):
         return lax.cond(

@@ -38,6 +38,13 @@ def wanted_of(target: Target) -> np.ndarray:
     return np.array([asked.get(name) for name in NAMES], np.float32)
 
 
+def missing(values: Float[Array, "4"], wanted: Float[Array, "9"]) -> Float[Array, "9"]:
+    """Return what C11, C12, C44 and V miss of `wanted_of`, in units of error."""
+    scale = jnp.asarray([*quantities.scales(), 1.0], values.dtype)
+    present = jnp.append(quantities.values(values[:3]), values[3])
+    return (wanted - present) / scale
+
+
 def make_steer(
     n: int,
     *,
@@ -68,12 +75,6 @@ def make_steer(
         return values, (values, info.fields)
 
     def steer_one(x0, wanted):
-        scale = jnp.asarray([*quantities.scales(), 1.0], x0.dtype)
-
-        def missing(values):
-            present = jnp.append(quantities.values(values[:3]), values[3])
-            return (wanted - present) / scale
-
         def step(_, carry):
             x0, fields = carry
             x0 = jnp.clip(x0, -SOFTEST, SOFTEST)
@@ -82,9 +83,9 @@ def make_steer(
             )
             # The solver sees the loads along one axis only.
             jacobian = symmetrize(jacobian)
-            slope = -jax.jacfwd(missing)(values)
+            slope = -jax.jacfwd(lambda values: missing(values, wanted))(values)
             jacobian = jnp.einsum("qc,cxyz->qxyz", slope, jacobian)
-            x0 = posterior_step(x0, missing(values), jacobian, softest=SOFTEST)
+            x0 = posterior_step(x0, missing(values, wanted), jacobian, softest=SOFTEST)
             return x0, fields
 
         fields = jnp.zeros(shape, x0.dtype)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from mmdiff.diffusion.conditions import NULL
+from mmdiff.minimum_norm import multipliers
 from mmdiff.typing import Array, Denoiser, Float
 
 
@@ -89,15 +90,9 @@ def posterior_step(
     """
     x0 = jnp.clip(x0, -softest, softest)
     asked = ~jnp.isnan(residual)
-    residual = jnp.where(asked, residual, 0.0)
     jacobian = jnp.where(asked[:, None, None, None], jacobian, 0.0)
     gram = jnp.einsum("ixyz,xyz,jxyz->ij", jacobian, 1 - x0**2, jacobian)
-    # Of a free property, and of one that nothing changes, the scale is arbitrary.
-    scale = jnp.sqrt(jnp.diag(gram))
-    scale = jnp.where(scale > 0, scale, 1.0)
-    # Nearly parallel gradients must not blow the step up.
-    gram = gram / jnp.outer(scale, scale) + 1e-4 * jnp.eye(len(residual))
-    weights = jnp.linalg.solve(gram, residual / scale) / scale
+    weights = multipliers(gram, residual)
     step = jnp.einsum("i,ixyz->xyz", weights, jacobian)
     shrink = jnp.minimum(1.0, longest / jnp.maximum(jnp.abs(step).max(), 1e-20))
     return jnp.tanh(jnp.arctanh(x0) + shrink * step)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmdiff.design import evaluation
-from mmdiff.design.generate import Cell
+from mmdiff.design.cell import Cell
 from mmdiff.design.target import of_constants
 from mmdiff.voxels import agreement, pack
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmdiff.design import many, properties, target, target_list
-from mmdiff.design.generate import make_cell
+from mmdiff.design.cell import make_cell
 from mmdiff.topopt.interface import Evaluation
 
 N = 8

@@ -1,0 +1,103 @@
+"""Refinement of a cell until it meets its target; or at twice the resolution.
+
+The surface is moved first (`mmdiff.topopt.interface.polish`). A cell that stops far
+from the target is made anew from what it is (`mmdiff.design.rework`) and polished
+again; the better of the two counts.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+from mmdiff.design import target as targets
+from mmdiff.design.cell import Cell, binarize, make_cell
+from mmdiff.design.steer import wanted_of
+from mmdiff.design.target import Target
+from mmdiff.topopt import binary, interface
+from mmdiff.topopt.interface import Evaluation
+
+GOAL = 2e-4  # error at which a cell meets its target
+FAR = 1e-3  # error beyond which a polished cell is reworked
+PRICE = 0.3  # error that a volume beyond the slack of `polish` is worth, per unit
+
+
+def make_refine(
+    evaluate: Callable[..., Evaluation],
+    *,
+    steps: int,
+    rework: Callable | None = None,
+    rounds: int = 1,
+) -> Callable[[Cell, Target], Cell]:
+    """Return `refine(cell, target) -> Cell`, never worse than the cell.
+
+    Args:
+      evaluate: finite elements on one octant, `interface.make_evaluate`.
+      steps: most accepted steps of each polishing.
+      rework: see `mmdiff.design.rework.make_rework`; None polishes only.
+      rounds: most reworks of a cell.
+    """
+
+    def polish(octant, target):
+        return interface.polish(
+            octant,
+            targets.residual(target),
+            evaluate,
+            volume=target.volume,
+            steps=steps,
+            goal=GOAL,
+            price=PRICE,
+        )
+
+    def refine(cell, target):
+        best = polish(cell.octant, target)
+        for _ in range(rounds if rework else 0):
+            if best.history[-1] <= FAR:
+                break
+            density = rework(best.octant, wanted_of(target))
+            octant, refused, _ = binarize(2 * density - 1, target.volume)
+            if refused:
+                break
+            again = polish(octant, target)
+            if _cost(again, target) >= _cost(best, target):
+                break
+            best = dataclasses.replace(
+                again,
+                history=best.history + again.history,
+                volumes=best.volumes + again.volumes,
+            )
+        return make_cell(
+            best.octant,
+            best.evaluation,
+            target,
+            cell.pieces_found,
+            history=best.history,
+            volumes=best.volumes,
+            sampled=cell.sampled,
+        )
+
+    return refine
+
+
+def double(cell: Cell, target: Target, evaluate: Callable[..., Evaluation]) -> Cell:
+    """Return the cell at twice the resolution, its surface smoothed.
+
+    Args:
+      cell: of n^3 octants.
+      target: what was asked.
+      evaluate: finite elements on (2 n)^3 octants.
+
+    Raises:
+      ValueError: if smoothing tears the cell apart.
+    """
+    field = 2.0 * binary.doubled(cell.octant) - 1
+    octant, refused, _ = binarize(field, cell.volume)
+    if refused:
+        raise ValueError(f"the doubled cell is {refused}")
+    fine = make_cell(octant, evaluate(octant), target, cell.pieces_found)
+    return dataclasses.replace(fine, sampled=cell.sampled)
+
+
+def _cost(polished: interface.Polished, target: Target) -> float:
+    """Return the error and what the volume's distance is worth."""
+    if target.volume is None:
+        return polished.history[-1]
+    return polished.history[-1] + PRICE * abs(polished.volumes[-1] - target.volume)

@@ -1,0 +1,145 @@
+"""Refinement and rework: goals met, the better one kept, twice the resolution."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mmdiff.design import rework
+from mmdiff.design.cell import binarize, make_cell
+from mmdiff.design.refine import FAR, double, make_refine
+from mmdiff.design.steer import wanted_of
+from mmdiff.design.target import of_constants, parse
+from mmdiff.fem import homogenize
+from mmdiff.symmetry import symmetrize
+from mmdiff.topopt import interface
+from mmdiff.topopt.interface import Evaluation
+from mmdiff.voxels import is_load_bearing, threshold_to_volume
+
+N = 16
+
+
+def _wave(n=N):
+    wave = np.cos(np.pi * (np.arange(n) + 0.5) / n)
+    return wave[:, None, None] + wave[:, None] + wave
+
+
+def _schwarz(volume, n=N):
+    return threshold_to_volume(_wave(n), volume)
+
+
+def _proportional(octant, fields=None):
+    """Stiffness in proportion to the volume: no finite elements."""
+    rates = np.array([1.0, 0.4, 0.3])
+    constants = rates * octant.mean()
+    sensitivity = np.ones((3, *octant.shape)) * rates[:, None, None, None]
+    return Evaluation(constants, sensitivity / octant.size, 1e-6, True, None)
+
+
+def test_refinement_aims_at_what_is_asked():
+    goal = parse("K=0.2", volume=None)
+    noise = symmetrize(np.random.default_rng(0).normal(size=(8, 8, 8)))
+    octant = (np.round(_wave(8) + 0.3 * noise, 9) > 0).astype(np.uint8)
+    start = make_cell(octant, _proportional(octant), goal, 1)
+    cell = make_refine(_proportional, steps=8)(start, goal)
+    # K is 0.6 of the volume here, so that half an orbit of six voxels is this error.
+    assert cell.error < 0.5 * 0.6 * 6 / 8**3 / 0.888493 < 0.1 * start.error
+    assert abs(cell.volume - 1 / 3) < 0.02
+    assert cell.history[0] == pytest.approx(start.error, rel=1e-5)  # float32
+    assert cell.volumes[0] == start.volume and cell.volumes[-1] == cell.volume
+    assert len(cell.volumes) == len(cell.history) > 1
+    np.testing.assert_array_equal(cell.sampled, start.constants)
+
+
+def test_the_better_of_polished_and_reworked_counts():
+    goal = of_constants((0.9, 0.3, 0.3))  # not in proportion: polishing stops short
+    octant = _schwarz(0.4, 8)
+    start = make_cell(octant, _proportional(octant), goal, 1)
+    asked = []
+
+    def worse(octant, wanted):
+        asked.append(wanted)
+        return _schwarz(0.05, 8).astype(float)
+
+    plain = make_refine(_proportional, steps=2)(start, goal)
+    assert plain.error > FAR
+    cell = make_refine(_proportional, steps=2, rework=worse, rounds=3)(start, goal)
+    # Nothing was gained, so it stopped after the first and kept what it had.
+    assert len(asked) == 1 and cell.history == plain.history
+    np.testing.assert_array_equal(asked[0], wanted_of(goal))
+
+    def better(octant, wanted):
+        return _schwarz(0.8, 8).astype(float)
+
+    cell = make_refine(_proportional, steps=2, rework=better)(start, goal)
+    assert cell.error < plain.error
+    assert cell.history[: len(plain.history)] == plain.history
+    assert len(cell.volumes) == len(cell.history) > len(plain.history)
+
+
+def test_cells_near_their_target_are_not_reworked():
+    octant = _schwarz(0.4, 8)
+    goal = of_constants(_proportional(octant).constants)
+    start = make_cell(octant, _proportional(octant), goal, 1)
+
+    def never(octant, wanted):
+        raise AssertionError("reworked")
+
+    assert make_refine(_proportional, steps=2, rework=never)(start, goal).error < 1e-6
+
+
+def test_rework_meets_a_target_that_moving_the_surface_does_not():
+    evaluate = interface.make_evaluate(N)
+    wave = np.cos(2 * np.pi * (np.arange(N) + 0.5) / N)
+    other = threshold_to_volume(_wave() + 0.8 * wave[:, None, None] * wave * wave, 0.45)
+    constants = evaluate(_schwarz(0.45)).constants * [0.7, 0.7, 1.0]
+    goal = of_constants(constants, 0.45)
+    run = rework.make_rework(N, betas=(4.0,) * 10 + (8.0,) * 8)
+    density = run(other, wanted_of(goal))
+    assert density.shape == (N, N, N) and np.ptp(density) > 0.9
+    assert density.min() >= 0 and density.max() <= 1
+    tensor, _ = homogenize.homogenize(
+        jnp.asarray(symmetrize(density)), penal=rework.PENAL, void=rework.VOID
+    )
+    got = np.array([tensor[0, 0], tensor[0, 1], tensor[3, 3]])
+    before = evaluate(other).constants
+    ranges = np.array([1.330768, 0.667355, 0.383357])
+    # Solves to 1e-3, and the last step is not checked by another.
+    assert np.mean(abs(got - constants) / ranges) < 2e-3
+    assert np.mean(abs(before - constants) / ranges) > 2e-2
+    assert abs(density.mean() - 0.45) < 5e-3
+
+
+def test_rework_leaves_free_what_is_free():
+    octant = _schwarz(0.4)
+    run = rework.make_rework(N, betas=(4.0,) * 6)
+    goal = parse("E=0.2", volume=None)
+    density = run(octant, wanted_of(goal))
+    tensor, _ = homogenize.homogenize(
+        jnp.asarray(symmetrize(density)), penal=rework.PENAL, void=rework.VOID
+    )
+    compliance = np.linalg.inv(np.asarray(tensor, np.float64))
+    assert 1 / compliance[0, 0] == pytest.approx(0.2, abs=2e-3)
+
+
+def test_cells_are_doubled():
+    octant = _schwarz(0.4, 8)
+    goal = of_constants((0.3, 0.1, 0.1), 0.35)
+    cell = make_cell(octant, _proportional(octant), goal, 3)
+    fine = double(cell, goal, _proportional)
+    assert fine.octant.shape == (16, 16, 16) and is_load_bearing(fine.octant)
+    # An orbit has at most six of 4,096 voxels.
+    assert abs(fine.volume - cell.volume) < 2e-3
+    assert np.mean(fine.octant == octant.repeat(2, 0).repeat(2, 1).repeat(2, 2)) > 0.95
+    np.testing.assert_array_equal(fine.sampled, cell.sampled)
+    assert fine.pieces_found == 3
+
+
+def test_a_cell_that_falls_apart_when_doubled_is_refused():
+    octant = np.zeros((8, 8, 8), np.uint8)
+    octant[0] = octant[:, 0] = octant[:, :, 0] = 1  # walls of a voxel
+    goal = of_constants((0.3, 0.1, 0.1))
+    cell = make_cell(octant, _proportional(octant), goal, 1)
+    assert binarize(2.0 * octant - 1, None)[1] == ""
+    thin = cell.__class__(**{**cell.__dict__, "volume": 0.01})
+    with pytest.raises(ValueError, match="doubled cell is"):
+        double(thin, goal, _proportional)
