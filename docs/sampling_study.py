@@ -1,0 +1,176 @@
+"""What each setting of the sampler and of the polish is worth, on shipped targets.
+
+    python docs/sampling_study.py [targets, 12] [part ...]
+
+Parts: steps, weight, newton, polish, outside; all of them if none is named. Range
+errors (arXiv 2401.13570, Eq. 3) by finite elements on binary connected cells, four
+samples a target, one setting changed at a time from those of configs/generate.py; the
+first row of each part is measured anew, so that times compare. Results stand in
+docs/ablation.md.
+"""
+
+import sys
+import time
+
+from mmdiff.io import record
+
+record.prepare_xla()  # before JAX is imported
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+
+from mmdiff import assets  # noqa: E402
+from mmdiff.design import (  # noqa: E402
+    feasible,
+    generate,
+    refine,
+    rework,
+    sampler,
+    target,
+    target_list,
+)
+from mmdiff.models import weights  # noqa: E402
+from mmdiff.topopt import interface  # noqa: E402
+
+SAMPLES, STEPS, NEWTON, POLISH = 4, 16, 2, 12
+STEP_COUNTS = (4, 8, 16, 32, 50)
+WEIGHTS = (0.5, 1.0, 2.0, 4.0)
+# Outside of what the model was trained on, each within the bounds of feasible.check.
+OUTSIDE = (
+    "C11=0.03,C12=0.025,C44=0.002,V=0.6",
+    "C11=0.11,C12=-0.05,C44=0.03,V=0.4",
+    "C11=0.24,C12=0.0,C44=0.005,V=0.36",
+    "C11=0.6,C12=0.1,C44=0.06,V=0.9",
+    "C11=0.1,C12=0.09,C44=0.1,V=0.4",
+    "C11=0.05,C12=0.01,C44=0.08,V=0.3",
+    "C11=0.002,C12=0.0005,C44=0.01,V=0.05",
+    "C11=1.1,C12=0.45,C44=0.3,V=0.93",
+)
+
+
+class Model:
+    """The shipped model, its finite elements and the cells it knows."""
+
+    def __init__(self):
+        """Load it."""
+        self.params, self.meta = weights.load_weights(assets.weights_path())
+        n = int(self.meta["octant"])
+        self.evaluate = interface.make_evaluate(n)
+        self.rework = rework.make_rework(n)
+        self.known = np.array(self.meta["training"]["labels"])
+
+    def cells(self, goals, *, refined=None, **options):
+        """Return the cells of each goal and seconds per sample, compilation left out.
+
+        Args:
+          goals: targets.
+          refined: see `generate.generate`.
+          **options: of the sampler, where they are not the default.
+        """
+        settings = {"steps": STEPS, "weight": 1.0, "newton": NEWTON, **options}
+        draw = sampler.make_sampler(
+            self.params, self.meta, num_samples=SAMPLES, **settings
+        )
+        jax.block_until_ready(draw(jax.random.key(1), goals[0]))
+        start, found = time.perf_counter(), []
+        for i, goal in enumerate(goals):
+            cells, _ = generate.generate(
+                jax.random.fold_in(jax.random.key(0), i),
+                goal,
+                draw=draw,
+                evaluate=self.evaluate,
+                num_best=SAMPLES,
+                refine=refined,
+                rounds=1,
+            )
+            found.append(cells)
+        return found, (time.perf_counter() - start) / (SAMPLES * len(goals))
+
+
+def summary(errors) -> str:
+    """Return mean, median and mean of the best of lists of errors, in percent."""
+    errors = [each for each in errors if each]
+    every = np.concatenate(errors)
+    best = np.mean([min(each) for each in errors])
+    mean, median = every.mean(), np.median(every)
+    return f"{100 * mean:.2f} | {100 * median:.2f} | {100 * best:.2f}"
+
+
+def sweep(model, goals, name, values) -> None:
+    """Print a line for each value of an option of the sampler."""
+    print(
+        f"\n| {name} | mean % | median % | best of {SAMPLES} % | valid % | s/sample |"
+    )
+    print("|---|---|---|---|---|---|")
+    for value in values:
+        found, seconds = model.cells(goals, **{name: value})
+        valid = sum(map(len, found)) / (SAMPLES * len(goals))
+        errors = [[cell.error for cell in cells] for cells in found]
+        line = f"{summary(errors)} | {100 * valid:.0f} | {seconds:.2f}"
+        print(f"| {value} | {line} |", flush=True)
+
+
+def polishing(model, goals) -> None:
+    """Print the error after each number of polishing steps, and with rework."""
+    plain = refine.make_refine(model.evaluate, steps=POLISH)
+    again = refine.make_refine(model.evaluate, steps=POLISH, rework=model.rework)
+    found, seconds = model.cells(goals, refined=plain)
+    histories = [[cell.history for cell in cells] for cells in found]
+    print(f"\n| polish steps | mean % | median % | best of {SAMPLES} % |")
+    print("|---|---|---|---|")
+    for k in (*range(9), POLISH):
+        errors = [[h[min(k, len(h) - 1)] for h in each] for each in histories]
+        print(f"| at most {k} | {summary(errors)} |", flush=True)
+    found, longer = model.cells(goals, refined=again)
+    errors = [[cell.error for cell in cells] for cells in found]
+    print(f"| {POLISH}, rework | {summary(errors)} |")
+    print(f"\n{seconds:.2f} s per cell polished, {longer:.2f} s with rework")
+
+
+def outside(model) -> None:
+    """Print what happens to targets beyond the trained region."""
+    radius = model.meta["training"]["coverage"]
+    print(f"\ntrained region: within {100 * radius:.1f} % of a training cell")
+    print("\n| asked | distance % | raw best % | delivered best % | V | rel % |")
+    print("|---|---|---|---|---|---|")
+    again = refine.make_refine(model.evaluate, steps=POLISH, rework=model.rework)
+    for text in OUTSIDE:
+        goal = target.parse(text)
+        feasible.check(goal)
+        distance = feasible.training_distance(goal, model.known)
+        (cells,), _ = model.cells([goal], refined=again)
+        line = f"| {text} | {100 * distance:.1f} |"
+        if not cells:
+            print(f"{line} no connected cell | | | |", flush=True)
+            continue
+        raw = min(cell.history[0] for cell in cells)
+        best = cells[0]
+        print(
+            f"{line} {100 * raw:.2f} | {100 * best.error:.2f} | {best.volume:.3f} | "
+            f"{100 * best.relative_error:.1f} |",
+            flush=True,
+        )
+
+
+def main(arguments: list[str]) -> None:
+    """Measure the parts that are named."""
+    count = int(arguments[0]) if arguments else 12
+    parts = arguments[1:] or ["steps", "weight", "newton", "polish", "outside"]
+    lines = target_list.read(assets.dataset_path() / "targets.csv")
+    goals = [line.target for line in lines[:count]]
+    model = Model()
+    print(f"{len(goals)} targets, {jax.default_backend()}")
+    if "steps" in parts:
+        sweep(model, goals, "steps", STEP_COUNTS)
+    if "weight" in parts:
+        sweep(model, goals, "weight", WEIGHTS)
+    if "newton" in parts:
+        sweep(model, goals, "newton", (0, 1, 2, 3))
+    if "polish" in parts:
+        polishing(model, goals)
+    if "outside" in parts:
+        outside(model)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
