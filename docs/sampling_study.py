@@ -2,7 +2,7 @@
 
     python docs/sampling_study.py [targets, 12] [part ...]
 
-Parts: steps, weight, newton, polish, outside; all of them if none is named. Range
+Parts: steps, weight, newton, polish, outside, stages; all if none is named. Range
 errors (arXiv 2401.13570, Eq. 3) by finite elements on binary connected cells, four
 samples a target, one setting changed at a time from those of configs/generate.py; the
 first row of each part is measured anew, so that times compare. Results stand in
@@ -21,6 +21,7 @@ import numpy as np  # noqa: E402
 
 from mmdiff import assets  # noqa: E402
 from mmdiff.design import (  # noqa: E402
+    cell,
     feasible,
     generate,
     refine,
@@ -34,10 +35,11 @@ from mmdiff.topopt import interface  # noqa: E402
 
 SAMPLES, STEPS, NEWTON, POLISH = 4, 16, 2, 12
 STEP_COUNTS = (4, 8, 16, 32, 50)
+PARTS = ("steps", "weight", "newton", "polish", "outside", "stages")
 WEIGHTS = (0.5, 1.0, 2.0, 4.0)
 # Outside of what the model was trained on, each within the bounds of feasible.check.
 OUTSIDE = (
-    "C11=0.03,C12=0.025,C44=0.002,V=0.6",
+    "C11=0.03,C12=0.025,C44=0.002,V=0.8",
     "C11=0.11,C12=-0.05,C44=0.03,V=0.4",
     "C11=0.24,C12=0.0,C44=0.005,V=0.36",
     "C11=0.6,C12=0.1,C44=0.06,V=0.9",
@@ -105,7 +107,7 @@ def sweep(model, goals, name, values) -> None:
     for value in values:
         found, seconds = model.cells(goals, **{name: value})
         valid = sum(map(len, found)) / (SAMPLES * len(goals))
-        errors = [[cell.error for cell in cells] for cells in found]
+        errors = [[one.error for one in cells] for cells in found]
         line = f"{summary(errors)} | {100 * valid:.0f} | {seconds:.2f}"
         print(f"| {value} | {line} |", flush=True)
 
@@ -115,14 +117,14 @@ def polishing(model, goals) -> None:
     plain = refine.make_refine(model.evaluate, steps=POLISH)
     again = refine.make_refine(model.evaluate, steps=POLISH, rework=model.rework)
     found, seconds = model.cells(goals, refined=plain)
-    histories = [[cell.history for cell in cells] for cells in found]
+    histories = [[one.history for one in cells] for cells in found]
     print(f"\n| polish steps | mean % | median % | best of {SAMPLES} % |")
     print("|---|---|---|---|")
     for k in (*range(9), POLISH):
         errors = [[h[min(k, len(h) - 1)] for h in each] for each in histories]
         print(f"| at most {k} | {summary(errors)} |", flush=True)
     found, longer = model.cells(goals, refined=again)
-    errors = [[cell.error for cell in cells] for cells in found]
+    errors = [[one.error for one in cells] for cells in found]
     print(f"| {POLISH}, rework | {summary(errors)} |")
     print(f"\n{seconds:.2f} s per cell polished, {longer:.2f} s with rework")
 
@@ -143,7 +145,7 @@ def outside(model) -> None:
         if not cells:
             print(f"{line} no connected cell | | | |", flush=True)
             continue
-        raw = min(cell.history[0] for cell in cells)
+        raw = min(one.history[0] for one in cells)
         best = cells[0]
         print(
             f"{line} {100 * raw:.2f} | {100 * best.error:.2f} | {best.volume:.3f} | "
@@ -152,10 +154,52 @@ def outside(model) -> None:
         )
 
 
+def stages(model) -> None:
+    """Print the median seconds of each stage for one warm cell, batch of one."""
+    goal = target.parse("0.110,0.045,0.040", volume=0.3)
+    n = int(model.meta["octant"])
+    fine = interface.make_evaluate(2 * n)
+
+    def draw(newton, count=1):
+        return sampler.make_sampler(
+            model.params, model.meta, num_samples=count, steps=STEPS, newton=newton
+        )
+
+    plain, guided = draw(0), draw(NEWTON)
+    field = np.asarray(guided(jax.random.key(0), goal))[0]
+    octant, _, _ = cell.binarize(field, goal.volume)
+    coarse = cell.make_cell(octant, model.evaluate(octant), goal, 1)
+    doubled = refine.double(coarse, goal, fine)
+    polish = refine.make_refine(model.evaluate, steps=POLISH)
+    finish = refine.make_refine(fine, steps=POLISH)
+    jobs = {
+        "network alone, 16 steps": lambda: np.asarray(plain(jax.random.key(1), goal)),
+        "network and homogenizer": lambda: np.asarray(guided(jax.random.key(1), goal)),
+        "binarize": lambda: cell.binarize(field, goal.volume),
+        f"verify {2 * n}^3": lambda: model.evaluate(octant),
+        f"polish {2 * n}^3": lambda: polish(coarse, goal),
+        f"double to {4 * n}^3 and verify": lambda: refine.double(coarse, goal, fine),
+        f"polish {4 * n}^3": lambda: finish(doubled, goal),
+    }
+    print(f"\n{record.device_line()}\n\n| stage | s |\n|---|---|")
+    for name, job in jobs.items():
+        times = []
+        for i in range(4):
+            start = time.perf_counter()
+            job()
+            times += [time.perf_counter() - start] if i else []
+        print(f"| {name} | {np.median(times):.3f} |", flush=True)
+    best = finish(doubled, goal)
+    print(
+        f"\nerrors: sample {100 * coarse.error:.2f} %, doubled "
+        f"{100 * doubled.error:.2f} %, polished {100 * best.error:.2f} %"
+    )
+
+
 def main(arguments: list[str]) -> None:
     """Measure the parts that are named."""
     count = int(arguments[0]) if arguments else 12
-    parts = arguments[1:] or ["steps", "weight", "newton", "polish", "outside"]
+    parts = arguments[1:] or [*PARTS]
     lines = target_list.read(assets.dataset_path() / "targets.csv")
     goals = [line.target for line in lines[:count]]
     model = Model()
@@ -170,6 +214,8 @@ def main(arguments: list[str]) -> None:
         polishing(model, goals)
     if "outside" in parts:
         outside(model)
+    if "stages" in parts:
+        stages(model)
 
 
 if __name__ == "__main__":
