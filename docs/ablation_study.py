@@ -6,7 +6,7 @@ Trains the network of configs/train.py:cpu three times on the shipped cells, wit
 same seed and batches, and prints for each the error of the x0 estimate on held-out
 cells and, by finite elements, the range error (arXiv 2401.13570, Eq. 3) of samples for
 the first shipped targets, as the network draws them and with Newton steps. Goes on
-where it was stopped. Results stand in docs/ablation.md.
+where it was stopped.
 """
 
 import functools
@@ -179,7 +179,7 @@ def targets() -> list[target.Target]:
     path = assets.dataset_path() / "targets.csv"
     table = np.genfromtxt(path, delimiter=",", skip_header=1, max_rows=TARGETS)
     rows = np.atleast_2d(table)
-    return [target.Target(tuple(row[:3].tolist()), float(row[3])) for row in rows]
+    return [target.of_constants(row[:3], float(row[3])) for row in rows]
 
 
 def study(folder: pathlib.Path, steps: int = 300, root=None) -> list[dict]:
