@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mmdiff.design import quantities, steer
+from mmdiff.design import steer
 from mmdiff.diffusion.guidance import posterior_step
 from mmdiff.elasticity import NU, hashin_shtrikman
 from mmdiff.models.regressor import make_regress
@@ -23,14 +23,7 @@ from mmdiff.typing import Array, Float
 # residual((C11, C12, C44, V), wanted) -> what is missing (k,), NaN where free
 Residual = Callable[..., Float[Array, "k"]]
 
-
-def target_residual(
-    values: Float[Array, "4"], wanted: Float[Array, "9"]
-) -> Float[Array, "9"]:
-    """Return what a target misses in units of error, see `steer.wanted_of`."""
-    scale = jnp.asarray([*quantities.scales(), 1.0], values.dtype)
-    present = jnp.append(quantities.values(values[:3]), values[3])
-    return (wanted - present) / scale
+target_residual = steer.missing
 
 
 def bulk_residual(
