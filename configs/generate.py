@@ -46,7 +46,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # Steps of moving the surface of the best cells until they meet the target; 0 gives
     # them as sampled.
     config.polish_steps = 12
-    # Most times that a cell which polishing leaves more than 0.1 % from its target is
+    # Most times that a cell which polishing leaves far (0.1 %) from its target is
     # made anew from what it is, with walls that may vanish and appear; 0 for never.
     config.rework = 1
     # Deliver cells of twice the resolution of the model (128^3 voxels with the shipped

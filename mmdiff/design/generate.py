@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from mmdiff.design.cell import Cell, binarize, make_cell
-from mmdiff.design.refine import GOAL
+from mmdiff.design.refine import goal
 from mmdiff.design.target import Target
 from mmdiff.topopt.interface import Evaluation
 
@@ -72,7 +72,7 @@ def generate(
             if time_left is not None and not time_left():
                 break
             done.append(refine(waiting.pop(0), target))
-        met = [cell for cell in best() if cell.error <= GOAL]
+        met = [cell for cell in best() if cell.error <= goal(target)]
         if time_left is None or not time_left() or len(met) == num_best:
             return best(), dict(counts)
 

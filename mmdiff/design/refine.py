@@ -8,6 +8,9 @@ again; the better of the two counts.
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
+
+from mmdiff.design import quantities
 from mmdiff.design import target as targets
 from mmdiff.design.cell import Cell, binarize, make_cell
 from mmdiff.design.steer import wanted_of
@@ -15,8 +18,9 @@ from mmdiff.design.target import Target
 from mmdiff.topopt import binary, interface
 from mmdiff.topopt.interface import Evaluation
 
-GOAL = 2e-4  # error at which a cell meets its target
-FAR = 1e-3  # error beyond which a polished cell is reworked
+GOAL = 2e-4  # error at which a cell meets its target,
+RELATIVE = 5e-3  # or this share of a soft target itself
+FAR = 5.0  # times the goal: polished cells beyond are reworked
 PRICE = 0.3  # error that a volume beyond the slack of `polish` is worth, per unit
 
 
@@ -43,14 +47,14 @@ def make_refine(
             evaluate,
             volume=target.volume,
             steps=steps,
-            goal=GOAL,
+            goal=goal(target),
             price=PRICE,
         )
 
     def refine(cell, target):
         best = polish(cell.octant, target)
         for _ in range(rounds if rework else 0):
-            if best.history[-1] <= FAR:
+            if best.history[-1] <= FAR * goal(target):
                 break
             density = rework(best.octant, wanted_of(target))
             octant, refused, _ = binarize(2 * density - 1, target.volume)
@@ -75,6 +79,16 @@ def make_refine(
         )
 
     return refine
+
+
+def goal(target: Target) -> float:
+    """Return the error at which a cell meets its target; less for soft ones."""
+    stiff = [(name, v) for name, v in target.counted if name in quantities.STIFF]
+    if not stiff:
+        return GOAL
+    names, values = zip(*stiff, strict=True)
+    size = np.mean(np.abs(values) / quantities.scales(names))
+    return float(min(GOAL, RELATIVE * size))
 
 
 def double(cell: Cell, target: Target, evaluate: Callable[..., Evaluation]) -> Cell:
