@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -42,8 +43,12 @@ def test_training_and_what_it_writes(dataset, tmp_path):
     out = tmp_path / "out"
     options = "steps=4 batch_size=4 warmup=1 model.width=8 model.patch=2".split()
     options += ["model.embedding=8", f"data={dataset}", "checkpoint_every=2"]
+    options += ["sample_every=2", "steps_per_dispatch=2"]
     argv = ["mmdiff", "--config=configs/train.py", f"--workdir={out}"]
     assert main.main([*argv, *(f"--config.{option}" for option in options)]) == 0
+    page = (out / "index.html").read_text()
+    assert '<img loading="lazy" src="samples_000002.png"' in page
+    assert (out / "samples_000004.png").is_file()
     params, meta = load_weights(out / "ema.npz")
     assert meta["octant"] == 8 and meta["training"]["steps"] == 4
     assert meta["base"]["nu"] == 0.3 and meta["base"]["penal"] == 3.0
@@ -55,6 +60,14 @@ def test_training_and_what_it_writes(dataset, tmp_path):
     assert "4 steps of" in card
     lines = (out / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["step"] == 4
+
+
+def test_tensorboard_is_asked_for_and_absent(dataset, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    argv = ["mmdiff", "--config=configs/train.py", f"--workdir={tmp_path / 'out'}"]
+    options = f"data={dataset} tensorboard=true".split()
+    assert main.main([*argv, *(f"--config.{option}" for option in options)]) == 2
+    assert "pip install 'mmdiff[tb]'" in capsys.readouterr().err
 
 
 def test_training_on_the_selected_cells_alone(dataset, tmp_path):
