@@ -61,6 +61,13 @@ def _load(name):
     return module
 
 
+@pytest.mark.slow
+def test_the_macro_solver_agrees_with_scipy(capsys):
+    # Both meet 1e-5, relative to the forces of the fixed faces.
+    assert max(_load("macro_study").main(8)) < 2e-4
+    assert capsys.readouterr().out.count("SciPy") == 2
+
+
 @pytest.fixture(scope="module")
 def study():
     return _load("preconditioner_study")

@@ -25,7 +25,7 @@ def stiffness_tensor(nu: float) -> np.ndarray:
     return tensor
 
 
-def _strain_matrix(point: np.ndarray) -> np.ndarray:
+def strain_matrix(point: np.ndarray) -> np.ndarray:
     """Strain-displacement matrix (6, 24) at a point of the unit cube, dof = 8 c + v."""
     shape = np.zeros((3, 8))
     for v, corner in enumerate(CORNERS):
@@ -54,7 +54,7 @@ def stiffness(nu: float) -> np.ndarray:
     tensor = stiffness_tensor(nu)
     total = np.zeros((24, 24))
     for point in itertools.product(gauss, repeat=3):
-        b = _strain_matrix(np.array(point))
+        b = strain_matrix(np.array(point))
         total += b.T @ tensor @ b / 8
     return (total + total.T) / 2
 

@@ -38,7 +38,7 @@ def flatten(modulus: Float[Array, "n n n"]) -> Float[Array, "e"]:
     return jnp.pad(line, (margin(n), 0))
 
 
-def _split(arrays, shift):
+def split(arrays, shift):
     """Sum and difference of neighbours, for every array (last axis)."""
     out = []
     for a in arrays:
@@ -47,8 +47,8 @@ def _split(arrays, shift):
     return out
 
 
-def _join(arrays, shift):
-    """Transpose of `_split` without its ends: of (sum, difference) pairs."""
+def join(arrays, shift):
+    """Transpose of `split` without its ends: of (sum, difference) pairs."""
     return [
         (s - d)[shift:] + (s + d)[: s.shape[0] - shift]
         for s, d in zip(arrays[::2], arrays[1::2], strict=True)
@@ -58,7 +58,7 @@ def _join(arrays, shift):
 def _scatter(force, n):
     """Nodal forces, list of 3, from element forces, list of 24."""
     for shift in reversed(shifts(n)):
-        force = _join(force, shift)
+        force = join(force, shift)
     return force
 
 
@@ -81,20 +81,20 @@ def apply(
     true = ~(flat[edge] < -1)
 
     def gather(u):
-        return _split(_split([u], along_x), along_y)
+        return split(split([u], along_x), along_y)
 
     def strain_to_force(parts, flat):
-        strain = _split([part[c] for c in range(3) for part in parts], along_z)
+        strain = split([part[c] for c in range(3) for part in parts], along_z)
         return [flat * sum(v * strain[j] for j, v in rows[i]) for i in live]
 
     def scatter(force):
         full = [jnp.zeros_like(force[0])] * 24
         for i, f in zip(live, force, strict=True):
             full[i] = f
-        return _join(_join(full, along_z), along_y)
+        return join(join(full, along_z), along_y)
 
     def finish(force):
-        return stack(_join(force, along_x))
+        return stack(join(force, along_x))
 
     def chunk(u, flat):
         # Each stage is stored: fused, they would be computed anew in all their users.

@@ -236,7 +236,7 @@ def make_multigrid(n: int, nu: float, *, periodic: bool, degrees=DEGREES):
             return complete(x.reshape(b.shape), m)
         (modulus, blocks), apply = hierarchy.levels[i], applies[i]
         degree = degrees[min(i, 1)]
-        table = jnp.asarray(_chebyshev(degree, bound), b.dtype)
+        table = jnp.asarray(chebyshev(degree, bound), b.dtype)
 
         def step(k, z, r):
             return table[k, 0] * z + table[k, 1] * relax(blocks, r, m)
@@ -277,7 +277,7 @@ def _mean(u, free):
     return (u * free).sum(-1, keepdims=True) / free[:1].sum()
 
 
-def _chebyshev(degree, bound):
+def chebyshev(degree, bound):
     """Return (degree, 2): the share of the last step that is kept, and the new step."""
     k = np.arange(1, degree + 1)
     kept = (2 * k - 3) / (2 * k + 1)

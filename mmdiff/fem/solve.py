@@ -37,8 +37,11 @@ def _dot(a, b):
     # Planes first: XLA vectorizes sums over leading axes, not those over the last one.
     # The barrier keeps it from merging the two.
     product = a * b
-    edge = round(product.shape[-1] ** (1 / 3))
-    planes = product.reshape(-1, edge * edge).sum(0)
+    size = product.shape[-1]
+    plane = round(size ** (1 / 3)) ** 2
+    if size % plane:  # a box, not a cube
+        product = jnp.pad(product, [(0, 0), (0, plane - size % plane)])
+    planes = product.reshape(-1, plane).sum(0)
     return lax.optimization_barrier(planes).sum()
 
 
@@ -61,7 +64,7 @@ def pcg(
     Args:
       apply: the symmetric positive (semi)definite operator.
       precondition: a symmetric positive definite approximation of its inverse.
-      b: right-hand side, on a grid of equal edges.
+      b: right-hand side.
       x0: initial guess.
       tol: wanted |b - K x| / |b|.
       maxiter: most iterations.

@@ -1,0 +1,227 @@
+"""A multigrid V-cycle for boxes of `cubic` elements with any Dirichlet conditions.
+
+The cycle of `multigrid` is that of one modulus per element, on cubes whose faces are
+fixed as mirrors are; as a preconditioner here it would see neither the anisotropy nor
+the fixed dofs. This one follows it in all else: coarse levels are rediscretized from
+averaged constants, the smoother is the fourth-kind Chebyshev iteration with 3x3 nodal
+blocks, and the coarsest grid is solved by a dense factorization.
+
+Odd edges are extended by a layer of void, so that all levels are made of cubes twice as
+large. A coarse dof is fixed if its basis function touches a fixed dof of the finer
+grid: coarse corrections vanish where the displacement is given.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from mmdiff.fem import cubic
+from mmdiff.fem.cubic import Shape
+from mmdiff.fem.device import stack
+from mmdiff.fem.multigrid import DEGREES, chebyshev
+from mmdiff.fem.operator import EXACT
+from mmdiff.typing import Array, Bool, Float
+
+COARSEST = 216  # most nodes of the densely solved grid
+
+
+class Level(NamedTuple):
+    """One grid.
+
+    Attributes:
+      constants: of the elements, see `cubic.flatten`.
+      blocks: inverses of the 3x3 nodal blocks (entries xx yy zz yz xz xy), zero where a
+        dof is not free.
+    """
+
+    constants: Float[Array, "3 e"]
+    blocks: Float[Array, "6 s"]
+
+
+class Hierarchy(NamedTuple):
+    """All that the cycle needs and that depends on the constants."""
+
+    levels: tuple[Level, ...]
+    coarse_inverse: Float[Array, "d d"]
+
+
+def level_shapes(shape: Shape, coarsest: int = COARSEST) -> list[Shape]:
+    """Return the elements along x, y, z of every level, finest first."""
+    shapes = [shape]
+    while math.prod(n + 1 for n in shapes[-1]) > coarsest and max(shapes[-1]) > 1:
+        shapes.append(tuple((n + 1) // 2 for n in shapes[-1]))
+    return shapes
+
+
+def coarsen(constants: Float[Array, "nx ny nz 3"]) -> Float[Array, "hx hy hz 3"]:
+    """Average over the coarse elements; the stiffness grows with the edge."""
+    shape = constants.shape[:3]
+    pairs = [size for n in shape for size in ((n + 1) // 2, 2)]
+    constants = jnp.pad(constants, [*((0, n % 2) for n in shape), (0, 0)])
+    return 2 * constants.reshape(*pairs, 3).mean((1, 3, 5))
+
+
+def weights(n: int) -> np.ndarray:
+    """Linear interpolation (n + 1, h + 1) from nodes two apart."""
+    h = (n + 1) // 2
+    distance = abs(np.arange(n + 1)[:, None] - 2 * np.arange(h + 1))
+    return np.maximum(1 - distance / 2, 0)
+
+
+def prolong(u: Float[Array, "3 s"], shape: Shape) -> Float[Array, "3 t"]:
+    """Interpolate trilinearly from the coarse grid below one of a shape."""
+    u = u.reshape(3, *((n + 1) // 2 + 1 for n in shape))
+    for n in shape:  # the axes take turns at the front
+        line = jnp.asarray(weights(n), u.dtype)
+        u = jnp.tensordot(u, line, ((1,), (1,)), precision=EXACT)
+    return u.reshape(3, -1)
+
+
+def restrict(f: Float[Array, "3 t"], shape: Shape) -> Float[Array, "3 s"]:
+    """Transpose of `prolong`."""
+    f = f.reshape(3, *(n + 1 for n in shape))
+    for n in shape:
+        line = jnp.asarray(weights(n), f.dtype)
+        f = jnp.tensordot(f, line, ((1,), (0,)), precision=EXACT)
+    return f.reshape(3, -1)
+
+
+def coarse_fixed(fixed: Bool[Array, "3 X Y Z"]) -> np.ndarray:
+    """Return which dofs of the next coarser grid touch a fixed dof."""
+    touched = np.asarray(fixed, np.float64)
+    for size in touched.shape[1:]:
+        touched = np.tensordot(touched, weights(size - 1), ((1,), (0,)))
+    return touched > 0
+
+
+def make_multigrid(
+    shape: Shape,
+    fixed: Bool[Array, "3 X Y Z"],
+    *,
+    degrees: tuple[int, int] = DEGREES,
+    coarsest: int = COARSEST,
+):
+    """Return `(setup, cycle)` of the preconditioner.
+
+    `setup(constants)` builds the `Hierarchy` of element constants (nx, ny, nz, 3).
+    `cycle(hierarchy, residual)` returns the approximate solution of K x = residual
+    (3, s), a symmetric positive definite linear map of the free dofs. Forces on fixed
+    dofs are of no effect.
+
+    Args:
+      shape: elements along x, y and z.
+      fixed: dofs of given displacement, on the (nx + 1, ny + 1, nz + 1) nodes.
+      degrees: Chebyshev degrees of a smoothing pass, of the finest level and of others.
+      coarsest: most nodes of the grid that is solved densely.
+    """
+    shapes = level_shapes(shape, coarsest)
+    masks = [np.asarray(fixed, bool)]
+    for _ in shapes[1:]:
+        masks.append(coarse_fixed(masks[-1]))
+    free = [~mask.reshape(3, -1) for mask in masks]
+    bound = cubic.spectrum_bound()
+
+    def setup(constants):
+        levels = []
+        for i, size in enumerate(shapes):
+            if i:
+                constants = coarsen(constants)
+            lines = cubic.flatten(constants)
+            mask = jnp.asarray(free[i], lines.dtype)
+            levels.append(Level(lines, inverse_blocks(lines, mask, size)))
+        return Hierarchy(tuple(levels), _dense_inverse(constants, free[-1]))
+
+    def descend(hierarchy, b, i):
+        if i == len(shapes) - 1:
+            x = jnp.matmul(hierarchy.coarse_inverse, b.reshape(-1), precision=EXACT)
+            return x.reshape(b.shape)
+        constants, blocks = hierarchy.levels[i]
+        degree = degrees[min(i, 1)]
+        table = jnp.asarray(chebyshev(degree, bound), b.dtype)
+
+        def step(k, z, r):
+            return table[k, 0] * z + table[k, 1] * _relax(blocks, r)
+
+        def before(k, state):
+            x, z, r = state
+            z = step(k, z, r)
+            return x + z, z, r - cubic.apply(constants, z, shapes[i])
+
+        def after(k, state):
+            x, z, r = state
+            r = r - cubic.apply(constants, z, shapes[i])
+            z = step(k, z, r)
+            return x + z, z, r
+
+        zero = jnp.zeros_like(b)
+        x, _, r = lax.fori_loop(0, degree, before, (zero, zero, b))
+        z = descend(hierarchy, restrict(r, shapes[i]), i + 1)
+        z = prolong(z, shapes[i])
+        return lax.fori_loop(0, degree, after, (x + z, z, r))[0]
+
+    return setup, lambda hierarchy, b: descend(hierarchy, b, 0)
+
+
+def inverse_blocks(
+    lines: Float[Array, "3 e"], mask: Float[Array, "3 s"], shape: Shape
+) -> Float[Array, "6 s"]:
+    """Return the inverses of the nodal blocks of the free dofs, zero on all others."""
+    diagonal, coupling = cubic.node_blocks(lines, shape)
+    solid = diagonal > 0  # nodes amid void without a floor have none
+    diagonal = jnp.where(solid, diagonal, 1)
+    x, y, z = mask * solid.astype(mask.dtype)[None]
+    p, q, r = coupling / diagonal[None] * stack([y * z, x * z, x * y])
+    scale = 1 / (diagonal * (1 + 2 * p * q * r - p * p - q * q - r * r))
+    return scale[None] * stack(
+        [
+            x * (1 - p * p),
+            y * (1 - q * q),
+            z * (1 - r * r),
+            q * r - p,
+            p * r - q,
+            p * q - r,
+        ]
+    )
+
+
+def _relax(blocks, r):
+    xx, yy, zz, yz, xz, xy = blocks
+    return stack(
+        [
+            xx * r[0] + xy * r[1] + xz * r[2],
+            xy * r[0] + yy * r[1] + yz * r[2],
+            xz * r[0] + yz * r[1] + zz * r[2],
+        ]
+    )
+
+
+def element_dofs(shape: Shape) -> np.ndarray:
+    """Return the dofs (e, 24) of every element: component-major, as fields are."""
+    nodes = [n + 1 for n in shape]
+    dofs = np.arange(3 * math.prod(nodes)).reshape(3, *nodes)
+    return np.stack(cubic.corners(dofs), 1).reshape(24, -1).T
+
+
+def _dense_inverse(constants, free):
+    """Return the inverse on the free dofs, zero on all others."""
+    free = free.reshape(-1)
+    dofs = element_dofs(constants.shape[:3])
+    basis = jnp.asarray(cubic.stiffness_basis(), constants.dtype)
+    values = jnp.einsum("ek,kij->eij", constants.reshape(-1, 3), basis, precision=EXACT)
+    matrix = jnp.zeros((free.size, free.size), constants.dtype)
+    matrix = matrix.at[dofs[:, :, None], dofs[:, None, :]].add(values)
+    diagonal = jnp.diagonal(matrix)
+    scale = jnp.where(diagonal > 0, diagonal, 1) ** -0.5 * free.astype(matrix.dtype)
+    # Unit diagonal by scaling, and a shift as in `multigrid`: it bounds the condition
+    # number where rounding would not, of bodies that nothing holds, say.
+    shift = 30 * jnp.finfo(matrix.dtype).eps ** 0.5 * 1e-2
+    eye = jnp.eye(free.size, dtype=matrix.dtype)
+    rest = jnp.asarray(~free, matrix.dtype)[None] + shift
+    factor = jnp.linalg.cholesky(matrix * scale[:, None] * scale[None] + rest * eye)
+    half = jax.scipy.linalg.solve_triangular(factor, eye, lower=True)
+    inverse = jnp.matmul(half.T, half, precision=EXACT)
+    return inverse * scale[:, None] * scale[None]

@@ -1,0 +1,248 @@
+"""The displacement of a box whose every element has its own cubic elastic tensor.
+
+The macro scale of a structure made of cells: each element is a homogenized cell with
+constants C11, C12, C44, and K(C) u = f is solved for trilinear hexahedra of unit edge
+under given displacements and nodal forces. Conjugate gradients with the V-cycle of
+`cubic_multigrid`; derivatives in the constants, displacements and forces come from the
+implicit function theorem, one more solve with the same K, to any order. Small strains;
+nothing here knows about the cells themselves.
+"""
+
+import functools
+import operator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from mmdiff.errors import InputError
+from mmdiff.fem import cubic, solve
+from mmdiff.fem.cubic import Shape
+from mmdiff.fem.cubic_multigrid import COARSEST, DEGREES, make_multigrid
+from mmdiff.fem.device import each
+from mmdiff.fem.element import VOIGT
+from mmdiff.fem.implicit import no_tangent
+from mmdiff.typing import Array, Bool, Float
+
+TOL, MAXITER = 1e-5, 500
+FLOOR = 1e-6
+
+
+def faces(shape: Shape) -> np.ndarray:
+    """Return the dofs (3, nx + 1, ny + 1, nz + 1) on the outer boundary, as True."""
+    inside = np.zeros([n - 1 for n in shape], bool)
+    return np.stack(3 * [np.pad(inside, 1, constant_values=True)])
+
+
+def affine(shape: Shape, strain=None) -> np.ndarray:
+    """Return the displacements u = strain x of uniform strains, x from the centre.
+
+    Args:
+      shape: elements along x, y and z.
+      strain: (l, 6) in Voigt order 11 22 33 23 13 12 with engineering shear; the six
+        unit strains unless given.
+
+    Returns:
+      (l, 3, nx + 1, ny + 1, nz + 1), in element edges.
+    """
+    strain = np.eye(6) if strain is None else np.asarray(strain, np.float64)
+    if strain.ndim != 2 or strain.shape[1] != 6:
+        raise InputError(
+            f"strains have shape {strain.shape}, not (loads, 6). "
+            "Give one row of six Voigt entries for each load."
+        )
+    gradient = np.zeros((len(strain), 3, 3))
+    for row, (i, j) in enumerate(VOIGT):
+        gradient[:, i, j] = gradient[:, j, i] = strain[:, row] / (1 if i == j else 2)
+    x = np.stack(np.indices([n + 1 for n in shape]), -1) - np.array(shape) / 2
+    return np.einsum("lij,xyzj->lixyz", gradient, x)
+
+
+def distortion(
+    u: Float[Array, "3 X Y Z"],
+    reference: Float[Array, "3 X Y Z"],
+    mask: Bool[Array, "X Y Z"],
+) -> Float[Array, ""]:
+    """Return |u - reference| / |reference|, 2-norms over the nodes of a mask.
+
+    Of a cloak: how far the displacement outside of it differs from that of the body
+    without hole and cloak. Both fields count as they are, rigid motions included, so
+    they need the same frame; `affine` measures from the centre of the box. Its
+    derivative where the fields agree is taken as zero.
+
+    Args:
+      u: displacement.
+      reference: what it should be; not zero throughout the mask.
+      mask: nodes that count, of any type.
+    """
+    counts = jnp.asarray(mask, bool)[None]
+    error = jnp.where(counts, u - reference, 0)
+    return _norm(error) / _norm(jnp.where(counts, reference, 0))
+
+
+def _norm(a):
+    square = (a * a).sum()
+    # The root has no derivative at zero.
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+
+
+def make_displacement(
+    shape: Shape,
+    fixed: Bool[Array, "3 X Y Z"] | None = None,
+    *,
+    degrees: tuple[int, int] = DEGREES,
+    coarsest: int = COARSEST,
+):
+    """Return `displacement(constants, values, forces, *, tol, maxiter, floor)`.
+
+    It solves all loads with the same fixed dofs and returns the displacements
+    (l, 3, nx + 1, ny + 1, nz + 1), in element edges, and `SolveInfo` with an entry for
+    each load. Differentiable in its three arrays, forward and reverse, to any order,
+    and fit for `jit` and `vmap`; float64 where the constants are. The solves of the
+    derivatives meet the same tolerance relative to their own right-hand sides;
+    `SolveInfo` tells of the first solve only and has no derivatives.
+
+    Arguments of the function returned:
+      constants: (nx, ny, nz, 3), C11, C12 and C44 of every element, in any unit; zero
+        where there is void. Its tensors should be positive (C11 > |C12|,
+        C11 + 2 C12 > 0, C44 > 0): where not, the solve may report no convergence.
+      values: (l, 3, nx + 1, ny + 1, nz + 1), the displacement at fixed dofs; at others,
+        where the iteration starts.
+      forces: nodal forces of the shape of `values`, in the unit of the constants times
+        an element face; those on fixed dofs are of no effect. None: no forces.
+      tol: wanted residual, relative to the forces and those of the fixed displacements
+        when all other dofs are zero.
+      maxiter: most iterations.
+      floor: Young's modulus, in the unit of the constants, of a material of Poisson's
+        ratio zero that every element gets on top, so that void holds together.
+
+    Args:
+      shape: elements along x, y and z.
+      fixed: dofs of given displacement; those of `faces` unless given.
+      degrees: of the smoother, see `cubic_multigrid.make_multigrid`.
+      coarsest: most nodes of the grid that is solved densely.
+
+    Raises:
+      InputError: for a shape that is not three positive integers, for arrays that do
+        not fit it, and if no dof is fixed.
+    """
+    shape = _checked_shape(shape)
+    nodes = (3, *(n + 1 for n in shape))
+    fixed = faces(shape) if fixed is None else np.asarray(fixed, bool)
+    _check("the mask of fixed dofs", fixed.shape, nodes)
+    if not fixed.any():
+        raise InputError(
+            "none of the dofs is fixed. Fix enough of them to hold the body in place."
+        )
+    setup, cycle = make_multigrid(shape, fixed, degrees=degrees, coarsest=coarsest)
+
+    def free_part(u):
+        return jnp.where(jnp.broadcast_to(fixed, u.shape), 0, u)
+
+    def fixed_part(u):
+        return jnp.where(jnp.broadcast_to(fixed, u.shape), u, 0)
+
+    def invert(constants, b, start, tol, maxiter, given):
+        """Solve for the free dofs; `given` (l, 3, ...) tells of the rounding in b."""
+        hierarchy = setup(constants)
+        lines = cubic.flatten(constants)
+        diagonal, _ = cubic.node_blocks(lines, shape)
+        eps = jnp.finfo(b.dtype).eps
+
+        def apply(u):
+            force = cubic.apply(lines, u, shape)
+            return free_part(force.reshape(nodes)).reshape(3, -1)
+
+        def one(b, start, given):
+            b, start = b.reshape(3, -1), start.reshape(3, -1)
+            floor = eps * jnp.linalg.norm(diagonal[None] * given.reshape(3, -1))
+            limits = {"tol": tol, "floor": floor}
+            precondition = functools.partial(cycle, hierarchy)
+            x, info = solve.pcg(
+                apply, precondition, b, start, maxiter=maxiter, **limits
+            )
+            info = solve.verified(apply, b, x, info, diagonal=diagonal, **limits)
+            return x.reshape(nodes), info
+
+        return each(one, b, start, given)
+
+    def plain(constants, u):
+        return each(functools.partial(cubic.plain_apply, constants), u)
+
+    def load(constants, values, forces):
+        lines = cubic.flatten(constants)
+
+        def given(u):
+            return cubic.apply(lines, u.reshape(3, -1), shape).reshape(nodes)
+
+        return free_part(forces - each(given, fixed_part(values)))
+
+    @jax.custom_jvp
+    def solution(constants, values, forces, tol, maxiter):
+        b = load(constants, values, forces)
+        start = free_part(values)
+        x, info = invert(constants, b, start, tol, maxiter, values)
+        return x + fixed_part(values), info
+
+    @solution.defjvp
+    def derivative(primals, tangents):
+        constants, *_, tol, maxiter = primals
+        change, of_values, of_forces = tangents[:3]
+        u, info = solution(*primals)
+        frozen = lax.stop_gradient(constants)
+
+        def inverse(_, b):
+            # The norms of tiny right-hand sides underflow, and divisions give NaN.
+            size = abs(b).max((1, 2, 3, 4), keepdims=True)
+            size = jnp.where(size == 0, 1, size)
+            b = free_part(b / size)
+            zero = jnp.zeros_like(b)
+            return size * invert(frozen, b, zero, tol, maxiter, zero)[0]
+
+        of_values = fixed_part(of_values)
+        b = of_forces - plain(constants, of_values) - plain(change, u)
+        slope = lax.custom_linear_solve(
+            lambda x: free_part(plain(constants, free_part(x))),
+            free_part(b),
+            inverse,
+            symmetric=True,
+        )
+        return (u, info), (slope + of_values, jax.tree.map(no_tangent, info))
+
+    def displacement(
+        constants, values, forces=None, *, tol=TOL, maxiter=MAXITER, floor=FLOOR
+    ):
+        constants = jnp.asarray(constants)
+        _check("the field of constants", constants.shape, (*shape, 3))
+        kind = constants.dtype
+        values = jnp.asarray(values, kind)
+        _check("the displacements", values.shape, (*values.shape[:1], *nodes))
+        forces = jnp.zeros_like(values) if forces is None else jnp.asarray(forces, kind)
+        _check("the forces", forces.shape, values.shape)
+        rest = jnp.asarray(floor, kind) * jnp.asarray([1, 0, 0.5], kind)
+        constants = constants + rest[None, None, None]
+        return solution(constants, values, forces, jnp.asarray(tol, kind), maxiter)
+
+    return displacement
+
+
+def _checked_shape(shape):
+    try:
+        sizes = tuple(operator.index(n) for n in shape)
+    except TypeError:
+        sizes = ()
+    if len(sizes) != 3 or min(sizes) < 1:
+        raise InputError(
+            f"{shape!r} is not the shape of a box. "
+            "Give the elements along x, y and z, three positive integers."
+        )
+    return sizes
+
+
+def _check(what, seen, wanted):
+    if tuple(seen) != tuple(wanted):
+        raise InputError(
+            f"the shape of {what} is {tuple(seen)}, not {tuple(wanted)}. "
+            "Give an array that fits the box."
+        )
