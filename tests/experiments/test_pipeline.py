@@ -1,14 +1,19 @@
 """Training and evaluation through the command line, at the smallest size."""
 
 import json
+import os
 import shutil
+import socket
+import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
 from mmdiff import main
 from mmdiff.data import store
+from mmdiff.io import workdir
 from mmdiff.models.weights import load_weights
 from mmdiff.voxels import threshold_to_volume
 
@@ -68,6 +73,65 @@ def test_tensorboard_is_asked_for_and_absent(dataset, tmp_path, capsys, monkeypa
     options = f"data={dataset} tensorboard=true".split()
     assert main.main([*argv, *(f"--config.{option}" for option in options)]) == 2
     assert "pip install 'mmdiff[tb]'" in capsys.readouterr().err
+
+
+def _start(process, port, argv):
+    """Start one of two processes as a task of a Slurm job would be started."""
+    env = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "SLURM_JOB_ID": "1",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": "2",
+        "SLURM_PROCID": str(process),
+        "SLURM_LOCALID": str(process),
+        "JAX_COORDINATOR_PORT": str(port),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "mmdiff.main", *argv],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_training_by_two_processes(dataset, tmp_path):
+    alone, out = tmp_path / "alone", tmp_path / "out"
+    options = "steps=4 batch_size=4 warmup=1 model.width=8 model.patch=2".split()
+    options += ["model.embedding=8", f"data={dataset}", "log_every=2", "half=false"]
+    # The smallest network there is: both processes compile it.
+    options += ["model.multipliers=(1,)", "model.attention=()", "model.middle=1"]
+    argv = ["--config=configs/train.py", *(f"--config.{option}" for option in options)]
+    assert main.main(["mmdiff", *argv, f"--workdir={alone}"]) == 0
+
+    def both(*more):
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
+        started = [
+            _start(i, port, [*argv, f"--workdir={out}", "--distributed", *more])
+            for i in range(2)
+        ]
+        ended = [process.communicate(timeout=600) for process in started]
+        return [process.returncode for process in started], ended
+
+    codes, ((said, errors), (other, other_errors)) = both()
+    assert codes == [0, 0], errors + other_errors
+    assert "2 cpu device(s)" in said and "all steps done" in said
+    # Nothing but what the library beneath prints on its own.
+    assert all(line.startswith("[Gloo]") for line in other.splitlines())
+    params = [load_weights(folder / "ema.npz")[0] for folder in (alone, out)]
+    for one, two in zip(*map(jax.tree.leaves, params), strict=True):
+        # Half batches are summed in another order; Adam divides by the gradient's size.
+        np.testing.assert_allclose(two, one, rtol=1e-3, atol=1e-4)
+    rows = [workdir.read_metrics(folder) for folder in (alone, out)]
+    assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]]
+    # The leader alone looks at the workdir: nobody waits for a run that is not made.
+    codes, ((said, _), _) = both()
+    assert codes == [0, 0] and "already done" in said
+    codes, ((_, errors), (_, other_errors)) = both("--config.seed=1")
+    assert codes == [2, 0] and "holds another run: config.seed" in errors
 
 
 def test_training_on_the_selected_cells_alone(dataset, tmp_path):
