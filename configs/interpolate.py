@@ -1,0 +1,56 @@
+"""Families of cells: a path between two cells, and a ladder in volume without gaps.
+
+    python -m mmdiff.main --config=configs/interpolate.py --workdir=out/family
+    python -m mmdiff.main --config=configs/interpolate.py --workdir=out/path \
+        --config.first=a.npy --config.second=4711 --config.conditions=ends
+
+As in Fig. 5 of arXiv 2401.13570. tiny: 3 cells on the path, 4 of the dataset near the
+bulk bound and what fills their gaps, two minutes on one CPU core. small: 9 and 16.
+paper: 16 and 64 cells, 16 into each gap. The same command goes on where it was stopped.
+"""
+
+from ml_collections import ConfigDict
+
+VARIANTS = ("tiny", "small", "paper")
+
+
+def get_config(variant: str = "tiny") -> ConfigDict:
+    """Return the settings of a variant."""
+    config = ConfigDict()
+    # The ends of the path: a voxel file of a cell of cubic symmetry (.npy, .npz, .vti,
+    # .nrrd, .mat) or the number of a cell of the dataset. Empty for the lightest and
+    # the heaviest cell that the family begins with.
+    config.first = ""
+    config.second = ""
+    # Dataset of the family; empty for the shipped one.
+    config.data = ""
+    config.checkpoint = ""
+    config.seed = 0
+
+    # Cells between the two ends; 0 for no path.
+    config.num_path = {"tiny": 3, "small": 9, "paper": 16}[variant]
+    # "none", or "ends": what the network is told of the cells on the path, nothing or
+    # constants and volume on the line between those of the ends.
+    config.conditions = "none"
+    # DDIM steps each way, and evaluations of the network per step of the inversion.
+    config.steps = 16
+    config.iterations = 3
+    # As for configs/generate.py. On the path they need conditions=ends.
+    config.newton = 2
+    config.polish_steps = {"tiny": 8, "small": 8, "paper": 12}[variant]
+
+    # The family: cells of the dataset spread over the volumes from low to high, K/K_HS
+    # at or above the floor; 0 for no family.
+    config.num_cells = {"tiny": 4, "small": 16, "paper": 64}[variant]
+    config.low = 0.3
+    config.high = {"tiny": 0.5, "small": 0.7, "paper": 0.8}[variant]
+    config.floor = 0.85
+    # Widest gap in volume that is let be, samples for each wider one and round, rounds.
+    config.tolerance = {"tiny": 0.05, "small": 0.02, "paper": 0.005}[variant]
+    config.per_gap = {"tiny": 2, "small": 4, "paper": 16}[variant]
+    config.rounds = {"tiny": 2, "small": 3, "paper": 4}[variant]
+
+    # Pairs of neighbours whose stiffness is computed, each with the unknowns of a cell
+    # of twice the resolution and six loads; the worst faces first.
+    config.num_pairs = {"tiny": 1, "small": 8, "paper": 64}[variant]
+    return config

@@ -1,0 +1,187 @@
+"""Families and paths through the command line, with a model that costs nothing."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mmdiff import main
+from mmdiff.data import store
+from mmdiff.design import family
+from mmdiff.design import path as paths
+from mmdiff.diffusion.conditions import fit_conditions
+from mmdiff.diffusion.schedule import ExponentialSchedule
+from mmdiff.io import render
+from mmdiff.symmetry import octant_to_cell
+from mmdiff.voxels import threshold_to_volume
+
+N = 8
+VOLUMES = (0.2, 0.3, 0.31, 0.5, 0.6)
+SCHEDULE = ExponentialSchedule()
+
+
+def _frame(volume):
+    wave = np.cos(np.pi * (np.arange(N) + 0.5) / N)
+    return threshold_to_volume(wave[:, None, None] + wave[:, None] + wave, volume)
+
+
+@pytest.fixture
+def known(quick, monkeypatch):
+    """Five cells, a closed-form denoiser, and pairs that are counted, not solved."""
+    octants = np.stack([_frame(volume) for volume in VOLUMES])
+    volume = octants.mean((1, 2, 3))
+    # What `quick` calls their stiffness.
+    constants = volume[:, None] * np.array([0.4, 0.16, 0.12])
+    monkeypatch.setattr(
+        store, "read_dataset", lambda path: (octants, constants, volume, {})
+    )
+
+    def denoise(x, t, x0_prev, cond):
+        gamma = SCHEDULE.gamma(t)[:, None, None, None]
+        return jnp.tanh(jnp.sqrt(gamma) / (1 - gamma) * x)
+
+    names = ("C11", "C12", "C44", "V")
+    scaling = fit_conditions(names, np.column_stack([constants, volume]))
+
+    def bridge_of(params, meta, **settings):
+        return paths.make_bridge(denoise, SCHEDULE, **settings), scaling
+
+    solved = []
+
+    def pair_stiffness(first, second):
+        solved.append((first.volume, second.volume))
+        return 0.75
+
+    picture = np.full((224, 224, 3), 200, np.uint8)  # the real one takes seconds
+    monkeypatch.setattr(render, "render", lambda cell, size: picture)
+    monkeypatch.setattr(paths, "bridge_of", bridge_of)
+    monkeypatch.setattr(family, "pair_stiffness", pair_stiffness)
+    return solved
+
+
+def _run(tmp_path, **options):
+    argv = ["mmdiff", "--config=configs/interpolate.py"]
+    argv.append(f"--workdir={tmp_path / 'out'}")
+    options = {"low": 0.2, "high": 0.6, "floor": 0.4, "polish_steps": 0} | options
+    argv += [f"--config.{key}={value}" for key, value in options.items()]
+    return main.main(argv)
+
+
+def _report(tmp_path):
+    return json.loads((tmp_path / "out" / "family.json").read_text())
+
+
+def test_the_path_ends_at_the_cells_and_the_gaps_are_filled(known, tmp_path, capsys):
+    np.save(tmp_path / "light.npy", octant_to_cell(_frame(0.3)))
+    assert (
+        _run(tmp_path, first=tmp_path / "light.npy", second=4, tolerance=0.06, rounds=3)
+        == 0
+    )
+    report = _report(tmp_path)
+    facts, cells = report["summary"], report["cells"]
+    assert facts["returned"] == [1.0, 1.0]
+    assert facts["widest_gap"] <= 0.06 < 0.18 < facts["widest_gap_begun"]
+    with np.load(tmp_path / "out" / "family.npz") as data:
+        octants, theta = data["octants"], data["theta"]
+        kinds = data["kind"].tolist()
+        np.testing.assert_allclose(data["volume"], octants.mean((1, 2, 3)))
+    count = facts["path"]
+    assert count + facts["family"] == len(octants) == len(cells)
+    np.testing.assert_array_equal(octants[0], _frame(0.3))
+    np.testing.assert_array_equal(octants[count - 1], _frame(0.6))
+    assert theta[0] == 0 and theta[count - 1] == np.pi / 2
+    assert count + facts["refused"] == 5 and np.isnan(theta[count:]).all()
+    # The family begins with cells of the dataset and is sorted by volume.
+    volumes = [cell["V"] for cell in cells[count:]]
+    assert volumes == sorted(volumes)
+    assert {"dataset", "round 1", "round 2"} <= set(kinds[count:])
+    assert known and cells[count:][0]["C11 pair / series"] in (None, 0.75)
+    for name in ("family.csv", "strip.png", "path.png", "index.html"):
+        assert (tmp_path / "out" / name).stat().st_size
+    assert "widest gap in V" in capsys.readouterr().out
+
+
+def test_conditions_of_the_ends_give_the_volume_between(known, tmp_path):
+    options = {"num_cells": 0, "first": 1, "second": 4, "num_path": 1}
+    assert _run(tmp_path, conditions="ends", **options) == 0
+    first, middle, second = (cell["V"] for cell in _report(tmp_path)["cells"])
+    # To half an orbit of six voxels, and what the clean-up takes away.
+    assert middle == pytest.approx((first + second) / 2, abs=2 * 6 / N**3)
+    assert len(known) == 1
+
+
+def test_a_finished_part_is_not_made_again(quick, known, tmp_path):
+    assert _run(tmp_path, num_path=1) == 0
+    out = tmp_path / "out"
+    before = (out / "family.json").read_text()
+    drawn, solved = len(quick), len(known)
+    assert drawn and solved
+    for name in ("family.json", "run.json"):
+        (out / name).unlink()
+    gap = min((out / "state").glob("gap_*.npz"))
+    gap.write_bytes(gap.read_bytes()[:50])
+    assert _run(tmp_path, num_path=1) == 0
+    # The damaged gap alone; `quick` numbers its draws, so that its cells may differ.
+    assert len(quick) == drawn + 1 and len(known) == solved
+    after = _report(tmp_path)
+    assert after["summary"]["returned"] == json.loads(before)["summary"]["returned"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"first": "gone.npy"}, "first=gone.npy is neither the number of a cell"),
+        ({"second": 5}, "second=5 is no cell of the dataset, which holds 5"),
+        ({"first": 1, "second": 1}, "first and second are the same cell"),
+        ({"first": "BAR"}, "bar.npy is orthotropic and not cubic"),
+        ({"first": "TWO"}, "two.npy holds 2 cells"),
+        ({"conditions": "all"}, "conditions='all' is unknown. Use none or ends"),
+        ({"low": 0.6}, "low=0.6 and high=0.6 are no range of volume"),
+        ({"floor": 1.5}, "floor=1.5 is no share of a bound"),
+        ({"floor": 0.99}, "0 cells of the dataset have K/K_HS of 0.99 or more"),
+        ({"tolerance": 0}, "tolerance=0 is not positive"),
+        ({"num_cells": 1}, "num_cells=1 makes no family"),
+        ({"num_cells": 0, "num_path": 0}, "leave nothing to do"),
+        ({"num_cells": 0}, "first is empty, and with num_cells=0"),
+        ({"steps": 0}, "steps=0 is too small. Set --config.steps to 1"),
+    ],
+    ids=str,
+)
+def test_bad_input_exits_with_2(known, tmp_path, capsys, options, said):
+    bar = np.zeros((2 * N, 2 * N, 2 * N), np.uint8)
+    bar[:, 6:10, 6:10] = 1
+    for name, array in (("bar", bar), ("two", np.stack([bar, bar]))):
+        np.save(tmp_path / f"{name}.npy", array)
+        options = {
+            key: tmp_path / f"{name}.npy" if value == name.upper() else value
+            for key, value in options.items()
+        }
+    assert _run(tmp_path, **options) == 2
+    error = capsys.readouterr().err
+    assert said in error and "Traceback" not in error
+
+
+def test_another_grid_than_the_network_has(known, tmp_path, capsys, monkeypatch):
+    cell = np.zeros((1, 4, 4, 4), np.uint8)
+    monkeypatch.setattr(
+        store, "read_dataset", lambda path: (cell, np.ones((1, 3)), np.ones(1), {})
+    )
+    assert _run(tmp_path) == 2
+    assert (
+        "have 8 voxels an edge and those of the network 16" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.slow
+def test_the_shipped_model_brings_both_ends_back(tmp_path, capsys):
+    argv = [
+        "mmdiff",
+        "--config=configs/interpolate.py",
+        f"--workdir={tmp_path / 'out'}",
+    ]
+    argv += ["--config.num_cells=0", "--config.first=100", "--config.second=5000"]
+    assert main.main([*argv, "--config.num_path=1", "--config.num_pairs=0"]) == 0
+    assert min(_report(tmp_path)["summary"]["returned"]) >= 0.99
+    assert main.main([*argv, "--config.num_path=1", "--config.num_pairs=0"]) == 0
+    assert "already done" in capsys.readouterr().out
