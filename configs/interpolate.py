@@ -2,7 +2,7 @@
 
     python -m mmdiff.main --config=configs/interpolate.py --workdir=out/family
     python -m mmdiff.main --config=configs/interpolate.py --workdir=out/path \
-        --config.first=a.npy --config.second=4711 --config.conditions=ends
+        --config.first=a.npy --config.second=4711 --config.num_cells=0
 
 As in Fig. 5 of arXiv 2401.13570. tiny: 3 cells on the path, 4 of the dataset near the
 bulk bound and what fills their gaps, two minutes on one CPU core. small: 9 and 16.
@@ -31,13 +31,13 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.num_path = {"tiny": 3, "small": 9, "paper": 16}[variant]
     # "none", or "ends": what the network is told of the cells on the path, nothing or
     # constants and volume on the line between those of the ends.
-    config.conditions = "none"
+    config.conditions = "ends"
     # DDIM steps each way, and evaluations of the network per step of the inversion.
     config.steps = 16
     config.iterations = 3
     # As for configs/generate.py. On the path they need conditions=ends.
     config.newton = 2
-    config.polish_steps = {"tiny": 8, "small": 8, "paper": 12}[variant]
+    config.polish_steps = 12 if variant == "paper" else 8
 
     # The family: cells of the dataset spread over the volumes from low to high, K/K_HS
     # at or above the floor; 0 for no family.
@@ -50,7 +50,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.per_gap = {"tiny": 2, "small": 4, "paper": 16}[variant]
     config.rounds = {"tiny": 2, "small": 3, "paper": 4}[variant]
 
-    # Pairs of neighbours whose stiffness is computed, each with the unknowns of a cell
-    # of twice the resolution and six loads; the worst faces first.
+    # Pairs of neighbours whose stiffness is computed, the worst faces first: in the
+    # family, or on the path where there is no family. Each has the unknowns of a cell
+    # of twice the resolution and six loads.
     config.num_pairs = {"tiny": 1, "small": 8, "paper": 64}[variant]
     return config

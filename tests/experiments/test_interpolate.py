@@ -63,7 +63,8 @@ def known(quick, monkeypatch):
 def _run(tmp_path, **options):
     argv = ["mmdiff", "--config=configs/interpolate.py"]
     argv.append(f"--workdir={tmp_path / 'out'}")
-    options = {"low": 0.2, "high": 0.6, "floor": 0.4, "polish_steps": 0} | options
+    usual = {"low": 0.2, "high": 0.6, "floor": 0.4, "polish_steps": 0, "newton": 0}
+    options = usual | {"conditions": "none"} | options
     argv += [f"--config.{key}={value}" for key, value in options.items()]
     return main.main(argv)
 
