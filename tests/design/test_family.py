@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 
 from mmdiff import elasticity
-from mmdiff.design import family, path
+from mmdiff.design import family, path, path_ends
 from mmdiff.design.family import Member
 from mmdiff.diffusion import samplers
 from mmdiff.diffusion.inversion import invert
 from mmdiff.diffusion.process import without_previous
 from mmdiff.diffusion.schedule import ExponentialSchedule
+from mmdiff.errors import InputError
 from mmdiff.fem import homogenize
 from mmdiff.symmetry import is_cubic, octant_to_cell
+from mmdiff.topopt.interface import Evaluation
 from mmdiff.voxels import threshold_to_volume
 
 SCHEDULE = ExponentialSchedule()
@@ -196,3 +198,16 @@ def test_stacked_pairs_have_the_stiffness_of_layers():
     cross = _homogenized(threshold_to_volume(-_wave(4), 0.4))
     assert family.face_agreement(frame.octant, cross.octant)[0] < 0.6
     assert family.pair_stiffness(frame, cross) < 0.8
+
+
+def test_an_end_that_cannot_be_solved_is_refused(tmp_path):
+    cells = np.stack([_frame(0.3), _frame(0.5)])
+    np.save(tmp_path / "cell.npy", octant_to_cell(_ball(0.1)))
+
+    def evaluate(octant):
+        np.testing.assert_array_equal(octant, _ball(0.1))
+        return Evaluation(np.zeros(3), np.zeros(1), 0.2, False, None)
+
+    texts = (str(tmp_path / "cell.npy"), "1")
+    with pytest.raises(InputError, match="cannot be homogenized .residual 0.2."):
+        path_ends.read(texts, None, (cells, np.ones((2, 3))), evaluate)
