@@ -7,6 +7,7 @@ import numpy as np
 
 from mmdiff import elasticity
 from mmdiff.design import family
+from mmdiff.design.deliver import cutaway
 from mmdiff.design.family import Member
 from mmdiff.io import console, family_plots, page, plots, render, stored, writers
 from mmdiff.symmetry import octant_to_cell
@@ -106,7 +107,10 @@ def write(
         {"summary": facts, "conventions": CONVENTIONS, "cells": lines},
     )
     chosen = _spread(len(every), SHOWN)
-    images = [render.render(octant_to_cell(every[i].octant), size=288) for i in chosen]
+    images = []
+    for i in chosen:
+        voxels = octant_to_cell(every[i].octant)
+        images.append(render.render(voxels, size=288, cutaway=cutaway(voxels)))
     captions = [
         f"{lines[i]['cell']}: V {every[i].volume:.3f}, K/K_HS {every[i].share:.2f}"
         for i in chosen
