@@ -54,7 +54,7 @@ def known(quick, monkeypatch):
         return 0.75
 
     picture = np.full((224, 224, 3), 200, np.uint8)  # the real one takes seconds
-    monkeypatch.setattr(render, "render", lambda cell, size: picture)
+    monkeypatch.setattr(render, "render", lambda cell, size, cutaway: picture)
     monkeypatch.setattr(paths, "bridge_of", bridge_of)
     monkeypatch.setattr(family, "pair_stiffness", pair_stiffness)
     return solved
