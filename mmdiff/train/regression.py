@@ -21,8 +21,8 @@ from mmdiff.data.loader import batch_rows
 from mmdiff.train import parallel, stop
 from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.loop import Result, TrainingDivergedError
-from mmdiff.train.state import TrainState, create_state, update_ema
-from mmdiff.train.step import AXIS, random_half_shift, to_field
+from mmdiff.train.state import TrainState, create_state
+from mmdiff.train.step import descend, random_half_shift, to_field
 from mmdiff.typing import Array, Float, Key, UInt8
 
 # Of `soften`: largest weight of a neighbour in the blur, and the slopes of tanh.
@@ -91,13 +91,7 @@ def make_step(
         def loss_fn(params):
             return jnp.mean((apply(params, x) - batch["roots"]) ** 2)
 
-        loss, grads = jax.value_and_grad(loss_fn)(state.params)
-        loss, grads = jax.lax.pmean((loss, grads), AXIS)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        ema = update_ema(state.ema, params, state.step, ema_decay)
-        metrics = {"loss": loss, "grad_norm": optax.global_norm(grads)}
-        return TrainState(params, ema, opt_state, state.step + 1), metrics
+        return descend(state, loss_fn, optimizer, ema_decay)
 
     return step
 

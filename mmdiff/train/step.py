@@ -71,15 +71,32 @@ def make_step(
             )
             return jnp.mean(losses)
 
-        loss, grads = jax.value_and_grad(loss_fn)(state.params)
-        loss, grads = jax.lax.pmean((loss, grads), AXIS)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        ema = update_ema(state.ema, params, state.step, ema_decay)
-        metrics = {"loss": loss, "grad_norm": optax.global_norm(grads)}
-        return TrainState(params, ema, opt_state, state.step + 1), metrics
+        return descend(state, loss_fn, optimizer, ema_decay)
 
     return step
+
+
+def descend(
+    state: TrainState,
+    loss_fn: Callable[[Any], Float[Array, ""]],
+    optimizer: optax.GradientTransformation,
+    ema_decay: float,
+) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+    """Return the state after one step down the mean loss of all devices, and metrics.
+
+    Args:
+      state: before the step.
+      loss_fn: loss of the parameters on this device's share of the batch.
+      optimizer: gradient transformation.
+      ema_decay: final decay of the parameter average.
+    """
+    loss, grads = jax.value_and_grad(loss_fn)(state.params)
+    loss, grads = jax.lax.pmean((loss, grads), AXIS)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    ema = update_ema(state.ema, params, state.step, ema_decay)
+    metrics = {"loss": loss, "grad_norm": optax.global_norm(grads)}
+    return TrainState(params, ema, opt_state, state.step + 1), metrics
 
 
 def scan_steps(step: Callable[..., Any]) -> Callable[..., Any]:
