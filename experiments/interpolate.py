@@ -22,7 +22,7 @@ from mmdiff.design import path as paths
 from mmdiff.design.cell import binarize, make_cell
 from mmdiff.design.family import Member
 from mmdiff.design.target import of_constants
-from mmdiff.errors import DataError, InputError
+from mmdiff.errors import InputError
 from mmdiff.io import console, stored, workdir
 from mmdiff.models import weights
 from mmdiff.topopt import interface
@@ -124,7 +124,7 @@ def _begin(config, data) -> list[Member]:
 
 def _path(config, ends, params, meta, evaluate, state):
     """Return the cells of the path with its ends, and how well the ends came back."""
-    held = _stored(state / "path.npz")
+    held = stored.load_if_good(state / "path.npz")
     if held is not None:
         facts = {"returned": held["returned"].tolist(), "refused": int(held["refused"])}
         return family_files.members_of(held), facts
@@ -202,7 +202,7 @@ def _fill(config, begun, params, meta, evaluate, state) -> list[Member]:
         constants, volume = family.midway(low, high)
         mark = round(1e6 * volume)
         file = state / f"gap_{number}_{mark}.npz"
-        held = _stored(file)
+        held = stored.load_if_good(file)
         if held is None:
             cells, _ = generate.generate(
                 jax.random.fold_in(jax.random.fold_in(key, 2 + number), mark),
@@ -283,12 +283,3 @@ def _pairs(config, folder, members) -> dict[int, float]:
             known[i] = ratio
             console.say(f"pair {i}, {i + 1}: C11 {ratio:.3f} of that in series")
     return {i: known[i] for i in chosen}
-
-
-def _stored(file):
-    """Return the arrays of a file of an earlier attempt; None where it is no use."""
-    try:
-        return stored.load(file) if file.exists() else None
-    except DataError as error:
-        console.note(f"{error} It is made again.")
-        return None

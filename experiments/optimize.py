@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from mmdiff.design import ask, develop, judge, optimized, optimized_files, starts
 from mmdiff.design.judge import Entry
-from mmdiff.errors import DataError, InputError
+from mmdiff.errors import InputError
 from mmdiff.fem import homogenize
 from mmdiff.io import console, stored, workdir
 from mmdiff.runner import flat
@@ -96,7 +96,7 @@ def _evaluate(config, n: int):
 
 def _starts(config, asked, evaluate, state) -> starts.Starts:
     """Return the starts of all kinds, from `state` if they were made before."""
-    held = _stored(state / "starts.npz")
+    held = stored.load_if_good(state / "starts.npz")
     if held is not None:
         return list(zip(held["kind"].tolist(), held["start"], strict=True))
     found = []
@@ -135,23 +135,13 @@ def _starts_of(kind, config, asked, evaluate, state) -> starts.Starts:
 
 
 def _workshop(config, asked, settings, evaluate, n: int) -> develop.Workshop:
-    def finish(density):
-        return binary.finish(
-            density,
-            asked.problem,
-            asked.limits,
-            evaluate,
-            symmetry=config.symmetry,
-            steps=config.refine_steps,
-        )
-
-    return develop.Workshop(
-        loop=develop.jitted(optimize.make_optimize(n, asked.problem, settings)),
-        limits=asked.limits,
-        finish=finish,
-        steps=settings.steps,
+    return develop.make_workshop(
+        develop.jitted(optimize.make_optimize(n, asked.problem, settings)),
+        asked.problem,
+        asked.limits,
+        settings,
+        evaluate,
         refine_steps=config.refine_steps,
-        num_constants=3 if config.symmetry == "cubic" else 9,
         chunk=config.store_every,
     )
 
@@ -214,28 +204,10 @@ def _double(entry: Entry, asked, config, folder) -> Entry:
     return dataclasses.replace(found, name=judge.DOUBLED)
 
 
-def _plates(config, evaluate, state) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return octant and constants of plate lattices, made once per run."""
-    held = _stored(state / "plates.npz")
-    if held is None:
-        made = starts.plate_lattices(config.resolution // 2, config.vf, evaluate)
-        held = {
-            "name": np.array(list(made)),
-            "octant": np.stack([octant for octant, _ in made.values()]),
-            "constants": np.stack([constants for _, constants in made.values()]),
-        }
-        stored.save(state / "plates.npz", held)
-    pairs = zip(held["octant"], held["constants"], strict=True)
-    return dict(zip(held["name"].tolist(), pairs, strict=True))
-
-
-def _stored(path):
-    """Return the arrays of a file of an earlier attempt; None where it is no use."""
-    try:
-        return stored.load(path) if path.exists() else None
-    except DataError as error:
-        console.note(f"{error} It is made again.")
-        return None
+def _plates(config, evaluate, state):
+    return starts.stored_plates(
+        state / "plates.npz", config.resolution // 2, config.vf, evaluate
+    )
 
 
 def _deliver(folder, chosen, entries, lattices, asked, config) -> None:

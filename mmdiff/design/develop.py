@@ -17,9 +17,11 @@ import numpy as np
 
 from mmdiff.errors import DataError
 from mmdiff.io import console, stored
+from mmdiff.topopt import binary
 from mmdiff.topopt.binary import Design
-from mmdiff.topopt.optimize import COLUMNS, Loop
-from mmdiff.topopt.problem import Limits
+from mmdiff.topopt.interface import Evaluation
+from mmdiff.topopt.optimize import COLUMNS, Loop, Settings
+from mmdiff.topopt.problem import Limits, Problem
 from mmdiff.typing import Bool, Float, Int, UInt8
 
 SHOWN = 7  # designs on the way that are kept for pictures
@@ -97,6 +99,49 @@ class Workshop:
 def jitted(loop: Loop) -> Loop:
     """Return the loop with each of its functions compiled."""
     return Loop(*map(jax.jit, loop))
+
+
+def make_workshop(
+    loop: Loop,
+    problem: Problem,
+    limits: Limits,
+    settings: Settings,
+    evaluate: Callable[..., Evaluation],
+    *,
+    refine_steps: int,
+    chunk: int,
+) -> Workshop:
+    """Return the workshop of a problem.
+
+    Args:
+      loop: of the problem and the settings, `jitted`; its limits may be others.
+      problem: what is asked.
+      limits: its numbers.
+      settings: of the loop.
+      evaluate: finite elements on a binary octant of the same size.
+      refine_steps: most steps of the binary refinement.
+      chunk: design steps between two stored states.
+    """
+
+    def finish(density):
+        return binary.finish(
+            density,
+            problem,
+            limits,
+            evaluate,
+            symmetry=settings.symmetry,
+            steps=refine_steps,
+        )
+
+    return Workshop(
+        loop=loop,
+        limits=limits,
+        finish=finish,
+        steps=settings.steps,
+        refine_steps=refine_steps,
+        num_constants=3 if settings.symmetry == "cubic" else 9,
+        chunk=chunk,
+    )
 
 
 def develop(

@@ -5,6 +5,7 @@ Nothing is dropped: a start that failed ranks last, with its reasons in words.
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -51,7 +52,25 @@ class Entry:
         return float(self.outcome.octant.mean())
 
 
-def flaws(outcome: Outcome, problem: Problem, limits: Limits) -> tuple[str, ...]:
+class Checked(NamedTuple):
+    """A binary octant and its finite elements, as in `Outcome`, where no more is known.
+
+    Attributes:
+      octant: (n, n, n) uint8.
+      constants: 3 or 9.
+      residual: relative residual of the worst load.
+      converged: whether all loads met the tolerance.
+    """
+
+    octant: np.ndarray
+    constants: np.ndarray
+    residual: float = 0.0
+    converged: bool = True
+
+
+def flaws(
+    outcome: Outcome | Checked, problem: Problem, limits: Limits
+) -> tuple[str, ...]:
     """Return what is wrong with a binary cell, each as a phrase with its numbers.
 
     Constraints count as met within `binary.SLACK`, the volume also within half an orbit

@@ -15,7 +15,7 @@ from mmdiff import assets
 from mmdiff.design import generate, sampler
 from mmdiff.design.target import Target
 from mmdiff.errors import InputError
-from mmdiff.io import prepare, readers
+from mmdiff.io import prepare, readers, stored
 from mmdiff.models import weights
 from mmdiff.topopt import initial, interface, plates
 from mmdiff.typing import Float
@@ -113,6 +113,23 @@ def plate_lattices(
     # Mixtures have the longer names.
     names = sorted(octants, key=lambda name: -len(name))
     return {name: (octants[name], evaluate(octants[name]).constants) for name in names}
+
+
+def stored_plates(
+    file: pathlib.Path, n: int, volume: float, evaluate
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return `plate_lattices`, from a file if they were made before."""
+    held = stored.load_if_good(file)
+    if held is None:
+        made = plate_lattices(n, volume, evaluate)
+        held = {
+            "name": np.array(list(made)),
+            "octant": np.stack([octant for octant, _ in made.values()]),
+            "constants": np.stack([constants for _, constants in made.values()]),
+        }
+        stored.save(file, held)
+    pairs = zip(held["octant"], held["constants"], strict=True)
+    return dict(zip(held["name"].tolist(), pairs, strict=True))
 
 
 def generated_starts(

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from mmdiff.errors import DataError
+from mmdiff.io import console
 from mmdiff.io.writers import write_bytes
 
 # What zipfile and NumPy raise on bytes that are not what they were.
@@ -64,6 +65,19 @@ def load(path: str | os.PathLike, like=None):
             f"{path} holds other arrays than this version of mmdiff stores."
         )
     return structure.unflatten([found[name] for name in wanted])
+
+
+def load_if_good(path: str | os.PathLike):
+    """Return the arrays of a file of an earlier attempt by name.
+
+    None where there is none, or where it is damaged, which is noted: what follows from
+    the settings can be made again.
+    """
+    try:
+        return load(path) if pathlib.Path(path).exists() else None
+    except DataError as error:
+        console.note(f"{error} It is made again.")
+        return None
 
 
 def _name(path) -> str:

@@ -47,6 +47,21 @@ def poisson(tensor):
     return -elasticity.moduli(elasticity.voigt_to_cubic(tensor))["nu"]
 
 
+def mixed(weights):
+    """Return w0 K + w1 C44 + w2 E - w3 nu, E and nu along <100>, as an objective.
+
+    With the weights as data, one compiled program serves all four extremes.
+    """
+    w0, w1, w2, w3 = weights
+
+    def objective(tensor):
+        found = elasticity.moduli(elasticity.voigt_to_cubic(tensor))
+        stiff = w0 * found["K"] + w1 * found["G"] + w2 * found["E"]
+        return stiff - w3 * found["nu"]
+
+    return objective
+
+
 def zener(tensor):
     """Zener ratio 2 C44 / (C11 - C12)."""
     return elasticity.moduli(elasticity.voigt_to_cubic(tensor))["zener"]

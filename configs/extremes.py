@@ -1,0 +1,85 @@
+"""Extreme cells from generated starts, as in Fig. 4 of arXiv 2401.13570.
+
+    python -m mmdiff.main --config=configs/extremes.py --workdir=out/extremes
+    python -m mmdiff.main --config=configs/extremes.py:small --workdir=out/extremes16
+
+Cells of the dataset near the edge of what is possible give properties; the diffusion
+model draws cells for them; those, as many random starts and the plate lattices are
+optimized with the same number of design steps; the best cell is inverted to its noise,
+and noise nearby gives further cells. tiny: 2 starts of each kind at 64^3, three minutes
+on one CPU core. small: 16, the best ones doubled to 128^3. paper: 64 at 128^3, for
+accelerators. The same command goes on where it was stopped.
+"""
+
+from ml_collections import ConfigDict
+
+VARIANTS = ("tiny", "small", "paper")
+
+
+def get_config(variant: str = "tiny") -> ConfigDict:
+    """Return the settings of a variant."""
+    config = ConfigDict()
+    # Some of "poisson" (least Poisson's ratio), "shear", "bulk" and "young" (largest
+    # modulus of a nearly isotropic cell).
+    config.quests = "poisson,shear,bulk,young"
+    # Most volume fraction of solid of each.
+    config.vf = ConfigDict()
+    config.vf.poisson = 0.3
+    config.vf.shear = 0.4
+    config.vf.bulk = 0.5
+    config.vf.young = 0.4
+    # Half width of the band around 1 of the Zener ratio; of poisson it is free.
+    config.isotropy = 0.05
+    # Least Young's modulus along <100> over the solid's; of poisson alone.
+    config.min_E = 0.01
+
+    # Dataset of the edge cells, and the model trained on it; empty for the shipped.
+    config.data = ""
+    config.checkpoint = ""
+    config.seed = 0
+
+    # Edge cells: how many, and how many of them are optimized themselves, for
+    # comparison; how far from the volume and from isotropy; the share of equal voxels
+    # from which two cells, of the edge or variants, count as one.
+    config.num_edges = {"tiny": 1, "small": 4, "paper": 8}[variant]
+    config.num_edge_starts = {"tiny": 0, "small": 4, "paper": 8}[variant]
+    config.edge_band = 0.05
+    config.edge_isotropy = 0.1
+    config.alike = 0.95
+
+    # Voxels per edge of the optimized cells: those of the model's, or twice as many.
+    config.resolution = 128 if variant == "paper" else 64
+    # Generated starts, divided over the edge cells, and as many random ones. Samples
+    # drawn for each start: those nearest to the asked properties are taken.
+    config.num_starts = {"tiny": 2, "small": 16, "paper": 64}[variant]
+    config.per_start = 1
+    # Evaluations of the network per sample; Newton steps as for configs/generate.py.
+    config.sampling_steps = 16
+    config.newton = 0 if variant == "tiny" else 2
+    # Plate lattices as starts, at most 5; isotropic mixtures first.
+    config.num_plates = 1 if variant == "tiny" else 5
+
+    # Design steps of every start of every kind; most steps of the binary refinement.
+    config.steps = {"tiny": 20, "small": 40, "paper": 105}[variant]
+    config.refine_steps = {"tiny": 4, "small": 8, "paper": 20}[variant]
+    # Radius of the density filter in voxels; highest wave number of random starts.
+    config.radius = 3.0 if variant == "paper" else 2.0
+    config.waves = 4
+    # Design steps between two stored states.
+    config.store_every = 10
+
+    # Variants of the best cell: how many to sample, shares of new noise (taken in
+    # turn), steps of their binary refinement, and how many different ones to keep.
+    config.num_variants = {"tiny": 2, "small": 8, "paper": 32}[variant]
+    config.perturbations = (0.1, 0.2, 0.3)
+    config.variant_steps = {"tiny": 2, "small": 6, "paper": 20}[variant]
+    config.num_kept = {"tiny": 2, "small": 4, "paper": 8}[variant]
+    # Steps there and back, and evaluations of the network per step of the inversion.
+    config.inversion_steps = 16
+    config.iterations = 3
+
+    # Re-optimize the best cell of each quest at twice the resolution.
+    config.double = variant == "small"
+    # Edge of the printed cell.
+    config.cell_size_mm = 10.0
+    return config

@@ -1,0 +1,188 @@
+"""Write what a search for extreme cells found: arrays, pictures, cells and a page."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mmdiff import elasticity
+from mmdiff.design import deliver, extreme, extreme_report
+from mmdiff.design.extreme import Extreme, Quest
+from mmdiff.io import console, extreme_plots, page, plots, render, writers
+from mmdiff.symmetry import octant_to_cell
+
+
+def write(
+    folder: pathlib.Path,
+    quests: Sequence[Quest],
+    records: Sequence[Extreme],
+    returned: Mapping[str, float],
+    data: tuple[np.ndarray, np.ndarray, np.ndarray],
+    settings: Mapping,
+) -> None:
+    """Write extremes.{csv,json,npz}, pictures, the best cells, and index.html last.
+
+    Args:
+      folder: existing directory.
+      quests: what was asked.
+      records: all starts.
+      returned: by quest, share of voxels that come back from the noise.
+      data: octants, constants and volumes of the dataset.
+      settings: of the run, with "cell_size_mm".
+    """
+    by_name = {quest.name: quest for quest in quests}
+    lines = [extreme_report.row(by_name[record.quest], record) for record in records]
+    facts = {
+        quest.name: extreme_report.summary(quest, records, returned.get(quest.name))
+        for quest in quests
+    }
+    writers.write_csv(folder / "extremes.csv", lines)
+    arrays = {f"{r.name}_before": r.before.octant for r in records}
+    arrays |= {r.name: r.after.octant for r in records if r.after}
+    np.savez_compressed(folder / "extremes.npz", **arrays)
+    report = {
+        "conventions": extreme_report.CONVENTIONS,
+        "cell_size_mm": settings["cell_size_mm"],
+    }
+    views = _write_cells(folder, quests, records, report)
+    drawn = extreme_plots.bounds(
+        folder / "bounds.png", [_panel(quest, records, data) for quest in quests]
+    )
+    drawn &= _write_pairs(folder, quests, records)
+    if not drawn:
+        console.note("plots need matplotlib: pip install 'mmdiff[viz]'.")
+    writers.write_json(
+        folder / "extremes.json", {"quests": facts, **report, "settings": settings}
+    )
+    rows = [
+        dict(zip(extreme_report.HEADER, known, strict=True))
+        for known in extreme_report.table(quests, records)
+    ]
+    text = page.page(
+        views,
+        title="mmdiff: extreme cells",
+        rows=rows,
+        heading="Best cells of each quest",
+        tables={"Starts": [_short(line) for line in lines]},
+        files=page.list_files(folder),
+        notes=[
+            *(facts[quest.name]["verdict"] for quest in quests),
+            *(f"{key}: {said}." for key, said in extreme_report.CONVENTIONS.items()),
+        ],
+    )
+    writers.write_bytes(folder / "index.html", text.encode())
+
+
+def _write_cells(folder, quests, records, report) -> list[page.CellView]:
+    """Write the files of the best cell of each quest and of the doubled one."""
+    views = []
+    for quest in quests:
+        for kind, last in (("", "best"), ("doubled", "doubled")):
+            record = extreme.best(quest, records, kind)
+            if record is None:
+                continue
+            name = f"{quest.name}_{last}"
+            voxels = octant_to_cell(record.after.octant)
+            deliver.write_cell(folder, name, voxels, report)
+            known = extreme.numbers(record.after)
+            views.append(
+                page.CellView(
+                    name.replace("_", " "),
+                    voxels,
+                    picture=f"{name}.png",
+                    files=[f"{name}.{ending}" for ending in deliver.KINDS],
+                    caption=f"{_shown(quest, record.after)}, V {known['V']:.3f}, "
+                    f"Zener {known['Zener']:.3f}, from {record.name}",
+                )
+            )
+    return views
+
+
+def _write_pairs(folder, quests, records) -> bool:
+    """Write pairs.png, a row for each quest: starts beside what they became."""
+    images, captions = [], []
+
+    def add(quest, text, shape):
+        if shape is None:
+            images.append(None)
+            captions.append("")
+            return
+        voxels = octant_to_cell(shape.octant)
+        images.append(render.render(voxels, cutaway=deliver.cutaway(voxels)))
+        bears = np.isfinite(shape.constants).all()
+        captions.append(f"{text}: {_shown(quest, shape) if bears else 'bears no load'}")
+
+    for quest in quests:
+        own = [record for record in records if record.quest == quest.name]
+        add(quest, f"{quest.name}, dataset", own[0].before)
+        for kind in ("generated", "random"):
+            record = extreme.best(quest, own, kind)
+            add(quest, f"{kind} start", record and record.before)
+            add(quest, "optimized", record and record.after)
+        record = extreme.best(quest, own, "variant")
+        add(quest, "variant", record and record.after)
+    blank = np.full_like(next(image for image in images if image is not None), 251)
+    images = [blank if image is None else image for image in images]
+    return plots.contact_sheet(folder / "pairs.png", images, captions, columns=6)
+
+
+def _shown(quest, shape) -> str:
+    return quest.goal.show(extreme.score(quest, shape))
+
+
+def _panel(quest, records, data) -> extreme_plots.Panel:
+    """Return what bounds.png shows of a quest."""
+    own = [record for record in records if record.quest == quest.name]
+    _, constants, volume = data
+    moduli = elasticity.moduli(constants)
+    auxetic = quest.name == "poisson"
+    column = "nu" if auxetic else quest.goal.label[0]
+    if auxetic:
+        near = moduli["E"] >= quest.limits.young
+    else:
+        near = abs(np.log(moduli["zener"])) <= np.log(extreme_plots.NEARLY)
+
+    def points(when, kinds):
+        found = {}
+        for kind in kinds:
+            shapes = [getattr(r, when) for r in own if r.kind == kind]
+            # The bounds are those of isotropic cells, which not all lattices are.
+            shapes = [
+                shape
+                for shape in shapes
+                if shape is not None
+                and not (kind == "plates" and extreme.flaws(quest, shape))
+            ]
+            found[kind] = np.array(
+                [[shape.volume, extreme.objective(quest, shape)] for shape in shapes]
+            ).reshape(-1, 2)
+        return {kind: rows for kind, rows in found.items() if len(rows)}
+
+    labels = {
+        "nu": "Poisson's ratio along <100>",
+        "K": "bulk modulus K / E base",
+        "G": "shear modulus G / E base",
+        "E": "Young's modulus E / E base",
+    }
+    return extreme_plots.Panel(
+        title=f"{quest.name}, V {quest.volume:g}"
+        + (f", E at least {quest.limits.young:g}" if auxetic else ", nearly isotropic"),
+        label=labels[column],
+        volume=quest.volume,
+        known=np.column_stack([volume, moduli[column]])[near],
+        before=points("before", ("generated", "plates")),
+        after=points("after", ("generated", "random", "plates", "variant", "doubled")),
+        bound=None
+        if auxetic
+        else lambda v: elasticity.hashin_shtrikman(v)["KGE".index(column)],
+        upward=not auxetic,
+    )
+
+
+def _short(line: Mapping) -> dict:
+    """Return a row of the page's table of starts."""
+    names = ("kind", "source", "before value", "after value", "after V", "after Zener")
+    rest = ("design_steps", "solutions", "similarity", "flaws")
+    return {"name": line["name"]} | {
+        name.replace("_", " "): line[name] for name in (*names, *rest)
+    }

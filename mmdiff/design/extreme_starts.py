@@ -1,0 +1,182 @@
+"""The starts of a quest for extreme cells: edge cells, generated, random, plates.
+
+Each is an `Extreme` that knows its binary shape before anything is optimized, beside
+the density that the design loop begins with. What costs time is kept in files, so that
+a killed run does not make it again.
+"""
+
+import pathlib
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+
+from mmdiff.design import generate, starts
+from mmdiff.design.extreme import Extreme, Quest, Shape
+from mmdiff.design.target import of_constants
+from mmdiff.io import stored
+from mmdiff.topopt import binary
+from mmdiff.topopt.interface import Evaluation
+from mmdiff.typing import Float, Key
+from mmdiff.voxels import is_load_bearing
+
+Evaluate = Callable[..., Evaluation]
+Start = tuple[Extreme, Float[np.ndarray, "n n n"]]
+
+
+def density(octant: np.ndarray, n: int) -> Float[np.ndarray, "n n n"]:
+    """Return a binary octant of n or n / 2 voxels a side as a start."""
+    return starts.soften(octant) if octant.shape[0] == n else binary.doubled(octant)
+
+
+def shape_of(octant: np.ndarray, evaluate: Evaluate) -> Shape:
+    """Return an octant with its constants, NaN where it bears no load."""
+    result = evaluate(octant) if is_load_bearing(octant) else None
+    if result is None or not result.converged:
+        return Shape(octant, np.full(3, np.nan))
+    return Shape(octant, np.asarray(result.constants))
+
+
+def edge_starts(quest: Quest, rows: Sequence[int], octants, constants, n: int):
+    """Return cells of a dataset as starts; see `extreme.edge_rows`.
+
+    Args:
+      quest: what is asked.
+      rows: numbers of the cells.
+      octants: (N, m, m, m) of the dataset.
+      constants: (N, 3) of the dataset.
+      n: voxels per side of the starts.
+    """
+    return [
+        (
+            Extreme(
+                quest.name,
+                "edge",
+                i,
+                f"dataset {row}",
+                Shape(octants[row], np.asarray(constants[row])),
+            ),
+            density(octants[row], n),
+        )
+        for i, row in enumerate(rows)
+    ]
+
+
+def generated_starts(
+    file: pathlib.Path,
+    quest: Quest,
+    edges: Sequence[Start],
+    key: Key,
+    make_draw: Callable[[], Callable],
+    evaluate: Evaluate,
+    *,
+    count: int,
+    spent: int,
+    n: int,
+) -> list[Start]:
+    """Return cells that a model draws for the properties of edge cells, as sampled.
+
+    Args:
+      file: where they are kept.
+      quest: what is asked.
+      edges: the edge cells, which the starts are divided over.
+      key: of the samples.
+      make_draw: returns the sampler of a batch; called only where samples are drawn.
+      evaluate: finite elements on octants of the model's size.
+      count: starts wanted; refused samples may leave fewer.
+      spent: finite-element solutions of one sample, its homogenization aside.
+      n: voxels per side of the starts.
+    """
+    held = stored.load_if_good(file)
+    if held is None:
+        parts = np.array_split(np.arange(count), len(edges))
+        rows = []
+        for i, (part, (edge, _)) in enumerate(zip(parts, edges, strict=True)):
+            cells, counts = generate.generate(
+                jax.random.fold_in(key, i),
+                of_constants(edge.before.constants, edge.before.volume),
+                draw=make_draw(),
+                evaluate=evaluate,
+                num_best=len(part),
+            )
+            # Samples that were refused have been paid for as well.
+            paid = round(counts["sampled"] * (spent + 1) / max(len(cells), 1))
+            rows += [(edge.source, cell, paid) for cell in cells]
+        m = edges[0][0].before.octant.shape[0]
+        held = {
+            "source": np.array([source for source, _, _ in rows], "U32"),
+            "octant": np.array([cell.octant for _, cell, _ in rows], np.uint8).reshape(
+                -1, m, m, m
+            ),
+            "constants": np.array([c.constants for _, c, _ in rows]).reshape(-1, 3),
+            "spent": np.array([paid for _, _, paid in rows], int),
+        }
+        stored.save(file, held)
+    columns = (held[name] for name in ("source", "octant", "constants", "spent"))
+    return [
+        (
+            Extreme(
+                quest.name,
+                "generated",
+                i,
+                f"for {source}",
+                Shape(octant, constants),
+                spent=int(paid),
+            ),
+            density(octant, n),
+        )
+        for i, (source, octant, constants, paid) in enumerate(
+            zip(*columns, strict=True)
+        )
+    ]
+
+
+def random_starts(
+    file: pathlib.Path,
+    quest: Quest,
+    n: int,
+    evaluate: Evaluate,
+    *,
+    count: int,
+    waves: int,
+    seed: int,
+) -> list[Start]:
+    """Return smooth random densities; their shapes are those of the quest's volume.
+
+    Args:
+      file: where their shapes are kept.
+      quest: what is asked.
+      n: voxels per side.
+      evaluate: finite elements on octants of this size.
+      count: starts wanted.
+      waves: see `initial.random_start`.
+      seed: of the densities.
+    """
+    made = starts.random_starts(count, n, quest.volume, waves=waves, seed=seed)
+    held = stored.load_if_good(file)
+    if held is None:
+        shapes = [
+            shape_of(binary.binarize(grid, quest.volume)[0], evaluate)
+            for _, grid in made
+        ]
+        held = {
+            "octant": np.stack([shape.octant for shape in shapes]),
+            "constants": np.stack([shape.constants for shape in shapes]),
+        }
+        stored.save(file, held)
+    triples = zip(held["octant"], held["constants"], made, strict=True)
+    return [
+        (Extreme(quest.name, "random", i, "random", Shape(octant, constants)), grid)
+        for i, (octant, constants, (_, grid)) in enumerate(triples)
+    ]
+
+
+def plate_starts(
+    file: pathlib.Path, quest: Quest, n: int, evaluate: Evaluate
+) -> list[Start]:
+    """Return plate lattices of the quest's volume, isotropic mixtures first."""
+    lattices = starts.stored_plates(file, n, quest.volume, evaluate)
+    return [
+        (Extreme(quest.name, "plates", i, name, Shape(*known)), density(known[0], n))
+        for i, (name, known) in enumerate(lattices.items())
+    ]
