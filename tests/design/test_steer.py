@@ -93,3 +93,10 @@ def test_early_and_late_estimates_are_let_be(estimate, moved):
     goal = _unscaled(_values(estimate[0]) + 0.02)
     for t in (steer.FIRST + 0.01, steer.LAST - 0.01):
         np.testing.assert_array_equal(moved(t, goal), estimate)
+
+
+def test_solutions_are_counted_where_the_estimate_is_moved():
+    # Those at 0.95, 0.5 and 0.3 count; 1 is too early, 0.2 too late, 0 arrived at.
+    times = [1.0, 0.95, 0.5, 0.3, 0.2, 0.0]
+    assert steer.solutions(times, 2) == 6 and steer.solutions(times, 0) == 0
+    assert steer.solutions([0.9, 0.5], 1) == 1

@@ -91,3 +91,14 @@ def test_cut_off_and_foreign_files_are_refused(tmp_path):
     stored.save(path, {"design": jnp.zeros(3)})
     with pytest.raises(DataError, match="holds other arrays"):
         stored.load(path, _tree())
+
+
+def test_a_file_of_no_use_is_noted_and_none(tmp_path, capsys):
+    assert stored.load_if_good(tmp_path / "gone.npz") is None
+    assert capsys.readouterr().out == ""
+    path = stored.save(tmp_path / "tree.npz", {"a": np.arange(3)})
+    assert stored.load_if_good(path)["a"].tolist() == [0, 1, 2]
+    path.write_bytes(path.read_bytes()[:40])
+    assert stored.load_if_good(path) is None
+    said = capsys.readouterr().out
+    assert "tree.npz is damaged" in said and "It is made again." in said

@@ -65,3 +65,17 @@ def test_nearness_is_zero_at_the_target_alone():
     other = elasticity.cubic_to_voigt(jnp.asarray(CONSTANTS + off))
     want = -0.1 / elasticity.PAPER_RANGES[0] / np.sqrt(3)
     assert float(near(other)) == pytest.approx(want, rel=1e-4)
+
+
+def test_mixed_is_the_sum_of_moduli():
+    tensor = elasticity.cubic_to_voigt(jnp.asarray(CONSTANTS))
+    names = (
+        *(objectives.bulk, objectives.shear, objectives.young),
+        objectives.poisson,
+    )
+    for i, single in enumerate(names):
+        got = objectives.mixed(jnp.eye(4)[i])(tensor)
+        np.testing.assert_allclose(got, single(tensor), rtol=1e-5)  # float32
+    weights = jnp.array([0.2, -1.0, 3.0, 0.5])
+    want = sum(float(w) * float(f(tensor)) for w, f in zip(weights, names, strict=True))
+    np.testing.assert_allclose(objectives.mixed(weights)(tensor), want, rtol=1e-5)
