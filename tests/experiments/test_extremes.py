@@ -1,0 +1,431 @@
+"""Extreme cells through the command line, at 16^3, with a model that costs nothing."""
+
+import csv
+import functools
+import json
+import os
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from fem_helpers import QUICK
+
+from mmdiff import elasticity, main
+from mmdiff.data import store
+from mmdiff.design import path as paths
+from mmdiff.design import sampler
+from mmdiff.diffusion.conditions import fit_conditions
+from mmdiff.diffusion.process import symmetric_noise
+from mmdiff.diffusion.schedule import ExponentialSchedule
+from mmdiff.fem.homogenize import homogenize
+from mmdiff.io import render, workdir
+from mmdiff.models import weights
+from mmdiff.symmetry import cell_to_octant
+from mmdiff.topopt import interface, optimize
+from mmdiff.topopt.optimize import COLUMNS, Loop, State
+from mmdiff.voxels import is_load_bearing, threshold_to_volume
+
+N = 8
+SCHEDULE = ExponentialSchedule()
+VOLUMES = {"poisson": 0.35, "shear": 0.45}
+
+
+def _frame(volume, key=None, size=0.3):
+    """A cubic frame, roughened by noise."""
+    wave = np.cos(np.pi * (np.arange(N) + 0.5) / N)
+    field = wave[:, None, None] + wave[:, None] + wave
+    if key is not None:
+        field = field + size * np.asarray(symmetric_noise(key, N))
+    return threshold_to_volume(field, volume)
+
+
+def _dataset(evaluate):
+    """Return octants, constants and volumes of rough frames."""
+    keys = jax.random.split(jax.random.key(7), 6)
+    volumes = (0.33, 0.37, 0.43, 0.45, 0.47, 0.8)
+    octants = np.stack([_frame(v, k) for v, k in zip(volumes, keys, strict=True)])
+    constants = np.stack([evaluate(octant).constants for octant in octants])
+    return octants, constants, octants.mean((1, 2, 3))
+
+
+def _put_in_place(patch, data, drawn):
+    """Let frames be the dataset and the samples, and a closed form the network."""
+
+    def make_sampler(params, meta, *, num_samples, steps, newton):
+        def draw(key, target):
+            drawn.append(target)
+            keys = jax.random.split(key, num_samples)
+            return np.stack([2.0 * _frame(target.volume, k) - 1 for k in keys])
+
+        return draw
+
+    def denoise(x, t, x0_prev, cond):
+        gamma = SCHEDULE.gamma(t)[:, None, None, None]
+        return jnp.tanh(jnp.sqrt(gamma) / (1 - gamma) * x)
+
+    names = ("C11", "C12", "C44", "V")
+    scaling = fit_conditions(names, np.column_stack(data[1:]))
+
+    def bridge_of(params, meta, *, steer, **settings):
+        return paths.make_bridge(denoise, SCHEDULE, **settings), scaling
+
+    picture = np.full((96, 96, 3), 200, np.uint8)  # the real one takes seconds
+    patch.setattr(store, "read_dataset", lambda path: (*data, {}))
+    patch.setattr(sampler, "make_sampler", make_sampler)
+    patch.setattr(weights, "load_weights", lambda path: ({}, {"octant": N}))
+    patch.setattr(paths, "bridge_of", bridge_of)
+    patch.setattr(render, "render", lambda cell, cutaway: picture)
+
+
+@pytest.fixture
+def wired(quick, monkeypatch):
+    """Everything but finite elements and the design loop, which keeps its start."""
+    _put_in_place(monkeypatch, _dataset(interface.make_evaluate(N)), quick)
+
+    def make_optimize(n, problem, settings):
+        def init(start):
+            history = jnp.full((settings.steps, len(COLUMNS)), jnp.nan, jnp.float32)
+            zero = jnp.zeros((), jnp.int32)
+            return State(start, (), start[None], zero, zero, zero, history)
+
+        def run(state, limits, steps):
+            done = jnp.minimum(state.total + steps, settings.steps)
+            before = jnp.arange(settings.steps) < done
+            history = jnp.where(before[:, None], limits.volume, state.history)
+            return state._replace(total=done, history=history)
+
+        def done(state):
+            return state.total >= settings.steps
+
+        return Loop(init, run, done, lambda state: state.design)
+
+    monkeypatch.setattr(optimize, "make_optimize", make_optimize)
+    return quick
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Frames instead of a network; real physics, compiled as quickly as can be."""
+    patch = pytest.MonkeyPatch()
+    compiled = jax.jit
+
+    def jit(function=None, **options):
+        if function is None:
+            return functools.partial(jit, **options)
+        return compiled(function, compiler_options=QUICK, **options)
+
+    patch.setattr(jax, "jit", jit)
+    interface.make_evaluate.cache_clear()
+    drawn = []
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        data = _dataset(interface.make_evaluate(N))
+    _put_in_place(patch, data, drawn)
+    yield drawn
+    patch.undo()
+    interface.make_evaluate.cache_clear()
+
+
+def _run(folder, **options):
+    usual = {
+        "quests": "poisson,shear", "resolution": 16, "num_starts": 2, "num_edges": 1,
+        "edge_isotropy": 3.0, "num_plates": 1, "steps": 12, "refine_steps": 6,
+        "radius": 1.2, "num_variants": 2, "min_E": 0.005, "isotropy": 0.2,
+        "perturbations": "(0.7,0.9)",
+    }  # fmt: skip
+    usual |= {f"vf.{name}": volume for name, volume in VOLUMES.items()}
+    argv = ["mmdiff", "--config=configs/extremes.py", f"--workdir={folder}"]
+    argv += [f"--config.{key}={value}" for key, value in (usual | options).items()]
+    return main.main(argv)
+
+
+@pytest.fixture(scope="module")
+def done(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("extremes") / "out"
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        assert _run(folder) == 0
+    return folder
+
+
+def _rows(folder):
+    with (folder / "extremes.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _report(folder):
+    return json.loads((folder / "extremes.json").read_text())
+
+
+def _merit(row, when):
+    value = float(row[f"{when} value"])
+    return -value if row["quest"] == "poisson" else value
+
+
+def test_all_kinds_are_in_the_files(wired, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = {"quests": "shear", "num_edge_starts": 1, "double": True, "steps": 12}
+    assert _run(out, refine_steps=0, variant_steps=0, **options) == 0
+    rows = _rows(out)
+    kinds = [row["kind"] for row in rows]
+    count = {kind: kinds.count(kind) for kind in kinds}
+    assert count.pop("variant") in (1, 2)  # the noise may lead to loose pieces
+    assert count == {"edge": 1, "generated": 2, "random": 2, "plates": 5, "doubled": 1}
+    steps = {row["name"]: int(row["design_steps"]) for row in rows}
+    # One lattice is a start; all five are there as they are.
+    assert [steps[f"shear_plates_{i:02d}"] for i in range(5)] == [12, 0, 0, 0, 0]
+    assert steps["shear_generated_01"] == steps["shear_edge_00"] == 12
+    assert steps["shear_doubled_00"] > 12
+    (doubled,) = (row for row in rows if row["kind"] == "doubled")
+    assert doubled["resolution"] == "32" and doubled["before value"]
+    # Steps, and the look at the binary cell.
+    assert {row["solutions"] for row in rows if row["kind"] == "random"} == {"13"}
+    facts = _report(out)["quests"]["shear"]
+    assert facts["plates_as_they_are"]["value"] and set(facts["best"]) == set(kinds)
+    with np.load(out / "extremes.npz") as data:
+        assert data["shear_doubled_00"].shape == (16, 16, 16)
+        assert len(data.files) == 2 * len(rows) - 4
+    written = "shear_best.npy shear_best.stl shear_doubled.vti shear_doubled.png "
+    written += "pairs.png bounds.png index.html extremes.csv"
+    assert not [n for n in written.split() if not (out / n).stat().st_size]
+    page = (out / "index.html").read_text()
+    assert "pairs.png" in page and "extremes.npz" in page and "shear_best.stl" in page
+    said = capsys.readouterr().out
+    assert "median gen." in said and facts["verdict"] in said
+    assert "come back from its noise" in said
+
+
+def test_what_was_finished_is_not_made_again(wired, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = {"quests": "shear", "refine_steps": 0, "variant_steps": 0}
+    assert _run(out, **options) == 0
+    before, drawn = (out / "extremes.csv").read_bytes(), len(wired)
+    (out / "run.json").unlink()
+    torn = out / "state" / "result_shear_random_01.npz"
+    torn.write_bytes(torn.read_bytes()[:99])
+    lines = len(workdir.read_metrics(out))
+    assert _run(out, **options) == 0
+    assert (out / "extremes.csv").read_bytes() == before and len(wired) == drawn
+    again = workdir.read_metrics(out)[lines:]
+    assert {line["start"] for line in again} == {"shear_random_01"}
+    assert _run(out, **options) == 0
+    assert "already done" in capsys.readouterr().out
+
+
+def test_a_quest_without_a_good_cell_is_said(wired, tmp_path, capsys):
+    # E is 0.31 of the volume: that of the dataset's heaviest cell is above the floor.
+    options = {"quests": "poisson", "min_E": 0.2, "edge_band": 0.9, "steps": 6}
+    assert _run(tmp_path / "out", refine_steps=0, **options) == 0
+    said = capsys.readouterr().out
+    assert "none of 10 starts gave the cell that was asked for" in said
+    assert "poisson: most starts failed" in said
+    facts = _report(tmp_path / "out")["quests"]["poisson"]
+    assert facts["best"] == {} and facts["voxels_that_come_back"] is None
+
+
+@pytest.mark.slow
+def test_optimizing_pays(done):
+    rows = [row for row in _rows(done) if int(row["design_steps"])]
+    assert {row["kind"] for row in rows} == {"generated", "random", "plates"}
+    good = [row for row in rows if not row["flaws"] and row["before value"]]
+    pairs = [(_merit(r, "before"), _merit(r, "after")) for r in good]
+    assert len(pairs) >= 4
+    # Lattices of plates may be worse before by what they lack in isotropy alone.
+    frames = [
+        pair
+        for pair, row in zip(pairs, good, strict=True)
+        if row["kind"] == "generated"
+    ]
+    assert len(frames) >= 2 and all(after > before for before, after in frames)
+
+
+@pytest.mark.slow
+def test_what_was_asked_holds(done):
+    for row in _rows(done):
+        if row["after value"] and not row["flaws"]:
+            # At most, to half an orbit of six voxels and the slack of 0.2 %.
+            volume = VOLUMES[row["quest"]]
+            assert float(row["after V"]) <= volume * 1.002 + 3.1 / N**3
+            zener = float(row["after Zener"])
+            if row["quest"] == "shear":
+                assert abs(np.log(zener)) <= np.log(1.2) + 0.0021
+            else:
+                assert float(row["after E/E_solid"]) >= 0.005 * 0.998
+            assert row["connected"] == "True"
+
+
+@pytest.mark.slow
+def test_the_numbers_are_those_of_the_cells(done):
+    rows = _rows(done)
+    with np.load(done / "extremes.npz") as data:
+        arrays = {name: data[name] for name in data.files}
+    checked = 0
+    for row in rows:
+        for when, suffix in (("before", "_before"), ("after", "")):
+            if not row[f"{when} value"] or row["quest"] == "poisson":
+                continue
+            octant = arrays[row["name"] + suffix]
+            constants = elasticity.voigt_to_cubic(
+                np.asarray(homogenize(octant.astype(np.float32))[0], np.float64)
+            )
+            volume = octant.mean()
+            share = elasticity.hashin_shtrikman_ratios(constants, volume)["G"]
+            # Two compilations of the same float32 sums, to a residual of 1e-5.
+            assert float(row[f"{when} value"]) == pytest.approx(share, rel=1e-4)
+            assert float(row[f"{when} V"]) == volume
+            assert is_load_bearing(octant)
+            checked += 1
+    assert checked >= 6
+
+
+@pytest.mark.slow
+def test_the_best_cell_is_written(done):
+    facts = _report(done)["quests"]
+    for quest in ("poisson", "shear"):
+        octant = cell_to_octant(np.load(done / f"{quest}_best.npy"))
+        best = facts[quest]["best"]
+        sign = -1 if quest == "poisson" else 1
+        value = max(sign * told["value"] for told in best.values())
+        tensor = np.asarray(homogenize(octant.astype(np.float32))[0], np.float64)
+        constants = elasticity.voigt_to_cubic(tensor)
+        got = {
+            "poisson": -elasticity.moduli(constants)["nu"],
+            "shear": elasticity.hashin_shtrikman_ratios(constants, octant.mean())["G"],
+        }[quest]
+        assert got == pytest.approx(value, rel=1e-4)  # as above
+        for kind in ("stl", "3mf", "vti", "png"):
+            assert (done / f"{quest}_best.{kind}").stat().st_size
+    for name in ("pairs.png", "bounds.png"):
+        assert name in (done / "index.html").read_text()
+        assert (done / name).stat().st_size
+
+
+@pytest.mark.slow
+def test_both_kinds_have_the_same_budget_and_all_solutions_are_counted(done):
+    for quest in _report(done)["quests"].values():
+        spent = quest["solutions_per_start"]
+        # A stage may end before its steps are up where the design rests.
+        assert all(
+            10 <= spent[k]["design_steps"] <= 12 for k in ("generated", "random")
+        )
+        for kind in ("generated", "random"):
+            both = spent[kind]["design_and_refinement"]
+            assert both >= spent[kind]["design_steps"] + 1
+        # The sample's own homogenization; no Newton steps in tiny.
+        assert spent["generated"]["of_start"] == 1 and spent["random"]["of_start"] == 0
+        assert quest["generated_beat_random"] in (True, False, None)
+        assert quest["verdict"]
+
+
+@pytest.mark.slow
+def test_the_optimum_comes_back_from_its_noise(done):
+    for name, quest in _report(done)["quests"].items():
+        assert quest["voxels_that_come_back"] == 1.0
+        found = [
+            r for r in _rows(done) if r["quest"] == name and r["kind"] == "variant"
+        ]
+        assert found
+        # Noise that is moved a little gives cells that are near, and not the same.
+        shares = [float(row["similarity"]) for row in found]
+        assert all(0.5 < share < 1 for share in shares)
+
+
+@pytest.mark.slow
+def test_the_table_has_a_line_for_each_quest(done):
+    said = (done / "log.txt").read_text()
+    assert "median gen." in said and "poisson: " in said
+    for quest in _report(done)["quests"].values():
+        assert quest["verdict"] in said
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_numbers(done, model, tmp_path):
+    """What a kill leaves: all of the first quest, a part of the second."""
+    out = tmp_path / "out"
+    (out / "state").mkdir(parents=True)
+    lost = ("result_shear_random_01", "noise_shear", "variant_shear")
+    for path in (done / "state").iterdir():
+        if not path.name.startswith(lost):
+            shutil.copy2(path, out / "state")
+    torn = out / "state" / "result_shear_generated_00.npz"
+    torn.write_bytes(torn.read_bytes()[:99])
+    drawn = len(model)
+    assert _run(out) == 0
+    assert len(model) == drawn  # no sample was drawn again
+    assert (out / "extremes.csv").read_bytes() == (done / "extremes.csv").read_bytes()
+    again = {line["start"] for line in workdir.read_metrics(out)}
+    assert again == {"shear_random_01", "shear_generated_00"}
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_done(done, model, capsys):
+    before = os.stat(done / "extremes.csv").st_mtime_ns
+    assert _run(done) == 0
+    assert "already done" in capsys.readouterr().out
+    assert os.stat(done / "extremes.csv").st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_the_best_cell_is_doubled_and_dataset_cells_are_starts(model, tmp_path):
+    out = tmp_path / "out"
+    options = {"quests": "young", "vf.young": 0.45, "num_starts": 1, "num_variants": 0}
+    options |= {"num_edge_starts": 1, "num_plates": 0, "steps": 8, "double": True}
+    options |= {"isotropy": 0.9}  # blurred coarse cells are far from isotropic
+    assert _run(out, **options) == 0
+    rows = {row["kind"]: row for row in _rows(out)}
+    assert int(rows["edge"]["design_steps"]) > 0
+    assert rows["doubled"]["resolution"] == "32"
+    assert np.load(out / "young_doubled.npy").shape == (32, 32, 32)
+    assert _report(out)["quests"]["young"]["voxels_that_come_back"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"quests": "strong"}, "quest 'strong' is unknown. Use some of poisson"),
+        ({"vf.shear": 1.5}, "vf.shear=1.5 is not between 0 and 1"),
+        ({"isotropy": 0}, "isotropy=0 is not between 0 and 1"),
+        ({"min_E": 0.5}, "min_E=0.5 is not between 0 and 0.35, the Voigt limit"),
+        ({"num_starts": 0}, "num_starts=0 is too small. Set --config.num_starts to 1"),
+        ({"num_edges": 0}, "num_edges=0 is too small"),
+        ({"num_variants": -1}, "num_variants=-1 is too small"),
+        ({"edge_band": 0}, "edge_band=0 is not a positive number"),
+        ({"alike": 1.5}, "alike=1.5 is no share of equal voxels"),
+        ({"perturbations": "(0.1,2.0)"}, "perturbations=(0.1, 2.0) must be shares"),
+        ({"steps": 3}, "steps=3 is too small: the continuation has 6 stages"),
+        ({"radius": 0.5}, "radius=0.5 is not between 1 and 4 voxels"),
+        ({"resolution": 24}, "resolution=24, and the model draws cells of 16 voxels"),
+        ({"vf.poisson": 0.9}, "no cell of the dataset is near the quest 'poisson'"),
+    ],
+    ids=str,
+)
+def test_bad_input_exits_with_2(wired, tmp_path, capsys, options, said):
+    assert _run(tmp_path / "out", **options) == 2
+    error = capsys.readouterr().err
+    assert said in error and "Traceback" not in error
+
+
+def test_another_grid_than_the_network_has(wired, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(weights, "load_weights", lambda path: ({}, {"octant": 32}))
+    assert _run(tmp_path / "out") == 2
+    assert "have 16 voxels an edge and those of the network 64" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.slow
+def test_the_default_run(tmp_path, capsys):
+    argv = ["mmdiff", "--config=configs/extremes.py", f"--workdir={tmp_path / 'out'}"]
+    assert main.main(argv) == 0
+    facts = _report(tmp_path / "out")["quests"]
+    assert set(facts) == {"poisson", "shear", "bulk", "young"}
+    assert all(quest["voxels_that_come_back"] >= 0.99 for quest in facts.values())
+    # Plates and the dataset are at the edge already; the best of a quest is, too.
+    top = {
+        name: max(quest["best"].values(), key=lambda told: abs(told["value"]))["value"]
+        for name, quest in facts.items()
+    }
+    assert top["poisson"] <= -0.6 and top["bulk"] >= 0.95
+    assert top["shear"] >= 0.95 and top["young"] >= 0.94
+    assert main.main(argv) == 0
+    assert "already done" in capsys.readouterr().out
