@@ -116,7 +116,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     _check_sizes(tools)
     # All of them first: nothing is computed for a quest that has no edge cell.
     rows = [
-        extreme.edge_rows(
+        extreme_starts.edge_rows(
             quest, *data, count=min(config.num_edges, config.num_starts),
             band=config.edge_band, isotropy=config.edge_isotropy, alike=config.alike,
         )

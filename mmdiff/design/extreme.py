@@ -2,13 +2,11 @@
 
 A quest is a problem of `mmdiff.topopt`: least Poisson's ratio, or the largest shear,
 bulk or Young's modulus of a nearly isotropic cell, of a given volume. All quests are
-one `PROBLEM` with other numbers, so that one compiled loop serves them. Cells of a
-dataset near the edge of what is possible give the properties that starts are generated
-for. Base E = 1 throughout.
+one `PROBLEM` with other numbers, so that one compiled loop serves them. Where the
+starts come from is in `extreme_starts`. Base E = 1 throughout.
 """
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,7 +19,7 @@ from mmdiff.errors import InputError
 from mmdiff.topopt import objectives
 from mmdiff.topopt.problem import Limits, Problem
 from mmdiff.typing import Float, UInt8
-from mmdiff.voxels import agreement, is_load_bearing, pack
+from mmdiff.voxels import is_load_bearing
 
 # Of K, G, E and -nu, see `objectives.mixed`.
 WEIGHTS = {
@@ -202,63 +200,6 @@ def numbers(shape: Shape) -> dict[str, float]:
     }
 
 
-def edge_rows(
-    quest: Quest,
-    octants: UInt8[np.ndarray, "N n n n"],
-    constants: Float[np.ndarray, "N 3"],
-    volume: Float[np.ndarray, "N"],
-    *,
-    count: int,
-    band: float,
-    isotropy: float,
-    alike: float,
-) -> list[int]:
-    """Return the rows of the best cells near a quest, best first, mutually different.
-
-    Args:
-      quest: what is asked.
-      octants: of the dataset.
-      constants: of the dataset.
-      volume: of the dataset.
-      count: rows wanted.
-      band: largest difference from the quest's volume.
-      isotropy: half width of the band of the Zener ratio around 1, where it is asked.
-      alike: share of equal voxels from which two cells count as one.
-
-    Raises:
-      InputError: no cell of the dataset is near.
-    """
-    moduli = elasticity.moduli(constants)
-    allowed = abs(volume - quest.volume) <= band
-    if quest.is_isotropic:
-        allowed &= abs(np.log(moduli["zener"])) <= math.log1p(isotropy)
-    else:
-        allowed &= moduli["E"] >= quest.limits.young
-    shares = elasticity.hashin_shtrikman_ratios(constants, volume)
-    if quest.is_isotropic:
-        merit = shares[quest.goal.label[0]]
-    else:
-        merit = quest.merit(moduli["nu"])
-    near = np.flatnonzero(allowed)
-    chosen: list[int] = []
-    for row in near[np.argsort(-merit[near], kind="stable")]:
-        if len(chosen) == count:
-            break
-        known = pack(octants[chosen]) if chosen else []
-        if all(
-            agreement(octants[row], one[None], half_shift=True)[0] < alike
-            for one in known
-        ):
-            chosen.append(int(row))
-    if not chosen:
-        raise InputError(
-            f"no cell of the dataset is near the quest {quest.name!r} at volume "
-            f"{quest.volume:g}. Widen --config.edge_band={band:g} or "
-            f"--config.edge_isotropy={isotropy:g}."
-        )
-    return chosen
-
-
 def best(quest: Quest, records: Sequence[Extreme], kind: str = "") -> Extreme | None:
     """Return the best good record of a quest, of one kind or of all but "doubled"."""
     good = [
@@ -292,11 +233,12 @@ def flaws(quest: Quest, shape: Shape) -> tuple[str, ...]:
 
 
 def median(quest: Quest, records: Sequence[Extreme], kind: str) -> float | None:
-    """Return the median score after optimization; a start that failed is the worst.
+    """Return the median score of what was optimized; a start that failed is the worst.
 
     None where half of the starts failed, or there are none.
     """
-    found = [r for r in records if r.quest == quest.name and r.kind == kind]
+    own = [r for r in records if r.quest == quest.name and r.kind == kind]
+    found = [r for r in own if r.after is not None]
     merits = [
         quest.merit(score(quest, r.after)) if r.is_good else -np.inf for r in found
     ]

@@ -143,20 +143,24 @@ def _panel(quest, records, data) -> extreme_plots.Panel:
         near = abs(np.log(moduli["zener"])) <= np.log(extreme_plots.NEARLY)
 
     def points(when, kinds):
+        # The bounds are those of isotropic cells, which not all lattices are.
+        fine = {
+            "before": lambda r: (
+                r.kind == "generated" or not extreme.flaws(quest, r.before)
+            ),
+            "after": lambda r: r.is_good,
+        }[when]
         found = {}
         for kind in kinds:
-            shapes = [getattr(r, when) for r in own if r.kind == kind]
-            # The bounds are those of isotropic cells, which not all lattices are.
-            shapes = [
-                shape
-                for shape in shapes
-                if shape is not None
-                and not (kind == "plates" and extreme.flaws(quest, shape))
-            ]
-            found[kind] = np.array(
-                [[shape.volume, extreme.objective(quest, shape)] for shape in shapes]
-            ).reshape(-1, 2)
-        return {kind: rows for kind, rows in found.items() if len(rows)}
+            shapes = [getattr(r, when) for r in own if r.kind == kind and fine(r)]
+            if shapes:
+                found[kind] = np.array(
+                    [
+                        (shape.volume, extreme.objective(quest, shape))
+                        for shape in shapes
+                    ]
+                )
+        return found
 
     labels = {
         "nu": "Poisson's ratio along <100>",
@@ -171,7 +175,7 @@ def _panel(quest, records, data) -> extreme_plots.Panel:
         volume=quest.volume,
         known=np.column_stack([volume, moduli[column]])[near],
         before=points("before", ("generated", "plates")),
-        after=points("after", ("generated", "random", "plates", "variant", "doubled")),
+        after=points("after", extreme.KINDS),
         bound=None
         if auxetic
         else lambda v: elasticity.hashin_shtrikman(v)["KGE".index(column)],

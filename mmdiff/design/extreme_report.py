@@ -81,6 +81,8 @@ def summary(
         kind: [record for record in own if record.kind == kind]
         for kind in extreme.KINDS
     }
+    done = {kind: [r for r in found if r.after] for kind, found in kinds.items()}
+    done = {kind: found for kind, found in done.items() if found}
     best = {kind: extreme.best(quest, own, kind) for kind in extreme.KINDS}
     plain = extreme.textbook(quest, own)
     variants = [record for record in kinds["variant"] if record.is_good]
@@ -99,21 +101,19 @@ def summary(
         "median": {
             kind: extreme.median(quest, own, kind)
             for kind in ("edge", "generated", "random")
-            if any(record.steps for record in kinds[kind])
+            if kind in done
         },
         "with_what_was_asked": {
             kind: f"{sum(r.is_good for r in found)} of {len(found)}"
-            for kind, found in kinds.items()
-            if found and found[0].after
+            for kind, found in done.items()
         },
         "solutions_per_start": {
             kind: {
-                "design_steps": _mean(r.steps for r in found if r.after),
-                "design_and_refinement": _mean(r.solutions for r in found if r.after),
-                "of_start": _mean(r.spent for r in found if r.after),
+                "design_steps": float(np.mean([r.steps for r in found])),
+                "design_and_refinement": float(np.mean([r.solutions for r in found])),
+                "of_start": float(np.mean([r.spent for r in found])),
             }
-            for kind, found in kinds.items()
-            if any(r.steps for r in found)
+            for kind, found in done.items()
         },
         "voxels_that_come_back": returned,
         "variants": {
@@ -127,11 +127,6 @@ def summary(
 
 def _told(quest, name, shape) -> dict:
     return {"name": name, "value": extreme.score(quest, shape), "V": shape.volume}
-
-
-def _mean(values) -> float | None:
-    values = list(values)
-    return float(np.mean(values)) if values else None
 
 
 def verdict(quest: Quest, records: Sequence[Extreme]) -> str:

@@ -5,20 +5,23 @@ the density that the design loop begins with. What costs time is kept in files, 
 a killed run does not make it again.
 """
 
+import math
 import pathlib
 from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 
+from mmdiff import elasticity
 from mmdiff.design import generate, starts
 from mmdiff.design.extreme import Extreme, Quest, Shape
 from mmdiff.design.target import of_constants
+from mmdiff.errors import InputError
 from mmdiff.io import stored
 from mmdiff.topopt import binary
 from mmdiff.topopt.interface import Evaluation
-from mmdiff.typing import Float, Key
-from mmdiff.voxels import is_load_bearing
+from mmdiff.typing import Float, Key, UInt8
+from mmdiff.voxels import agreement, is_load_bearing, pack
 
 Evaluate = Callable[..., Evaluation]
 Start = tuple[Extreme, Float[np.ndarray, "n n n"]]
@@ -37,8 +40,65 @@ def shape_of(octant: np.ndarray, evaluate: Evaluate) -> Shape:
     return Shape(octant, np.asarray(result.constants))
 
 
+def edge_rows(
+    quest: Quest,
+    octants: UInt8[np.ndarray, "N n n n"],
+    constants: Float[np.ndarray, "N 3"],
+    volume: Float[np.ndarray, "N"],
+    *,
+    count: int,
+    band: float,
+    isotropy: float,
+    alike: float,
+) -> list[int]:
+    """Return the rows of the best cells near a quest, best first, mutually different.
+
+    Args:
+      quest: what is asked.
+      octants: of the dataset.
+      constants: of the dataset.
+      volume: of the dataset.
+      count: rows wanted.
+      band: largest difference from the quest's volume.
+      isotropy: half width of the band of the Zener ratio around 1, where it is asked.
+      alike: share of equal voxels from which two cells count as one.
+
+    Raises:
+      InputError: no cell of the dataset is near.
+    """
+    moduli = elasticity.moduli(constants)
+    allowed = abs(volume - quest.volume) <= band
+    if quest.is_isotropic:
+        allowed &= abs(np.log(moduli["zener"])) <= math.log1p(isotropy)
+    else:
+        allowed &= moduli["E"] >= quest.limits.young
+    shares = elasticity.hashin_shtrikman_ratios(constants, volume)
+    if quest.is_isotropic:
+        merit = shares[quest.goal.label[0]]
+    else:
+        merit = quest.merit(moduli["nu"])
+    near = np.flatnonzero(allowed)
+    chosen: list[int] = []
+    for row in near[np.argsort(-merit[near], kind="stable")]:
+        if len(chosen) == count:
+            break
+        known = pack(octants[chosen]) if chosen else []
+        if all(
+            agreement(octants[row], one[None], half_shift=True)[0] < alike
+            for one in known
+        ):
+            chosen.append(int(row))
+    if not chosen:
+        raise InputError(
+            f"no cell of the dataset is near the quest {quest.name!r} at volume "
+            f"{quest.volume:g}. Widen --config.edge_band={band:g} or "
+            f"--config.edge_isotropy={isotropy:g}."
+        )
+    return chosen
+
+
 def edge_starts(quest: Quest, rows: Sequence[int], octants, constants, n: int):
-    """Return cells of a dataset as starts; see `extreme.edge_rows`.
+    """Return cells of a dataset as starts; see `edge_rows`.
 
     Args:
       quest: what is asked.

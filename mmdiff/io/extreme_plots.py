@@ -15,6 +15,7 @@ from mmdiff.typing import Float
 INK, FAINT = "#22262c", "#c9ced5"
 NEARLY = 1.1  # Zener ratios from one over this to this are drawn as nearly isotropic
 COLOURS = {
+    "edge": GREY,
     "generated": OCHRE,
     "random": BLUE,
     "plates": "#4c8c5a",

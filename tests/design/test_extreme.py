@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmdiff import elasticity
-from mmdiff.design import extreme, extreme_report
+from mmdiff.design import extreme, extreme_report, extreme_starts
 from mmdiff.design.extreme import Extreme, Shape
 from mmdiff.errors import InputError
 from mmdiff.topopt.problem import constraints
@@ -80,14 +80,16 @@ def test_edge_cells_are_the_best_near_ones_and_differ():
     constants[4] *= [1, 1, 1.5]  # not isotropic
     volume = np.array([0.4, 0.4, 0.42, 0.5, 0.4, 0.38])  # the fourth is far off
     options = {"band": 0.05, "isotropy": 0.1, "alike": 0.95}
-    rows = extreme.edge_rows(quest, octants, constants, volume, count=3, **options)
+    rows = extreme_starts.edge_rows(
+        quest, octants, constants, volume, count=3, **options
+    )
     # Shares of the bound at their own volumes; the second is a copy of the first.
     assert rows[0] == 0 and set(rows) == {0, 2, 5}
-    assert extreme.edge_rows(quest, octants, constants, volume, count=1, **options) == [
-        0
-    ]
+    assert extreme_starts.edge_rows(
+        quest, octants, constants, volume, count=1, **options
+    ) == [0]
     with pytest.raises(InputError, match="no cell of the dataset is near the quest"):
-        extreme.edge_rows(
+        extreme_starts.edge_rows(
             _quest("young", 0.9), octants, constants, volume, count=1, **options
         )
 
@@ -97,7 +99,7 @@ def test_edge_cells_of_poisson_keep_the_floor():
     nu = np.array([-0.8, -0.5, 0.2])
     young = np.array([0.005, 0.02, 0.1])
     constants = elasticity.from_e_nu_zener(young, nu, np.full(3, 0.2))
-    rows = extreme.edge_rows(
+    rows = extreme_starts.edge_rows(
         _quest("poisson"), octants, constants, np.full(3, 0.4),
         count=3, band=0.05, isotropy=0.1, alike=1.0,
     )  # fmt: skip
