@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import pathlib
 
 import jax
@@ -293,6 +294,9 @@ def _variants(quest, best: Extreme, key, tools) -> tuple[list[Extreme], float]:
         keep=config.num_kept,
         alike=config.alike,
     )
+    if not found and math.isnan(returned):
+        console.note(f"{best.name} falls apart at {2 * tools.sampled}^3: no variants.")
+        return found, returned
     good = sum(record.is_good for record in found)
     console.say(
         f"{quest.name}: {100 * returned:.2f} % of {best.name} come back from its "

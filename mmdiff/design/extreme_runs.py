@@ -140,12 +140,14 @@ def varied(
 
     Returns:
       the variants that bear load, and the share of the cell's voxels that come back
-      from its unchanged noise.
+      from its unchanged noise; none and NaN for a cell that falls apart when coarsened.
     """
     octant = variants.coarsened(best.after.octant, n)
     known = best.after
     if octant is not known.octant:
         known = shape_of(octant, evaluate)
+        if not np.isfinite(known.constants).all():
+            return [], np.nan
     file = state / f"noise_{quest.name}.npz"
     held = stored.load_if_good(file)
     if held is None:
