@@ -1,0 +1,68 @@
+"""Sections through cloaks: how far the displacement is off, and where is what."""
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mmdiff.io.plots import new_figure, plot_style, save_figure
+from mmdiff.typing import Float
+
+
+class Section(NamedTuple):
+    """The middle of a case, normal to z.
+
+    Attributes:
+      title: of the case.
+      before: (X, Y) |u - u0| without a cloak, percent of the largest |u0|.
+      after: (X, Y) the same with the cells.
+      stiffness: (x, y) C11 of the elements, base E = 1, zero in the hole.
+      distortion_before: in percent.
+      distortion_after: in percent.
+    """
+
+    title: str
+    before: Float[np.ndarray, "X Y"]
+    after: Float[np.ndarray, "X Y"]
+    stiffness: Float[np.ndarray, "x y"]
+    distortion_before: float
+    distortion_after: float
+
+
+def sections(path: str | os.PathLike, cases: Sequence[Section]) -> bool:
+    """Draw a row for each case: off before, off after, C11 of the elements.
+
+    Both maps of a row share their colours.
+
+    Args:
+      path: PNG file to write.
+      cases: at least one.
+    """
+    figure = new_figure(10.2, 3.1 * len(cases))
+    if figure is None:
+        return False
+    with plot_style():
+        axes = figure.subplots(len(cases), 3, squeeze=False)
+        for row, case in zip(axes, cases, strict=True):
+            n = len(case.stiffness)
+            extent = (-n / 2, n / 2, -n / 2, n / 2)
+            top = max(case.before.max(), 1e-9)
+            maps = (
+                (case.before, f"no cloak: {case.distortion_before:.2f} %", top),
+                (case.after, f"cells: {case.distortion_after:.2f} %", top),
+                (case.stiffness, "C11 / E base", case.stiffness.max()),
+            )
+            for axis, (values, title, highest) in zip(row, maps, strict=True):
+                # The rows of an image run along y.
+                shown = axis.imshow(
+                    values.T, origin="lower", extent=extent, vmin=0, vmax=highest,
+                    cmap="cividis", interpolation="nearest",
+                )  # fmt: skip
+                axis.set_title(title, fontsize=9)
+                axis.grid(False)
+                axis.set(xlabel="x, cells")
+                figure.colorbar(shown, ax=axis, shrink=0.85)
+            row[0].set_ylabel(f"{case.title}\ny, cells")
+            row[1].set_xlabel("x, cells; |u - u0|, % of the largest |u0|")
+        return save_figure(path, figure)
