@@ -69,11 +69,13 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.store_every = 10
 
     # Variants of the best cell: how many to sample, shares of new noise (taken in
-    # turn), steps of their binary refinement, and how many different ones to keep.
+    # turn), steps of their binary refinement, how many different ones to keep, and the
+    # share of the best value that these may lack.
     config.num_variants = {"tiny": 2, "small": 8, "paper": 32}[variant]
-    config.perturbations = (0.1, 0.2, 0.3)
+    config.perturbations = (0.1, 0.3, 0.5)
     config.variant_steps = {"tiny": 2, "small": 6, "paper": 20}[variant]
     config.num_kept = {"tiny": 2, "small": 4, "paper": 8}[variant]
+    config.loss = 0.05
     # Steps there and back, and evaluations of the network per step of the inversion.
     config.inversion_steps = 16
     config.iterations = 3

@@ -168,6 +168,11 @@ def _check(config) -> list[Quest]:
             f"alike={config.alike:g} is no share of equal voxels. Set it above 0 and "
             "at most at 1, such as --config.alike=0.95."
         )
+    if not 0 <= config.loss < 1:
+        raise InputError(
+            f"loss={config.loss:g} is no share of the best value. Set what kept "
+            "variants may lack of it, such as --config.loss=0.05."
+        )
     sizes = config.perturbations
     if not sizes or not all(0 < size <= 1 for size in sizes):
         raise InputError(
@@ -293,14 +298,16 @@ def _variants(quest, best: Extreme, key, tools) -> tuple[list[Extreme], float]:
         steps=config.variant_steps,
         keep=config.num_kept,
         alike=config.alike,
+        loss=config.loss,
     )
     if not found and math.isnan(returned):
         console.note(f"{best.name} falls apart at {2 * tools.sampled}^3: no variants.")
         return found, returned
-    good = sum(record.is_good for record in found)
+    good, kept = (sum(r.is_good for r in found), sum(r.kept for r in found))
     console.say(
         f"{quest.name}: {100 * returned:.2f} % of {best.name} come back from its "
-        f"noise; {good} of {config.num_variants} variants have what was asked"
+        f"noise; {good} of {config.num_variants} variants have what was asked, {kept} "
+        "are kept as different and as good"
     )
     return found, returned
 

@@ -31,6 +31,8 @@ CONVENTIONS = {
     "Newton steps and of the homogenization of samples, shared by the starts",
     "similarity": "share of voxels equal to the cell a variant was made of; a shift by "
     "half a period counts as the same",
+    "kept": "variants with what was asked, nearly the value of the cell they were made "
+    "of, and less alike than settings.alike to it and to each other",
     "median": "of the values after optimization; a start without the cell asked for "
     "counts as the worst",
     "arrays": "extremes.npz: octant [0, 1/2]^3 of each, named quest_kind_number, and "

@@ -120,6 +120,7 @@ def varied(
     steps: int,
     keep: int,
     alike: float,
+    loss: float,
 ) -> tuple[list[Extreme], float]:
     """Return variants of a cell through its noise, and how much of it comes back.
 
@@ -137,6 +138,7 @@ def varied(
       steps: most steps of the binary refinement.
       keep: most variants in the diverse set.
       alike: share of equal voxels from which two count as one.
+      loss: share of the cell's value that those in the set may lack.
 
     Returns:
       the variants that bear load, and the share of the cell's voxels that come back
@@ -167,7 +169,13 @@ def varied(
                 spent=spent,
             )
             found.append(_refined(quest, begun, known, state, evaluate, steps))
-    good = [i for i, record in enumerate(found) if record.is_good]
+    top = quest.merit(extreme.score(quest, known))
+    good = [
+        i
+        for i, record in enumerate(found)
+        if record.is_good
+        and quest.merit(extreme.score(quest, record.after)) >= top - loss * abs(top)
+    ]
     chosen = variants.diverse(
         [found[i].after.octant for i in good], octant, count=keep, alike=alike
     )

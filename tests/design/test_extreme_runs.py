@@ -32,7 +32,7 @@ def _varied(octant, state, make_bridge, **options):
     best = Shape(octant, octant.mean() * CONSTANTS)
     record = Extreme("bulk", "random", 0, "random", best, best)
     usual = {"n": N, "sizes": SIZES, "spent": 0, "steps": 0}
-    usual |= {"keep": 2, "alike": 1.0} | options
+    usual |= {"keep": 2, "alike": 1.0, "loss": 0.05} | options
     return extreme_runs.varied(
         QUEST, record, jax.random.key(0), state, make_bridge, _evaluate, **usual
     )
@@ -65,6 +65,10 @@ def test_variants_are_refined_counted_and_kept(bridge, tmp_path):
         # The sample and the look that begins its refinement.
         assert record.solutions == 2 and record.spent == 0
     assert 1 <= sum(record.kept for record in found) <= 2
+
+    # As many voxels, hence the same constants here: more than the cell has is not had.
+    none, _ = _varied(octant, tmp_path, lambda: made, loss=-0.1)
+    assert not any(record.kept for record in none)
 
     def never():
         raise AssertionError("sampled again")
