@@ -40,12 +40,12 @@ def get_config(variant: str = "tiny") -> ConfigDict:
 
     # Edge cells: how many, and how many of them are optimized themselves, for
     # comparison; how far from the volume and from isotropy; the share of equal voxels
-    # from which two cells, of the edge or variants, count as one.
+    # from which two of them count as one.
     config.num_edges = {"tiny": 1, "small": 4, "paper": 8}[variant]
     config.num_edge_starts = {"tiny": 0, "small": 4, "paper": 8}[variant]
     config.edge_band = 0.05
     config.edge_isotropy = 0.1
-    config.alike = 0.95
+    config.edge_alike = 0.95
 
     # Voxels per edge of the optimized cells: those of the model's, or twice as many.
     config.resolution = 128 if variant == "paper" else 64
@@ -69,12 +69,14 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.store_every = 10
 
     # Variants of the best cell: how many to sample, shares of new noise (taken in
-    # turn), steps of their binary refinement, how many different ones to keep, and the
-    # share of the best value that these may lack.
+    # turn), steps of their binary refinement, how many different ones to keep, the
+    # share of equal voxels from which two count as one, and the share of the best value
+    # that those kept may lack.
     config.num_variants = {"tiny": 2, "small": 8, "paper": 32}[variant]
     config.perturbations = (0.1, 0.3, 0.5)
     config.variant_steps = {"tiny": 2, "small": 6, "paper": 20}[variant]
     config.num_kept = {"tiny": 2, "small": 4, "paper": 8}[variant]
+    config.alike = 0.98
     config.loss = 0.05
     # Steps there and back, and evaluations of the network per step of the inversion.
     config.inversion_steps = 16

@@ -119,7 +119,8 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     rows = [
         extreme_starts.edge_rows(
             quest, *data, count=min(config.num_edges, config.num_starts),
-            band=config.edge_band, isotropy=config.edge_isotropy, alike=config.alike,
+            band=config.edge_band, isotropy=config.edge_isotropy,
+            alike=config.edge_alike,
         )
         for quest in quests
     ]  # fmt: skip
@@ -163,11 +164,12 @@ def _check(config) -> list[Quest]:
                 f"{key}={config[key]:g} is not a positive number. Set it as in "
                 f"--config.{key}={usual}."
             )
-    if not 0 < config.alike <= 1:
-        raise InputError(
-            f"alike={config.alike:g} is no share of equal voxels. Set it above 0 and "
-            "at most at 1, such as --config.alike=0.95."
-        )
+    for key in ("edge_alike", "alike"):
+        if not 0 < config[key] <= 1:
+            raise InputError(
+                f"{key}={config[key]:g} is no share of equal voxels. Set it above 0 "
+                f"and at most at 1, such as --config.{key}=0.95."
+            )
     if not 0 <= config.loss < 1:
         raise InputError(
             f"loss={config.loss:g} is no share of the best value. Set what kept "

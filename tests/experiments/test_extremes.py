@@ -392,6 +392,7 @@ def test_the_best_cell_is_doubled_and_dataset_cells_are_starts(model, tmp_path):
         ({"edge_band": 0}, "edge_band=0 is not a positive number"),
         ({"alike": 1.5}, "alike=1.5 is no share of equal voxels"),
         ({"perturbations": "(0.1,2.0)"}, "perturbations=(0.1, 2.0) must be shares"),
+        ({"edge_alike": 0}, "edge_alike=0 is no share of equal voxels"),
         ({"loss": 1}, "loss=1 is no share of the best value"),
         ({"steps": 3}, "steps=3 is too small: the continuation has 6 stages"),
         ({"radius": 0.5}, "radius=0.5 is not between 1 and 4 voxels"),
