@@ -21,9 +21,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.num_cells = {"tiny": 16, "small": 40, "paper": 40}[variant]
     # "cylinder", "square".
     config.columns = "cylinder,square"
-    # The body outside: "plates", walls of an eighth of the cell's edge; "isotropic", the
-    # most isotropic cell of the dataset of that volume; or the number of one of its
-    # cells.
+    # The body outside: "plates", walls of an eighth of the cell's edge; "isotropic",
+    # the most isotropic cell of the dataset of that volume; or the number of a cell.
     config.references = "plates,isotropic"
     config.reference_volume = 0.25
     # "pull": one face held, the opposite pulled, the others free; "strains": the worst
@@ -34,11 +33,11 @@ def get_config(variant: str = "tiny") -> ConfigDict:
 
     # Most iterations of the design of the constants, and most evaluations while cells
     # are exchanged.
-    config.steps = {"tiny": 60, "small": 150, "paper": 400}[variant]
-    config.exchanges = {"tiny": 20, "small": 40, "paper": 100}[variant]
+    config.steps = {"tiny": 60, "small": 240, "paper": 600}[variant]
+    config.exchanges = {"tiny": 20, "small": 80, "paper": 200}[variant]
     # How much the fit of touching faces counts beside the distortion: of 0.01 more
-    # equal voxels as much as of this many percent less distortion.
-    config.face_weight = 2.0
+    # equal voxels as much as of this many percent of the distortion less.
+    config.face_weight = 1.0
 
     # Cells along the edge of a slab, one cell thick, that is cloaked and resolved voxel
     # by voxel; 0 for none. Voxels along the edge of each of its cells.

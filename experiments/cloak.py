@@ -11,7 +11,7 @@ from mmdiff.data import store
 from mmdiff.design import cloak, cloak_cells, cloak_files, reachable, resolved
 from mmdiff.design.cloak_files import Case
 from mmdiff.errors import DataError, InputError
-from mmdiff.io import console, stored
+from mmdiff.io import console, stored, workdir
 from mmdiff.topopt import interface, plates
 
 TESTS = {"pull": cloak.pulled, "strains": cloak.strained}
@@ -50,7 +50,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     for column in columns:
         for name in tests:
             test = TESTS[name](shape)
-            where = cloak.body(shape, column, swaps=test.swaps)
+            where = cloak.body(shape, column, mirrors=test.mirrors, swaps=test.swaps)
             make = cloak.make_model(where, test)
             for kind, reference in references.items():
                 cells = cloak_cells.palette(octants, constants, reference)
@@ -60,7 +60,11 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
                 cases.append(_case(config, case, label, make, excess, file))
     check = None
     if config.check_cells:
-        check = _resolve(config, columns[0], references[names[0]], octants, constants)
+        check = next(iter(workdir.read_metrics(folder)), None)
+        if check is None:
+            reference = references[names[-1]]
+            check = _resolve(config, columns[0], reference, octants, constants)
+            workdir.append_metrics(folder, check)
     pool = (octants, constants, volume)
     facts = cloak_files.write(folder, cases, pool, check, config.to_dict())
     console.table(
@@ -227,7 +231,7 @@ def _resolve(config, column, reference, octants, constants) -> dict:
             f"check left out: the cells fall apart at {2 * m}^3 voxels. Set "
             "--config.check_voxels to a higher resolution."
         )
-        return {}
+        return {"left out": f"the cells fall apart at {2 * m}^3 voxels"}
     known = np.stack([evaluate(octant).constants for octant in [*found, body]])
     cells = cloak_cells.palette(np.stack(found), known[:-1], (body, known[-1]))
     choice = cloak_cells.choose(

@@ -26,7 +26,7 @@ from mmdiff.typing import Array, Bool, Float, Int
 HOLE, CLOAK = 1 / 6, 1 / 3  # radii by the edge of the box
 SHAPES = ("cylinder", "square")
 LOW, HIGH = 0.02, 1.0  # coordinates of the constants that are looked at
-PRICES = (10.0, 100.0, 1000.0)  # of the mean square distance from the region, in turn
+PRICES = (3.0, 30.0, 300.0)  # of the mean square distance from the region, in turn
 POWER = 8  # of the norm over several loads: nearly the worst one
 TOL = 1e-4  # of the solves while designing
 
@@ -39,7 +39,7 @@ class Body(NamedTuple):
       cloak: (nx, ny, nz) elements to be designed.
       outside: (nx + 1, ny + 1, nz + 1) nodes where the displacement counts.
       index: (m,) for the elements of the cloak, in C order, the number of their class;
-        mirror images are of one class.
+        what the symmetry of the test makes equal is of one class.
     """
 
     hole: Bool[np.ndarray, "x y z"]
@@ -62,6 +62,8 @@ class Test:
       fixed: (3, X, Y, Z) dofs whose displacement is given.
       values: (l, 3, X, Y, Z) the displacements, in element edges.
       forces: (l, 3, X, Y, Z) nodal forces, base E = 1.
+      mirrors: whether the plane x = 0 is one of symmetry, as y = 0 and z = 0 are of
+        all tests.
       swaps: whether x and y may be exchanged.
     """
 
@@ -69,7 +71,8 @@ class Test:
     fixed: Bool[np.ndarray, "3 X Y Z"]
     values: Float[np.ndarray, "l 3 X Y Z"]
     forces: Float[np.ndarray, "l 3 X Y Z"]
-    swaps: bool
+    mirrors: bool = True
+    swaps: bool = False
 
 
 def pulled(shape: Shape) -> Test:
@@ -86,7 +89,7 @@ def pulled(shape: Shape) -> Test:
     for line in lines:
         line[[0, -1]] = 0.5
     forces[0, 0, -1] = 0.1 * np.outer(*lines)
-    return Test("pull", fixed, np.zeros_like(forces), forces, False)
+    return Test("pull", fixed, np.zeros_like(forces), forces, mirrors=False)
 
 
 def gripped(shape: Shape) -> Test:
@@ -98,7 +101,7 @@ def gripped(shape: Shape) -> Test:
     fixed = np.zeros(values.shape[1:], bool)
     fixed[:, [0, -1]] = True
     fixed[2, :, :, [0, -1]] = True
-    return Test("grips", fixed, values, np.zeros_like(values), False)
+    return Test("grips", fixed, values, np.zeros_like(values))
 
 
 def strained(shape: Shape) -> Test:
@@ -107,13 +110,15 @@ def strained(shape: Shape) -> Test:
     In a homogeneous body the strain is uniform then.
     """
     values = macro.affine(shape)
-    return Test("strains", macro.faces(shape), values, np.zeros_like(values), True)
+    free = np.zeros_like(values)
+    return Test("strains", macro.faces(shape), values, free, swaps=True)
 
 
 def body(
     shape: Shape,
     column: str,
     *,
+    mirrors: bool = True,
     swaps: bool = False,
     hole: float = HOLE,
     cloak: float = CLOAK,
@@ -123,7 +128,9 @@ def body(
     Args:
       shape: elements along x, y and z; the first two equal.
       column: "cylinder", or "square" of the same width.
-      swaps: whether elements that x and y exchanged make equal are of one class.
+      mirrors: whether mirror images by the plane x = 0 are of one class, as those by
+        y = 0 and z = 0 are.
+      swaps: whether elements that x and y exchanged make equal are; with mirrors.
       hole: radius, or half the width, by the edge along x.
       cloak: radius by the edge along x.
 
@@ -143,7 +150,9 @@ def body(
     nodes = [np.arange(m + 1) - m / 2 for m in shape]
     at = np.hypot(nodes[0][:, None], nodes[1])[:, :, None]
     outside = np.broadcast_to(at >= cloak * n, [m + 1 for m in shape])
-    if swaps:
+    if not mirrors:
+        x = (2 * np.arange(n) + 1 - n)[:, None, None] + 0 * y
+    elif swaps:
         x, y = np.minimum(x, y), np.maximum(x, y)
     place = np.stack([x[ring], y[ring], z[ring]])
     _, index = np.unique(place, axis=1, return_inverse=True)

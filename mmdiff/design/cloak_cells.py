@@ -19,7 +19,6 @@ from mmdiff.elasticity import PAPER_RANGES
 from mmdiff.typing import Float, Int
 
 CANDIDATES = 32  # nearest cells that a class may take
-LEAST = 1 / 64  # share of the exchanges promised below which nothing more is tried
 
 
 class Palette(NamedTuple):
@@ -78,7 +77,7 @@ def agreement(cells: Palette, touch: sparse.csr_matrix, pick: Int[np.ndarray, "k
 
 
 def _wishes(cells, touch, pick):
-    """Return the mean faces (k, f) around each class, weighted and scaled to be added."""
+    """Return the mean faces (k, f) around each class, scaled to be multiplied."""
     every = np.append(pick, len(cells.faces) - 1)
     return touch @ cells.faces[every] / cells.faces.shape[1]
 
@@ -143,6 +142,7 @@ def choose(
     pick = options[:, 0]
     here = look(pick)
     first, share = here, 1.0
+    barred = np.zeros(options.shape, bool)
     for step in range(1, steps):
         moved = cells.constants[options] - cells.constants[pick][:, None]
         gain = np.einsum("kci,ki->kc", moved, here[2])
@@ -151,18 +151,23 @@ def choose(
             fit = np.einsum("kcf,kf->kc", cells.faces[options], wish)
             # A face between two classes counts in both of their rows.
             gain -= weight * (fit - (cells.faces[pick] * wish).sum(1)[:, None])
+        gain = np.where(barred, 0, gain)
         best = gain.argmin(1)
         promised = gain[rows, best]
-        order = np.argsort(promised)[: int(np.ceil(share * (promised < 0).sum()))]
-        if not len(order) or share < LEAST:
+        hopeful = int((promised < 0).sum())
+        if not hopeful:
             break
+        order = np.argsort(promised)[: max(1, int(share * hopeful))]
         trial = pick.copy()
         trial[order] = options[order, best[order]]
         there = look(trial)
         if there[0] < here[0]:
             pick, here, share = trial, there, min(1.0, 1.5 * share)
-        else:
+            barred[:] = False
+        elif len(order) > 1:
             share /= 2
+        else:
+            barred[order, best[order]] = True
         after(step, here[1], here[3])
     return Choice(
         pick, first[1], np.asarray(model.distortion(cells.constants[pick])),

@@ -30,7 +30,7 @@ def coordinates(constants: Float[np.ndarray, "b 3"]) -> Float[np.ndarray, "b 3"]
 
 def constants_at(y: Float[Array, "b 3"]) -> Float[Array, "b 3"]:
     """Return C11, C12, C44 at coordinates, the inverse of `coordinates`."""
-    bulk, first, second = (y**3 * jnp.asarray(_solid(), y.dtype)).T
+    bulk, first, second = (y**3 * jnp.asarray(_solid(), y.dtype)[None]).T
     return jnp.stack([bulk + 4 / 3 * first, bulk - 2 / 3 * first, second], -1)
 
 

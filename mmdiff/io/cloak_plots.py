@@ -15,7 +15,8 @@ class Section(NamedTuple):
 
     Attributes:
       title: of the case.
-      before: (X, Y) |u - u0| without a cloak, percent of the largest |u0|.
+      before: (X, Y) |u - u0| without a cloak, percent of the largest |u0|; NaN where
+        nothing is to be drawn.
       after: (X, Y) the same with the cells.
       stiffness: (x, y) C11 of the elements, base E = 1, zero in the hole.
       distortion_before: in percent.
@@ -47,7 +48,7 @@ def sections(path: str | os.PathLike, cases: Sequence[Section]) -> bool:
         for row, case in zip(axes, cases, strict=True):
             n = len(case.stiffness)
             extent = (-n / 2, n / 2, -n / 2, n / 2)
-            top = max(case.before.max(), 1e-9)
+            top = max(np.nanmax(case.before), 1e-9)
             maps = (
                 (case.before, f"no cloak: {case.distortion_before:.2f} %", top),
                 (case.after, f"cells: {case.distortion_after:.2f} %", top),
@@ -62,7 +63,7 @@ def sections(path: str | os.PathLike, cases: Sequence[Section]) -> bool:
                 axis.set_title(title, fontsize=9)
                 axis.grid(False)
                 axis.set(xlabel="x, cells")
-                figure.colorbar(shown, ax=axis, shrink=0.85)
+                figure.colorbar(shown, ax=axis, shrink=0.85, format="%.3g")
             row[0].set_ylabel(f"{case.title}\ny, cells")
             row[1].set_xlabel("x, cells; |u - u0|, % of the largest |u0|")
         return save_figure(path, figure)

@@ -1,0 +1,128 @@
+"""Cloaks through the command line, with a dataset of a few small cells."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mmdiff import main
+from mmdiff.data import store
+from mmdiff.design import cloak
+from mmdiff.fem import macro
+from mmdiff.io import read_vti, render
+from mmdiff.topopt import interface
+from mmdiff.voxels import threshold_to_volume
+
+N = 8
+
+
+def _frame(volume):
+    wave = np.cos(np.pi * (np.arange(N) + 0.5) / N)
+    return threshold_to_volume(wave[:, None, None] + wave[:, None] + wave, volume)
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """Frames from light to heavy, with the stiffness they have."""
+    octants = np.stack([_frame(volume) for volume in np.linspace(0.1, 0.95, 24)])
+    evaluate = interface.make_evaluate(N)
+    constants = np.stack([evaluate(octant).constants for octant in octants])
+    volume = octants.mean((1, 2, 3))
+    monkeypatch.setattr(
+        store, "read_dataset", lambda path: (octants, constants, volume, {})
+    )
+    picture = np.full((224, 224, 3), 200, np.uint8)  # the real one takes seconds
+    monkeypatch.setattr(render, "render", lambda cell, size, cutaway: picture)
+    return octants, constants, volume
+
+
+def _run(tmp_path, **options):
+    argv = ["mmdiff", "--config=configs/cloak.py", f"--workdir={tmp_path / 'out'}"]
+    usual = {"num_cells": 6, "steps": 30, "exchanges": 10, "columns": "cylinder"}
+    usual |= {"references": "4", "stl_voxels": 4}
+    argv += [f"--config.{key}={value}" for key, value in (usual | options).items()]
+    return main.main(argv)
+
+
+def _facts(tmp_path):
+    report = json.loads((tmp_path / "out" / "distortion.json").read_text())
+    return report["cases"][0], report["check"]
+
+
+@pytest.mark.slow
+def test_the_cells_written_hide_the_hole_as_much_as_is_told(known, tmp_path, capsys):
+    _, constants, _ = known
+    assert _run(tmp_path, check_cells=6, check_voxels=8) == 0
+    facts, check = _facts(tmp_path)
+    # Real cells leave less than half of what the hole does.
+    assert facts["cells"][0] < facts["before"][0] / 2
+    out = tmp_path / "out"
+    with np.load(out / "cells_index.npz") as found:
+        index, number = found["index_cylinder_4_pull"], found["number"]
+        known_constants = found["constants"]
+    assert set(np.unique(index)) - {-1, -2} == set(number.tolist())
+    np.testing.assert_array_equal(known_constants, constants[number])
+
+    # The same from the files alone.
+    shape = index.shape
+    field = np.where((index == -1)[..., None], 0, constants[np.maximum(index, 0)])
+    field[index == -2] = constants[4]
+    test = cloak.pulled(shape)
+    displacement = macro.make_displacement(shape, test.fixed)
+    body = np.broadcast_to(constants[4], (*shape, 3)).astype(np.float32)
+    u, u0 = (
+        displacement(f.astype(np.float32), test.values, test.forces)[0][0]
+        for f in (field, body)
+    )
+    outside = cloak.body(shape, "cylinder").outside
+    distortion = float(macro.distortion(u, u0, outside))
+    assert distortion == pytest.approx(facts["cells"][0], rel=1e-3)
+
+    grid = read_vti.read_vti(out / "displacement_cylinder_4_pull.vti")
+    assert grid is not None
+    names = {p.name for p in out.iterdir()}
+    assert {"cloak.png", "cells.png", "midsection.stl", "index.html"} <= names
+    count = np.frombuffer((out / "midsection.stl").read_bytes()[80:84], "<u4")[0]
+    assert (out / "midsection.stl").stat().st_size == 84 + 50 * count > 84
+
+    # A rerun that lost its files, but not its state, gives the same.
+    (out / "run.json").unlink()
+    assert _run(tmp_path, check_cells=6, check_voxels=8) == 0
+    assert _facts(tmp_path) == (facts, check)
+    said = capsys.readouterr().out
+    assert said.count("designed") == 2  # once, and in the head of the table
+    assert said.count("slab of 6 x 6 cells at 8 voxels each") == 1
+
+    # Cells of eight voxels, a hole of two cells: what it is worth is told as it is.
+    assert check["converged"]
+    assert check["resolved"][0] == pytest.approx(check["promised"][0], rel=0.5)
+    assert 0 < check["difference"][0] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"columns": "triangle"}, "holds 'triangle'. Use cylinder, square"),
+        ({"tests": "pull,push"}, "holds 'push'. Use pull, strains"),
+        ({"references": "foam"}, "holds 'foam'. Use plates, isotropic, the number"),
+        ({"references": ""}, "holds ''. Use plates, isotropic"),
+        ({"references": "99"}, "99 is no cell of the dataset, which holds 24. Pass 0"),
+        (
+            {"references": "isotropic", "reference_volume": "0.99"},
+            "volume within 0.02 of reference_volume=0.99. Pass one of 0.11",
+        ),
+        ({"num_cells": 3}, "num_cells=3 is too small. Set --config.num_cells to 4"),
+        ({"exchanges": 0}, "exchanges=0 is too small"),
+        ({"face_weight": -1.0}, "face_weight=-1 is negative. Pass 0"),
+        ({"cell_size_mm": 0.0}, "cell_size_mm=0 is not positive"),
+        ({"stl_voxels": 6}, "stl_voxels=6 does not divide the 16 voxels"),
+        ({"check_voxels": 32}, "check_voxels=32 does not divide the 16 voxels"),
+    ],
+)
+def test_bad_settings_are_named(monkeypatch, tmp_path, capsys, options, words):
+    octants = np.stack([_frame(volume) for volume in np.linspace(0.1, 0.95, 24)])
+    constants = octants.mean((1, 2, 3))[:, None] * np.array([0.4, 0.16, 0.12])
+    data = (octants, constants, octants.mean((1, 2, 3)), {})
+    monkeypatch.setattr(store, "read_dataset", lambda path: data)
+    assert _run(tmp_path, **options) == 2
+    assert words in " ".join(capsys.readouterr().err.split())
