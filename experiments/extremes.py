@@ -305,11 +305,11 @@ def _variants(quest, best: Extreme, key, tools) -> tuple[list[Extreme], float]:
     if not found and math.isnan(returned):
         console.note(f"{best.name} falls apart at {2 * tools.sampled}^3: no variants.")
         return found, returned
-    good, kept = (sum(r.is_good for r in found), sum(r.kept for r in found))
+    good, kept = sum(r.is_good for r in found), sum(r.kept for r in found)
     console.say(
         f"{quest.name}: {100 * returned:.2f} % of {best.name} come back from its "
-        f"noise; {good} of {config.num_variants} variants have what was asked, {kept} "
-        "are kept as different and as good"
+        f"noise; of {config.num_variants} variants {good} have what was asked; as good "
+        f"and different enough to keep: {kept}"
     )
     return found, returned
 
