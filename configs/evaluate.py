@@ -30,8 +30,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # As for configs/generate.py.
     config.steps = 16
     config.guidance = 1.0
-    config.newton = 2
+    config.newton = 3
     # 0 measures the samples of the model as they are.
-    config.polish_steps = 12
+    config.polish_steps = 24
     config.rework = 1
     return config

@@ -42,10 +42,10 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.guidance = 1.0
     # Newton steps by finite elements on the estimated end of each sampling step: the
     # homogenizer itself guides the sampler; 0 leaves it to the network.
-    config.newton = 2
+    config.newton = 3
     # Steps of moving the surface of the best cells until they meet the target; 0 gives
     # them as sampled.
-    config.polish_steps = 12
+    config.polish_steps = 24
     # Most times that a cell which polishing leaves far (0.1 %) from its target is
     # made anew from what it is, with walls that may vanish and appear; 0 for never.
     config.rework = 1

@@ -111,7 +111,7 @@ def _begin(config, data) -> list[Member]:
     share = elasticity.hashin_shtrikman_ratios(constants, volume)["K"]
     allowed = share >= config.floor
     chosen = family.spread_out(
-        volume, allowed, config.low, config.high, config.num_cells
+        octants, volume, allowed, config.low, config.high, config.num_cells
     )
     if len(chosen) < 2:
         raise InputError(

@@ -70,7 +70,7 @@ class Shape:
 
     Attributes:
       octant: (n, n, n) uint8.
-      constants: (3,) C11, C12, C44; NaN where it bears no load.
+      constants: (3,) C11, C12, C44; NaN where it bears no load or was not solved.
     """
 
     octant: UInt8[np.ndarray, "n n n"]
@@ -228,6 +228,8 @@ def flaws(quest: Quest, shape: Shape) -> tuple[str, ...]:
     """Return why a cell is not what a quest asks for; see `judge.flaws`."""
     if not is_load_bearing(shape.octant):
         return ("it is not one piece that bears load",)
+    if not np.isfinite(shape.constants).all():
+        return ("finite elements did not converge",)
     checked = judge.Checked(shape.octant, shape.constants)
     return judge.flaws(checked, PROBLEM, quest.limits)
 

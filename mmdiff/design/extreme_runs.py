@@ -69,7 +69,10 @@ def optimized(
         loop, PROBLEM, quest.limits, settings, evaluate,
         refine_steps=refine_steps, chunk=chunk,
     )  # fmt: skip
-    file = folder / "state" / f"count_{begun.name}.npz"
+    state = folder / "state"
+    file = state / f"count_{begun.name}.npz"
+    if stored.load_if_good(file) is None:  # a result without it is made again
+        (state / f"result_{begun.name}.npz").unlink(missing_ok=True)
 
     def finish(grey):
         # Before the result: what is there without it is counted again.
@@ -90,20 +93,25 @@ def optimized(
     outcome = develop.develop(
         grid,
         begun.name,
-        folder / "state",
+        state,
         dataclasses.replace(shop, finish=finish),
         after,
     )
     advance(settings.steps - done)
-    held = stored.load_if_good(file)
-    shape = Shape(outcome.octant, outcome.constants)
+    shape = _solved(outcome.octant, outcome)
     return dataclasses.replace(
         begun,
         after=shape,
         flaws=extreme.flaws(quest, shape),
         steps=outcome.steps,
-        solutions=outcome.steps + (int(held["solutions"]) if held else 0),
+        solutions=outcome.steps + int(stored.load(file)["solutions"]),
     )
+
+
+def _solved(octant, result) -> Shape:
+    """Return an octant with the constants of a result, NaN if it did not converge."""
+    constants = np.asarray(result.constants, np.float64)
+    return Shape(octant, np.where(result.converged, constants, np.nan))
 
 
 def varied(
@@ -224,7 +232,7 @@ def _refined(quest, begun, optimum: Shape, state, evaluate, steps) -> Extreme:
         held = {
             "before": before.constants,
             "octant": design.octant,
-            "constants": np.asarray(design.evaluation.constants),
+            "constants": _solved(design.octant, design.evaluation).constants,
             "solutions": np.array(evaluate.count),
         }
         stored.save(file, held)

@@ -16,6 +16,8 @@ from mmdiff.fem import homogenize
 from mmdiff.symmetry import octant_to_cell
 from mmdiff.typing import Float
 
+LOOKED_AT = 24  # cells around one volume
+
 
 class Member(NamedTuple):
     """One cell of a family, base E = 1.
@@ -50,24 +52,52 @@ def by_volume(members: Sequence[Member]) -> list[Member]:
 
 
 def spread_out(
-    volume: Float[np.ndarray, "N"], allowed: np.ndarray, low: float, high: float, m: int
+    octants: np.ndarray,
+    volume: Float[np.ndarray, "N"],
+    allowed: np.ndarray,
+    low: float,
+    high: float,
+    m: int,
 ) -> np.ndarray:
-    """Return up to m different rows whose volumes are closest to evenly spaced ones.
+    """Return up to m rows of evenly spaced volumes whose faces fit their neighbours'.
+
+    Around each of m evenly spaced volumes, the first and the last included, the nearest
+    cells are looked at that are no nearer to another of these volumes. Of all ways to
+    take one of each the one is returned whose neighbours agree in most voxels of their
+    outer faces. Volumes without a cell are left out.
 
     Args:
+      octants: (N, n, n, n) of 0 and 1.
       volume: of all cells.
       allowed: (N,) bool, those that may be taken.
-      low: first wanted volume.
-      high: last wanted volume.
+      low: first volume.
+      high: last volume.
       m: cells wanted, two or more.
     """
-    left = np.flatnonzero(allowed & (volume >= low) & (volume <= high))
-    taken = []
-    for wanted in np.linspace(low, high, m):
-        if left.size:
-            taken.append(left[np.argmin(abs(volume[left] - wanted))])
-            left = left[left != taken[-1]]
-    return np.array(sorted(taken, key=lambda row: volume[row]), int)
+    steps = []  # rows around each volume, and the best way to each of them
+    width = (high - low) / (m - 1)
+    allowed = allowed & (volume >= low) & (volume <= high)
+    for middle in np.linspace(low, high, m):
+        away = abs(volume - middle)
+        rows = np.flatnonzero(allowed & (away <= width / 2))
+        rows = rows[np.argsort(away[rows], kind="stable")[:LOOKED_AT]]
+        if not rows.size:
+            continue
+        faces = 2.0 * (octants[rows, 0] > 0.5).reshape(len(rows), -1) - 1
+        if not steps:
+            steps.append((rows, faces, np.zeros(len(rows)), None))
+            continue
+        total = steps[-1][2][:, None] + steps[-1][1] @ faces.T
+        steps.append((rows, faces, total.max(0), total.argmax(0)))
+    if not steps:
+        return np.array([], int)
+    place, chosen = int(np.argmax(steps[-1][2])), []
+    for rows, _, _, before in reversed(steps):
+        chosen.append(rows[place])
+        place = None if before is None else before[place]
+    # Cells on a border of two intervals belong to both.
+    chosen = np.unique(chosen)
+    return chosen[np.argsort(volume[chosen], kind="stable")]
 
 
 def gaps(

@@ -158,6 +158,16 @@ def test_textbook_lattices_must_have_what_is_asked():
     assert extreme.textbook(quest, records[:1]) is None
 
 
+def test_what_cannot_be_solved_is_no_good_cell():
+    quest = _quest("bulk", 0.5)
+    octant = _octant(0.4)
+    assert not extreme.flaws(quest, Shape(octant, _isotropic(0.9)))
+    unsolved = Shape(octant, np.full(3, np.nan))
+    assert extreme.flaws(quest, unsolved) == ("finite elements did not converge",)
+    (said,) = extreme.flaws(quest, Shape(np.zeros_like(octant), np.full(3, np.nan)))
+    assert "bears load" in said
+
+
 @pytest.mark.parametrize("text", ["strong", "bulk,", "bulk,nu"])
 def test_unknown_quests_are_named(text):
     with pytest.raises(InputError, match="is unknown. Use some of poisson, shear"):

@@ -1,5 +1,7 @@
 """Paths that begin and end at their cells, gaps that close, faces that fit."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -148,12 +150,30 @@ def test_cells_that_do_not_belong_are_not_taken(volume, share):
 
 
 def test_cells_are_spread_over_the_volumes_and_above_the_floor():
-    volume = np.array([0.9, 0.3, 0.31, 0.42, 0.5, 0.39, 0.1])
+    volume = np.array([0.9, 0.32, 0.33, 0.42, 0.47, 0.39, 0.1])
     allowed = np.array([True, False, True, True, True, True, True])
-    chosen = family.spread_out(volume, allowed, 0.3, 0.5, 3)
-    assert volume[chosen].tolist() == [0.31, 0.39, 0.5]
-    assert family.spread_out(volume, allowed, 0.3, 0.5, 9).size == 4
-    assert family.spread_out(volume, ~allowed, 0.4, 0.5, 2).size == 0
+    alike = np.ones((7, 4, 4, 4))
+    chosen = family.spread_out(alike, volume, allowed, 0.3, 0.5, 3)
+    # Of equal faces the volume nearest to an evenly spaced one counts.
+    assert volume[chosen].tolist() == [0.33, 0.39, 0.47]
+    assert family.spread_out(alike, volume, allowed, 0.3, 0.5, 9).size == 4
+    assert family.spread_out(alike, volume, ~allowed, 0.4, 0.5, 2).size == 0
+
+
+def test_of_all_chains_the_one_whose_faces_fit_best_is_taken():
+    rng = np.random.default_rng(0)
+    octants = rng.integers(0, 2, (15, 3, 3, 3))
+    volume = np.linspace(0.3, 0.6, 15)
+    chosen = family.spread_out(octants, volume, volume > 0, 0.299, 0.601, 3)
+
+    def fit(chain):
+        pairs = itertools.pairwise(chain)
+        return sum(family.face_agreement(octants[i], octants[j])[0] for i, j in pairs)
+
+    chains = itertools.product(range(4), range(4, 11), range(11, 15))
+    best = max(fit(chain) for chain in chains)
+    assert fit(chosen) == pytest.approx(best)
+    assert np.digitize(chosen, [4, 11]).tolist() == [0, 1, 2]
 
 
 def test_a_cell_fits_itself_and_its_opposite_does_not():

@@ -203,11 +203,13 @@ def test_what_was_finished_is_not_made_again(wired, tmp_path, capsys):
     (out / "run.json").unlink()
     torn = out / "state" / "result_shear_random_01.npz"
     torn.write_bytes(torn.read_bytes()[:99])
+    (out / "state" / "count_shear_generated_00.npz").unlink()
     lines = len(workdir.read_metrics(out))
     assert _run(out, **options) == 0
     assert (out / "extremes.csv").read_bytes() == before and len(wired) == drawn
     again = workdir.read_metrics(out)[lines:]
-    assert {line["start"] for line in again} == {"shear_random_01"}
+    redone = {"shear_random_01", "shear_generated_00"}
+    assert {line["start"] for line in again} == redone
     assert _run(out, **options) == 0
     assert "already done" in capsys.readouterr().out
 
