@@ -7,8 +7,8 @@ Cells of the dataset near the edge of what is possible give properties; the diff
 model draws cells for them; those, as many random starts and the plate lattices are
 optimized with the same number of design steps; the best cell is inverted to its noise,
 and noise nearby gives further cells. tiny: 2 starts of each kind at 64^3, three minutes
-on one CPU core. small: 16, the best ones doubled to 128^3. paper: 64 at 128^3, for
-accelerators. The same command goes on where it was stopped.
+on one CPU core. small: 16, the best ones doubled to 128^3, 40 minutes. paper: 64 at
+128^3, for accelerators. The same command goes on where it was stopped.
 """
 
 from ml_collections import ConfigDict
