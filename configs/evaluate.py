@@ -31,6 +31,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.steps = 16
     config.guidance = 1.0
     config.newton = 3
+    config.guide = "homogenizer"
     # 0 measures the samples of the model as they are.
     config.polish_steps = 24
     config.rework = 1

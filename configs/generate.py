@@ -40,9 +40,11 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # Evaluations of the network per sample, and classifier-free guidance (1 for none).
     config.steps = 16
     config.guidance = 1.0
-    # Newton steps by finite elements on the estimated end of each sampling step: the
-    # homogenizer itself guides the sampler; 0 leaves it to the network.
+    # Newton steps on the estimated end of each sampling step; 0 leaves it to the
+    # network. What they ask for its constants: "homogenizer", finite elements, or
+    # "regressor", the shipped network.
     config.newton = 3
+    config.guide = "homogenizer"
     # Steps of moving the surface of the best cells until they meet the target; 0 gives
     # them as sampled.
     config.polish_steps = 24

@@ -42,6 +42,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         steps=config.steps,
         weight=config.guidance,
         newton=config.newton,
+        guide=config.guide,
     )
     n = int(meta["octant"])
     solve = interface.make_evaluate(n)

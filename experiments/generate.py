@@ -110,6 +110,7 @@ def _maker(config):
         steps=config.steps,
         weight=config.guidance,
         newton=config.newton,
+        guide=config.guide,
     )
     n = int(meta["octant"])
     solver = config.solver.to_dict()

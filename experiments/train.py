@@ -30,7 +30,7 @@ from mmdiff.io.console import note, say
 from mmdiff.io.workdir import append_metrics, read_metrics
 from mmdiff.models.denoiser import make_denoiser
 from mmdiff.models.unet import UNet
-from mmdiff.models.weights import init_params, save_weights
+from mmdiff.models.weights import init_params, load_weights, save_weights
 from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.loop import Examples, Result, train
 from mmdiff.train.state import make_optimizer
@@ -89,6 +89,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         "training": {
             "seed": config.seed,
             "steps": int(result.state.step),
+            "planned": config.steps,
             "batch_size": config.batch_size,
             "cells": len(data.octant),
             "parameters": count,
@@ -109,6 +110,15 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     )
     if result.reason != "steps":
         note("run the same command again to go on from this step")
+
+
+def intact(folder: pathlib.Path) -> bool:
+    """Whether a run is whole and at its last step; a rerun goes on if not."""
+    try:
+        _, meta = load_weights(folder / "ema.npz")
+    except DataError:
+        return False
+    return meta["training"]["steps"] >= meta["training"]["planned"]
 
 
 def _train(config, workdir, model, params, examples, *, conditions, schedule) -> Result:

@@ -130,7 +130,7 @@ def _is_done(job: Job, settings: dict[str, Any], earlier: dict[str, Any]) -> boo
             print(f"resuming the run in {folder}")
         return False
     if not job.intact():
-        print(f"the run in {folder} was finished and is damaged now: mending it")
+        print(f"the run in {folder} is not whole: going on with it")
         return False
     print(
         f"already done: {job.label} finished in {folder} (started "

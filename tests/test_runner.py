@@ -58,7 +58,7 @@ def test_finished_run_that_was_damaged_is_run_again(job, capsys):
     whole = replace(job, intact=lambda: (job.workdir / "cell_00.npy").exists())
     capsys.readouterr()
     assert runner.execute(whole) == 0
-    assert "was finished and is damaged now: mending it" in capsys.readouterr().out
+    assert "is not whole: going on with it" in capsys.readouterr().out
     assert (job.workdir / "cell_00.npy").exists()
     assert runner.execute(whole) == 0
     assert "already done" in capsys.readouterr().out

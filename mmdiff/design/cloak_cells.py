@@ -1,10 +1,10 @@
 """Real cells for a cloak: which cell of a dataset stands in which place.
 
 The designed constants are those of no cell. Each class of places first gets the cell
-nearest to its constants; then cells are exchanged for others among the nearest ones,
-many at once, as the gradient of the distortion and the fit of their faces to those of
-their neighbours promise, and what does not keep the promise is taken back. What counts
-is the distortion with the tensors of the cells themselves.
+nearest to its constants; then cells are exchanged for others of nearly the same
+constants, many at once, as the gradient of the distortion and the fit of their faces to
+those of their neighbours promise, and what does not keep the promise is taken back.
+What counts is the distortion with the tensors of the cells themselves.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from mmdiff.design.cloak import Body, Model
 from mmdiff.elasticity import PAPER_RANGES
 from mmdiff.typing import Float, Int
 
-CANDIDATES = 32  # nearest cells that a class may take
+CANDIDATES = 32  # nearest cells that one may be exchanged for
 
 
 class Palette(NamedTuple):
@@ -163,7 +163,7 @@ def choose(
         there = look(trial)
         if there[0] < here[0]:
             pick, here, share = trial, there, min(1.0, 1.5 * share)
-            barred[:] = False
+            options, barred[:] = nearest(cells.constants, cells.constants[pick]), False
         elif len(order) > 1:
             share /= 2
         else:

@@ -4,25 +4,64 @@ The network is told the constants that follow from the target, and the volume; i
 the others free. What else is asked (E alone, say) is up to the steering.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
-from mmdiff import elasticity
+from mmdiff import assets, elasticity
+from mmdiff.design.regressed import make_regressed_steer
 from mmdiff.design.steer import make_steer, wanted_of
 from mmdiff.design.target import Target
+from mmdiff.errors import InputError
+from mmdiff.models.regressor import load_regressor
 from mmdiff.models.sampling import make_draw
 
+GUIDES = ("homogenizer", "regressor")
 
-def make_sampler(params, meta: dict, *, newton: int = 0, **settings):
+
+def choose_steer(guide: str, n: int, newton: int) -> Callable | None:
+    """Return the steering of a name, None for no Newton steps.
+
+    Args:
+      guide: "homogenizer" for finite elements, see `mmdiff.design.steer`, or
+        "regressor" for the shipped network, see `mmdiff.design.regressed`.
+      n: octant side.
+      newton: Newton steps on the estimate of each sampling step.
+
+    Raises:
+      InputError: for another name, or a regressor of another octant.
+    """
+    if guide not in GUIDES:
+        raise InputError(f"guide={guide!r} is unknown. Use {' or '.join(GUIDES)}.")
+    if not newton:
+        return None
+    if guide == "homogenizer":
+        return make_steer(n, newton=newton)
+    params, meta = load_regressor(assets.regressor_path())
+    if int(meta["octant"]) != n:
+        raise InputError(
+            f"the shipped regressor knows cells of {2 * int(meta['octant'])}^3 voxels "
+            f"and the network makes {2 * n}^3. Use --config.guide=homogenizer."
+        )
+    return make_regressed_steer(params, meta, count=newton)
+
+
+def make_sampler(
+    params, meta: dict, *, newton: int = 0, guide: str = GUIDES[0], **settings
+):
     """Return `draw(key, target) -> (num_samples, n, n, n)` fields in [-1, 1].
 
     Args:
       params: parameters of the network.
       meta: header of the weights file, see `mmdiff.models.weights`.
-      newton: Newton steps by finite elements on the estimate of each sampling step, see
-        `mmdiff.design.steer`; 0 samples without them.
+      newton: Newton steps on the estimate of each sampling step; 0 samples without.
+      guide: what these steps ask for the constants, see `choose_steer`.
       **settings: as for `mmdiff.models.sampling.make_draw`.
+
+    Raises:
+      InputError: see `choose_steer`.
     """
-    steer = make_steer(int(meta["octant"]), newton=newton) if newton else None
+    steer = choose_steer(guide, int(meta["octant"]), newton)
     draw = make_draw(params, meta, steer=steer, **settings)
 
     def draw_for(key, target: Target):

@@ -14,7 +14,7 @@ import pytest
 from mmdiff import main
 from mmdiff.data import store
 from mmdiff.io import workdir
-from mmdiff.models.weights import load_weights
+from mmdiff.models.weights import load_weights, save_weights
 from mmdiff.voxels import threshold_to_volume
 
 pytestmark = pytest.mark.slow
@@ -44,7 +44,7 @@ def dataset(tmp_path_factory):
     return folder
 
 
-def test_training_and_what_it_writes(dataset, tmp_path):
+def test_training_and_what_it_writes(dataset, tmp_path, capsys):
     out = tmp_path / "out"
     options = "steps=4 batch_size=4 warmup=1 model.width=8 model.patch=2".split()
     options += ["model.embedding=8", f"data={dataset}", "checkpoint_every=2"]
@@ -65,6 +65,16 @@ def test_training_and_what_it_writes(dataset, tmp_path):
     assert "4 steps of" in card
     lines = (out / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["step"] == 4
+
+    # Weights of a run that was to go on are no end of it.
+    meta["training"]["planned"] = 9
+    save_weights(out / "ema.npz", params, meta)
+    argv += [f"--config.{option}" for option in options]
+    capsys.readouterr()
+    assert main.main(argv) == 0
+    assert "is not whole: going on with it" in capsys.readouterr().out
+    assert main.main(argv) == 0
+    assert "already done" in capsys.readouterr().out
 
 
 def test_tensorboard_is_asked_for_and_absent(dataset, tmp_path, capsys, monkeypatch):
