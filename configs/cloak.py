@@ -17,7 +17,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     """Return the settings of a variant."""
     config = ConfigDict()
     # Cells along each edge of the box. The radius of the hole, or half the width of the
-    # square, is a sixth of it, that of the cloak a third.
+    # square, is a sixth of it, that of the cloak, of the same shape, a third.
     config.num_cells = {"tiny": 16, "small": 40, "paper": 40}[variant]
     # "cylinder", "square".
     config.columns = "cylinder,square"

@@ -131,8 +131,8 @@ def body(
       mirrors: whether mirror images by the plane x = 0 are of one class, as those by
         y = 0 and z = 0 are.
       swaps: whether elements that x and y exchanged make equal are; with mirrors.
-      hole: radius, or half the width, by the edge along x.
-      cloak: radius by the edge along x.
+      hole: radius, or half the width of a square, by the edge along x.
+      cloak: the same of the cloak, which has the shape of the hole.
 
     Raises:
       ValueError: for an unknown column.
@@ -143,12 +143,12 @@ def body(
     # In half edges: exact, so that mirror images agree.
     away = [abs(2 * np.arange(m) + 1 - m) for m in shape]
     x, y, z = np.meshgrid(*away, indexing="ij")
-    radius = np.hypot(x, y) / 2
-    inside = radius if column == "cylinder" else np.maximum(x, y) / 2
-    void = inside < hole * n
+    away_from_axis = np.hypot if column == "cylinder" else np.maximum
+    radius = away_from_axis(x, y) / 2
+    void = radius < hole * n
     ring = (radius < cloak * n) & ~void
-    nodes = [np.arange(m + 1) - m / 2 for m in shape]
-    at = np.hypot(nodes[0][:, None], nodes[1])[:, :, None]
+    nodes = [abs(np.arange(m + 1) - m / 2) for m in shape]
+    at = away_from_axis(nodes[0][:, None], nodes[1])[:, :, None]
     outside = np.broadcast_to(at >= cloak * n, [m + 1 for m in shape])
     if not mirrors:
         x = (2 * np.arange(n) + 1 - n)[:, None, None] + 0 * y
