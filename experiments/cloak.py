@@ -58,15 +58,15 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
                 label = f"{column}, {kind}, {name}"
                 file = state / f"{column}_{kind}_{name}.npz"
                 cases.append(_case(config, case, label, make, excess, file))
-    check = None
-    if config.check_cells:
-        check = next(iter(workdir.read_metrics(folder)), None)
-        if check is None:
-            reference = references[names[-1]]
-            check = _resolve(config, columns[0], reference, octants, constants)
-            workdir.append_metrics(folder, check)
+    checks = {line["reference"]: line for line in workdir.read_metrics(folder)}
+    for name in names if config.check_cells else ():
+        if name not in checks:
+            facts = _resolve(config, columns[0], references[name], octants, constants)
+            checks[name] = {"reference": name, **facts}
+            workdir.append_metrics(folder, checks[name])
     pool = (octants, constants, volume)
-    facts = cloak_files.write(folder, cases, pool, check, config.to_dict())
+    checks = [checks[name] for name in names if name in checks]
+    facts = cloak_files.write(folder, cases, pool, checks, config.to_dict())
     console.table(
         [[line.get(key) for key in cloak_files.COLUMNS] for line in facts], HEADER
     )

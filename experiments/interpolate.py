@@ -113,6 +113,7 @@ def _begin(config, data) -> list[Member]:
     chosen = family.spread_out(
         octants, volume, allowed, config.low, config.high, config.num_cells
     )
+    chosen = family.with_gaps_filled(chosen, octants, volume, allowed, config.tolerance)
     if len(chosen) < 2:
         raise InputError(
             f"{len(chosen)} cells of the dataset have K/K_HS of {config.floor:g} or "

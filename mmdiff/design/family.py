@@ -100,6 +100,43 @@ def spread_out(
     return chosen[np.argsort(volume[chosen], kind="stable")]
 
 
+def with_gaps_filled(
+    rows: np.ndarray,
+    octants: np.ndarray,
+    volume: Float[np.ndarray, "N"],
+    allowed: np.ndarray,
+    tolerance: float,
+) -> np.ndarray:
+    """Return rows by volume, with more of the allowed ones between distant neighbours.
+
+    Of each gap that exceeds the tolerance the cell is taken whose faces fit both
+    neighbours best, of those in the middle half of the gap, or else the one nearest to
+    the middle.
+    """
+    rows = list(rows)
+
+    def between(i, j):
+        low, high = volume[rows[i]], volume[rows[j]]
+        inside = np.flatnonzero(allowed & (volume > low) & (volume < high))
+        if not inside.size:
+            return None
+        away = abs(volume[inside] - (low + high) / 2)
+        middle = inside[away <= max((high - low) / 4, away.min())]
+        faces = octants[middle, 0] > 0.5
+        fit = sum((faces == (octants[rows[k], 0] > 0.5)).mean((1, 2)) for k in (i, j))
+        return middle[np.argmax(fit)]
+
+    todo = True
+    while todo:
+        todo = False
+        for _, i, j in gaps(volume[rows], tolerance):
+            if (found := between(i, j)) is not None:
+                rows.insert(j, found)
+                todo = True
+                break
+    return np.array(rows, int)
+
+
 def gaps(
     volume: Sequence[float], tolerance: float = 0.0
 ) -> list[tuple[float, int, int]]:

@@ -160,6 +160,22 @@ def test_cells_are_spread_over_the_volumes_and_above_the_floor():
     assert family.spread_out(alike, volume, ~allowed, 0.4, 0.5, 2).size == 0
 
 
+def test_gaps_are_filled_with_what_is_allowed_and_fits():
+    volume = np.array([0.3, 0.5, 0.37, 0.41, 0.43, 0.9, 0.39])
+    allowed = np.array([True, True, True, False, True, True, True])
+    octants = np.zeros((7, 4, 4, 4))
+    octants[[3, 4, 6]] = 1
+
+    def filled(rows, tolerance):
+        found = family.with_gaps_filled(rows, octants, volume, allowed, tolerance)
+        return volume[found].tolist()
+
+    # 0.41 is the middle but not allowed, 0.39 and 0.43 do not fit; then what is left.
+    assert filled(np.array([0, 1]), 0.15) == [0.3, 0.37, 0.5]
+    assert filled(np.array([0, 1]), 0.07) == [0.3, 0.37, 0.43, 0.5]
+    assert filled(np.array([0]), 0.05) == [0.3]
+
+
 def test_of_all_chains_the_one_whose_faces_fit_best_is_taken():
     rng = np.random.default_rng(0)
     octants = rng.integers(0, 2, (15, 3, 3, 3))
