@@ -52,7 +52,7 @@ def _facts(tmp_path):
 @pytest.mark.slow
 def test_the_cells_written_hide_the_hole_as_much_as_is_told(known, tmp_path, capsys):
     _, constants, _ = known
-    assert _run(tmp_path, check_cells=6, check_voxels=8) == 0
+    assert _run(tmp_path, check_cells=6, check_voxels=16) == 0
     facts, check = _facts(tmp_path)
     # Real cells leave less than half of what the hole does.
     assert facts["cells"][0] < facts["before"][0] / 2
@@ -87,13 +87,13 @@ def test_the_cells_written_hide_the_hole_as_much_as_is_told(known, tmp_path, cap
 
     # A rerun that lost its files, but not its state, gives the same.
     (out / "run.json").unlink()
-    assert _run(tmp_path, check_cells=6, check_voxels=8) == 0
+    assert _run(tmp_path, check_cells=6, check_voxels=16) == 0
     assert _facts(tmp_path) == (facts, check)
     said = capsys.readouterr().out
     assert said.count("nearest cells") == 1
-    assert said.count("slab of 6 x 6 cells at 8 voxels each") == 1
+    assert said.count("slab of 6 x 6 cells at 16 voxels each") == 1
 
-    # Cells of eight voxels, a hole of two cells: what it is worth is told as it is.
+    # Cells of sixteen voxels, a hole of two cells: what it is worth is told as it is.
     assert check["converged"]
     assert check["resolved"][0] == pytest.approx(check["promised"][0], rel=0.5)
     assert 0 < check["difference"][0] < 0.5
