@@ -43,7 +43,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # Newton steps on the estimated end of each sampling step; 0 leaves it to the
     # network. What they ask for its constants: "homogenizer", finite elements, or
     # "regressor", the shipped network.
-    config.newton = 3
+    config.newton = 2 if variant == "tiny" else 3
     config.guide = "homogenizer"
     # Steps of moving the surface of the best cells until they meet the target; 0 gives
     # them as sampled.
