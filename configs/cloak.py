@@ -28,7 +28,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # "pull": one face held, the opposite pulled, the others free; "strains": the worst
     # of the six uniform strains, given to all faces.
     config.tests = "pull" if variant == "tiny" else "pull,strains"
-    # Dataset of the cells; empty for the shipped one.
+    # Dataset of the cells, to which solid is added; empty for the shipped one.
     config.data = ""
 
     # Most iterations of the design of the constants, and most evaluations while cells

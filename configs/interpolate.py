@@ -38,6 +38,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.iterations = 3
     # As for configs/generate.py. On the path they need conditions=ends.
     config.newton = 3
+    config.guide = "homogenizer"
     config.polish_steps = 12 if variant == "paper" else 8
 
     # The family: cells of the dataset spread over the volumes from low to high, K/K_HS

@@ -30,6 +30,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     octants, constants, volume = store.read_dataset(
         config.data or assets.dataset_path()
     )[:3]
+    octants, constants, volume = cloak_cells.with_solid(octants, constants, volume)
     n = octants.shape[-1]
     for key in ("check_voxels", "stl_voxels"):
         if 2 * n % config[key] or config[key] % 2:
@@ -127,21 +128,21 @@ def _reference(config, name, octants, constants, volume, evaluate):
         octant = plates.plate_lattice(n, {"sc": WALL})
         return octant, evaluate(octant).constants
     if name == "isotropic":
-        near = np.flatnonzero(abs(volume - config.reference_volume) <= BAND)
+        near = np.flatnonzero(abs(volume[:-1] - config.reference_volume) <= BAND)
         if not near.size:
             raise InputError(
                 f"no cell of the dataset has a volume within {BAND:g} of "
                 f"reference_volume={config.reference_volume:g}. Pass one of "
-                f"{volume.min():.2f} to {volume.max():.2f}."
+                f"{volume[:-1].min():.2f} to {volume[:-1].max():.2f}."
             )
         zener = elasticity.moduli(constants[near])["zener"]
         row = near[np.argmin(abs(np.log(zener)))]
     else:
         row = int(name)
-        if row >= len(octants):
+        if row >= len(octants) - 1:  # the solid is the last
             raise InputError(
                 f"references={name} is no cell of the dataset, which holds "
-                f"{len(octants)}. Pass 0 to {len(octants) - 1}."
+                f"{len(octants) - 1}. Pass 0 to {len(octants) - 2}."
             )
     return octants[row], constants[row]
 

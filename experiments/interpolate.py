@@ -137,7 +137,7 @@ def _path(config, ends, params, meta, evaluate, state):
         meta,
         steps=config.steps,
         iterations=config.iterations,
-        steer=steer.make_steer(n, newton=config.newton) if steering else None,
+        steer=sampler.choose_steer(config.guide, n, config.newton if steering else 0),
     )
     raw = [np.append(end.constants, end.volume) for end in ends]
 
@@ -193,6 +193,7 @@ def _fill(config, begun, params, meta, evaluate, state) -> list[Member]:
         num_samples=config.per_gap,
         steps=config.steps,
         newton=config.newton,
+        guide=config.guide,
     )
     improve = None
     if config.polish_steps:

@@ -15,7 +15,8 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from mmdiff.design.cloak import Body, Model
-from mmdiff.elasticity import PAPER_RANGES
+from mmdiff.elasticity import NU, PAPER_RANGES
+from mmdiff.fem import element
 from mmdiff.typing import Float, Int
 
 CANDIDATES = 32  # nearest cells that one may be exchanged for
@@ -31,6 +32,21 @@ class Palette(NamedTuple):
 
     constants: Float[np.ndarray, "N 3"]
     faces: Float[np.ndarray, "N f"]
+
+
+def with_solid(
+    octants: np.ndarray,
+    constants: Float[np.ndarray, "N 3"],
+    volume: Float[np.ndarray, "N"],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the arrays of a dataset with one cell more, the solid itself."""
+    tensor = element.stiffness_tensor(NU)
+    solid = tensor[[0, 0, 3], [0, 1, 3]]
+    return (
+        np.concatenate([octants, np.ones_like(octants[:1])]),
+        np.concatenate([constants, solid[None]]),
+        np.append(volume, 1.0),
+    )
 
 
 def palette(octants: np.ndarray, constants: np.ndarray, reference) -> Palette:

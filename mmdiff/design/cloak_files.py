@@ -42,8 +42,9 @@ CONVENTIONS = (
     "modulus (nu 0.3), displacements in edges of a cell.",
     "faces: mean share of equal voxels of faces that touch within the cloak and at its "
     "outer boundary.",
-    "cells_index.npz: numbers of the cells in the dataset by case, -1 the hole, -2 the "
-    "cell of the body; octants and constants of those used by number.",
+    "cells_index.npz: numbers of the cells in the dataset by case, one more than the "
+    "last for solid, -1 the hole, -2 the cell of the body; octants and constants of "
+    "those used by number.",
 )
 
 
@@ -126,7 +127,7 @@ def write(
     Args:
       folder: existing directory.
       cases: with their results.
-      pool: octants, constants and volume of the dataset.
+      pool: octants, constants and volume of the cells to choose from.
       checks: what slabs resolved by voxels showed, with the name of the "reference".
       settings: "cell_size_mm" and "stl_voxels" count.
     """

@@ -5,6 +5,7 @@ import pytest
 
 from mmdiff.design import cloak, cloak_cells
 from mmdiff.design.cloak import Model
+from mmdiff.topopt import interface
 
 SHAPE = (16, 16, 4)
 
@@ -110,3 +111,13 @@ def test_cells_that_are_wanted_are_taken(where, cells, rng):
     wanted = cells.constants[pick]
     found = cloak_cells.choose(model, wanted, cells, touch, steps=1, weight=0.0)
     np.testing.assert_array_equal(cells.constants[found.pick], wanted)
+
+
+def test_the_solid_is_a_cell_too():
+    octants = np.zeros((2, 8, 8, 8), np.uint8)
+    octants, constants, volume = cloak_cells.with_solid(
+        octants, np.zeros((2, 3)), np.zeros(2)
+    )
+    assert octants[2].all() and volume.tolist() == [0, 0, 1]
+    found = interface.make_evaluate(8)(octants[2]).constants
+    np.testing.assert_allclose(constants[2], found, rtol=1e-5)
