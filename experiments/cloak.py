@@ -10,7 +10,7 @@ from mmdiff import assets, elasticity
 from mmdiff.data import store
 from mmdiff.design import cloak, cloak_cells, cloak_files, reachable, resolved
 from mmdiff.design.cloak_files import Case
-from mmdiff.errors import DataError, InputError
+from mmdiff.errors import InputError
 from mmdiff.io import console, stored, workdir
 from mmdiff.topopt import interface, plates
 
@@ -21,7 +21,6 @@ LEAST = {
     **{"num_cells": 4, "steps": 0, "exchanges": 1, "check_cells": 0},
     **{"check_voxels": 8, "stl_voxels": 4},
 }
-HEADER = ("column", "reference", "test", "before %", "designed %", "cells %", "faces %")
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
@@ -69,7 +68,8 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     checks = [checks[name] for name in names if name in checks]
     facts = cloak_files.write(folder, cases, pool, checks, config.to_dict())
     console.table(
-        [[line.get(key) for key in cloak_files.COLUMNS] for line in facts], HEADER
+        [[line.get(key) for key in cloak_files.COLUMNS] for line in facts],
+        cloak_files.COLUMNS,
     )
     worst = max(cases, key=lambda case: case.result["cells"].max())
     console.say(
@@ -149,7 +149,7 @@ def _reference(config, name, octants, constants, volume, evaluate):
 
 def _case(config, case: Case, label: str, make, excess, file) -> Case:
     """Return a case with its result, from `file` if it was done before."""
-    held = _stored(file)
+    held = stored.load_if_good(file)
     if held is not None and len(held["pick"]) == case.where.num_classes:
         console.say(f"{label}: {100 * held['cells'].max():.2f} % with real cells")
         return case.with_result(held)
@@ -268,12 +268,3 @@ def _resolve(config, column, reference, octants, constants) -> dict:
         "seconds": time.perf_counter() - begun,
     }
     return facts | seen._asdict()
-
-
-def _stored(file):
-    """Return the arrays of a file of an earlier attempt; None where it is no use."""
-    try:
-        return stored.load(file) if file.exists() else None
-    except DataError as error:
-        console.note(f"{error} It is made again.")
-        return None
