@@ -5,7 +5,8 @@
 A column of void in a box of cells, cylinder or square, in a body of plate cells or of
 isotropic ones; the cells around it are to hide it. tiny: 16^3 cells, one load, three
 minutes on one CPU core. small: 40^3, one load and six, and a slab resolved voxel by
-voxel; an hour. paper: more steps. The same command goes on where it was stopped.
+voxel; an hour and a half. paper: more steps and cells. The same command goes on where
+it was stopped.
 """
 
 from ml_collections import ConfigDict
@@ -28,17 +29,17 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # "pull": one face held, the opposite pulled, the others free; "strains": the worst
     # of the six uniform strains, given to all faces.
     config.tests = "pull" if variant == "tiny" else "pull,strains"
-    # Dataset of the cells, to which solid is added; empty for the shipped one.
+    # Dataset of the cells; empty for the shipped one. So many of them, spread over
+    # property space, get the outermost layer of voxels of the body's cell, so that all
+    # faces fit, and are homogenized anew with so many voxels along their edge.
     config.data = ""
+    config.pool = {"tiny": 250, "small": 3000, "paper": 9000}[variant]
+    config.cell_voxels = 32 if variant == "tiny" else 64
 
     # Most iterations of the design of the constants, and most evaluations while cells
     # are exchanged.
     config.steps = {"tiny": 60, "small": 240, "paper": 600}[variant]
     config.exchanges = {"tiny": 20, "small": 80, "paper": 200}[variant]
-    # How much the fit of touching faces counts beside the distortion: of 0.01 more
-    # equal voxels as much as of this many percent of the distortion less.
-    config.face_weight = 1.0
-
     # Cells along the edge of a slab, one cell thick, that is cloaked and resolved voxel
     # by voxel; 0 for none. Voxels along the edge of each of its cells.
     config.check_cells = {"tiny": 0, "small": 12, "paper": 12}[variant]

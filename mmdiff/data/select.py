@@ -40,28 +40,37 @@ def balanced_rows(index: np.ndarray, power: float, most: int = 4) -> np.ndarray:
     return np.repeat(np.arange(len(index)), times)
 
 
-def uniform_subset(
-    rng: np.random.Generator, index: np.ndarray, count: int
-) -> np.ndarray:
-    """Choose cells such that every bin holds as nearly the same number as can be.
+def uniform_order(rng: np.random.Generator, index: np.ndarray) -> np.ndarray:
+    """Return all cells in an order that keeps the bins as even as can be.
 
     Bins are filled like glasses: all to one level, the small ones to their brim.
 
     Args:
-      rng: picks the cells within a bin, and the bins that hold one more.
+      rng: orders the cells within a bin, and the bins of each round.
       index: (N,) bin of each cell.
-      count: cells wanted.
-
-    Returns:
-      sorted numbers of the chosen cells, all of them where N <= count.
     """
     shuffled = rng.permutation(len(index))
     # The r-th cell of every bin, in shuffled order, comes before any (r + 1)-th one.
     order = shuffled[np.argsort(index[shuffled], kind="stable")]
     _, starts, counts = np.unique(index[order], return_index=True, return_counts=True)
     rank = np.arange(len(order)) - np.repeat(starts, counts)
-    chosen = order[np.lexsort((rng.random(len(order)), rank))]
-    return np.sort(chosen[:count])
+    return order[np.lexsort((rng.random(len(order)), rank))]
+
+
+def uniform_subset(
+    rng: np.random.Generator, index: np.ndarray, count: int
+) -> np.ndarray:
+    """Choose cells such that every bin holds as nearly the same number as can be.
+
+    Args:
+      rng: see `uniform_order`.
+      index: (N,) bin of each cell.
+      count: cells wanted.
+
+    Returns:
+      sorted numbers of the chosen cells, all of them where N <= count.
+    """
+    return np.sort(uniform_order(rng, index)[:count])
 
 
 def split_by_family(family: np.ndarray, validation: float, test: float) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mmdiff.design import resolved
 from mmdiff.design.cloak import Body, Test
-from mmdiff.design.cloak_cells import Palette
+from mmdiff.design.cloak_pool import BODY, Pool, joined
 from mmdiff.design.deliver import cutaway
 from mmdiff.io import (
     cloak_plots,
@@ -23,15 +23,7 @@ from mmdiff.io import (
 from mmdiff.symmetry import octant_to_cell
 
 SHOWN = 12  # cells drawn of the first case, the most frequent ones
-COLUMNS = (
-    "column",
-    "reference",
-    "test",
-    "before %",
-    "designed %",
-    "cells %",
-    "faces %",
-)
+COLUMNS = ("column", "reference", "test", "before %", "designed %", "cells %")
 CONVENTIONS = (
     "distortion: |u - u0| / |u0|, 2-norms over the nodes at or beyond the radius of "
     "the cloak; u0 is the displacement of the body without hole and cloak under the "
@@ -40,11 +32,12 @@ CONVENTIONS = (
     "be those of any cell. cells: constants of real cells by finite elements, each "
     "cell a trilinear element. Constants in units of the base material's Young's "
     "modulus (nu 0.3), displacements in edges of a cell.",
-    "faces: mean share of equal voxels of faces that touch within the cloak and at its "
-    "outer boundary.",
-    "cells_index.npz: numbers of the cells in the dataset by case, one more than the "
-    "last for solid, -1 the hole, -2 the cell of the body; octants and constants of "
-    "those used by number.",
+    "All cells have the outermost layer of voxels of the body's cell: faces that touch "
+    "are equal.",
+    "cells_index.npz: index_CASE, for every element the row of its cell in "
+    "octants_REFERENCE and constants_REFERENCE, -1 the hole; the last row is the "
+    "body's. number_REFERENCE: the cell of the dataset that a cell was before it got "
+    "the faces of the body, one more than the last for solid, -1 for the body's.",
 )
 
 
@@ -57,18 +50,16 @@ class Case:
       kind: name of the reference.
       test: the loads.
       where: the body.
-      reference: octant and constants of its cells.
-      cells: to choose from, the reference last.
-      result: arrays by name: distortions before, designed, nearest and cells (l,), the
-        agreement of faces, pick (k,), displacements u_* (3, X, Y, Z) and their load.
+      pool: cells to choose from, the reference last.
+      result: arrays by name: distortions before, designed, nearest and cells (l,),
+        pick (k,), displacements u_* (3, X, Y, Z) and their load.
     """
 
     column: str
     kind: str
     test: Test
     where: Body
-    reference: tuple[np.ndarray, np.ndarray]
-    cells: Palette
+    pool: Pool
     result: Mapping[str, np.ndarray] | None = None
 
     @property
@@ -82,13 +73,21 @@ class Case:
 
     @property
     def index(self) -> np.ndarray:
-        """Number of the cell in every element, -1 for the hole, -2 for the body's."""
-        pick = self.result["pick"]
-        pick = np.where(pick == len(self.cells.constants) - 1, -2, pick)
-        index = np.full(self.where.hole.shape, -2, np.int32)
-        index[self.where.hole] = -1
-        index[self.where.cloak] = pick[self.where.index]
-        return index
+        """Row of the pool in every element, -1 for the hole."""
+        return filled(self.where, self.result["pick"], len(self.pool.number) - 1)
+
+
+def filled(where: Body, pick: np.ndarray, body: int) -> np.ndarray:
+    """Return the row of the cell in every element, -1 for the hole.
+
+    Args:
+      where: the body.
+      pick: (k,) rows of the classes of the cloak.
+      body: row of the body's own cell.
+    """
+    index = np.where(where.hole, -1, body)
+    index[where.cloak] = pick[where.index]
+    return index
 
 
 def line(case: Case) -> dict:
@@ -106,8 +105,6 @@ def line(case: Case) -> dict:
         "designed %": percent("designed"),
         "nearest cells %": percent("nearest"),
         "cells %": percent("cells"),
-        "faces %": percent("agreement"),
-        "faces of nearest cells %": percent("agreement_nearest"),
         "different cells": len(np.unique(result["pick"])),
         "places": case.where.num_classes,
         "elements of the cloak": int(case.where.cloak.sum()),
@@ -118,7 +115,6 @@ def line(case: Case) -> dict:
 def write(
     folder: pathlib.Path,
     cases: Sequence[Case],
-    pool: tuple[np.ndarray, np.ndarray, np.ndarray],
     checks: Sequence[Mapping],
     settings: Mapping,
 ) -> list[dict]:
@@ -127,7 +123,6 @@ def write(
     Args:
       folder: existing directory.
       cases: with their results.
-      pool: octants, constants and volume of the cells to choose from.
       checks: what slabs resolved by voxels showed, with the name of the "reference".
       settings: "cell_size_mm" and "stl_voxels" count.
     """
@@ -138,7 +133,7 @@ def write(
             name: case.result[name].tolist()
             for name in ("before", "designed", "nearest", "cells")
         }
-        | {"C11, C12, C44 of the body": np.asarray(case.reference[1]).tolist()}
+        | {"C11, C12, C44 of the body": case.pool.constants[-1].tolist()}
         for facts, case in zip(lines, cases, strict=True)
     ]
     writers.write_json(
@@ -147,13 +142,13 @@ def write(
     )
     writers.write_csv(folder / "distortion.csv", lines)
     for case in cases:
-        _write_fields(folder / f"displacement_{case.name}.vti", case, pool[1])
-    _write_index(folder / "cells_index.npz", cases, pool)
-    _write_cells(folder / "cells.png", cases[0], pool)
+        _write_fields(folder / f"displacement_{case.name}.vti", case)
+    _write_index(folder / "cells_index.npz", cases)
+    _write_cells(folder / "cells.png", cases[0])
     drawn = cloak_plots.sections(folder / "cloak.png", [_section(c) for c in cases])
     if not drawn:
         console.note("plots need matplotlib: pip install 'mmdiff[viz]'.")
-    _write_part(folder / "midsection.stl", cases[0], pool, settings)
+    _write_part(folder / "midsection.stl", cases[0], settings)
     shown = {f"{c['column']}, {c['reference']}, {c['test']}": _brief(c) for c in lines}
     for check in checks:
         if "resolved" in check:
@@ -178,12 +173,11 @@ def _brief(facts):
 
 def _constants(case: Case) -> np.ndarray:
     """Return the constants (x, y, z, 3) of every element, with the cells chosen."""
-    index = case.index
-    table = np.concatenate([case.cells.constants, np.zeros((1, 3))])  # -2, -1
-    return table[index]
+    table = np.concatenate([case.pool.constants, np.zeros((1, 3))])
+    return table[case.index]
 
 
-def _write_fields(path, case, constants) -> None:
+def _write_fields(path, case) -> None:
     def nodes(name):
         return np.moveaxis(case.result[name], 0, -1)
 
@@ -201,33 +195,30 @@ def _write_fields(path, case, constants) -> None:
     )
 
 
-def _write_index(path, cases, pool) -> None:
-    octants, constants, volume = pool
-    index = {case.name: case.index for case in cases}
-    used = np.unique(np.concatenate([i.ravel() for i in index.values()]))
-    used = used[used >= 0]
-    of_bodies = {
-        f"body_{case.kind}": case.reference[0].astype(np.uint8) for case in cases
-    }
-    stored.save(
-        path,
-        {f"index_{name}": i for name, i in index.items()}
-        | of_bodies
-        | {
-            "number": used,
-            "octants": octants[used],
-            "constants": constants[used],
-            "volume": volume[used],
-        },
-    )
+def _write_index(path, cases) -> None:
+    arrays = {}
+    for kind, pool in {case.kind: case.pool for case in cases}.items():
+        own = {case.name: case.index for case in cases if case.kind == kind}
+        body = len(pool.number) - 1
+        used = np.unique(np.concatenate([i.ravel() for i in own.values()] + [[body]]))
+        used = used[used >= 0]
+        for name, index in own.items():
+            rows = np.searchsorted(used, index)
+            arrays[f"index_{name}"] = np.where(index < 0, -1, rows).astype(np.int32)
+        for name, values in pool._asdict().items():
+            arrays[f"{name}_{kind}"] = values[used]
+    stored.save(path, arrays)
 
 
-def _write_cells(path, case, pool) -> None:
-    index = case.index
-    number, count = np.unique(index[index >= 0], return_counts=True)
+def _write_cells(path, case) -> None:
+    index, pool = case.index[case.where.cloak], case.pool
+    rows, count = np.unique(index, return_counts=True)
     order = np.argsort(-count, kind="stable")[:SHOWN]
-    shown = [(case.reference[0], f"body, {case.kind}")]
-    shown += [(pool[0][number[i]], f"{number[i]}: {count[i]} times") for i in order]
+    shown = [(pool.octants[-1], f"body, {case.kind}")]
+    for i in order:
+        number = pool.number[rows[i]]
+        name = "body" if number == BODY else number
+        shown.append((pool.octants[rows[i]], f"{name}: {count[i]} times"))
     images = []
     for octant, _ in shown:
         voxels = octant_to_cell(octant)
@@ -264,25 +255,18 @@ def _in_void(hole: np.ndarray) -> np.ndarray:
     return around[1:, 1:] & around[:-1, 1:] & around[1:, :-1] & around[:-1, :-1]
 
 
-def _write_part(path, case, pool, settings) -> None:
+def _write_part(path, case, settings) -> None:
     """Write a quarter of the middle layer of a cloak, voxels and all, for print."""
     m = settings["stl_voxels"] // 2
     n = case.where.hole.shape[0]
     wide = int(np.flatnonzero(case.where.cloak.any((1, 2)))[-1]) + 1
-    part = case.index[n // 2 : wide, n // 2 : wide, case.where.hole.shape[2] // 2][
-        ..., None
-    ]
-    rows = [row for row in np.unique(part) if row != -1]
-    label = np.full(part.shape, -1)
-    for i, row in enumerate(rows):
-        label[part == row] = i
-    octants = np.stack(
-        [
-            resolved.shrunk(case.reference[0] if row == -2 else pool[0][row], m)
-            for row in rows
-        ]
-    )
-    solid = resolved.voxels(octants, label)
+    part = case.index[n // 2 : wide, n // 2 : wide, case.where.hole.shape[2] // 2]
+    rows = np.unique(part[part >= 0])
+    label = np.where(part < 0, -1, np.searchsorted(rows, part))[..., None]
+    body, *cells = (resolved.shrunk(case.pool.octants[row], m) for row in (-1, *rows))
+    fitted = [joined(cell, body) for cell in cells]
+    octants = [c if f is None else f for c, f in zip(cells, fitted, strict=True)]
+    solid = resolved.voxels(np.stack(octants), label)
     size = settings["cell_size_mm"] * len(part)
     vertices, faces = surface.voxel_surface(solid, size)
     writers.write_stl(path, vertices, faces, comment="mmdiff cloak, unit: mm")
