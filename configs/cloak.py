@@ -33,13 +33,13 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # property space, get the outermost layer of voxels of the body's cell, so that all
     # faces fit, and are homogenized anew with so many voxels along their edge.
     config.data = ""
-    config.pool = {"tiny": 250, "small": 3000, "paper": 9000}[variant]
+    config.pool = {"tiny": 500, "small": 3000, "paper": 9000}[variant]
     config.cell_voxels = 32 if variant == "tiny" else 64
 
     # Most iterations of the design of the constants, and most evaluations while cells
     # are exchanged.
-    config.steps = {"tiny": 60, "small": 240, "paper": 600}[variant]
-    config.exchanges = {"tiny": 20, "small": 80, "paper": 200}[variant]
+    config.steps = {"tiny": 150, "small": 240, "paper": 600}[variant]
+    config.exchanges = {"tiny": 40, "small": 80, "paper": 200}[variant]
     # Cells along the edge of a slab, one cell thick, that is cloaked and resolved voxel
     # by voxel; 0 for none. Voxels along the edge of each of its cells.
     config.check_cells = {"tiny": 0, "small": 12, "paper": 12}[variant]

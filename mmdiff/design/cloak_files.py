@@ -8,7 +8,7 @@ import numpy as np
 
 from mmdiff.design import resolved
 from mmdiff.design.cloak import Body, Test
-from mmdiff.design.cloak_pool import BODY, Pool, joined
+from mmdiff.design.cloak_pool import Pool, joined
 from mmdiff.design.deliver import cutaway
 from mmdiff.io import (
     cloak_plots,
@@ -216,8 +216,9 @@ def _write_cells(path, case) -> None:
     order = np.argsort(-count, kind="stable")[:SHOWN]
     shown = [(pool.octants[-1], f"body, {case.kind}")]
     for i in order:
-        number = pool.number[rows[i]]
-        name = "body" if number == BODY else number
+        name = {0: "solid", len(pool.number) - 1: "body"}.get(
+            rows[i], pool.number[rows[i]]
+        )
         shown.append((pool.octants[rows[i]], f"{name}: {count[i]} times"))
     images = []
     for octant, _ in shown:
