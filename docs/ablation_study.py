@@ -29,7 +29,7 @@ from mmdiff.design import generate, sampler, target  # noqa: E402
 from mmdiff.diffusion import conditions, process, schedule  # noqa: E402
 from mmdiff.models import denoiser, unet, weights  # noqa: E402
 from mmdiff.topopt import interface  # noqa: E402
-from mmdiff.train import checkpoint, loop, state  # noqa: E402
+from mmdiff.train import checkpoint, denoising, state  # noqa: E402
 
 TARGETS, SAMPLES, SAMPLING_STEPS, NEWTON = 12, 4, 16, (0, 2)
 HELD_OUT = 128  # validation cells
@@ -71,8 +71,8 @@ def variants(n: int) -> dict[str, Variant]:
 class Data(NamedTuple):
     """Training and held-out examples, and the scaling of their conditions."""
 
-    training: loop.Examples
-    held_out: loop.Examples
+    training: denoising.Examples
+    held_out: denoising.Examples
     conditions: conditions.Conditions
 
 
@@ -86,8 +86,8 @@ def load(config, root=None) -> Data:
     rows = select.balanced_rows(index, config.balance)
     names = ("C11", "C12", "C44", "V")
     return Data(
-        loop.Examples(octant[chosen], cond[chosen], rows),
-        loop.Examples(octant[held], cond[held]),
+        denoising.Examples(octant[chosen], cond[chosen], rows),
+        denoising.Examples(octant[held], cond[held]),
         conditions.fit_conditions(names, cond[chosen], config.power),
     )
 
@@ -104,7 +104,7 @@ def train(folder, variant: Variant, data: Data, config, steps: int):
             print(f"  {metrics['step']} {metrics['loss']:.4f}", flush=True)
         last.update(metrics)
 
-    result = loop.train(
+    result = denoising.train(
         variant.denoiser(model, NOISE),
         weights.init_params(model, jax.random.key(config.seed), octant),
         state.make_optimizer(

@@ -167,7 +167,7 @@ def _train(config, workdir, model, params, data, evaluate) -> Result:
         batch_size=config.batch_size,
         steps=config.steps,
         ema_decay=config.ema,
-        evaluate=evaluate,
+        validate=evaluate,
         log_every=config.log_every,
         checkpoint_every=config.checkpoint_every,
         time_limit_s=config.time_limit_s,

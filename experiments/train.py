@@ -32,7 +32,8 @@ from mmdiff.models.denoiser import make_denoiser
 from mmdiff.models.unet import UNet
 from mmdiff.models.weights import init_params, load_weights, save_weights
 from mmdiff.train.checkpoint import Checkpoints
-from mmdiff.train.loop import Examples, Result, train
+from mmdiff.train.denoising import Examples, train
+from mmdiff.train.loop import Result
 from mmdiff.train.state import make_optimizer
 
 # Of several processes the first one writes, see mmdiff.distributed.

@@ -7,7 +7,7 @@ import numpy as np
 from mmdiff import symmetry
 from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.schedule import ExponentialSchedule
-from mmdiff.train.loop import Examples
+from mmdiff.train.denoising import Examples
 from mmdiff.train.state import make_optimizer
 
 SCHEDULE = ExponentialSchedule()

@@ -15,39 +15,18 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
-from mmdiff.data.loader import batch_rows
-from mmdiff.diffusion.conditions import Conditions
-from mmdiff.diffusion.process import Noise, symmetric_noise
-from mmdiff.diffusion.schedule import Schedule
 from mmdiff.errors import InputError
 from mmdiff.train import parallel, stop
 from mmdiff.train.checkpoint import Checkpoints
-from mmdiff.train.state import TrainState, create_state
-from mmdiff.train.step import Apply, make_evaluation, make_step, scan_steps
-from mmdiff.typing import Array, Float, Int, UInt8
+from mmdiff.train.state import TrainState
+from mmdiff.train.step import scan_steps
+from mmdiff.typing import Array
 
 
 class TrainingDivergedError(RuntimeError):
     """The loss became NaN or infinite; the last good checkpoint is kept."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Examples:
-    """A dataset in memory.
-
-    Attributes:
-      octant: uint8 (N, n, n, n) in {0, 1}.
-      cond: float32 (N, k), raw conditions.
-      rows: (M,) rows that make up an epoch, repeated or not; None for each once.
-    """
-
-    octant: UInt8[np.ndarray, "N n n n"]
-    cond: Float[np.ndarray, "N k"]
-    rows: Int[np.ndarray, "M"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,23 +48,16 @@ class Result:
     history: list[dict[str, float]]
 
 
-def train(
-    apply: Apply,
-    params: Any,
-    optimizer: optax.GradientTransformation,
-    data: Examples,
+def run(
+    step_of_device: Callable[..., tuple[TrainState, dict[str, Array]]],
+    state: TrainState,
+    batch_at: Callable[[int], dict[str, np.ndarray]],
     *,
-    conditions: Conditions,
-    schedule: Schedule,
     checkpoints: Checkpoints,
     seed: int,
     batch_size: int,
     steps: int,
-    ema_decay: float = 0.999,
-    drop_rate: float = 0.1,
-    noise: Noise = symmetric_noise,
-    validation: Examples | None = None,
-    validation_times: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7),
+    validate: Callable[[Any], dict[str, float]] = lambda ema: {},
     log_every: int = 100,
     checkpoint_every: int = 1000,
     sample_every: int = 0,
@@ -97,21 +69,15 @@ def train(
     """Train, resuming from the newest checkpoint if there is one.
 
     Args:
-      apply: apply(params, x, t, x0_prev, cond) -> x0.
-      params: initial parameters, used when there is no checkpoint.
-      optimizer: gradient transformation.
-      data: training examples.
-      conditions: scaling of the raw conditions.
-      schedule: noise schedule.
+      step_of_device: step(state, key, batch) -> (state, metrics), to be mapped over the
+        axis "data"; metrics hold loss and grad_norm.
+      state: initial state, used when there is no checkpoint.
+      batch_at: this process's part of the batch of a step.
       checkpoints: where to save and look for checkpoints.
       seed: seed of everything random.
       batch_size: examples per step over all devices.
       steps: steps in all, the resumed ones included.
-      ema_decay: decay of the parameter average.
-      drop_rate: probability of each way of freeing conditions.
-      noise: draws the noise of an example.
-      validation: examples for the error at fixed noise levels, if any.
-      validation_times: those noise levels, as times.
+      validate: numbers to report of the averaged parameters at every checkpoint.
       log_every: steps between two reports.
       checkpoint_every: steps between two checkpoints and validations.
       sample_every: steps between two calls of `on_sample`, 0 for none.
@@ -126,8 +92,8 @@ def train(
       The final state with what ended the run. A checkpoint of it has been written.
 
     Raises:
-      InputError: if the batch does not fit the dataset or the devices, or if there is
-        less than one step in a dispatch.
+      InputError: if the batch does not fit the devices, or if there is less than one
+        step in a dispatch.
       DataError: if the checkpoint to resume from is damaged.
       TrainingDivergedError: if the loss is not finite.
     """
@@ -137,23 +103,10 @@ def train(
             f"steps_per_dispatch={steps_per_dispatch} makes no step. Use 1 or more."
         )
     devices, writes = jax.local_device_count(), jax.process_index() == 0
-    batches = _Batches(data, conditions, seed, batch_size)
     parallel.check_shares(batch_size, jax.device_count())
-    single = make_step(
-        apply,
-        optimizer,
-        schedule=schedule,
-        ema_decay=ema_decay,
-        drop_rate=drop_rate,
-        noise=noise,
-    )
-    run = parallel.parallel_step(single)
-    run_many = parallel.parallel_step(scan_steps(single))
+    run_one = parallel.parallel_step(step_of_device)
+    run_many = parallel.parallel_step(scan_steps(step_of_device))
     rests = [n for n in (log_every, checkpoint_every, sample_every) if n]
-    evaluate = make_evaluation(
-        apply, schedule=schedule, times=validation_times, noise=noise
-    )
-    state = create_state(params, optimizer)
     # The first process says where to go on: it alone changes the directory.
     found = parallel.largest((checkpoints.latest() or 0) if writes else 0)
     if found:
@@ -196,15 +149,9 @@ def train(
         if saved != step:
             checkpoints.save(step, parallel.unreplicate(state))
             saved = step
-        if validation is not None:
-            losses = validate(evaluate, state, validation, conditions, key, batch_size)
-            report(
-                validation=float(losses.mean()),
-                **{
-                    f"validation_t{t:g}": float(v)
-                    for t, v in zip(validation_times, losses, strict=True)
-                },
-            )
+        values = validate(parallel.unreplicate(state.ema))
+        if values:
+            report(**values)
 
     def sample() -> None:
         if writes and sample_every and step % sample_every == 0:
@@ -212,9 +159,9 @@ def train(
 
     def advance(count: int) -> list[dict[str, Array]]:
         nonlocal state
-        parts = [parallel.shard(batches.at(step + i), devices) for i in range(count)]
+        parts = [parallel.shard(batch_at(step + i), devices) for i in range(count)]
         if count == 1:
-            state, metrics = run(state, key, parts[0])
+            state, metrics = run_one(state, key, parts[0])
         else:
             state, metrics = run_many(state, key, parallel.stack(parts))
         # Waiting for the step keeps the clock honest; dispatch is asynchronous.
@@ -249,46 +196,3 @@ def train(
         samples_per_s=timed * batch_size / busy if busy else 0.0,
         history=history,
     )
-
-
-def validate(evaluate, state, data, conditions, key, batch_size) -> Float[Array, "s"]:
-    """Return the mean error of the averaged parameters at each noise level."""
-    ema = jax.tree.map(lambda x: x[0], state.ema)
-    # The same noise at every validation, and none that training draws.
-    key = jax.random.fold_in(key, np.uint32(2**32 - 1))
-    total, count = 0.0, len(data.octant)
-    for begin in range(0, count, batch_size):
-        # A short last batch is filled up, so that there is one compilation.
-        rows = np.minimum(np.arange(begin, begin + batch_size), count - 1)
-        cond = conditions.normalize(jnp.asarray(data.cond[rows]))
-        losses = evaluate(ema, key, data.octant[rows], cond, rows)
-        total = total + np.asarray(losses)[:, : count - begin].sum(1)
-    return total / count
-
-
-class _Batches:
-    """This process's part of the batches of `mmdiff.data.loader`.
-
-    Conditions are normalized beforehand.
-    """
-
-    def __init__(self, data, conditions, seed, batch_size):
-        self._octant = data.octant
-        self._cond = np.asarray(conditions.normalize(jnp.asarray(data.cond)))
-        self._rows = np.arange(len(data.octant)) if data.rows is None else data.rows
-        self._seed, self._size = seed, batch_size
-        self.at(0)  # refuses a batch that does not fit
-
-    def at(self, step: int) -> dict[str, np.ndarray]:
-        process, processes = jax.process_index(), jax.process_count()
-        picked = batch_rows(
-            self._seed,
-            step,
-            examples=len(self._rows),
-            batch_size=self._size,
-            process=process,
-            processes=processes,
-        )
-        rows, own = self._rows[picked], self._size // processes
-        index = np.arange(process * own, (process + 1) * own, dtype=np.int32)
-        return {"octant": self._octant[rows], "cond": self._cond[rows], "index": index}

@@ -7,8 +7,6 @@ constants of estimates that are not yet decided, and a network that has seen not
 """
 
 import dataclasses
-import math
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +16,8 @@ import numpy as np
 import optax
 
 from mmdiff.data.loader import batch_rows
-from mmdiff.train import parallel, stop
+from mmdiff.train import loop
 from mmdiff.train.checkpoint import Checkpoints
-from mmdiff.train.loop import Result, TrainingDivergedError
 from mmdiff.train.state import TrainState, create_state
 from mmdiff.train.step import descend, random_half_shift, to_field
 from mmdiff.typing import Array, Float, Key, UInt8
@@ -121,14 +118,9 @@ def train(
     checkpoints: Checkpoints,
     seed: int,
     batch_size: int,
-    steps: int,
     ema_decay: float = 0.998,
-    evaluate: Callable[[Any], dict[str, float]] = lambda params: {},
-    log_every: int = 50,
-    checkpoint_every: int = 500,
-    time_limit_s: float = 0.0,
-    on_metrics: Callable[[dict[str, float]], None] = lambda metrics: None,
-) -> Result:
+    **settings: Any,
+) -> loop.Result:
     """Train, resuming from the newest checkpoint if there is one; one process.
 
     Args:
@@ -139,97 +131,25 @@ def train(
       checkpoints: where to save and look for checkpoints.
       seed: seed of everything random.
       batch_size: examples per step over all devices.
-      steps: steps in all, the resumed ones included.
       ema_decay: decay of the parameter average.
-      evaluate: numbers to report of the averaged parameters at every checkpoint.
-      log_every: steps between two reports.
-      checkpoint_every: steps between two checkpoints.
-      time_limit_s: wall seconds after which to save and stop, 0 for none.
-      on_metrics: receives a dict of plain numbers per report.
-
-    Returns:
-      The final state with what ended the run. A checkpoint of it has been written.
+      settings: of `loop.run`, which says what is returned and raised.
 
     Raises:
-      InputError: if the batch does not fit the dataset or the devices.
-      DataError: if the checkpoint to resume from is damaged.
-      TrainingDivergedError: if the loss is not finite.
+      InputError: also if the batch does not fit the dataset.
     """
-    start = time.monotonic()
-    devices = jax.local_device_count()
-    rows_at = _rows(seed, len(data.octant), batch_size)
-    run = parallel.parallel_step(make_step(apply, optimizer, ema_decay=ema_decay))
-    state = create_state(params, optimizer)
-    saved = checkpoints.latest()
-    if saved is not None:
-        state = checkpoints.restore(saved, state)
-    first = step = int(state.step)
-    state = parallel.replicate(state, devices)
-    key = jax.random.key(seed)
     index = np.arange(batch_size, dtype=np.int32)
-    history: list[dict[str, float]] = []
-    pending: list[dict[str, Array]] = []
-    busy = 0.0  # seconds in steps after the first one, which compiles
 
-    def report(**values: float) -> None:
-        metrics = {"step": step, **values, "seconds": time.monotonic() - start}
-        history.append(metrics)
-        on_metrics(metrics)
+    def batch_at(step):
+        rows = batch_rows(seed, step, examples=len(data.octant), batch_size=batch_size)
+        return {"octant": data.octant[rows], "roots": data.roots[rows], "index": index}
 
-    def flush() -> None:
-        """Report the mean of the steps since the last report."""
-        means = {
-            name: float(np.mean([float(m[name][0]) for m in pending]))
-            for name in ("loss", "grad_norm")
-            if pending
-        }
-        pending.clear()
-        if not all(map(math.isfinite, means.values())):
-            raise TrainingDivergedError(
-                f"the loss is not finite near step {step}; the last good checkpoint is "
-                f"step {saved}. Lower the learning rate and start again from it."
-            )
-        if means:
-            report(**means)
-
-    def save() -> None:
-        nonlocal saved
-        flush()
-        if saved != step:
-            checkpoints.save(step, parallel.unreplicate(state))
-            saved = step
-            report(**evaluate(parallel.unreplicate(state.ema)))
-
-    reason = "steps"
-    with stop.watch(start + time_limit_s if time_limit_s else math.inf) as why:
-        while step < steps and reason == "steps":
-            begin = time.monotonic()
-            rows = rows_at(step)
-            batch = {"octant": data.octant[rows], "roots": data.roots[rows]}
-            batch = parallel.shard(batch | {"index": index}, devices)
-            state, metrics = run(state, key, batch)
-            # Waiting for the step keeps the clock honest; dispatch is asynchronous.
-            pending.append(jax.block_until_ready(metrics))
-            step += 1
-            busy += time.monotonic() - begin if step > first + 1 else 0.0
-            if step % log_every == 0:
-                flush()
-            reason = why()
-            if step % checkpoint_every == 0 and step < steps:
-                save()
-        save()
-    return Result(
-        state=parallel.unreplicate(state),
-        reason=reason,
-        seconds=time.monotonic() - start,
-        samples_per_s=(step - first - 1) * batch_size / busy if busy else 0.0,
-        history=history,
+    batch_at(0)  # refuses a batch that does not fit
+    return loop.run(
+        make_step(apply, optimizer, ema_decay=ema_decay),
+        create_state(params, optimizer),
+        batch_at,
+        checkpoints=checkpoints,
+        seed=seed,
+        batch_size=batch_size,
+        **settings,
     )
-
-
-def _rows(seed, examples, batch_size):
-    def at(step):
-        return batch_rows(seed, step, examples=examples, batch_size=batch_size)
-
-    at(0)  # refuses a batch that does not fit
-    return at

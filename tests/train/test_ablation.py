@@ -67,7 +67,7 @@ def test_three_networks_are_trained_and_measured(study, dataset, tmp_path, capsy
 
 
 def test_a_stopped_study_measures_nothing(study, dataset, tmp_path, monkeypatch):
-    train = study.loop.train
+    train = study.denoising.train
 
     def stopped(*args, on_metrics, **options):
         def stop(metrics):
@@ -76,7 +76,7 @@ def test_a_stopped_study_measures_nothing(study, dataset, tmp_path, monkeypatch)
 
         return train(*args, on_metrics=stop, **options | {"log_every": 1})
 
-    monkeypatch.setattr(study.loop, "train", stopped)
+    monkeypatch.setattr(study.denoising, "train", stopped)
     with pytest.raises(SystemExit, match="goes on"):
         study.study(tmp_path / "out", 5, dataset)
     assert not list((tmp_path / "out").rglob("result.json"))

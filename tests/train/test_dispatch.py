@@ -11,7 +11,7 @@ import pytest
 import train_helpers as helpers
 
 from mmdiff.errors import InputError
-from mmdiff.train import loop, parallel, step
+from mmdiff.train import denoising, loop, parallel, step
 from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.state import create_state
 
@@ -27,7 +27,7 @@ def _train(path, steps=12, **options):
         log_every=4,
         checkpoint_every=6,
     )
-    return loop.train(
+    return denoising.train(
         helpers.apply,
         helpers.params(),
         helpers.OPTIMIZER,
@@ -116,10 +116,10 @@ class TestTraces:
     @pytest.fixture(autouse=True)
     def counted(self, monkeypatch):
         chex.clear_trace_counter()
-        for name in ("make_step", "scan_steps"):
+        for module, name in ((denoising, "make_step"), (loop, "scan_steps")):
             make = getattr(step, name)
             monkeypatch.setattr(
-                loop,
+                module,
                 name,
                 lambda *args, make=make, **options: chex.assert_max_traces(
                     make(*args, **options), n=1
@@ -138,7 +138,9 @@ class TestTraces:
         half = jax.tree.map(lambda x: x.astype(jnp.float16), helpers.params())
         state = create_state(helpers.params(), helpers.OPTIMIZER)._replace(ema=half)
         run = parallel.parallel_step(
-            loop.make_step(helpers.apply, helpers.OPTIMIZER, schedule=helpers.SCHEDULE)
+            denoising.make_step(
+                helpers.apply, helpers.OPTIMIZER, schedule=helpers.SCHEDULE
+            )
         )
         batch = {
             "octant": helpers.DATA.octant[:8],

@@ -13,7 +13,8 @@ import train_helpers as helpers
 
 from mmdiff.errors import InputError
 from mmdiff.train.checkpoint import Checkpoints
-from mmdiff.train.loop import TrainingDivergedError, train
+from mmdiff.train.denoising import train
+from mmdiff.train.loop import TrainingDivergedError
 
 
 def _train(path, steps=6, **options):
@@ -107,14 +108,14 @@ _KILLED = """
 import os, pathlib, signal, sys
 sys.path.insert(0, "tests")
 import train_helpers as helpers
-from mmdiff.train import loop
+from mmdiff.train import denoising
 from mmdiff.train.checkpoint import Checkpoints
 
 def kill(metrics):
     if metrics["step"] == 5:
         os.kill(os.getpid(), signal.SIGKILL)
 
-loop.train(
+denoising.train(
     helpers.apply, helpers.params(), helpers.OPTIMIZER, helpers.DATA,
     conditions=helpers.CONDITIONS, schedule=helpers.SCHEDULE,
     checkpoints=Checkpoints(pathlib.Path(sys.argv[1])), seed=3, batch_size=8, steps=6,

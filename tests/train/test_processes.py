@@ -23,7 +23,7 @@ if int(processes) > 1:
     jax.distributed.initialize(f"localhost:{port}", int(processes), int(process))
 import numpy as np
 import train_helpers as helpers
-from mmdiff.train import loop, parallel
+from mmdiff.train import denoising, parallel
 from mmdiff.train.checkpoint import Checkpoints
 
 folder, rows = pathlib.Path(folder), []
@@ -39,7 +39,7 @@ def note(value):
 
 parallel.largest = note
 reports = []
-result = loop.train(
+result = denoising.train(
     helpers.apply, helpers.params(), helpers.OPTIMIZER, helpers.DATA,
     conditions=helpers.CONDITIONS, schedule=helpers.SCHEDULE,
     checkpoints=Checkpoints(folder / "checkpoints"), seed=3, batch_size=8,

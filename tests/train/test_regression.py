@@ -48,7 +48,7 @@ def whole(tmp_path_factory):
 
 
 def test_the_loss_falls(tmp_path):
-    history = _train(tmp_path, steps=40, evaluate=lambda p: {"seen": 1.0}).history
+    history = _train(tmp_path, steps=40, validate=lambda p: {"seen": 1.0}).history
     losses = [row["loss"] for row in history if "loss" in row]
     assert losses[-1] < 0.5 * losses[0]
     assert history[-1]["seen"] == 1.0 and history[-1]["step"] == 40
