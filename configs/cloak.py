@@ -5,7 +5,7 @@
 A column of void in a box of cells, cylinder or square, in a body of plate cells or of
 isotropic ones; the cells around it are to hide it. tiny: 16^3 cells, one load, three
 minutes on one CPU core. small: 40^3, one load and six, and a slab resolved voxel by
-voxel; an hour and a half. paper: more steps and cells. The same command goes on where
+voxel; an hour. paper: more steps and cells. The same command goes on where
 it was stopped.
 """
 
@@ -37,7 +37,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.cell_voxels = 32 if variant == "tiny" else 64
 
     # Most iterations of the design of the constants, and most evaluations while cells
-    # are exchanged.
+    # are exchanged; of several loads a quarter of both.
     config.steps = {"tiny": 150, "small": 240, "paper": 600}[variant]
     config.exchanges = {"tiny": 40, "small": 80, "paper": 200}[variant]
     # Cells along the edge of a slab, one cell thick, that is cloaked and resolved voxel

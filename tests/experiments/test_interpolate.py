@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmdiff import main
+from mmdiff import assets, elasticity, main
 from mmdiff.data import store
 from mmdiff.design import family
 from mmdiff.design import path as paths
@@ -186,3 +186,22 @@ def test_the_shipped_model_brings_both_ends_back(tmp_path, capsys):
     assert min(_report(tmp_path)["summary"]["returned"]) >= 0.99
     assert main.main([*argv, "--config.num_path=1", "--config.num_pairs=0"]) == 0
     assert "already done" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_path_guided_by_the_regressor_keeps_nearer_to_the_line(tmp_path):
+    constants = store.read_dataset(assets.dataset_path())[1]
+    ends = [240, 1744]
+    errors = []
+    for number, options in enumerate(
+        ({"conditions": "none"}, {"conditions": "ends", "newton": 3})
+    ):
+        out = tmp_path / str(number)
+        options |= {"guide": "regressor", "steps": 8, "num_cells": 0, "num_path": 1}
+        assert _run(out, first=ends[0], second=ends[1], **options) == 0
+        with np.load(out / "out" / "family.npz") as data:
+            middle = data["constants"][1]
+            assert len(data["constants"]) == 3
+        wanted = constants[ends].mean(0)
+        errors.append(elasticity.range_error(middle, wanted))
+    assert errors[1] < errors[0] / 2
