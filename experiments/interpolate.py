@@ -247,6 +247,12 @@ def _deliver(config, folder, path, members, facts) -> None:
     pairs = _pairs(config, folder, members or path)
     lines = family_files.rows(path, "path", {} if members else pairs)
     lines += family_files.rows(members, "family", pairs)
+    if len(path) > 2:
+        constants, theta = zip(
+            *((cell.constants, cell.theta) for cell in path), strict=True
+        )
+        off = paths.off_line(np.stack(constants), np.array(theta))[1:-1]
+        facts |= {"off_line_mean": float(off.mean()), "off_line_most": float(off.max())}
     facts = family_files.summary(path, members, lines, facts)
     family_files.write(folder, path, members, lines, facts)
     table = []
@@ -261,6 +267,11 @@ def _deliver(config, folder, path, members, facts) -> None:
         console.say(
             f"path: {len(path)} cells with its ends, {facts['refused']} refused, "
             f"{worst:.2f} % of an end's voxels come back."
+        )
+    if "off_line_mean" in facts:
+        console.say(
+            f"constants of the path are {100 * facts['off_line_mean']:.2f} % of range "
+            "off the straight line between the ends in the mean."
         )
     if members:
         console.say(

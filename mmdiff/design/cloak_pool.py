@@ -14,9 +14,10 @@ import numpy as np
 
 from mmdiff.data import select, space
 from mmdiff.design.resolved import shrunk
+from mmdiff.symmetry import octant_to_cell
 from mmdiff.topopt.interface import Evaluation
 from mmdiff.typing import Float, Int, UInt8
-from mmdiff.voxels import clean_octant, is_load_bearing, pack
+from mmdiff.voxels import clean_octant, pack, spanning_axes
 
 BODY = -1  # number of the body's own cell
 
@@ -49,9 +50,9 @@ def joined(octant: np.ndarray, body: np.ndarray) -> np.ndarray | None:
     for axis in range(3):
         layer = (slice(None),) * axis + (0,)
         octant[layer] = body[layer]
-    kept, _, _ = clean_octant(octant)
-    whole = np.array_equal(kept[0], body[0]) and is_load_bearing(kept)
-    return kept if whole else None
+    kept, _, _ = clean_octant(octant)  # one piece
+    whole = np.array_equal(kept[0], body[0])
+    return kept if whole and all(spanning_axes(octant_to_cell(kept))) else None
 
 
 def make_pool(

@@ -20,6 +20,7 @@ from mmdiff.diffusion.conditions import Conditions
 from mmdiff.diffusion.inversion import invert
 from mmdiff.diffusion.process import q_sample, symmetric_noise, without_previous
 from mmdiff.diffusion.schedule import Schedule, schedule_from_dict
+from mmdiff.elasticity import range_error
 from mmdiff.models.denoiser import make_denoiser
 from mmdiff.models.unet import UNet
 from mmdiff.typing import Array, Denoiser, Float
@@ -126,6 +127,19 @@ def between(first, second, theta: float) -> np.ndarray:
     """Return properties on the straight line, in proportion to the angle."""
     share = 2 * theta / np.pi
     return (1 - share) * np.asarray(first) + share * np.asarray(second)
+
+
+def off_line(
+    constants: Float[np.ndarray, "m 3"], theta: Float[np.ndarray, "m"]
+) -> Float[np.ndarray, "m"]:
+    """Return range errors of cells beside the straight line between first and last.
+
+    Args:
+      constants: C11, C12, C44, those of the two ends included.
+      theta: angle of each, from 0 to pi / 2.
+    """
+    line = np.stack([between(constants[0], constants[-1], angle) for angle in theta])
+    return range_error(constants, line)
 
 
 def returned(x0, octant) -> float:

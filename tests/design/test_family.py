@@ -247,3 +247,11 @@ def test_an_end_that_cannot_be_solved_is_refused(tmp_path):
     texts = (str(tmp_path / "cell.npy"), "1")
     with pytest.raises(InputError, match="cannot be homogenized .residual 0.2."):
         path_ends.read(texts, None, (cells, np.ones((2, 3))), evaluate)
+
+
+def test_off_the_line_is_the_range_error_from_what_lies_between():
+    ends = np.array([[0.1, 0.02, 0.03], [0.3, 0.1, 0.07]])
+    middle = ends.mean(0) + np.array([0.01, 0, 0]) * elasticity.PAPER_RANGES
+    theta = np.array([0, np.pi / 4, np.pi / 2])
+    off = path.off_line(np.stack([ends[0], middle, ends[1]]), theta)
+    np.testing.assert_allclose(off, [0, 0.01 / 3, 0], atol=1e-12)
