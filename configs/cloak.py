@@ -23,7 +23,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # "cylinder", "square".
     config.columns = "cylinder,square"
     # The body outside: "plates", walls of an eighth of the cell's edge; "isotropic",
-    # the most isotropic cell of the dataset of that volume; or the number of a cell.
+    # a soft isotropic cell of the dataset of that volume; or the number of a cell.
     config.references = "plates,isotropic"
     config.reference_volume = 0.25
     # "pull": one face held, the opposite pulled, the others free; "strains": the worst

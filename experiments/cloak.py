@@ -173,8 +173,7 @@ def _body(config, name, data, m, evaluate) -> np.ndarray:
             "--config.cell_voxels and --config.check_voxels to more."
         )
     # What is isotropic at the dataset's resolution need not be at a lower one.
-    zener = [elasticity.moduli(evaluate(octant).constants)["zener"] for octant in found]
-    return found[np.argmin(abs(np.log(zener)))]
+    return cloak_pool.isotropic_body(data, found, evaluate)
 
 
 def _case(config, case: Case, make, file) -> Case:

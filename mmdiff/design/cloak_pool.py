@@ -7,11 +7,12 @@ of the body's cell, on all faces, and its constants are computed anew: all faces
 touch are equal then. Cells that this leaves in pieces are not taken.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from mmdiff import elasticity
 from mmdiff.data import select, space
 from mmdiff.design.resolved import shrunk
 from mmdiff.symmetry import octant_to_cell
@@ -20,6 +21,8 @@ from mmdiff.typing import Float, Int, UInt8
 from mmdiff.voxels import clean_octant, pack, spanning_axes
 
 BODY = -1  # number of the body's own cell
+ISOTROPY = 0.01  # of Zener's ratio
+SAMPLE = 100  # cells by which bodies are judged
 
 
 class Pool(NamedTuple):
@@ -53,6 +56,38 @@ def joined(octant: np.ndarray, body: np.ndarray) -> np.ndarray | None:
     kept, _, _ = clean_octant(octant)  # one piece
     whole = np.array_equal(kept[0], body[0])
     return kept if whole and all(spanning_axes(octant_to_cell(kept))) else None
+
+
+def isotropic_body(
+    data: tuple[np.ndarray, np.ndarray, np.ndarray],
+    candidates: Sequence[np.ndarray],
+    evaluate: Callable[[np.ndarray], Evaluation],
+) -> np.ndarray:
+    """Return the octant of the best isotropic cell for a body.
+
+    Of those within `ISOTROPY` of Zener's ratio 1, or the most isotropic if none is, and
+    of those again that nearly as many cells fit as any, the softest: what hides a hole
+    is stiffer than the body, which leaves more room around a soft one.
+
+    Args:
+      data: octants, constants and volume of the cells of a dataset.
+      candidates: octants (n, n, n), at least one.
+      evaluate: finite elements on one octant.
+    """
+    octants, constants, volume = data
+    known = np.stack([evaluate(octant).constants for octant in candidates])
+    off = abs(np.log(elasticity.moduli(known)["zener"]))
+    rows = np.flatnonzero(off <= max(np.log1p(ISOTROPY), off.min()))
+    n = len(candidates[0])
+    some = [shrunk(octants[row], n) for row in _order(constants, volume)[:SAMPLE]]
+    fit = np.array(
+        [
+            sum(joined(octant, candidates[row]) is not None for octant in some)
+            for row in rows
+        ]
+    )
+    rows = rows[fit >= 0.9 * fit.max()]
+    return candidates[rows[np.argmin(known[rows, 0])]]
 
 
 def make_pool(
@@ -100,10 +135,12 @@ def _fitting(data, body) -> Iterator[tuple[int, np.ndarray]]:
     """
     octants, constants, volume = data
     yield len(octants), joined(np.ones_like(body), body)
-    order = select.uniform_order(
-        np.random.default_rng(0), space.bin_index(constants, volume)
-    )
-    for row in order:
+    for row in _order(constants, volume):
         octant = joined(shrunk(octants[row], len(body)), body)
         if octant is not None:
             yield int(row), octant
+
+
+def _order(constants, volume):
+    index = space.bin_index(constants, volume)
+    return select.uniform_order(np.random.default_rng(0), index)

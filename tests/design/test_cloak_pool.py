@@ -88,3 +88,24 @@ def test_neighbours_with_the_same_faces_keep_the_stiffness_of_their_tensors(eval
         kept.append(family.pair_stiffness(*members))
     assert kept[0] < 0.8  # walls that end in void
     assert kept[1] == pytest.approx(1, abs=0.1)
+
+
+def test_of_the_isotropic_bodies_that_cells_fit_the_softest_is_taken():
+    octants = np.stack([_ball(volume) for volume in np.linspace(0.5, 0.9, 12)])
+    volume = octants.mean((1, 2, 3))
+    data = octants, volume[:, None] * np.array([0.4, 0.16, 0.12]), volume
+    # Balls touch each other in the middle of the faces, where these frames are void.
+    bodies = [_ball(0.55), _ball(0.65), _ball(0.75), _frame(0.1)]
+    stiff = dict(zip([b.sum() for b in bodies], (0.3, 0.2, 0.1, 0.01), strict=True))
+    zener = dict(zip([b.sum() for b in bodies], (1.0, 1.005, 1.2, 1.0), strict=True))
+
+    def evaluate(octant):
+        c11, ratio = stiff[octant.sum()], zener[octant.sum()]
+        constants = np.array([c11, c11 / 3, ratio * c11 / 3])
+        return interface.Evaluation(constants, None, 0.0, True, None)
+
+    found = cloak_pool.isotropic_body(data, bodies, evaluate)
+    np.testing.assert_array_equal(found, bodies[1])
+    np.testing.assert_array_equal(
+        cloak_pool.isotropic_body(data, [bodies[2]], evaluate), bodies[2]
+    )
