@@ -8,7 +8,7 @@ import numpy as np
 
 from mmdiff.design import resolved
 from mmdiff.design.cloak import Body, Test
-from mmdiff.design.cloak_pool import Pool, joined
+from mmdiff.design.cloak_pool import BODY, SOLID, Pool, joined
 from mmdiff.design.deliver import cutaway
 from mmdiff.io import (
     cloak_plots,
@@ -37,7 +37,7 @@ CONVENTIONS = (
     "cells_index.npz: index_CASE, for every element the row of its cell in "
     "octants_REFERENCE and constants_REFERENCE, -1 the hole; the last row is the "
     "body's. number_REFERENCE: the cell of the dataset that a cell was before it got "
-    "the faces of the body, one more than the last for solid, -1 for the body's.",
+    "the faces of the body, -2 for solid, -1 for the body's.",
 )
 
 
@@ -216,9 +216,8 @@ def _write_cells(path, case) -> None:
     order = np.argsort(-count, kind="stable")[:SHOWN]
     shown = [(pool.octants[-1], f"body, {case.kind}")]
     for i in order:
-        name = {0: "solid", len(pool.number) - 1: "body"}.get(
-            rows[i], pool.number[rows[i]]
-        )
+        number = pool.number[rows[i]]
+        name = {SOLID: "solid", BODY: "body"}.get(number, number)
         shown.append((pool.octants[rows[i]], f"{name}: {count[i]} times"))
     images = []
     for octant, _ in shown:

@@ -20,19 +20,19 @@ from mmdiff.topopt.interface import Evaluation
 from mmdiff.typing import Float, Int, UInt8
 from mmdiff.voxels import clean_octant, pack, spanning_axes
 
-BODY = -1  # number of the body's own cell
+BODY, SOLID = -1, -2  # numbers of the cells that are none of the dataset
 ISOTROPY = 0.01  # of Zener's ratio
 SAMPLE = 100  # cells by which bodies are judged
 
 
 class Pool(NamedTuple):
-    """Cells to choose from; the first is solid but for its faces, the last the body's.
+    """Cells to choose from; the last one is the body's.
 
     Attributes:
       octants: (N, n, n, n) of 0 and 1.
       constants: (N, 3) C11, C12, C44, base E = 1.
-      number: (N,) of the cell of the dataset that each was; one more than the last for
-        the solid, `BODY` for the body's.
+      number: (N,) of the cell of the dataset that each was; `SOLID` for the one that
+        is solid but for its faces, `BODY` for the body's.
     """
 
     octants: UInt8[np.ndarray, "N n n n"]
@@ -134,7 +134,9 @@ def _fitting(data, body) -> Iterator[tuple[int, np.ndarray]]:
     The order does not depend on how many are taken.
     """
     octants, constants, volume = data
-    yield len(octants), joined(np.ones_like(body), body)
+    solid = joined(np.ones_like(body), body)
+    if solid is not None:
+        yield SOLID, solid
     for row in _order(constants, volume):
         octant = joined(shrunk(octants[row], len(body)), body)
         if octant is not None:

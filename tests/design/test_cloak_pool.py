@@ -65,7 +65,7 @@ def test_the_pool_holds_each_cell_once_with_its_own_constants(evaluate):
         (octants, constants, volume), body, evaluate, most=10,
         advance=lambda: seen.append(1),
     )  # fmt: skip
-    assert pool.number[0] == len(octants) and pool.number[-1] == cloak_pool.BODY
+    assert pool.number[0] == cloak_pool.SOLID and pool.number[-1] == cloak_pool.BODY
     assert len(seen) == len(pool.number) - 1 == 5
     assert sorted(number % 4 for number in pool.number[1:-1]) == [0, 1, 2, 3]
     np.testing.assert_array_equal(pool.octants[-1], body)
