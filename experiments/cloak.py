@@ -18,7 +18,7 @@ from mmdiff.design import (
 )
 from mmdiff.design.cloak_files import Case
 from mmdiff.design.cloak_pool import Pool
-from mmdiff.errors import InputError
+from mmdiff.errors import InputError, check_least
 from mmdiff.fem.homogenize import VOID
 from mmdiff.io import console, stored, workdir
 from mmdiff.topopt import interface, plates
@@ -85,12 +85,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
 
 def _check(config) -> tuple[list[str], list[str], list[str]]:
     """Return columns, references and tests; refuse what cannot work."""
-    for key, least in LEAST.items():
-        if config[key] < least:
-            raise InputError(
-                f"{key}={config[key]} is too small. Set --config.{key} to {least} or "
-                "more."
-            )
+    check_least(config, LEAST)
     if config.cell_voxels % config.stl_voxels or config.stl_voxels % 2:
         raise InputError(
             f"stl_voxels={config.stl_voxels} does not divide cell_voxels="

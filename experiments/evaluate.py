@@ -19,21 +19,37 @@ from mmdiff.design import (
     target,
     target_list,
 )
-from mmdiff.errors import InputError
+from mmdiff.errors import InputError, check_least
 from mmdiff.io import console, evaluation_plots, plots, workdir, writers
 from mmdiff.models import weights
 from mmdiff.topopt import interface
 
+LEAST = {
+    **{"num_samples": 1, "steps": 2, "newton": 0},
+    **{"polish_steps": 0, "rework": 0, "volume_price": 0.0},
+}
+
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
     """Generate cells for every target and report what came out."""
+    check_least(config, LEAST)
+    if config.held_out and config.targets:
+        raise InputError(
+            f"held_out=True and targets={config.targets} are two lists. Give one of "
+            "them."
+        )
     path = config.targets or assets.dataset_path() / "targets.csv"
-    targets, beyond = read_targets(path, config.num_targets)
+    if not config.held_out:
+        targets, beyond = read_targets(path, config.num_targets)
     params, meta = weights.load_weights(config.checkpoint or assets.weights_path())
     octants, constants, volume, info = store.read_dataset(
         config.data or assets.dataset_path(), skip_bad=config.skip_bad
     )
     training = info["split"] == select.TRAIN
+    if config.held_out:
+        test = info["split"] == select.TEST
+        targets = of_cells(constants[test], volume[test], config.num_targets)
+        beyond = []
     known = voxels.pack(octants[training])
     draw = sampler.make_sampler(
         params,
@@ -64,6 +80,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
                 steps=config.polish_steps,
                 rework=reworked,
                 rounds=config.rework,
+                price=config.volume_price,
             )
         start = time.perf_counter()
         cells, counts = generate.generate(
@@ -115,6 +132,29 @@ def read_targets(
             f"first in line {beyond[0].number}: {why}"
         )
     return [line.target for line in lines], [line.index for line in beyond]
+
+
+def of_cells(constants, volume, count: int) -> list[target.Target]:
+    """Return tensors and volumes of cells, in a random order that is always the same.
+
+    Args:
+      constants: (N, 3) of the cells, base E = 1.
+      volume: (N,) solid fractions.
+      count: targets wanted.
+
+    Raises:
+      InputError: if there are not so many cells.
+    """
+    if not 1 <= count <= len(volume):
+        raise InputError(
+            f"num_targets={count}, and the dataset has {len(volume)} test cells. Set "
+            "--config.num_targets to one of 1 to that number, or --config.data to a "
+            "dataset that has some."
+        )
+    rows = np.random.default_rng(0).permutation(len(volume))[:count]
+    return [
+        target.of_constants(constants[row].tolist(), float(volume[row])) for row in rows
+    ]
 
 
 def _percent(summary, name):

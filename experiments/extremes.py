@@ -24,7 +24,7 @@ from mmdiff.design import (
 from mmdiff.design import path as paths
 from mmdiff.design.extreme import PROBLEM, Extreme, Quest
 from mmdiff.diffusion import samplers
-from mmdiff.errors import InputError
+from mmdiff.errors import InputError, check_least
 from mmdiff.io import console
 from mmdiff.models import weights
 from mmdiff.topopt import binary, interface, optimize
@@ -152,12 +152,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
 
 def _check(config) -> list[Quest]:
     """Return the quests; refuse settings that cannot work."""
-    for key, least in LEAST.items():
-        if config[key] < least:
-            raise InputError(
-                f"{key}={config[key]} is too small. Set --config.{key} to {least} or "
-                "more."
-            )
+    check_least(config, LEAST)
     for key, usual in POSITIVE.items():
         if not config[key] > 0:
             raise InputError(

@@ -21,7 +21,7 @@ from mmdiff.design import (
     target,
     target_list,
 )
-from mmdiff.errors import InputError
+from mmdiff.errors import InputError, check_least
 from mmdiff.fem import homogenize
 from mmdiff.io import console, workdir, writers
 from mmdiff.models import weights
@@ -29,7 +29,7 @@ from mmdiff.topopt import interface
 
 LEAST = {
     **{"num_samples": 1, "num_best": 1, "steps": 2, "newton": 0},
-    **{"polish_steps": 0, "rework": 0},
+    **{"polish_steps": 0, "rework": 0, "volume_price": 0.0},
 }
 
 
@@ -82,12 +82,7 @@ def intact(folder: pathlib.Path) -> bool:
 
 
 def _check_numbers(config):
-    for key, least in LEAST.items():
-        if config[key] < least:
-            raise InputError(
-                f"{key}={config[key]} is too small. Set --config.{key} to {least} or "
-                "more."
-            )
+    check_least(config, LEAST)
     if config.cell_size_mm <= 0:
         raise InputError(
             f"cell_size_mm={config.cell_size_mm:g} is not a length. Set the edge of "
@@ -139,7 +134,7 @@ def _maker(config):
             time_left=_timer(config.time_limit_s, start),
         )
         if fine:
-            cells = _doubled(cells, asked, fine, config.polish_steps)
+            cells = _doubled(cells, asked, fine, config)
         settings = {
             "void": config.solver.void,
             "penal": homogenize.PENAL,
@@ -164,12 +159,17 @@ def _improver(config, evaluate, n: int):
         steps=config.polish_steps,
         rework=rework.make_rework(n) if config.rework else None,
         rounds=config.rework,
+        price=config.volume_price,
     )
 
 
-def _doubled(cells, asked, evaluate, steps):
+def _doubled(cells, asked, evaluate, config):
     """Return the cells at twice the resolution, polished there, best first."""
-    improve = refine.make_refine(evaluate, steps=steps) if steps else None
+    improve = None
+    if config.polish_steps:
+        improve = refine.make_refine(
+            evaluate, steps=config.polish_steps, price=config.volume_price
+        )
     fine = []
     for i, cell in enumerate(cells):
         try:

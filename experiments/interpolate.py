@@ -22,7 +22,7 @@ from mmdiff.design import path as paths
 from mmdiff.design.cell import binarize, make_cell
 from mmdiff.design.family import Member
 from mmdiff.design.target import of_constants
-from mmdiff.errors import InputError
+from mmdiff.errors import InputError, check_least
 from mmdiff.io import console, stored, workdir
 from mmdiff.models import weights
 from mmdiff.topopt import interface
@@ -63,12 +63,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
 
 def _check(config) -> None:
     """Refuse settings that cannot work."""
-    for key, least in LEAST.items():
-        if config[key] < least:
-            raise InputError(
-                f"{key}={config[key]} is too small. Set --config.{key} to {least} or "
-                "more."
-            )
+    check_least(config, LEAST)
     if config.conditions not in CONDITIONS:
         raise InputError(
             f"conditions={config.conditions!r} is unknown. Use "

@@ -16,7 +16,7 @@ from mmdiff.design import goal as goals
 from mmdiff.design import target as targets
 from mmdiff.design.goal import Goal
 from mmdiff.design.target import Target
-from mmdiff.errors import InputError
+from mmdiff.errors import InputError, check_least
 from mmdiff.io.resize import good_edge
 from mmdiff.topopt.optimize import STAGES, Settings, Stage
 from mmdiff.topopt.problem import Limits, Problem
@@ -152,12 +152,7 @@ def ask(
 
 def check_numbers(values: Mapping[str, float]) -> None:
     """Raise InputError for a number that is too small; see `LEAST` and `POSITIVE`."""
-    for key, least in LEAST.items():
-        if not values[key] >= least:
-            raise InputError(
-                f"{key}={values[key]} is too small. Set --config.{key} to {least} or "
-                "more."
-            )
+    check_least(values, LEAST)
     for key, usual in POSITIVE.items():
         if not 0 < values[key] < math.inf:
             raise InputError(

@@ -21,7 +21,7 @@ from mmdiff.topopt.interface import Evaluation
 GOAL = 2e-4  # error at which a cell meets its target,
 RELATIVE = 5e-3  # or this share of a soft target itself
 FAR = 5.0  # times the goal: polished cells beyond are reworked
-PRICE = 0.3  # error that a volume beyond the slack of `polish` is worth, per unit
+PRICE = 0.3  # error that a unit of volume off is worth
 
 
 def make_refine(
@@ -30,6 +30,7 @@ def make_refine(
     steps: int,
     rework: Callable | None = None,
     rounds: int = 1,
+    price: float = PRICE,
 ) -> Callable[[Cell, Target], Cell]:
     """Return `refine(cell, target) -> Cell`, never worse than the cell.
 
@@ -38,6 +39,7 @@ def make_refine(
       steps: most accepted steps of each polishing.
       rework: see `mmdiff.design.rework.make_rework`; None polishes only.
       rounds: most reworks of a cell.
+      price: error that a unit of volume off is worth, see `interface.polish`.
     """
 
     def polish(octant, target):
@@ -48,8 +50,13 @@ def make_refine(
             volume=target.volume,
             steps=steps,
             goal=goal(target),
-            price=PRICE,
+            price=price,
         )
+
+    def cost(polished, target):
+        error, volume = polished.history[-1], polished.volumes[-1]
+        off = 0.0 if target.volume is None else abs(volume - target.volume)
+        return error + price * off
 
     def refine(cell, target):
         best = polish(cell.octant, target)
@@ -61,7 +68,7 @@ def make_refine(
             if refused:
                 break
             again = polish(octant, target)
-            if _cost(again, target) >= _cost(best, target):
+            if cost(again, target) >= cost(best, target):
                 break
             best = dataclasses.replace(
                 again,
@@ -108,10 +115,3 @@ def double(cell: Cell, target: Target, evaluate: Callable[..., Evaluation]) -> C
         raise ValueError(f"the doubled cell is {refused}")
     fine = make_cell(octant, evaluate(octant), target, cell.pieces_found)
     return dataclasses.replace(fine, sampled=cell.sampled)
-
-
-def _cost(polished: interface.Polished, target: Target) -> float:
-    """Return the error and what the volume's distance is worth."""
-    if target.volume is None:
-        return polished.history[-1]
-    return polished.history[-1] + PRICE * abs(polished.volumes[-1] - target.volume)

@@ -76,6 +76,16 @@ def test_the_better_of_polished_and_reworked_counts():
     assert len(cell.volumes) == len(cell.history) > len(plain.history)
 
 
+@pytest.mark.parametrize(("price", "volume"), [(0.01, 0.6), (30.0, 0.41)])
+def test_the_price_says_how_far_the_volume_gives_way(price, volume):
+    # Constants go with the volume, and those asked for have 0.6.
+    asked = of_constants((0.6, 0.24, 0.18), 0.4)
+    octant = _schwarz(0.4, 8)
+    start = make_cell(octant, _proportional(octant), asked, 1)
+    cell = make_refine(_proportional, steps=20, price=price)(start, asked)
+    assert abs(cell.volume - volume) <= 0.5 * 6 / 8**3 + 1e-3
+
+
 def test_soft_targets_are_met_more_closely():
     assert goal(of_constants((0.4, 0.2, 0.1))) == GOAL
     soft = 0.01 * np.array([1.330768, 0.667355, 0.383357])

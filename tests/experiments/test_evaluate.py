@@ -66,6 +66,44 @@ def test_a_stopped_evaluation_goes_on(quick, known, no_plots, tmp_path):
     assert first["targets"][0] == again["targets"][0]
 
 
+def _held_out(tmp_path, *options):
+    argv = ["mmdiff", "--config=configs/evaluate.py", f"--workdir={tmp_path}"]
+    argv += ["--config.held_out=True", "--config.polish_steps=0", *options]
+    return main.main([*argv, "--config.num_samples=2"])
+
+
+def test_targets_are_those_of_the_test_cells(quick, no_plots, monkeypatch, tmp_path):
+    octants = np.ones((6, 8, 8, 8), np.uint8)
+    constants = np.array([0.2, 0.08, 0.06]) * np.arange(1, 7)[:, None] / 6
+    volume = np.linspace(0.3, 0.8, 6)
+    info = {"split": np.array([0, 0, 1, 2, 2, 2])}
+    stored = octants, constants, volume, info
+    monkeypatch.setattr(store, "read_dataset", lambda path, skip_bad: stored)
+    out = tmp_path / "out"
+    assert _held_out(out, "--config.num_targets=3") == 0
+    asked = json.loads((out / "metrics.json").read_text())["targets"]
+    got = sorted((r["C11"], r["C12"], r["C44"], r["V"]) for r in asked)
+    np.testing.assert_allclose(got, np.c_[constants, volume][3:])
+    assert _held_out(tmp_path / "two", "--config.num_targets=2") == 0
+    fewer = json.loads((tmp_path / "two" / "metrics.json").read_text())["targets"]
+    assert [r["V"] for r in fewer] == [r["V"] for r in asked[:2]]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--config.num_targets=1"], "the dataset has 0 test cells"),
+        (["--config.targets=list.csv"], "held_out=True and targets=list.csv"),
+        (["--config.num_samples=0"], "num_samples=0 is too small"),
+        (["--config.volume_price=-1"], "volume_price=-1.0 is too small"),
+    ],
+)
+def test_bad_settings_of_an_evaluation(quick, known, options, said, tmp_path, capsys):
+    argv = ["mmdiff", "--config=configs/evaluate.py", f"--workdir={tmp_path / 'out'}"]
+    assert main.main([*argv, "--config.held_out=True", *options]) == 2
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
