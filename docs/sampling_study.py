@@ -2,7 +2,7 @@
 
     python docs/sampling_study.py [targets, 12] [part ...]
 
-Parts: steps, weight, newton, polish, outside, stages; all if none is named. Range
+Parts: steps, weight, newton, polish, outside, bulk, stages; all if none is named. Range
 errors (arXiv 2401.13570, Eq. 3) by finite elements on binary connected cells, four
 samples a target, one setting changed at a time from those of configs/generate.py; the
 first row of each part is measured anew, so that times compare. Results stand in
@@ -19,25 +19,29 @@ record.prepare_xla()  # before JAX is imported
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 
-from mmdiff import assets  # noqa: E402
+from mmdiff import assets, elasticity  # noqa: E402
 from mmdiff.design import (  # noqa: E402
     cell,
     feasible,
     generate,
     refine,
+    regressed,
     rework,
     sampler,
     target,
     target_list,
 )
-from mmdiff.models import weights  # noqa: E402
+from mmdiff.design.steer import NAMES  # noqa: E402
+from mmdiff.models import sampling, weights  # noqa: E402
+from mmdiff.models.regressor import load_regressor  # noqa: E402
 from mmdiff.topopt import interface  # noqa: E402
 
 SAMPLES, STEPS, NEWTON, POLISH = 4, 16, 2, 12
 STEP_COUNTS = (4, 8, 16, 32, 50)
-PARTS = ("steps", "weight", "newton", "polish", "outside", "stages")
+PARTS = ("steps", "weight", "newton", "polish", "outside", "bulk", "stages")
 WEIGHTS = (0.5, 1.0, 2.0, 4.0)
 # Outside of what the model was trained on, each within the bounds of feasible.check.
+VOLUMES = np.linspace(0.2, 0.75, 12)  # of which the stiffest cell is asked
 OUTSIDE = (
     "C11=0.1,C12=0.09,C44=0.002,V=0.8",
     "C11=0.11,C12=-0.05,C44=0.03,V=0.4",
@@ -154,6 +158,43 @@ def outside(model) -> None:
         )
 
 
+def bulk(model) -> None:
+    """Print K / K_HS of samples of given volumes, plain and led by the regressor."""
+    params, meta = load_regressor(assets.regressor_path())
+    residual = regressed.bulk_residual
+    led = regressed.make_regressed_steer(
+        params, meta, residual=residual, count=1, longest=0.3
+    )
+    print("\n| led by | valid % | mean K / K_HS | s/sample |\n|---|---|---|---|")
+    for name, steer in (("nothing", None), ("the regressor", led)):
+        draw = sampling.make_draw(
+            model.params, model.meta, num_samples=SAMPLES, steps=STEPS, steer=steer
+        )
+        ratios, seconds = [], 0.0
+        for i, volume in enumerate([VOLUMES[0], *VOLUMES]):
+            wanted = np.full(len(NAMES), np.nan, np.float32)
+            wanted[-1] = volume
+            start = time.perf_counter()
+            fields = draw(jax.random.key(i), {"V": volume}, wanted)
+            fields = np.asarray(fields)
+            if not i:
+                continue  # it compiles
+            seconds += time.perf_counter() - start
+            for field in fields:
+                octant, refused, _ = cell.binarize(field, volume)
+                if not refused:
+                    constants = model.evaluate(octant).constants
+                    share = octant.mean(dtype=float)
+                    ratio = elasticity.hashin_shtrikman_ratios(constants, share)
+                    ratios.append(ratio["K"])
+        count = SAMPLES * len(VOLUMES)
+        print(
+            f"| {name} | {100 * len(ratios) / count:.0f} | {np.mean(ratios):.3f} | "
+            f"{seconds / count:.2f} |",
+            flush=True,
+        )
+
+
 def stages(model) -> None:
     """Print the median seconds of each stage for one warm cell, batch of one."""
     goal = target.parse("0.110,0.045,0.040", volume=0.3)
@@ -214,6 +255,8 @@ def main(arguments: list[str]) -> None:
         polishing(model, goals)
     if "outside" in parts:
         outside(model)
+    if "bulk" in parts:
+        bulk(model)
     if "stages" in parts:
         stages(model)
 

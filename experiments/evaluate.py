@@ -26,7 +26,7 @@ from mmdiff.topopt import interface
 
 LEAST = {
     **{"num_samples": 1, "steps": 2, "newton": 0},
-    **{"polish_steps": 0, "rework": 0, "volume_price": 0.0},
+    **{"polish_steps": 0, "rework": 0, "spare": 0, "volume_price": 0.0},
 }
 
 
@@ -67,43 +67,68 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     for i, goal in enumerate(targets):
         if i in done:
             continue
-        solved = []
-
-        def evaluate(*args, solved=solved):
-            solved.append(1)
-            return solve(*args)
-
-        improve = None
-        if config.polish_steps:
-            improve = refine.make_refine(
-                evaluate,
-                steps=config.polish_steps,
-                rework=reworked,
-                rounds=config.rework,
-                price=config.volume_price,
-            )
-        start = time.perf_counter()
-        cells, counts = generate.generate(
+        record = {"target": i} | _measure(
             jax.random.fold_in(jax.random.key(config.seed), i),
             goal,
+            config,
             draw=draw,
-            evaluate=evaluate,
-            num_best=config.num_samples,
-            refine=improve,
-            rounds=1,
+            solve=solve,
+            reworked=reworked,
+            known=known,
         )
-        record = {
-            "target": i,
-            **evaluation.measure(goal, cells, counts, known),
-            "evaluations": len(solved),
-            "seconds": time.perf_counter() - start,
-        }
         workdir.append_metrics(folder, record)
         done[i] = workdir.plain(record)
-        best = f"{100 * cells[0].error:.2f} %" if cells else "no valid cell"
+        errors = [cell["error"] for cell in record["cells"]]
+        best = f"{100 * min(errors):.2f} %" if errors else "no valid cell"
         console.say(f"target {i}: {best}, {record['seconds']:.1f} s")
     records = [{**done[i], "infeasible": i in beyond} for i in range(len(targets))]
     _report(config, folder, records, constants[training], volume[training])
+
+
+def _measure(key, goal, config, *, draw, solve, reworked, known) -> dict:
+    """Return the record of a target: its first samples as they are, then its cells."""
+    start, solved, first = time.perf_counter(), [], []
+
+    def draw_once(key, goal):
+        first.append(draw(key, goal))
+        return first[0]
+
+    def draw_again(key, goal):
+        return first.pop() if first else draw(key, goal)
+
+    def evaluate(*args):
+        solved.append(1)
+        return solve(*args)
+
+    count = config.num_samples
+    raw, counts = generate.generate(
+        key, goal, draw=draw_once, evaluate=solve, num_best=count, rounds=1
+    )
+    cells = raw
+    if config.polish_steps:
+        improve = refine.make_refine(
+            evaluate,
+            steps=config.polish_steps,
+            rework=reworked,
+            rounds=config.rework,
+            price=config.volume_price,
+        )
+        cells, _ = generate.generate(
+            key,
+            goal,
+            draw=draw_again,
+            evaluate=evaluate,
+            num_best=count,
+            refine=improve,
+            rounds=2,
+            spare=config.spare,
+        )
+    sampled = [cell.constants for cell in raw]
+    return {
+        **evaluation.measure(goal, cells, sampled, counts["sampled"] - len(raw), known),
+        "evaluations": len(solved),
+        "seconds": time.perf_counter() - start,
+    }
 
 
 def read_targets(

@@ -29,7 +29,7 @@ from mmdiff.topopt import interface
 
 LEAST = {
     **{"num_samples": 1, "num_best": 1, "steps": 2, "newton": 0},
-    **{"polish_steps": 0, "rework": 0, "volume_price": 0.0},
+    **{"polish_steps": 0, "rework": 0, "spare": 0, "volume_price": 0.0},
 }
 
 
@@ -131,6 +131,7 @@ def _maker(config):
             evaluate=evaluate,
             num_best=config.num_best,
             refine=improve,
+            spare=config.spare,
             time_left=_timer(config.time_limit_s, start),
         )
         if fine:

@@ -40,7 +40,8 @@ def similarity_within(octants: Sequence[np.ndarray]) -> float:
 def measure(
     target: Target,
     cells: Sequence[Cell],
-    counts: Mapping[str, int],
+    sampled: Sequence[np.ndarray],
+    refused: int,
     known: UInt8[np.ndarray, "N b"],
 ) -> dict:
     """Return the record of one target.
@@ -48,19 +49,26 @@ def measure(
     Args:
       target: what was asked.
       cells: the delivered cells.
-      counts: of the samples, see `mmdiff.design.generate.generate`.
+      sampled: constants (3,) of the good cells among the first samples, as sampled;
+        what was drawn in place of bad or far ones does not count.
+      refused: how many of the first samples were no good.
       known: training octants, see `voxels.pack`.
     """
     return {
         "asked": dict(target.asked),
         **dict(zip(elasticity.NAMES, target.constants, strict=True)),
         "V": target.volume,
-        "sampled": counts["sampled"],
+        "sampled": len(sampled) + refused,
+        "raw": [
+            {
+                "raw_error": float(targets.error(target, constants)),
+                "raw_relative": float(targets.relative_error(target, constants)),
+            }
+            for constants in sampled
+        ],
         "within": similarity_within([cell.octant for cell in cells]),
         "cells": [
             {
-                "raw_error": float(targets.error(target, cell.sampled)),
-                "raw_relative": float(targets.relative_error(target, cell.sampled)),
                 "error": cell.error,
                 "relative": cell.relative_error,
                 "constants": cell.constants.tolist(),
@@ -76,15 +84,16 @@ def measure(
 def summarize(records: Sequence[Mapping]) -> dict[str, float]:
     """Return the means over all targets, fractions throughout.
 
-    Errors are over delivered cells, "best" over the best of each target that has any,
-    "valid" over all samples; "answered" is the share of all targets with a valid cell,
-    "reached" that with one nearer than GOAL; "volume_off" is the mean distance from the
-    volumes that were asked.
+    Errors are over delivered cells, raw ones over the good first samples, "best" over
+    the best of each target that has any, "valid" over all first samples; "answered" is
+    the share of all targets with a valid cell, "reached" that with one nearer than
+    GOAL; "volume_off" is the mean distance from the volumes that were asked.
     """
     filled = [record for record in records if record["cells"]]
     summary = {}
     for name in ("raw_error", "raw_relative", "error", "relative"):
-        lists = [[cell[name] for cell in record["cells"]] for record in filled]
+        part = "raw" if name.startswith("raw") else "cells"
+        lists = [[cell[name] for cell in r[part]] for r in records if r[part]]
         values = np.concatenate(lists) if lists else np.full(1, np.nan)
         summary[f"{name}_mean"] = float(values.mean())
         summary[f"{name}_median"] = float(np.median(values))
@@ -101,7 +110,8 @@ def summarize(records: Sequence[Mapping]) -> dict[str, float]:
     ]
     return {
         **summary,
-        "valid": len(cells) / sum(record["sampled"] for record in records),
+        "valid": sum(len(record["raw"]) for record in records)
+        / sum(record["sampled"] for record in records),
         "answered": len(filled) / len(records),
         "reached": sum(
             min(cell["error"] for cell in record["cells"]) <= GOAL for record in filled

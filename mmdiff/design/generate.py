@@ -4,8 +4,9 @@ Samples of the diffusion model are thresholded, freed of loose pieces, refused w
 do not carry load, homogenized, and ranked by their distance from the target. The best
 are then refined until they meet it (`mmdiff.design.refine`).
 Nothing is returned that is not one piece, load bearing and verified; refused samples
-are counted and replaced by new ones. With a time budget this goes on, batch after
-batch, until the budget is used or every cell wanted meets the target.
+are counted and replaced by new ones, and so are, to a number, cells that stay far from
+the target. With a time budget this goes on, batch after batch, until the budget is used
+or every cell wanted meets the target.
 """
 
 import collections
@@ -16,7 +17,7 @@ import jax
 import numpy as np
 
 from mmdiff.design.cell import Cell, binarize, make_cell
-from mmdiff.design.refine import goal
+from mmdiff.design.refine import FAR, goal
 from mmdiff.design.target import Target
 from mmdiff.topopt.interface import Evaluation
 
@@ -32,6 +33,7 @@ def generate(
     num_best: int,
     refine: Callable[[Cell, Target], Cell] | None = None,
     rounds: int = ROUNDS,
+    spare: int = 0,
     time_left: Callable[[], bool] | None = None,
 ) -> tuple[list[Cell], dict[str, int]]:
     """Return the best cells for a target, best first.
@@ -45,6 +47,8 @@ def generate(
       refine: makes a cell meet the target, see `mmdiff.design.refine`; None gives cells
         as sampled.
       rounds: most batches; of no account with a time budget.
+      spare: most cells to refine in place of those that stay far from the target; the
+        next best samples, then those of a further batch.
       time_left: of a time budget, whether some is left; asked before each batch but the
         first and before each cell that is polished. What it leaves no time for is
         returned as sampled. None for no budget.
@@ -54,27 +58,29 @@ def generate(
     """
     counts = collections.Counter()
     waiting, done, seen = [], [], set()
+    timed = time_left is not None
+    near = goal(target) if timed else FAR * goal(target)
 
-    def best():
-        return sorted(waiting + done, key=lambda cell: cell.error)[:num_best]
+    def lacking():
+        return sum(cell.error <= near for cell in done) < num_best
 
     for i in itertools.count():
         fields = np.asarray(draw(jax.random.fold_in(key, i), target))
         waiting += _verified(fields, target, evaluate, seen, counts)
-        if time_left is None:
-            if len(waiting) < num_best and i + 1 < rounds:
-                continue
-            waiting = best()
-        else:
-            waiting.sort(key=lambda cell: cell.error)
-        # Of each batch as many are polished as are wanted in all.
-        for _ in range(min(num_best, len(waiting)) if refine else 0):
-            if time_left is not None and not time_left():
+        waiting.sort(key=lambda cell: cell.error)
+        last = not timed and i + 1 == rounds
+        if not (timed or last or done) and len(waiting) < num_best:
+            continue
+        # Of each batch as many are refined as are wanted in all, and the spare ones.
+        most = num_best if timed else num_best + spare - len(done)
+        for _ in range(most if refine else 0):
+            if not (waiting and lacking()) or (timed and not time_left()):
                 break
             done.append(refine(waiting.pop(0), target))
-        met = [cell for cell in best() if cell.error <= goal(target)]
-        if time_left is None or not time_left() or len(met) == num_best:
-            return best(), dict(counts)
+        used_up = not refine or len(done) >= num_best + spare
+        if last or not lacking() or (not time_left() if timed else used_up):
+            every = sorted(waiting + done, key=lambda cell: cell.error)
+            return every[:num_best], dict(counts)
 
 
 def _verified(fields, target, evaluate, seen, counts) -> list[Cell]:

@@ -2,7 +2,8 @@
 
 The surface is moved first (`mmdiff.topopt.interface.polish`). A cell that stops far
 from the target is made anew from what it is (`mmdiff.design.rework`) and polished
-again; the better of the two counts.
+again, first at the asked volume and, if it is far still, at whatever volume the tensor
+needs; what is better counts.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ from mmdiff.topopt.interface import Evaluation
 GOAL = 2e-4  # error at which a cell meets its target,
 RELATIVE = 5e-3  # or this share of a soft target itself
 FAR = 5.0  # times the goal: polished cells beyond are reworked
-PRICE = 0.3  # error that a unit of volume off is worth
+PRICE = 0.1  # error that a unit of volume off is worth
 
 
 def make_refine(
@@ -38,7 +39,7 @@ def make_refine(
       evaluate: finite elements on one octant, `interface.make_evaluate`.
       steps: most accepted steps of each polishing.
       rework: see `mmdiff.design.rework.make_rework`; None polishes only.
-      rounds: most reworks of a cell.
+      rounds: most reworks of a cell at its volume, and at a free one.
       price: error that a unit of volume off is worth, see `interface.polish`.
     """
 
@@ -58,23 +59,29 @@ def make_refine(
         off = 0.0 if target.volume is None else abs(volume - target.volume)
         return error + price * off
 
+    def better(best, held, target):
+        density = rework(best.octant, wanted_of(held))
+        octant, refused, _ = binarize(2 * density - 1, held.volume)
+        if refused:
+            return best
+        again = polish(octant, target)
+        if cost(again, target) >= cost(best, target):
+            return best
+        return dataclasses.replace(
+            again,
+            history=best.history + again.history,
+            volumes=best.volumes + again.volumes,
+        )
+
     def refine(cell, target):
         best = polish(cell.octant, target)
         for _ in range(rounds if rework else 0):
-            if best.history[-1] <= FAR * goal(target):
+            before = best
+            for held in ways(target):
+                if best.history[-1] > FAR * goal(target):
+                    best = better(best, held, target)
+            if best is before:  # the same again would give the same
                 break
-            density = rework(best.octant, wanted_of(target))
-            octant, refused, _ = binarize(2 * density - 1, target.volume)
-            if refused:
-                break
-            again = polish(octant, target)
-            if cost(again, target) >= cost(best, target):
-                break
-            best = dataclasses.replace(
-                again,
-                history=best.history + again.history,
-                volumes=best.volumes + again.volumes,
-            )
         return make_cell(
             best.octant,
             best.evaluation,
@@ -86,6 +93,13 @@ def make_refine(
         )
 
     return refine
+
+
+def ways(target: Target) -> list[Target]:
+    """Return what a rework may aim at: the target, and the same at any volume."""
+    if target.volume is None:
+        return [target]
+    return [target, dataclasses.replace(target, volume=None)]
 
 
 def goal(target: Target) -> float:

@@ -25,10 +25,11 @@ def error_histogram(path: str | os.PathLike, records: Sequence[Mapping]) -> bool
         return False
     with plot_style():
         axes = figure.subplots(1, 2, sharey=True)
-        for ax, name, title in zip(
-            axes, ("raw_error", "error"), ("as sampled", "delivered"), strict=True
+        for ax, part, name, title in (
+            (axes[0], "raw", "raw_error", "as sampled"),
+            (axes[1], "cells", "error", "delivered"),
         ):
-            lists = [[100 * c[name] for c in r["cells"]] for r in records if r["cells"]]
+            lists = [[100 * c[name] for c in r[part]] for r in records if r[part]]
             every = np.concatenate(lists) if lists else np.zeros(0)
             best = np.array([min(each) for each in lists])
             edges = np.geomspace(1e-3, 100, 31)

@@ -51,8 +51,9 @@ def records():
         _cell([0.2, 0.1, 0.05], [0.21, 0.1, 0.05], _octant(0)),
         _cell([0.22, 0.1, 0.05], [0.24, 0.1, 0.05], _octant(1)),
     ]
-    full = evaluation.measure(goal, cells, {"sampled": 4}, known)
-    empty = evaluation.measure(goal, [], {"sampled": 4}, known)
+    sampled = [cell.sampled for cell in cells]
+    full = evaluation.measure(goal, cells, sampled, 2, known)
+    empty = evaluation.measure(goal, [], [], 4, known)
     return [{**r, "evaluations": 6, "seconds": 3.0} for r in (full, empty)]
 
 

@@ -1,5 +1,7 @@
 """Candidates to cells: refusal, ranking, counting, on fields that are known."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -211,6 +213,51 @@ def test_it_ends_early_when_all_cells_meet_the_target():
         _Clock(10**6), goal, refine=make_refine(_evaluate, steps=3)
     )
     assert drawn == 1 and all(cell.error < GOAL for cell in cells)
+
+
+def _spared(spare, met, *, count=3, rounds=2, num_best=2):
+    """Return cells, draws and how many were refined; the first `met` are not."""
+    drawn, refined = [], []
+
+    def draw(key, target):
+        drawn.append(key)
+        return _fields(count, seed=len(drawn))
+
+    def refine(cell, target):
+        refined.append(cell)
+        error = 0.5 * cell.error if len(refined) <= met else 0.0
+        return dataclasses.replace(cell, error=error)
+
+    cells, counts = generate.generate(
+        jax.random.key(0),
+        FAR,
+        draw=draw,
+        evaluate=_evaluate,
+        num_best=num_best,
+        refine=refine,
+        rounds=rounds,
+        spare=spare,
+    )
+    assert counts["sampled"] == count * len(drawn)
+    return cells, len(drawn), len(refined)
+
+
+def test_cells_that_stay_far_are_replaced():
+    cells, drawn, refined = _spared(0, 1)
+    assert drawn == 1 and refined == 2 and sum(c.error > 0 for c in cells) == 1
+    # One more sample is there, then another batch is drawn.
+    cells, drawn, refined = _spared(2, 1)
+    assert (drawn, refined) == (1, 3) and all(c.error == 0 for c in cells)
+    cells, drawn, refined = _spared(2, 2)
+    assert (drawn, refined) == (2, 4) and all(c.error == 0 for c in cells)
+    cells, drawn, refined = _spared(9, 99)
+    assert (drawn, refined) == (2, 6)  # rounds are used up
+    cells, drawn, refined = _spared(1, 99)
+    assert (drawn, refined) == (1, 3) and len(cells) == 2
+
+
+def test_nothing_is_replaced_where_all_is_met():
+    assert _spared(5, 0)[1:] == (1, 2)
 
 
 def test_without_cells_it_goes_on_until_the_budget_is_used():

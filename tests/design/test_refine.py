@@ -76,6 +76,29 @@ def test_the_better_of_polished_and_reworked_counts():
     assert len(cell.volumes) == len(cell.history) > len(plain.history)
 
 
+def test_rework_holds_the_volume_and_then_lets_it_go():
+    # The constants of twice the volume that is asked for.
+    asked = of_constants((0.6, 0.24, 0.18), 0.3)
+    octant = _schwarz(0.3, 8)
+    start = make_cell(octant, _proportional(octant), asked, 1)
+    calls = []
+
+    def remade(octant, wanted):
+        calls.append(wanted[-1])
+        if np.isnan(wanted[-1]):
+            return _wave(8) / 6 + 0.5
+        return np.zeros_like(octant, float)  # nothing that could be binarized
+
+    settings = {"steps": 1, "rework": remade, "rounds": 3}
+    cell = make_refine(_proportional, price=0.01, **settings)(start, asked)
+    assert np.isnan(calls[1]) and calls[0] == np.float32(0.3)
+    assert cell.error < 0.1 * start.error and cell.volume > 0.5
+    # Too dear: nothing is gained by either, and nothing is tried twice.
+    calls.clear()
+    dear = make_refine(_proportional, price=30.0, **settings)(start, asked)
+    assert abs(dear.volume - 0.3) < 0.02 and len(calls) == 2
+
+
 @pytest.mark.parametrize(("price", "volume"), [(0.01, 0.6), (30.0, 0.41)])
 def test_the_price_says_how_far_the_volume_gives_way(price, volume):
     # Constants go with the volume, and those asked for have 0.6.

@@ -7,16 +7,18 @@ from mmdiff.io import evaluation_plots
 
 pytest.importorskip("matplotlib")
 
+RAW = {"raw_error": 0.03, "raw_relative": 0.1}
 CELL = {
-    "raw_error": 0.03,
     "error": 1e-4,
     "constants": [0.2, 0.1, 0.05],
     "volume": 0.4,
     "nearest": 0.9,
 }
+FULL = {"C11": 0.2, "C12": 0.1, "C44": 0.05, "V": 0.4, "within": 0.8}
+EMPTY = {"C11": 0.3, "C12": 0.1, "C44": 0.05, "V": None, "within": None}
 RECORDS = [
-    {"C11": 0.2, "C12": 0.1, "C44": 0.05, "V": 0.4, "within": 0.8, "cells": [CELL]},
-    {"C11": 0.3, "C12": 0.1, "C44": 0.05, "V": None, "within": None, "cells": []},
+    {**FULL, "raw": [RAW], "cells": [CELL]},
+    {**EMPTY, "raw": [], "cells": []},
 ]
 KNOWN = np.array([[0.2, 0.1, 0.05], [0.3, 0.1, 0.1]]), np.array([0.4, 0.5])
 
@@ -33,7 +35,7 @@ def test_plots_are_written(records, tmp_path):
 
 def test_an_error_beyond_the_axis_is_still_counted(tmp_path):
     def picture(error):
-        cells = [{**CELL, "error": error, "raw_error": 0.02}]
+        cells = [{**CELL, "error": error}]
         record = {**RECORDS[0], "cells": cells}
         path = tmp_path / f"{error}.png"
         assert evaluation_plots.error_histogram(path, [record])
