@@ -65,12 +65,13 @@ class Model:
         self.rework = rework.make_rework(n)
         self.known = np.array(self.meta["training"]["labels"])
 
-    def cells(self, goals, *, refined=None, **options):
+    def cells(self, goals, *, refined=None, spare=0, **options):
         """Return the cells of each goal and seconds per sample, compilation left out.
 
         Args:
           goals: targets.
           refined: see `generate.generate`.
+          spare: see there.
           **options: of the sampler, where they are not the default.
         """
         settings = {"steps": STEPS, "weight": 1.0, "newton": NEWTON, **options}
@@ -87,7 +88,8 @@ class Model:
                 evaluate=self.evaluate,
                 num_best=SAMPLES,
                 refine=refined,
-                rounds=1,
+                rounds=1 + bool(spare),
+                spare=spare,
             )
             found.append(cells)
         return found, (time.perf_counter() - start) / (SAMPLES * len(goals))
@@ -144,7 +146,7 @@ def outside(model) -> None:
         goal = target.parse(text)
         feasible.check(goal)
         distance = feasible.training_distance(goal, model.known)
-        (cells,), _ = model.cells([goal], refined=again, newton=3)
+        (cells,), _ = model.cells([goal], refined=again, spare=4, newton=3)
         line = f"| {text} | {100 * distance:.1f} |"
         if not cells:
             print(f"{line} no connected cell | | | |", flush=True)

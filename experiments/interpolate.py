@@ -28,6 +28,7 @@ from mmdiff.models import weights
 from mmdiff.topopt import interface
 
 CONDITIONS = ("none", "ends")
+HELD = 0.3  # price of the volume: a family is ordered by it
 LEAST = {
     **{"num_path": 0, "num_cells": 0, "num_pairs": 0, "rounds": 0, "newton": 0},
     **{"polish_steps": 0, "per_gap": 1, "steps": 1, "iterations": 1, "seed": 0},
@@ -153,7 +154,7 @@ def _path(config, ends, params, meta, evaluate, state):
             "noise"
         )
     found, refused = [ends[0]], 0
-    improve = refine.make_refine(evaluate, steps=config.polish_steps)
+    improve = refine.make_refine(evaluate, steps=config.polish_steps, price=HELD)
     for theta in paths.angles(config.num_path):
         values = paths.between(*raw, theta)
         target = of_constants(values[:3], float(values[3]))
@@ -192,7 +193,7 @@ def _fill(config, begun, params, meta, evaluate, state) -> list[Member]:
     )
     improve = None
     if config.polish_steps:
-        improve = refine.make_refine(evaluate, steps=config.polish_steps)
+        improve = refine.make_refine(evaluate, steps=config.polish_steps, price=HELD)
     key = jax.random.key(config.seed)
 
     def make(number, low, high):
