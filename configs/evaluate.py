@@ -38,6 +38,6 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # 0 measures the samples of the model as they are.
     config.polish_steps = 24
     config.rework = 1
-    config.spare = 4
+    config.spare = 2
     config.volume_price = 0.1
     return config

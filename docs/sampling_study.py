@@ -146,7 +146,7 @@ def outside(model) -> None:
         goal = target.parse(text)
         feasible.check(goal)
         distance = feasible.training_distance(goal, model.known)
-        (cells,), _ = model.cells([goal], refined=again, spare=4, newton=3)
+        (cells,), _ = model.cells([goal], refined=again, spare=2, newton=3)
         line = f"| {text} | {100 * distance:.1f} |"
         if not cells:
             print(f"{line} no connected cell | | | |", flush=True)

@@ -47,8 +47,9 @@ def generate(
       refine: makes a cell meet the target, see `mmdiff.design.refine`; None gives cells
         as sampled.
       rounds: most batches; of no account with a time budget.
-      spare: most cells to refine in place of those that stay far from the target; the
-        next best samples, then those of a further batch.
+      spare: most cells to refine in place of those that stay far from the target,
+        where another one shows that it can be met; the next best samples, then those of
+        a further batch.
       time_left: of a time budget, whether some is left; asked before each batch but the
         first and before each cell that is polished. What it leaves no time for is
         returned as sampled. None for no budget.
@@ -61,8 +62,12 @@ def generate(
     timed = time_left is not None
     near = goal(target) if timed else FAR * goal(target)
 
-    def lacking():
-        return sum(cell.error <= near for cell in done) < num_best
+    def met():
+        return sum(cell.error <= near for cell in done)
+
+    def ended():
+        hopeless = not timed and len(done) >= num_best and not met()
+        return met() >= num_best or hopeless
 
     for i in itertools.count():
         fields = np.asarray(draw(jax.random.fold_in(key, i), target))
@@ -74,11 +79,11 @@ def generate(
         # Of each batch as many are refined as are wanted in all, and the spare ones.
         most = num_best if timed else num_best + spare - len(done)
         for _ in range(most if refine else 0):
-            if not (waiting and lacking()) or (timed and not time_left()):
+            if not waiting or ended() or (timed and not time_left()):
                 break
             done.append(refine(waiting.pop(0), target))
         used_up = not refine or len(done) >= num_best + spare
-        if last or not lacking() or (not time_left() if timed else used_up):
+        if last or ended() or (not time_left() if timed else used_up):
             every = sorted(waiting + done, key=lambda cell: cell.error)
             return every[:num_best], dict(counts)
 

@@ -22,6 +22,7 @@ from mmdiff.topopt.interface import Evaluation
 GOAL = 2e-4  # error at which a cell meets its target,
 RELATIVE = 5e-3  # or this share of a soft target itself
 FAR = 5.0  # times the goal: polished cells beyond are reworked
+CREEP = 0.75  # see `interface.polish`: there is rework for what moves so slowly
 PRICE = 0.1  # error that a unit of volume off is worth
 
 
@@ -52,6 +53,7 @@ def make_refine(
             steps=steps,
             goal=goal(target),
             price=price,
+            creep=CREEP if rework else 1.0,
         )
 
     def cost(polished, target):

@@ -33,6 +33,7 @@ from mmdiff.voxels import clean_octant, is_load_bearing
 
 SMOOTHING = 1.0  # voxels over which energy densities of the surface are averaged
 HALVINGS = 6  # step lengths tried before giving up
+PATIENCE = 4  # steps after which too little gain ends a refinement, see `polish`
 VOLUME_SLACK = 0.01  # difference from the wanted volume that is let be
 
 
@@ -229,6 +230,7 @@ def polish(
     steps: int = 12,
     goal: float = 2e-4,
     price: float = 0.0,
+    creep: float = 1.0,
 ) -> Polished:
     """Move the surface of a binary octant until its constants meet what is asked.
 
@@ -246,6 +248,7 @@ def polish(
       goal: error at which to stop.
       price: what a unit of volume beyond VOLUME_SLACK adds to the error by which steps
         are accepted; 0 lets the volume go where the tensor needs it.
+      creep: ends when the last PATIENCE steps left more than this share of the error.
 
     Returns:
       the best octant found; never worse than the start, never disconnected.
@@ -277,7 +280,10 @@ def polish(
                 return trial, there
         return None
 
-    while len(history) <= steps and history[-1] > goal:
+    def creeping():
+        return len(history) > PATIENCE and history[-1] > creep * history[-1 - PATIENCE]
+
+    while len(history) <= steps and history[-1] > goal and not creeping():
         wanted, slope = asked(here.constants)
         density = -slope @ _per_voxel(octant, here.sensitivity)
         plain = held = density, wanted

@@ -215,8 +215,8 @@ def test_it_ends_early_when_all_cells_meet_the_target():
     assert drawn == 1 and all(cell.error < GOAL for cell in cells)
 
 
-def _spared(spare, met, *, count=3, rounds=2, num_best=2):
-    """Return cells, draws and how many were refined; the first `met` are not."""
+def _spared(spare, far, *, first=0.0, count=3, rounds=2, num_best=2):
+    """Return cells, draws and number refined; the second to `far`th stay far."""
     drawn, refined = [], []
 
     def draw(key, target):
@@ -225,7 +225,9 @@ def _spared(spare, met, *, count=3, rounds=2, num_best=2):
 
     def refine(cell, target):
         refined.append(cell)
-        error = 0.5 * cell.error if len(refined) <= met else 0.0
+        if len(refined) == 1:
+            return dataclasses.replace(cell, error=first)
+        error = 0.5 * cell.error if len(refined) <= far else 0.0
         return dataclasses.replace(cell, error=error)
 
     cells, counts = generate.generate(
@@ -243,12 +245,12 @@ def _spared(spare, met, *, count=3, rounds=2, num_best=2):
 
 
 def test_cells_that_stay_far_are_replaced():
-    cells, drawn, refined = _spared(0, 1)
-    assert drawn == 1 and refined == 2 and sum(c.error > 0 for c in cells) == 1
+    cells, drawn, refined = _spared(0, 2)
+    assert (drawn, refined) == (1, 2) and sum(c.error > 0 for c in cells) == 1
     # One more sample is there, then another batch is drawn.
-    cells, drawn, refined = _spared(2, 1)
-    assert (drawn, refined) == (1, 3) and all(c.error == 0 for c in cells)
     cells, drawn, refined = _spared(2, 2)
+    assert (drawn, refined) == (1, 3) and all(c.error == 0 for c in cells)
+    cells, drawn, refined = _spared(2, 3)
     assert (drawn, refined) == (2, 4) and all(c.error == 0 for c in cells)
     cells, drawn, refined = _spared(9, 99)
     assert (drawn, refined) == (2, 6)  # rounds are used up
@@ -256,8 +258,9 @@ def test_cells_that_stay_far_are_replaced():
     assert (drawn, refined) == (1, 3) and len(cells) == 2
 
 
-def test_nothing_is_replaced_where_all_is_met():
-    assert _spared(5, 0)[1:] == (1, 2)
+def test_nothing_is_replaced_where_all_is_met_or_nothing():
+    assert _spared(5, 1)[1:] == (1, 2)
+    assert _spared(5, 99, first=0.1)[1:] == (1, 2)
 
 
 def test_without_cells_it_goes_on_until_the_budget_is_used():
