@@ -4,8 +4,8 @@
 
 From an octant to C11, C12, C44 and K / K_HS. Writes `regressor.npz`, MODEL_CARD.md with
 R^2 on families of cells that were not trained on, `r2.png` and checkpoints; the same
-command resumes. `tiny` shows on a CPU core that training works; `cpu` is for an hour or
-two on one core and has the network of the shipped weights; `small` is for a workstation
+command resumes. `tiny` shows on a CPU core that training works; `cpu` takes an hour on
+one core and gave the shipped weights; `small` is for a workstation
 with one GPU, `paper` for large datasets.
 """
 
@@ -48,7 +48,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.model.dtype = "float32"
 
     if variant == "cpu":
-        config.steps = 4_000
+        config.steps = 7_500
     elif variant == "small":
         config.batch_size = 64
         config.steps = 20_000
