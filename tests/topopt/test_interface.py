@@ -118,3 +118,14 @@ def test_polish_never_makes_things_worse(evaluate):
     )
     np.testing.assert_array_equal(same.octant, start)
     assert len(same.history) == 1
+
+
+def test_polish_ends_where_it_creeps(evaluate):
+    missing = interface.missing(np.array([2.7, 1.1, 0.7]))
+    run = [
+        interface.polish(_schwarz(0.3), missing, evaluate, steps=5, creep=creep)
+        for creep in (0.0, 0.5, 1.0)
+    ]
+    # It gains with every step, though never half of the error in four.
+    assert [len(each.history) - 1 for each in run] == [interface.PATIENCE] * 2 + [5]
+    np.testing.assert_allclose(run[0].history, run[2].history[:-1], rtol=1e-5)
