@@ -1,13 +1,15 @@
 """What no cell can be, said before anything is computed, and how far training reaches.
 
-Every bound is one of three: that of Hashin and Shtrikman for K, and Voigt's for the two
-shear moduli C44 and (C11 - C12) / 2 of a cubic cell. What is asked by other names is
-written in these; where free constants could still meet it, it passes.
+The bounds are that of Hashin and Shtrikman for K, Voigt's for each of the shear moduli
+C44 and (C11 - C12) / 2 of a cubic cell, and that of the stiffest laminates for the two
+together (`mmdiff.data.space`). What is asked by other names is written in these; where
+free constants could still meet it, it passes.
 """
 
 import numpy as np
 
 from mmdiff import elasticity
+from mmdiff.data import space
 from mmdiff.data.select import property_distance
 from mmdiff.design import quantities
 from mmdiff.design.target import Target
@@ -117,6 +119,13 @@ def _check_bounds(target, nu):
                 f"target shear modulus {name} = {value:.3g} at vf {share:.2f} exceeds "
                 f"the Voigt limit {top_shear:.3g} for E=1, nu={nu:g}. Lower it or "
                 f"raise vf. {ANYWAY}"
+            )
+    if target.is_determined and target.volume is not None:
+        if not space.is_reachable(np.array(target.constants), share, nu):
+            raise InputError(
+                f"target shear moduli C44 = {c44:.3g} and (C11 - C12)/2 = {shear:.3g} "
+                f"at vf {share:.2f} exceed together what the stiffest laminates have "
+                f"for E=1, nu={nu:g}. Lower one of them or raise vf. {ANYWAY}"
             )
     if not np.isnan(shear):
         return  # the rest follows from these three

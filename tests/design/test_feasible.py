@@ -91,6 +91,16 @@ def test_bounds_of_one_quantity_are_those_of_all_tensors(name, sign):
     feasible.check(outside, allow_infeasible=True)
 
 
+def test_shear_moduli_that_are_too_stiff_together():
+    # At this volume laminates have 0.116 and 0.070, or 0.070 and 0.135; Voigt's is 0.154.
+    said = _message((0.31, 0.07, 0.11), 0.4)
+    assert "C44 = 0.11 and (C11 - C12)/2 = 0.12 at vf 0.40 exceed together" in said
+    assert said.endswith(feasible.ANYWAY)
+    for constants in ((0.24, 0.105, 0.114), (0.3233, 0.0633, 0.069)):
+        feasible.check(target.of_constants(constants, 0.4))
+    feasible.check(target.of_constants((0.31, 0.07, 0.11), None))
+
+
 @pytest.mark.parametrize("other", ["E=0.2", "C11=0.2", "C12=-0.06"])
 def test_a_zener_ratio_that_needs_too_much_shear(other):
     volume = 0.3
