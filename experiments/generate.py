@@ -132,6 +132,7 @@ def _maker(config):
             num_best=config.num_best,
             refine=improve,
             spare=config.spare,
+            price=config.volume_price,
             time_left=_timer(config.time_limit_s, start),
         )
         if fine:
@@ -179,7 +180,8 @@ def _doubled(cells, asked, evaluate, config):
             console.note(f"cell {i} is left out at twice the resolution: {error}.")
             continue
         fine.append(improve(cell, asked) if improve else cell)
-    return sorted(fine, key=lambda cell: cell.error)
+    price = config.volume_price
+    return sorted(fine, key=lambda cell: generate.worth(cell, asked, price))
 
 
 def _timer(limit, start):

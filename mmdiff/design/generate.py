@@ -19,7 +19,7 @@ import numpy as np
 from mmdiff.design.cell import Cell, binarize, make_cell
 from mmdiff.design.refine import FAR, goal
 from mmdiff.design.target import Target
-from mmdiff.topopt.interface import Evaluation
+from mmdiff.topopt.interface import VOLUME_SLACK, Evaluation
 
 ROUNDS = 4  # batches of samples drawn before giving up
 
@@ -34,6 +34,7 @@ def generate(
     refine: Callable[[Cell, Target], Cell] | None = None,
     rounds: int = ROUNDS,
     spare: int = 0,
+    price: float = 0.0,
     time_left: Callable[[], bool] | None = None,
 ) -> tuple[list[Cell], dict[str, int]]:
     """Return the best cells for a target, best first.
@@ -50,6 +51,8 @@ def generate(
       spare: most cells to refine in place of those that stay far from the target,
         where another one shows that it can be met; the next best samples, then those of
         a further batch.
+      price: error that a unit of volume off is worth in the order of the cells; which
+        are returned the error alone decides.
       time_left: of a time budget, whether some is left; asked before each batch but the
         first and before each cell that is polished. What it leaves no time for is
         returned as sampled. None for no budget.
@@ -85,7 +88,14 @@ def generate(
         used_up = not refine or len(done) >= num_best + spare
         if last or ended() or (not time_left() if timed else used_up):
             every = sorted(waiting + done, key=lambda cell: cell.error)
-            return every[:num_best], dict(counts)
+            best = sorted(every[:num_best], key=lambda cell: worth(cell, target, price))
+            return best, dict(counts)
+
+
+def worth(cell: Cell, target: Target, price: float) -> float:
+    """Return the error of a cell and what its volume is off, at a price per unit."""
+    off = 0.0 if target.volume is None else abs(cell.volume - target.volume)
+    return cell.error + price * max(off - VOLUME_SLACK, 0.0)
 
 
 def _verified(fields, target, evaluate, seen, counts) -> list[Cell]:

@@ -92,7 +92,7 @@ def test_bounds_of_one_quantity_are_those_of_all_tensors(name, sign):
 
 
 def test_shear_moduli_that_are_too_stiff_together():
-    # At this volume laminates have 0.116 and 0.070, or 0.070 and 0.135; Voigt's is 0.154.
+    # Laminates have 0.116 and 0.070, or 0.070 and 0.135; Voigt's bound is 0.154.
     said = _message((0.31, 0.07, 0.11), 0.4)
     assert "C44 = 0.11 and (C11 - C12)/2 = 0.12 at vf 0.40 exceed together" in said
     assert said.endswith(feasible.ANYWAY)

@@ -258,6 +258,21 @@ def test_cells_that_stay_far_are_replaced():
     assert (drawn, refined) == (1, 3) and len(cells) == 2
 
 
+@pytest.mark.parametrize(("price", "first"), [(0.0, 0.6), (0.1, 0.3)])
+def test_cells_are_ordered_by_error_and_by_volume(price, first):
+    outcomes = [{"error": 2e-3, "volume": 0.3}, {"error": 1e-3, "volume": 0.6}]
+    cells, _ = generate.generate(
+        jax.random.key(0),
+        of_constants((0.6, 0.24, 0.18), 0.3),
+        draw=lambda key, target: _fields(2),
+        evaluate=_evaluate,
+        num_best=2,
+        refine=lambda cell, target: dataclasses.replace(cell, **outcomes.pop()),
+        price=price,
+    )
+    assert [cell.volume for cell in cells] == sorted((0.3, 0.6), key=first.__ne__)
+
+
 def test_nothing_is_replaced_where_all_is_met_or_nothing():
     assert _spared(5, 1)[1:] == (1, 2)
     assert _spared(5, 99, first=0.1)[1:] == (1, 2)
