@@ -5,8 +5,8 @@
 From an octant to C11, C12, C44 and K / K_HS. Writes `regressor.npz`, MODEL_CARD.md with
 R^2 on families of cells that were not trained on, `r2.png` and checkpoints; the same
 command resumes. `tiny` shows on a CPU core that training works; `cpu` takes an hour on
-one core and gave the shipped weights; `small` is for a workstation
-with one GPU, `paper` for large datasets.
+one core and gave the shipped weights; `small` is for a workstation with one GPU,
+`paper` for large datasets.
 """
 
 from ml_collections import ConfigDict
