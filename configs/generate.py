@@ -56,8 +56,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # others meet the target: of the other samples first, then of a further batch.
     config.spare = 2
     # Some tensors cannot be had at the asked volume. What a unit of volume off is worth
-    # in units of error: with 0.1 a cell goes 0.01 off to come 0.1 % of range nearer;
-    # 0 lets the volume go where the tensor needs it.
+    # in units of error: with 0.1 a cell goes 0.01 off to come 0.1 % of range nearer.
+    # vf=0 leaves the volume free altogether.
     config.volume_price = 0.1
     # Deliver cells of twice the resolution of the model (128^3 voxels with the shipped
     # one), polished at that resolution; takes minutes instead of seconds on a CPU.
