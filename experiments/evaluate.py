@@ -122,6 +122,7 @@ def _measure(key, goal, config, *, draw, solve, reworked, known) -> dict:
             refine=improve,
             rounds=2,
             spare=config.spare,
+            price=config.volume_price,
         )
     sampled = [cell.constants for cell in raw]
     return {

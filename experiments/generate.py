@@ -180,8 +180,12 @@ def _doubled(cells, asked, evaluate, config):
             console.note(f"cell {i} is left out at twice the resolution: {error}.")
             continue
         fine.append(improve(cell, asked) if improve else cell)
-    price = config.volume_price
-    return sorted(fine, key=lambda cell: generate.worth(cell, asked, price))
+
+    def cost(cell):
+        volume, price = asked.volume, config.volume_price
+        return interface.cost(cell.error, cell.volume, volume, price)
+
+    return sorted(fine, key=cost)
 
 
 def _timer(limit, start):

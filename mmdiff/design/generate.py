@@ -2,7 +2,8 @@
 
 Samples of the diffusion model are thresholded, freed of loose pieces, refused when they
 do not carry load, homogenized, and ranked by their distance from the target. The best
-are then refined until they meet it (`mmdiff.design.refine`).
+are then refined until they meet it (`mmdiff.design.refine`). How near a cell is counts
+its volume too, at a price.
 Nothing is returned that is not one piece, load bearing and verified; refused samples
 are counted and replaced by new ones, and so are, to a number, cells that stay far from
 the target. With a time budget this goes on, batch after batch, until the budget is used
@@ -19,7 +20,8 @@ import numpy as np
 from mmdiff.design.cell import Cell, binarize, make_cell
 from mmdiff.design.refine import FAR, goal
 from mmdiff.design.target import Target
-from mmdiff.topopt.interface import VOLUME_SLACK, Evaluation
+from mmdiff.topopt import interface
+from mmdiff.topopt.interface import Evaluation
 
 ROUNDS = 4  # batches of samples drawn before giving up
 
@@ -51,8 +53,7 @@ def generate(
       spare: most cells to refine in place of those that stay far from the target,
         where another one shows that it can be met; the next best samples, then those of
         a further batch.
-      price: error that a unit of volume off is worth in the order of the cells; which
-        are returned the error alone decides.
+      price: error that a unit of volume off is worth, see `interface.cost`.
       time_left: of a time budget, whether some is left; asked before each batch but the
         first and before each cell that is polished. What it leaves no time for is
         returned as sampled. None for no budget.
@@ -65,8 +66,11 @@ def generate(
     timed = time_left is not None
     near = goal(target) if timed else FAR * goal(target)
 
+    def cost(cell):
+        return interface.cost(cell.error, cell.volume, target.volume, price)
+
     def met():
-        return sum(cell.error <= near for cell in done)
+        return sum(cost(cell) <= near for cell in done)
 
     def ended():
         hopeless = not timed and len(done) >= num_best and not met()
@@ -75,7 +79,7 @@ def generate(
     for i in itertools.count():
         fields = np.asarray(draw(jax.random.fold_in(key, i), target))
         waiting += _verified(fields, target, evaluate, seen, counts)
-        waiting.sort(key=lambda cell: cell.error)
+        waiting.sort(key=cost)
         last = not timed and i + 1 == rounds
         if not (timed or last or done) and len(waiting) < num_best:
             continue
@@ -87,15 +91,7 @@ def generate(
             done.append(refine(waiting.pop(0), target))
         used_up = not refine or len(done) >= num_best + spare
         if last or ended() or (not time_left() if timed else used_up):
-            every = sorted(waiting + done, key=lambda cell: cell.error)
-            best = sorted(every[:num_best], key=lambda cell: worth(cell, target, price))
-            return best, dict(counts)
-
-
-def worth(cell: Cell, target: Target, price: float) -> float:
-    """Return the error of a cell and what its volume is off, at a price per unit."""
-    off = 0.0 if target.volume is None else abs(cell.volume - target.volume)
-    return cell.error + price * max(off - VOLUME_SLACK, 0.0)
+            return sorted(waiting + done, key=cost)[:num_best], dict(counts)
 
 
 def _verified(fields, target, evaluate, seen, counts) -> list[Cell]:

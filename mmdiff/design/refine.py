@@ -58,8 +58,7 @@ def make_refine(
 
     def cost(polished, target):
         error, volume = polished.history[-1], polished.volumes[-1]
-        off = 0.0 if target.volume is None else abs(volume - target.volume)
-        return error + price * off
+        return interface.cost(error, volume, target.volume, price)
 
     def better(best, held, target):
         density = rework(best.octant, wanted_of(held))

@@ -20,6 +20,11 @@ from mmdiff.models.regressor import make_regress
 from mmdiff.symmetry import symmetrize
 from mmdiff.typing import Array, Float
 
+# Before the first of these times nothing can be told from the estimate, after the
+# second the shape is settled.
+FIRST, LAST = steer.FIRST, 0.3
+SHARPEN = 3.0  # the network knows binary cells: log-odds are multiplied by this
+
 # residual((C11, C12, C44, V), wanted) -> what is missing (k,), NaN where free
 Residual = Callable[..., Float[Array, "k"]]
 
@@ -67,8 +72,8 @@ def make_regressed_steer(
     residual: Residual = target_residual,
     count: int = 2,
     longest: float = 1.0,
-    first: float = steer.FIRST,
-    last: float = steer.LAST,
+    first: float = FIRST,
+    last: float = LAST,
 ) -> Callable[..., Float[Array, "b n n n"]]:
     """Return `steer(x0, t, wanted) -> x0`, traceable, as `steer.make_steer` does.
 
@@ -122,8 +127,7 @@ def _make_properties(params, meta):
 
     def properties(x0: Float[Array, "b n n n"]):
         x0 = jnp.clip(x0, -steer.SOFTEST, steer.SOFTEST)
-        # As the homogenizer sees it: what is likely solid counts as solid.
-        x = jnp.tanh(steer.SHARPEN * jnp.arctanh(x0))
+        x = jnp.tanh(SHARPEN * jnp.arctanh(x0))
         constants, _ = regress(x)
         volume = 0.5 * (1 + x.mean((1, 2, 3)))
         return jnp.concatenate([constants, volume[:, None]], -1)

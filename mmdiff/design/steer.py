@@ -4,6 +4,9 @@ Long before a sample is finished, its estimated end can be homogenized. The esti
 moved until it has the asked quantities (`mmdiff.diffusion.guidance.posterior_step`) and
 the network goes on from there: what it would have got wrong is put right while the cell
 still can change its shape. No trained regressor is needed, and the physics is exact.
+
+What is homogenized early is greyer than the estimate and answers smoothly; late it is
+close to the binary cell that the sample will be cut to.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,12 +26,12 @@ from mmdiff.fem.implicit import field_shape
 from mmdiff.symmetry import symmetrize
 from mmdiff.typing import Array, Float
 
-# Before the first of these times nothing can be told from the estimate; after the
-# second the shape is settled, and moving the surface of the binary cell does more.
-FIRST, LAST = 0.95, 0.3
-SHARPEN = 3.0  # log-odds of the estimate are multiplied by this before homogenization
+FIRST = 0.95  # time before which nothing can be told from the estimate
+# Log-odds of the estimate are multiplied by these at t = 1 and at t = 0, and linearly
+# between, before it is homogenized.
+SHARPEN = 0.5, 2.0
 SOFTEST = 0.98  # estimates beyond +-this count as no more certain
-TOL = 1e-3  # of these solves: the estimate itself is far less certain
+TOL = 1e-2  # of these solves: the estimate itself is far less certain
 NAMES = (*quantities.NAMES, "V")
 
 
@@ -48,7 +51,13 @@ def missing(values: Float[Array, "4"], wanted: Float[Array, "9"]) -> Float[Array
 def solutions(times: Sequence[float], newton: int) -> int:
     """Return the finite-element solutions that one sample of these times costs."""
     times = np.asarray(times, float)[:-1]  # the last one is arrived at
-    return newton * int(((times <= FIRST) & (times >= LAST)).sum())
+    return newton * int((times <= FIRST).sum())
+
+
+def sharpened(x0: Float[Array, "..."], t: Float[Array, ""]) -> Float[Array, "..."]:
+    """Return the density in [0, 1] that counts for an estimate in [-1, 1] at a time."""
+    early, late = SHARPEN
+    return 0.5 * (1 + jnp.tanh((early * t + late * (1 - t)) * jnp.arctanh(x0)))
 
 
 def make_steer(
@@ -72,20 +81,20 @@ def make_steer(
     solver = homogenize.make_solver(n, nu=nu)
     shape = field_shape(boundary.loads("cubic"), n)
 
-    def properties(x0, fields):
-        density = 0.5 * (1 + jnp.tanh(SHARPEN * jnp.arctanh(x0)))
+    def properties(x0, fields, t):
+        density = sharpened(x0, t)
         tensor, info = solver(
             homogenize.modulus(density, void), tol=TOL, maxiter=200, fields=fields
         )
         values = jnp.append(voigt_to_cubic(tensor), density.mean())
         return values, (values, info.fields)
 
-    def steer_one(x0, wanted):
+    def steer_one(x0, t, wanted):
         def step(_, carry):
             x0, fields = carry
             x0 = jnp.clip(x0, -SOFTEST, SOFTEST)
             jacobian, (values, fields) = jax.jacrev(properties, has_aux=True)(
-                x0, fields
+                x0, fields, t
             )
             # The solver sees the loads along one axis only.
             jacobian = symmetrize(jacobian)
@@ -99,8 +108,8 @@ def make_steer(
 
     def steer(x0, t, wanted):
         return lax.cond(
-            (t <= FIRST) & (t >= LAST),
-            lambda x0: each(lambda one: steer_one(one, wanted), x0),
+            t <= FIRST,
+            lambda x0: each(lambda one: steer_one(one, t, wanted), x0),
             lambda x0: x0,
             x0,
         )

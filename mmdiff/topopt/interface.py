@@ -260,9 +260,8 @@ def polish(
     def error(constants):
         return float(np.mean(abs(asked(constants)[0])))
 
-    def cost(constants, octant):
-        off = 0 if volume is None else abs(octant.mean() - volume) - VOLUME_SLACK
-        return error(constants) + price * max(off, 0)
+    def worth(constants, octant):
+        return cost(error(constants), octant.mean(), volume, price)
 
     history, volumes = [error(here.constants)], [float(octant.mean())]
 
@@ -275,7 +274,7 @@ def polish(
             if np.array_equal(trial, octant) or not is_load_bearing(trial):
                 continue
             there = evaluate(trial, here.fields)
-            better = cost(there.constants, trial) < cost(here.constants, octant)
+            better = worth(there.constants, trial) < worth(here.constants, octant)
             if there.converged and better:
                 return trial, there
         return None
@@ -308,6 +307,12 @@ def polish(
         here = evaluate(octant)
         history[-1] = error(here.constants)
     return Polished(octant, here, tuple(history), tuple(volumes))
+
+
+def cost(error: float, volume: float, wanted: float | None, price: float) -> float:
+    """Return an error and what a volume is off beyond VOLUME_SLACK, at its price."""
+    off = 0.0 if wanted is None else abs(volume - wanted)
+    return error + price * max(off - VOLUME_SLACK, 0.0)
 
 
 def missing(target: np.ndarray, ranges: np.ndarray = PAPER_RANGES):

@@ -273,6 +273,24 @@ def test_cells_are_ordered_by_error_and_by_volume(price, first):
     assert [cell.volume for cell in cells] == sorted((0.3, 0.6), key=first.__ne__)
 
 
+@pytest.mark.parametrize(("price", "expected"), [(0.0, (0.3, 0.6)), (0.1, (0.3, 0.3))])
+def test_cells_of_another_volume_are_replaced_as_far_as_it_counts(price, expected):
+    volumes = [0.3, 0.6, 0.3]
+    cells, _ = generate.generate(
+        jax.random.key(0),
+        of_constants((0.6, 0.24, 0.18), 0.3),
+        draw=lambda key, target: _fields(3),
+        evaluate=_evaluate,
+        num_best=2,
+        refine=lambda cell, target: dataclasses.replace(
+            cell, error=0.0, volume=volumes.pop(0)
+        ),
+        spare=1,
+        price=price,
+    )
+    assert tuple(cell.volume for cell in cells) == expected
+
+
 def test_nothing_is_replaced_where_all_is_met_or_nothing():
     assert _spared(5, 1)[1:] == (1, 2)
     assert _spared(5, 99, first=0.1)[1:] == (1, 2)

@@ -74,7 +74,7 @@ def said(params):
     regress = jax.jit(regressor.make_regress(params, META))
 
     def values(x0):
-        x = jnp.tanh(steer.SHARPEN * jnp.arctanh(x0))
+        x = jnp.tanh(regressed.SHARPEN * jnp.arctanh(x0))
         constants, _ = regress(x)
         return np.append(constants, 0.5 * (1 + x.mean((1, 2, 3)))[:, None], 1)
 
@@ -142,7 +142,7 @@ def test_estimates_get_what_was_asked(estimate, said, start, steered):
 def test_nothing_asked_and_other_times_change_nothing(estimate, steered, start):
     np.testing.assert_allclose(steered(0.5, FREE), estimate, atol=1e-5)
     wanted = _wanted(start[0] * 1.1, "C11")
-    for t in (steer.FIRST + 0.01, steer.LAST - 0.01):
+    for t in (regressed.FIRST + 0.01, regressed.LAST - 0.01):
         np.testing.assert_array_equal(steered(t, wanted), estimate)
 
 

@@ -13,9 +13,12 @@ from mmdiff.fem.homogenize import homogenize
 N = 16
 
 
+T = 0.5  # the time at which estimates are moved
+
+
 def _values(x0):
     """C11, C12, C44 and V of an estimate, in the unit that errors are told in."""
-    density = 0.5 * (1 + np.tanh(steer.SHARPEN * np.arctanh(np.asarray(x0))))
+    density = steer.sharpened(x0, T)
     constants = voigt_to_cubic(homogenize(density)[0])
     return np.append(np.asarray(constants) / PAPER_RANGES, density.mean())
 
@@ -56,7 +59,7 @@ def test_the_estimate_gets_the_asked_constants(estimate, moved):
     start = _values(estimate[0])
     # The values of a denser cell, so that they go together.
     goal = _values(np.tanh(np.arctanh(np.asarray(estimate[0])) + 0.3))
-    out = moved(0.5, _unscaled(goal))
+    out = moved(T, _unscaled(goal))
     assert symmetry.is_cubic(np.asarray(out))
     before, after = abs(start - goal), abs(_values(out[0]) - goal)
     # Newton's method with solves of 1e-3; measured 2e-3.
@@ -66,7 +69,7 @@ def test_the_estimate_gets_the_asked_constants(estimate, moved):
 def test_free_values_stay_free(estimate, moved):
     start = _values(estimate[1])
     goal = np.array([start[0] + 0.02, np.nan, np.nan, np.nan])
-    got = _values(moved(0.5, _unscaled(goal))[1])
+    got = _values(moved(T, _unscaled(goal))[1])
     assert abs(got[0] - goal[0]) < 2e-3
     # The least change that gives C11 takes more material.
     assert got[3] > start[3]
@@ -85,18 +88,30 @@ def test_any_quantities_can_be_asked(estimate, moved, names):
     goal = present(np.tanh(np.arctanh(np.asarray(estimate[0])) + 0.3))
     wanted = np.full(9, np.nan)
     wanted[[steer.NAMES.index(name) for name in names]] = goal
-    off = abs(present(moved(0.5, wanted)[0]) - goal) / abs(goal - start).max()
+    off = abs(present(moved(T, wanted)[0]) - goal) / abs(goal - start).max()
     assert off.max() < 0.02
 
 
-def test_early_and_late_estimates_are_let_be(estimate, moved):
+def test_early_estimates_are_let_be(estimate, moved):
     goal = _unscaled(_values(estimate[0]) + 0.02)
-    for t in (steer.FIRST + 0.01, steer.LAST - 0.01):
-        np.testing.assert_array_equal(moved(t, goal), estimate)
+    np.testing.assert_array_equal(moved(steer.FIRST + 0.01, goal), estimate)
+    for t in (steer.FIRST, 0.02):
+        assert (np.asarray(moved(t, goal)) != np.asarray(estimate)).any()
+
+
+def test_estimates_count_as_sharper_the_later_it_is(estimate):
+    grey, half, sharp = (steer.sharpened(estimate, t) for t in (1.0, 0.5, 0.0))
+    solid = np.asarray(estimate) > 0
+    for softer, harder in ((grey, half), (half, sharp)):
+        assert (harder[solid] > softer[solid]).all()
+        assert (harder[~solid] < softer[~solid]).all()
+    # Twice the log-odds: x -> 2 x / (1 + x^2), which is a density of half of 1 + that.
+    expected = 0.5 * (1 + 2 * estimate / (1 + estimate**2))
+    np.testing.assert_allclose(sharp, expected, atol=1e-6)
 
 
 def test_solutions_are_counted_where_the_estimate_is_moved():
-    # Those at 0.95, 0.5 and 0.3 count; 1 is too early, 0.2 too late, 0 arrived at.
-    times = [1.0, 0.95, 0.5, 0.3, 0.2, 0.0]
+    # Those at 0.95, 0.5 and 0.2 count; 1 is too early, 0 arrived at.
+    times = [1.0, 0.95, 0.5, 0.2, 0.0]
     assert steer.solutions(times, 2) == 6 and steer.solutions(times, 0) == 0
     assert steer.solutions([0.9, 0.5], 1) == 1
