@@ -2,15 +2,16 @@
 
     python docs/sampling_study.py [targets, 12] [part ...]
 
-Parts: steps, weight, newton, polish, outside, bulk, stages; all if none is named. Range
-errors (arXiv 2401.13570, Eq. 3) by finite elements on binary connected cells, four
-samples a target, one setting changed at a time from those of configs/generate.py; the
-first row of each part is measured anew, so that times compare. Results stand in
-docs/ablation.md.
+Parts: steps, weight, newton, sharpen, polish, outside, bulk, stages; all if none is
+named. Range errors (arXiv 2401.13570, Eq. 3) by finite elements on binary connected
+cells, four samples a target, one setting changed at a time from those of
+configs/generate.py; the first row of each part is measured anew, so that times compare.
+Results stand in docs/ablation.md.
 """
 
 import sys
 import time
+from unittest import mock
 
 from mmdiff.io import record
 
@@ -28,17 +29,21 @@ from mmdiff.design import (  # noqa: E402
     regressed,
     rework,
     sampler,
+    steer,
     target,
     target_list,
 )
-from mmdiff.design.steer import NAMES  # noqa: E402
 from mmdiff.models import sampling, weights  # noqa: E402
 from mmdiff.models.regressor import load_regressor  # noqa: E402
 from mmdiff.topopt import interface  # noqa: E402
 
 SAMPLES, STEPS, NEWTON, POLISH = 4, 16, 2, 12
 STEP_COUNTS = (4, 8, 16, 32, 50)
-PARTS = ("steps", "weight", "newton", "polish", "outside", "bulk", "stages")
+SHARPEN = ((3.0, 3.0), (1.5, 1.5), (1.0, 2.0), (0.5, 2.0))  # of `steer.SHARPEN`
+PARTS = (
+    *("steps", "weight", "newton", "sharpen"),
+    *("polish", "outside", "bulk", "stages"),
+)
 WEIGHTS = (0.5, 1.0, 2.0, 4.0)
 # Outside of what the model was trained on, each within the bounds of feasible.check.
 VOLUMES = np.linspace(0.2, 0.75, 12)  # of which the stiffest cell is asked
@@ -90,6 +95,7 @@ class Model:
                 refine=refined,
                 rounds=1 + bool(spare),
                 spare=spare,
+                price=refine.PRICE,
             )
             found.append(cells)
         return found, (time.perf_counter() - start) / (SAMPLES * len(goals))
@@ -104,18 +110,36 @@ def summary(errors) -> str:
     return f"{100 * mean:.2f} | {100 * median:.2f} | {100 * best:.2f}"
 
 
-def sweep(model, goals, name, values) -> None:
-    """Print a line for each value of an option of the sampler."""
+def head(name) -> None:
+    """Print the head of a table of the sampler."""
     print(
         f"\n| {name} | mean % | median % | best of {SAMPLES} % | valid % | s/sample |"
     )
     print("|---|---|---|---|---|---|")
+
+
+def row(model, goals, value, **options) -> None:
+    """Print a line for a value of an option of the sampler."""
+    found, seconds = model.cells(goals, **options)
+    valid = sum(map(len, found)) / (SAMPLES * len(goals))
+    errors = [[one.error for one in cells] for cells in found]
+    line = f"{summary(errors)} | {100 * valid:.0f} | {seconds:.2f}"
+    print(f"| {value} | {line} |", flush=True)
+
+
+def sweep(model, goals, name, values) -> None:
+    """Print a line for each value of an option of the sampler."""
+    head(name)
     for value in values:
-        found, seconds = model.cells(goals, **{name: value})
-        valid = sum(map(len, found)) / (SAMPLES * len(goals))
-        errors = [[one.error for one in cells] for cells in found]
-        line = f"{summary(errors)} | {100 * valid:.0f} | {seconds:.2f}"
-        print(f"| {value} | {line} |", flush=True)
+        row(model, goals, value, **{name: value})
+
+
+def sharpening(model, goals) -> None:
+    """Print a line for each way to sharpen what is homogenized, early and late."""
+    head("sharpened by, t = 1 and 0")
+    for value in SHARPEN:
+        with mock.patch.object(steer, "SHARPEN", value):
+            row(model, goals, value)
 
 
 def polishing(model, goals) -> None:
@@ -168,13 +192,13 @@ def bulk(model) -> None:
         params, meta, residual=residual, count=1, longest=0.3
     )
     print("\n| led by | valid % | mean K / K_HS | s/sample |\n|---|---|---|---|")
-    for name, steer in (("nothing", None), ("the regressor", led)):
+    for name, guide in (("nothing", None), ("the regressor", led)):
         draw = sampling.make_draw(
-            model.params, model.meta, num_samples=SAMPLES, steps=STEPS, steer=steer
+            model.params, model.meta, num_samples=SAMPLES, steps=STEPS, steer=guide
         )
         ratios, seconds = [], 0.0
         for i, volume in enumerate([VOLUMES[0], *VOLUMES]):
-            wanted = np.full(len(NAMES), np.nan, np.float32)
+            wanted = np.full(len(steer.NAMES), np.nan, np.float32)
             wanted[-1] = volume
             start = time.perf_counter()
             fields = draw(jax.random.key(i), {"V": volume}, wanted)
@@ -253,6 +277,8 @@ def main(arguments: list[str]) -> None:
         sweep(model, goals, "weight", WEIGHTS)
     if "newton" in parts:
         sweep(model, goals, "newton", (0, 1, 2, 3))
+    if "sharpen" in parts:
+        sharpening(model, goals)
     if "polish" in parts:
         polishing(model, goals)
     if "outside" in parts:
