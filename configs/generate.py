@@ -52,8 +52,9 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # made anew from what it is, with walls that may vanish and appear, at the asked
     # volume and then at a free one; 0 for never.
     config.rework = 1
-    # Most cells that are polished in place of those that stay far all the same, where
-    # others meet the target: of the other samples first, then of a further batch.
+    # Most cells that are polished in place of those that stay far all the same, in
+    # tensor or volume, where others meet the target: of the other samples first, then
+    # of a further batch.
     config.spare = 2
     # Some tensors cannot be had at the asked volume. What a unit of volume off is worth
     # in units of error: with 0.1 a cell goes 0.01 off to come 0.1 % of range nearer.
