@@ -2,8 +2,9 @@
 
 Samples of the diffusion model are thresholded, freed of loose pieces, refused when they
 do not carry load, homogenized, and ranked by their distance from the target. The best
-are then refined until they meet it (`mmdiff.design.refine`). How near a cell is counts
-its volume too, at a price.
+are then refined until they meet it (`mmdiff.design.refine`); what their volume is off
+counts too, at a price.
+
 Nothing is returned that is not one piece, load bearing and verified; refused samples
 are counted and replaced by new ones, and so are, to a number, cells that stay far from
 the target. With a time budget this goes on, batch after batch, until the budget is used

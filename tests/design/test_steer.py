@@ -11,8 +11,6 @@ from mmdiff.elasticity import PAPER_RANGES, voigt_to_cubic
 from mmdiff.fem.homogenize import homogenize
 
 N = 16
-
-
 T = 0.5  # the time at which estimates are moved
 
 
