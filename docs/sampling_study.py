@@ -2,10 +2,11 @@
 
     python docs/sampling_study.py [targets, 12] [part ...]
 
-Parts: steps, weight, newton, sharpen, polish, outside, bulk, stages; all if none is
-named. Range errors (arXiv 2401.13570, Eq. 3) by finite elements on binary connected
-cells, four samples a target, one setting changed at a time from those of
-configs/generate.py; the first row of each part is measured anew, so that times compare.
+Parts: steps, weight, newton, sharpen, smooth, auxetic, polish, outside, bulk, stages;
+all if none is named. Range errors (arXiv 2401.13570, Eq. 3) by finite elements on
+binary connected cells, four samples a target, one setting changed at a time from those
+of configs/generate.py; the first row of each part is measured anew, so that times
+compare. Thin and pits are the shares of solid and void in features of one voxel.
 Results stand in docs/ablation.md.
 """
 
@@ -23,6 +24,7 @@ import numpy as np  # noqa: E402
 from mmdiff import assets, elasticity  # noqa: E402
 from mmdiff.design import (  # noqa: E402
     cell,
+    evaluation,
     feasible,
     generate,
     refine,
@@ -40,8 +42,11 @@ from mmdiff.topopt import interface  # noqa: E402
 SAMPLES, STEPS, NEWTON, POLISH = 4, 16, 2, 12
 STEP_COUNTS = (4, 8, 16, 32, 50)
 SHARPEN = ((3.0, 3.0), (1.5, 1.5), (1.0, 2.0), (0.5, 2.0))  # of `steer.SHARPEN`
+SMOOTHING = (0.1, 0.7, 1.0, 1.5, 2.0)  # of `steer.SMOOTHING`; 0.1 is none
+# Few constants asked, Poisson's ratio negative: the hardest to hang together.
+AUXETIC = ("nu=-0.4,V=0.3", "E=0.02,nu=-0.3", "E=0.03,nu=-0.2", "nu=-0.5,V=0.4")
 PARTS = (
-    *("steps", "weight", "newton", "sharpen"),
+    *("steps", "weight", "newton", "sharpen", "smooth", "auxetic"),
     *("polish", "outside", "bulk", "stages"),
 )
 WEIGHTS = (0.5, 1.0, 2.0, 4.0)
@@ -113,9 +118,9 @@ def summary(errors) -> str:
 def head(name) -> None:
     """Print the head of a table of the sampler."""
     print(
-        f"\n| {name} | mean % | median % | best of {SAMPLES} % | valid % | s/sample |"
+        f"\n| {name} | mean % | median % | best of {SAMPLES} % | valid % | thin % | "
+        "pits % | s/sample |\n" + 8 * "|---" + "|"
     )
-    print("|---|---|---|---|---|---|")
 
 
 def row(model, goals, value, **options) -> None:
@@ -123,8 +128,12 @@ def row(model, goals, value, **options) -> None:
     found, seconds = model.cells(goals, **options)
     valid = sum(map(len, found)) / (SAMPLES * len(goals))
     errors = [[one.error for one in cells] for cells in found]
-    line = f"{summary(errors)} | {100 * valid:.0f} | {seconds:.2f}"
-    print(f"| {value} | {line} |", flush=True)
+    surface = evaluation.surface([one.octant for cells in found for one in cells])
+    print(
+        f"| {value} | {summary(errors)} | {100 * valid:.0f} | "
+        f"{100 * surface['thin']:.1f} | {100 * surface['pits']:.1f} | {seconds:.2f} |",
+        flush=True,
+    )
 
 
 def sweep(model, goals, name, values) -> None:
@@ -134,11 +143,11 @@ def sweep(model, goals, name, values) -> None:
         row(model, goals, value, **{name: value})
 
 
-def sharpening(model, goals) -> None:
-    """Print a line for each way to sharpen what is homogenized, early and late."""
-    head("sharpened by, t = 1 and 0")
-    for value in SHARPEN:
-        with mock.patch.object(steer, "SHARPEN", value):
+def guiding(model, goals, name, title, values) -> None:
+    """Print a line for each value of a constant of `steer`."""
+    head(title)
+    for value in values:
+        with mock.patch.object(steer, name, value):
             row(model, goals, value)
 
 
@@ -278,7 +287,12 @@ def main(arguments: list[str]) -> None:
     if "newton" in parts:
         sweep(model, goals, "newton", (0, 1, 2, 3))
     if "sharpen" in parts:
-        sharpening(model, goals)
+        guiding(model, goals, "SHARPEN", "sharpened by, t = 1 and 0", SHARPEN)
+    if "smooth" in parts:
+        guiding(model, goals, "SMOOTHING", "smoothed over, voxels", SMOOTHING)
+    if "auxetic" in parts:
+        auxetic = [target.parse(text) for text in AUXETIC]
+        sweep(model, auxetic, "newton", (0, 2, 3))
     if "polish" in parts:
         polishing(model, goals)
     if "outside" in parts:

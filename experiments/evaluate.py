@@ -24,6 +24,7 @@ from mmdiff.io import console, evaluation_plots, plots, workdir, writers
 from mmdiff.models import weights
 from mmdiff.topopt import interface
 
+NUM_SURFACES = 500  # training cells whose surface is told beside that of the model
 LEAST = {
     **{"num_samples": 1, "steps": 2, "newton": 0},
     **{"polish_steps": 0, "rework": 0, "spare": 0, "volume_price": 0.0},
@@ -82,7 +83,10 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         best = f"{100 * min(errors):.2f} %" if errors else "no valid cell"
         console.say(f"target {i}: {best}, {record['seconds']:.1f} s")
     records = [{**done[i], "infeasible": i in beyond} for i in range(len(targets))]
-    _report(config, folder, records, constants[training], volume[training])
+    _report(
+        *(config, folder, records),
+        *(octants[training], constants[training], volume[training]),
+    )
 
 
 def _measure(key, goal, config, *, draw, solve, reworked, known) -> dict:
@@ -124,9 +128,8 @@ def _measure(key, goal, config, *, draw, solve, reworked, known) -> dict:
             spare=config.spare,
             price=config.volume_price,
         )
-    sampled = [cell.constants for cell in raw]
     return {
-        **evaluation.measure(goal, cells, sampled, counts["sampled"] - len(raw), known),
+        **evaluation.measure(goal, cells, raw, counts["sampled"] - len(raw), known),
         "evaluations": len(solved),
         "seconds": time.perf_counter() - start,
     }
@@ -187,8 +190,11 @@ def _percent(summary, name):
     return f"{100 * summary[f'{name}_median']:.3f} %"
 
 
-def _report(config, folder, records, constants, volume):
+def _report(config, folder, records, octants, constants, volume):
     summary = evaluation.summarize(records)
+    # Of a few, evenly drawn, of the training cells: it is their mean that is told.
+    trained = evaluation.surface(octants[:: len(octants) // NUM_SURFACES + 1])
+    summary |= {f"trained_{name}": value for name, value in trained.items()}
     filled, fresh = evaluation.new_bins(records, constants, volume)
     summary |= {"bins": filled, "new_bins": fresh}
     summary["infeasible"] = sum(record["infeasible"] for record in records)
@@ -226,4 +232,16 @@ def _report(config, folder, records, constants, volume):
         f"{100 * evaluation.GOAL:g} % of range; medians "
         f"{_percent(summary, 'raw_error')} raw, {_percent(summary, 'error')} "
         f"delivered; volumes {summary['volume_off']:.4f} off in the mean."
+    )
+    console.say(
+        "solid and void in features of one voxel: "
+        + ", ".join(
+            f"{100 * summary[f'{kind}thin']:.1f} and {100 * summary[f'{kind}pits']:.1f}"
+            f" % {name}"
+            for kind, name in (
+                *(("raw_", "raw"), ("", "delivered")),
+                ("trained_", "in training cells"),
+            )
+        )
+        + "."
     )

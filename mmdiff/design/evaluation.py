@@ -1,8 +1,10 @@
-"""What is measured of a model: error, validity, diversity, novelty, coverage.
+"""What is measured of a model: error, validity, diversity, novelty, coverage, surface.
 
 As in arXiv 2401.13570: the range error of its Eq. 3 over all samples and for the best
 of each target, and the similarity of two cells of its Eq. 4, which is the share of
-voxels that agree (`voxels.agreement`, a shift by half a period aside).
+voxels that agree (`voxels.agreement`, a shift by half a period aside). How rough cells
+are tells the shares of solid and void in features of one voxel
+(`thickness.thin_shares`), the least that a printer of that voxel can make.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,15 +13,16 @@ import numpy as np
 
 from mmdiff import elasticity
 from mmdiff.data import space
-from mmdiff.design import target as targets
 from mmdiff.design.cell import Cell
 from mmdiff.design.target import Target
+from mmdiff.thickness import thin_shares
 from mmdiff.typing import UInt8
 from mmdiff.voxels import agreement, pack
 
 # What others state of themselves: mean error, best of four, valid share, in percent,
 # and seconds per cell. arXiv 2401.13570 in its two versions (the time of the second on
 # an RTX 3090), and MIND (SIGGRAPH 2025), which asks for the tensor alone.
+SURFACE = ("thin", "pits")  # shares of solid and of void in features of one voxel
 GOAL = 1e-3  # range error of the best cell at which a target counts as reached
 PUBLISHED = {
     "paper v1": (2.55, 1.74, None, 3.0),
@@ -37,10 +40,16 @@ def similarity_within(octants: Sequence[np.ndarray]) -> float:
     return float(np.concatenate(pairs).mean()) if pairs else float("nan")
 
 
+def surface(octants: Sequence[np.ndarray]) -> dict[str, float]:
+    """Return the means of `SURFACE` over octants."""
+    means = np.mean([thin_shares(octant) for octant in octants], axis=0)
+    return dict(zip(SURFACE, means.tolist(), strict=True))
+
+
 def measure(
     target: Target,
     cells: Sequence[Cell],
-    sampled: Sequence[np.ndarray],
+    sampled: Sequence[Cell],
     refused: int,
     known: UInt8[np.ndarray, "N b"],
 ) -> dict:
@@ -49,8 +58,8 @@ def measure(
     Args:
       target: what was asked.
       cells: the delivered cells.
-      sampled: constants (3,) of the good cells among the first samples, as sampled;
-        what was drawn in place of bad or far ones does not count.
+      sampled: the good cells among the first samples, as sampled; what was drawn in
+        place of bad or far ones does not count.
       refused: how many of the first samples were no good.
       known: training octants, see `voxels.pack`.
     """
@@ -61,10 +70,11 @@ def measure(
         "sampled": len(sampled) + refused,
         "raw": [
             {
-                "raw_error": float(targets.error(target, constants)),
-                "raw_relative": float(targets.relative_error(target, constants)),
+                "raw_error": cell.error,
+                "raw_relative": cell.relative_error,
+                **surface([cell.octant]),
             }
-            for constants in sampled
+            for cell in sampled
         ],
         "within": similarity_within([cell.octant for cell in cells]),
         "cells": [
@@ -75,6 +85,7 @@ def measure(
                 "volume": cell.volume,
                 "polish_steps": len(cell.history) - 1,
                 "nearest": float(agreement(cell.octant, known, half_shift=True).max()),
+                **surface([cell.octant]),
             }
             for cell in cells
         ],
@@ -87,7 +98,8 @@ def summarize(records: Sequence[Mapping]) -> dict[str, float]:
     Errors are over delivered cells, raw ones over the good first samples, "best" over
     the best of each target that has any, "valid" over all first samples; "answered" is
     the share of all targets with a valid cell, "reached" that with one nearer than
-    GOAL; "volume_off" is the mean distance from the volumes that were asked.
+    GOAL; "volume_off" is the mean distance from the volumes that were asked; "thin" and
+    "pits" are means over delivered cells, "raw_thin" and "raw_pits" over first samples.
     """
     filled = [record for record in records if record["cells"]]
     summary = {}
@@ -108,6 +120,10 @@ def summarize(records: Sequence[Mapping]) -> dict[str, float]:
         if record["V"] is not None
         for cell in record["cells"]
     ]
+    for part, prefix in (("raw", "raw_"), ("cells", "")):
+        for name in SURFACE:
+            shares = [cell[name] for record in records for cell in record[part]]
+            summary[f"{prefix}{name}"] = float(np.mean(shares or np.nan))
     return {
         **summary,
         "valid": sum(len(record["raw"]) for record in records)

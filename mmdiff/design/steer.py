@@ -6,7 +6,8 @@ the network goes on from there: what it would have got wrong is put right while 
 still can change its shape. No trained regressor is needed, and the physics is exact.
 
 What is homogenized early is greyer than the estimate and answers smoothly; late it is
-close to the binary cell that the sample will be cut to.
+close to the binary cell that the sample will be cut to. Steps are smooth in space:
+single voxels that would answer best make surfaces rough, which is hard to print.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from mmdiff.fem import boundary, homogenize
 from mmdiff.fem.device import each
 from mmdiff.fem.implicit import field_shape
 from mmdiff.symmetry import symmetrize
+from mmdiff.topopt.filters import gaussian_filter
 from mmdiff.typing import Array, Float
 
 FIRST = 0.95  # time before which nothing can be told from the estimate
@@ -31,6 +33,7 @@ FIRST = 0.95  # time before which nothing can be told from the estimate
 # between, before it is homogenized.
 SHARPEN = 0.5, 2.0
 SOFTEST = 0.98  # estimates beyond +-this count as no more certain
+SMOOTHING = 1.0  # voxels over which the log-odds of neighbours move together
 TOL = 1e-2  # of these solves: the estimate itself is far less certain
 NAMES = (*quantities.NAMES, "V")
 
@@ -100,7 +103,13 @@ def make_steer(
             jacobian = symmetrize(jacobian)
             slope = -jax.jacfwd(lambda values: missing(values, wanted))(values)
             jacobian = jnp.einsum("qc,cxyz->qxyz", slope, jacobian)
-            x0 = posterior_step(x0, missing(values, wanted), jacobian, softest=SOFTEST)
+            x0 = posterior_step(
+                x0,
+                missing(values, wanted),
+                jacobian,
+                smooth=lambda field: gaussian_filter(field, SMOOTHING),
+                softest=SOFTEST,
+            )
             return x0, fields
 
         fields = jnp.zeros(shape, x0.dtype)

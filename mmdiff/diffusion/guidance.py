@@ -66,22 +66,27 @@ def posterior_step(
     residual: Float[Array, "k"],
     jacobian: Float[Array, "k n n n"],
     *,
+    smooth: Callable | None = None,
     longest: float = 3.0,
     softest: float = 0.98,
 ) -> Float[Array, "n n n"]:
     """Move an estimate of binary voxels by one Newton step towards given properties.
 
-    A voxel of posterior mean x0 in {-1, +1} has the variance 1 - x0^2. The most likely
-    change that cancels the residual to first order is, in log-odds,
+    The log-odds of voxels, 2 arctanh(x0), are taken as normal, neighbours correlated by
+    the matrix G. With D = 1 - x0^2, the slope of x0 by them but for a factor, the most
+    likely change that cancels the residual to first order is
 
-      arctanh(x0) += J^T l,  (J diag(1 - x0^2) J^T) l = residual,
+      arctanh(x0) += G D J^T l,  (J D G D J^T) l = residual,
 
-    so that undecided voxels move first and decided ones hardly.
+    so that undecided voxels lead, those beside them follow, and decided ones hardly
+    move: surfaces advance smoothly.
 
     Args:
       x0: estimate in [-1, 1].
       residual: wanted minus present properties; NaN for those that are left free.
       jacobian: derivatives of the properties by x0, as symmetric as x0.
+      smooth: applies G to (n, n, n), symmetric and non-negative definite; None for the
+        identity.
       longest: largest change of half the log-odds of a voxel; longer steps are scaled.
       softest: |x0| above which voxels count as decided no more firmly than that.
 
@@ -90,9 +95,9 @@ def posterior_step(
     """
     x0 = jnp.clip(x0, -softest, softest)
     asked = ~jnp.isnan(residual)
-    jacobian = jnp.where(asked[:, None, None, None], jacobian, 0.0)
-    gram = jnp.einsum("ixyz,xyz,jxyz->ij", jacobian, 1 - x0**2, jacobian)
-    weights = multipliers(gram, residual)
-    step = jnp.einsum("i,ixyz->xyz", weights, jacobian)
+    slopes = jnp.where(asked[:, None, None, None], jacobian * (1 - x0**2)[None], 0.0)
+    moves = slopes if smooth is None else jax.vmap(smooth)(slopes)
+    weights = multipliers(jnp.einsum("ixyz,jxyz->ij", slopes, moves), residual)
+    step = jnp.einsum("i,ixyz->xyz", weights, moves)
     shrink = jnp.minimum(1.0, longest / jnp.maximum(jnp.abs(step).max(), 1e-20))
     return jnp.tanh(jnp.arctanh(x0) + shrink * step)

@@ -1,4 +1,4 @@
-"""Density filter and smoothed Heaviside projection.
+"""Filters of octants and smoothed Heaviside projection.
 
 The cone filter gives the design a length scale and the projection makes it nearly
 binary; both are differentiable and act on octants with mirror boundaries. Bourdin, Int.
@@ -11,6 +11,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import ndimage
 
 from mmdiff.typing import Array, Float
 
@@ -55,6 +56,23 @@ def _filter_backward(radius, _, cotangent):
 
 
 cone_filter.defvjp(_filter_forward, _filter_backward)
+
+
+def gaussian_filter(
+    field: Float[Array, "n n n"], sigma: float
+) -> Float[Array, "n n n"]:
+    """Average a field over a Gaussian; the mirror planes lie on the octant's faces.
+
+    As a matrix it is symmetric and positive definite, as a covariance has to be.
+
+    Args:
+      field: octant.
+      sigma: standard deviation in voxels.
+    """
+    line = np.eye(field.shape[0])
+    line = ndimage.gaussian_filter1d(line, sigma, axis=0, mode="reflect")
+    line = jnp.asarray(line, field.dtype)
+    return jnp.einsum("ax,by,cz,xyz->abc", line, line, line, field, precision="highest")
 
 
 def project(density, beta, eta: float = 0.5):

@@ -15,9 +15,17 @@ def _octant(seed):
     return (np.random.default_rng(seed).random((N, N, N)) < 0.5).astype(np.uint8)
 
 
-def _cell(constants, sampled, octant):
+def _plates(solid, void):
+    """Return a plate and a gap of so many voxels across x; all others are thicker."""
+    octant = np.zeros((N, N, N), np.uint8)
+    octant[2 : 2 + solid] = 1
+    octant[2 + solid + void :] = 1
+    return octant
+
+
+def _cell(constants, octant):
     goal = np.array([0.2, 0.1, 0.05])
-    constants, sampled = np.array(constants), np.array(sampled)
+    constants = np.array(constants)
     ranges = np.array([1.330768, 0.667355, 0.383357])
     return Cell(
         octant=octant,
@@ -30,7 +38,7 @@ def _cell(constants, sampled, octant):
         residual=1e-6,
         history=(0.1, 0.01),
         volumes=(0.41, 0.4),
-        sampled=sampled,
+        sampled=constants,
     )
 
 
@@ -47,11 +55,14 @@ def test_similarity_within_is_the_mean_of_the_pairs():
 def records():
     goal = of_constants((0.2, 0.1, 0.05), 0.4)
     known = pack(_octant(0)[None])
-    cells = [
-        _cell([0.2, 0.1, 0.05], [0.21, 0.1, 0.05], _octant(0)),
-        _cell([0.22, 0.1, 0.05], [0.24, 0.1, 0.05], _octant(1)),
+    sampled = [
+        _cell([0.21, 0.1, 0.05], _plates(1, 1)),
+        _cell([0.24, 0.1, 0.05], _plates(3, 2)),
     ]
-    sampled = [cell.sampled for cell in cells]
+    cells = [
+        _cell([0.2, 0.1, 0.05], _octant(0)),
+        _cell([0.22, 0.1, 0.05], _octant(1)),
+    ]
     full = evaluation.measure(goal, cells, sampled, 2, known)
     empty = evaluation.measure(goal, [], [], 4, known)
     return [{**r, "evaluations": 6, "seconds": 3.0} for r in (full, empty)]
@@ -69,6 +80,10 @@ def test_summary(records):
     assert got["evaluations"] == 6 and got["seconds"] == 3.0
     assert got["nearest"] > 0.7  # one of the two is the training cell itself
     assert got["reached"] == 0.5
+    # One of 5 solid voxels is thin, and 1 of 3 void ones; then none of 4 and 4.
+    np.testing.assert_allclose(got["raw_thin"], 1 / 5 / 2)
+    np.testing.assert_allclose(got["raw_pits"], 1 / 3 / 2)
+    assert 0.3 < got["thin"] < 0.9 and 0.3 < got["pits"] < 0.9  # noise
     assert got["volume_off"] == 0.0
     records[0]["cells"][0]["volume"] = 0.5
     np.testing.assert_allclose(evaluation.summarize(records)["volume_off"], 0.05)

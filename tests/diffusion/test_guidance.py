@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from mmdiff import symmetry
 from mmdiff.diffusion.guidance import (
@@ -9,6 +10,7 @@ from mmdiff.diffusion.guidance import (
     loss_guidance,
     posterior_step,
 )
+from mmdiff.topopt.filters import gaussian_filter
 
 
 def _counting():
@@ -65,12 +67,17 @@ def _linear(seed=0, n=4, k=2):
     return jnp.asarray(weights, jnp.float32), jnp.asarray(x0, jnp.float32)
 
 
-def test_posterior_steps_reach_given_linear_properties():
+def _smooth(field):
+    return gaussian_filter(field, 1.0)
+
+
+@pytest.mark.parametrize("smooth", [None, _smooth])
+def test_posterior_steps_reach_given_linear_properties(smooth):
     weights, x0 = _linear()
     wanted = jnp.einsum("kxyz,xyz->k", weights, x0) + jnp.asarray([0.01, -0.02])
     for _ in range(4):
         residual = wanted - jnp.einsum("kxyz,xyz->k", weights, x0)
-        x0 = posterior_step(x0, residual, weights)
+        x0 = posterior_step(x0, residual, weights, smooth=smooth)
     # Newton's method, but for the ridge of 1e-4 and float32.
     np.testing.assert_allclose(
         jnp.einsum("kxyz,xyz->k", weights, x0), wanted, atol=1e-5
@@ -96,3 +103,16 @@ def test_decided_voxels_hardly_move_and_steps_are_bounded():
     change = jnp.arctanh(far) - jnp.arctanh(x0)
     # Float32 log-odds of values near one.
     np.testing.assert_allclose(abs(change).max(), 0.5, atol=1e-4)
+
+
+def test_correlated_voxels_move_together():
+    weights, x0 = _linear(n=12)
+
+    def roughness(smooth):
+        moved = posterior_step(x0, jnp.asarray([0.01, -0.01]), weights, smooth=smooth)
+        change = jnp.arctanh(moved) - jnp.arctanh(x0)
+        return (jnp.diff(change, axis=0) ** 2).mean() / (change**2).mean()
+
+    # Of white noise twice its variance; of a field blurred by 1 voxel 2 (1 - e^-1/4).
+    assert roughness(None) > 1.5
+    assert roughness(_smooth) < 0.6

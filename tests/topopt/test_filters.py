@@ -1,4 +1,4 @@
-"""The cone filter as a symmetric averaging matrix, and the projection."""
+"""The filters as symmetric averaging matrices, and the projection."""
 
 import jax
 import jax.numpy as jnp
@@ -94,6 +94,19 @@ def test_cubic_octants_stay_cubic():
     octant = symmetry.spread(_random(10)[0, :2].ravel(), 4).astype(np.float32)
     got = _filter(octant, 2.0)
     np.testing.assert_allclose(got, symmetry.symmetrize(got), atol=1e-6)
+
+
+@pytest.mark.parametrize("n, sigma", [(4, 1.0), (8, 0.7), (8, 1.5)])
+def test_the_gaussian_is_that_of_scipy_and_a_covariance(x64, n, sigma):
+    field = _random(n)
+    blurred = filters.gaussian_filter(jnp.asarray(field), sigma)
+    wanted = ndimage.gaussian_filter(field, sigma, mode="reflect")
+    np.testing.assert_allclose(blurred, wanted, atol=1e-12)
+    units = jnp.eye(4**3).reshape(-1, 4, 4, 4)
+    matrix = jax.vmap(lambda unit: filters.gaussian_filter(unit, sigma))(units)
+    matrix = np.asarray(matrix).reshape(64, 64)
+    np.testing.assert_allclose(matrix, matrix.T, atol=1e-12)
+    assert np.linalg.eigvalsh(matrix).min() > 0
 
 
 @pytest.mark.parametrize("beta", [0.5, 4.0, 64.0])
