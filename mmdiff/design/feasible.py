@@ -10,7 +10,6 @@ import numpy as np
 
 from mmdiff import elasticity
 from mmdiff.data import space
-from mmdiff.data.select import property_distance
 from mmdiff.design import quantities
 from mmdiff.design.target import Target
 from mmdiff.errors import InputError
@@ -172,23 +171,24 @@ def _said(pairs) -> str:
     return ", ".join(f"{name}={value:g}" for name, value in pairs)
 
 
-def training_distance(target: Target, known: np.ndarray) -> float:
-    """Return the distance to the nearest training cell, a fraction.
+def training_distances(target: Target, known: np.ndarray) -> np.ndarray:
+    """Return the distance to each training cell (N,), a fraction.
 
-    The mean of |difference| in units of error over what is asked: of the constants and
-    the volume `property_distance`, else of the quantities of `Target.counted`.
+    The mean of |difference| over what is asked: the quantities of `Target.counted`, in
+    units of error, and the volume.
 
     Args:
       target: what is asked for, base E = 1.
       known: (N, 4) C11, C12, C44, V of the training cells.
     """
-    volume = np.nan if target.volume is None else target.volume
-    if target.is_determined:
-        point = np.array([[*target.constants, volume]])
-        return float(property_distance(point, known)[0])
-    names, wanted = zip(*target.asked, strict=True)
+    names, wanted = zip(*target.counted, strict=True)
     off = abs(quantities.values(known[:, :3], names) - np.array(wanted)[None])
     off = off / quantities.scales(names)[None]
     if target.volume is not None:
-        off = np.concatenate([off, abs(known[:, 3:] - volume)], axis=1)
-    return float(off.mean(1).min())
+        off = np.concatenate([off, abs(known[:, 3:] - target.volume)], axis=1)
+    return off.mean(1)
+
+
+def training_distance(target: Target, known: np.ndarray) -> float:
+    """Return the least of `training_distances`."""
+    return float(training_distances(target, known).min())

@@ -100,7 +100,7 @@ def make_regressed_steer(
         units = jnp.broadcast_to(units, (4, *values.shape))
         rows = symmetrize(jax.vmap(pull)(units)[0])
 
-        def move(x0, values, rows):
+        def move(x0, values, rows, wanted):
             missing = residual(values, wanted)
             slope = -jax.jacfwd(lambda v: residual(v, wanted))(values)
             jacobian = jnp.einsum("kc,cxyz->kxyz", slope, rows)
@@ -108,9 +108,10 @@ def make_regressed_steer(
                 x0, missing, jacobian, longest=longest, softest=steer.SOFTEST
             )
 
-        return jax.vmap(move, (0, 0, 1))(x0, values, rows)
+        return jax.vmap(move, (0, 0, 1, 0))(x0, values, rows, wanted)
 
     def steer_batch(x0, t, wanted):
+        wanted = jnp.broadcast_to(wanted, (len(x0), len(steer.NAMES)))
         return lax.cond(
             (t <= first) & (t >= last),
             lambda x0: lax.fori_loop(0, count, lambda i, x: step(i, x, wanted), x0),

@@ -1,17 +1,20 @@
 """A trained network as a function from a target to sampled fields.
 
-The network is told the constants that follow from the target, and the volume; it leaves
-the others free. What else is asked (E alone, say) is up to the steering.
+The network is told the constants and the volume that are asked. Where constants stay
+free (of E alone, say, all three), each sample has a tensor of its own that meets the
+target, see `mmdiff.design.completion`; a volume that is free stays so for the steering.
 """
 
 from collections.abc import Callable
 
+import jax
 import numpy as np
 
 from mmdiff import assets, elasticity
+from mmdiff.design.completion import complete
 from mmdiff.design.regressed import make_regressed_steer
 from mmdiff.design.steer import make_steer, wanted_of
-from mmdiff.design.target import Target
+from mmdiff.design.target import Target, of_constants
 from mmdiff.errors import InputError
 from mmdiff.models.regressor import load_regressor
 from mmdiff.models.sampling import make_draw
@@ -47,13 +50,20 @@ def choose_steer(guide: str, n: int, newton: int) -> Callable | None:
 
 
 def make_sampler(
-    params, meta: dict, *, newton: int = 0, guide: str = GUIDES[0], **settings
+    params,
+    meta: dict,
+    *,
+    num_samples: int,
+    newton: int = 0,
+    guide: str = GUIDES[0],
+    **settings,
 ):
     """Return `draw(key, target) -> (num_samples, n, n, n)` fields in [-1, 1].
 
     Args:
       params: parameters of the network.
       meta: header of the weights file, see `mmdiff.models.weights`.
+      num_samples: samples per call.
       newton: Newton steps on the estimate of each sampling step; 0 samples without.
       guide: what these steps ask for the constants, see `choose_steer`.
       **settings: as for `mmdiff.models.sampling.make_draw`.
@@ -62,13 +72,22 @@ def make_sampler(
       InputError: see `choose_steer`.
     """
     steer = choose_steer(guide, int(meta["octant"]), newton)
-    draw = make_draw(params, meta, steer=steer, **settings)
+    draw = make_draw(params, meta, num_samples=num_samples, steer=steer, **settings)
+    known = np.array(meta["training"]["labels"])
 
     def draw_for(key, target: Target):
-        pairs = zip(elasticity.NAMES, target.constants, strict=True)
-        values = {name: value for name, value in pairs if not np.isnan(value)}
-        if target.volume is not None:
-            values["V"] = target.volume
-        return draw(key, values, wanted_of(target))
+        if target.is_determined:
+            told = dict(target.counted)
+            if target.volume is not None:
+                told["V"] = target.volume
+            return draw(key, told, wanted_of(target))
+        seed = np.asarray(jax.random.key_data(key))
+        rows = complete(target, known, num_samples, seed)
+        wanted = [
+            wanted_of(of_constants(constants, target.volume))
+            for constants in rows[:, :3]
+        ]
+        told = dict(zip((*elasticity.NAMES, "V"), rows.T, strict=True))
+        return draw(key, told, np.stack(wanted))
 
     return draw_for

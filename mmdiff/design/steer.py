@@ -72,8 +72,9 @@ def make_steer(
 ) -> Callable[..., Float[Array, "b n n n"]]:
     """Return `steer(x0, t, wanted) -> x0`, traceable.
 
-    `x0` (b, n, n, n) are estimates in [-1, 1] at the scalar time `t`; `wanted` (9,) see
-    `wanted_of`. One program serves all targets: what is free is masked.
+    `x0` (b, n, n, n) are estimates in [-1, 1] at the scalar time `t`; `wanted` see
+    `wanted_of`, (9,) of all or (b, 9) of each. One program serves all targets: what is
+    free is masked.
 
     Args:
       n: octant side.
@@ -92,6 +93,10 @@ def make_steer(
         values = jnp.append(voigt_to_cubic(tensor), density.mean())
         return values, (values, info.fields)
 
+    def smooth(field):
+        # The axes in turn: exact symmetry is lost by rounding.
+        return symmetrize(gaussian_filter(field, SMOOTHING))
+
     def steer_one(x0, t, wanted):
         def step(_, carry):
             x0, fields = carry
@@ -107,7 +112,7 @@ def make_steer(
                 x0,
                 missing(values, wanted),
                 jacobian,
-                smooth=lambda field: gaussian_filter(field, SMOOTHING),
+                smooth=smooth,
                 softest=SOFTEST,
             )
             return x0, fields
@@ -116,9 +121,10 @@ def make_steer(
         return lax.fori_loop(0, newton, step, (x0, fields))[0]
 
     def steer(x0, t, wanted):
+        wanted = jnp.broadcast_to(wanted, (len(x0), len(NAMES)))
         return lax.cond(
             t <= FIRST,
-            lambda x0: each(lambda one: steer_one(one, t, wanted), x0),
+            lambda x0: each(lambda one, goal: steer_one(one, t, goal), x0, wanted),
             lambda x0: x0,
             x0,
         )

@@ -52,8 +52,8 @@ class Conditions:
         raw = _signed_power(low + cond * (high - low), 1 / self.power)
         return jnp.where(cond < -0.5, jnp.nan, raw)
 
-    def from_values(self, **values: float) -> Float[Array, "k"]:
-        """Normalise named raw values; components not named stay free.
+    def from_values(self, **values: float | Float[Array, "*b"]) -> Float[Array, "*b k"]:
+        """Normalise named raw values; components not named, or NaN, stay free.
 
         Raises:
           InputError: if a name is unknown.
@@ -64,8 +64,8 @@ class Conditions:
                 f"unknown condition {', '.join(unknown)}. "
                 f"Use some of {', '.join(self.names)}."
             )
-        raw = [values.get(name, np.nan) for name in self.names]
-        return self.normalize(jnp.asarray(raw))
+        raw = (jnp.asarray(values.get(name, np.nan), float) for name in self.names)
+        return self.normalize(jnp.stack(jnp.broadcast_arrays(*raw), -1))
 
     def _range(self, like):
         """Return scaled low and high with the rank and type of `like`."""

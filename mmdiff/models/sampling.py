@@ -9,6 +9,7 @@ from mmdiff.diffusion import conditions, guidance, samplers, schedule
 from mmdiff.diffusion.process import Noise, symmetric_noise
 from mmdiff.models.denoiser import make_denoiser
 from mmdiff.models.unet import UNet
+from mmdiff.typing import Array, Float
 
 
 def make_draw(
@@ -24,8 +25,9 @@ def make_draw(
 ):
     """Return `draw(key, values, wanted=None) -> (num_samples, n, n, n)` in [-1, 1].
 
-    `values` are raw conditions by name, such as {"C11": 0.1, "V": 0.3}; those left out
-    stay free. Compiles once for all of them. `wanted` goes to `steer` as it is.
+    `values` are raw conditions by name, such as {"C11": 0.1, "V": 0.3}, of all samples
+    or one for each; those left out stay free. Compiles once for all of them. `wanted`
+    goes to `steer` as it is.
 
     Args:
       params: parameters of the network.
@@ -64,8 +66,9 @@ def make_draw(
             noise=initial,
         )
 
-    def draw(key, values: Mapping[str, float], wanted=None):
-        cond = jnp.tile(scaling.from_values(**values), (num_samples, 1))
+    def draw(key, values: Mapping[str, float | Float[Array, "b"]], wanted=None):
+        cond = scaling.from_values(**values)
+        cond = jnp.broadcast_to(cond, (num_samples, cond.shape[-1]))
         return run(key, params, cond, wanted)
 
     return draw

@@ -90,6 +90,16 @@ def test_any_quantities_can_be_asked(estimate, moved, names):
     assert off.max() < 0.02
 
 
+def test_each_estimate_can_have_a_goal_of_its_own(estimate, moved):
+    goals = [
+        _unscaled(_values(one) * factor)
+        for one, factor in zip(estimate, (1.05, 1.1), strict=True)
+    ]
+    both = moved(T, np.stack(goals))
+    for one, goal, i in zip(both, goals, range(2), strict=True):
+        np.testing.assert_array_equal(one, moved(T, goal)[i])
+
+
 def test_early_estimates_are_let_be(estimate, moved):
     goal = _unscaled(_values(estimate[0]) + 0.02)
     np.testing.assert_array_equal(moved(steer.FIRST + 0.01, goal), estimate)

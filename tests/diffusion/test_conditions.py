@@ -29,6 +29,12 @@ def test_fit_covers_the_data_and_survives_a_constant_column():
     np.testing.assert_array_equal(cond, [[0, 0], [1, 0]])
 
 
+def test_from_values_of_each_sample():
+    got = _COND.from_values(C11=np.array([0.2, np.nan]), V=0.5)
+    for cond, values in zip(got, ({"C11": 0.2, "V": 0.5}, {"V": 0.5}), strict=True):
+        np.testing.assert_allclose(cond, _COND.from_values(**values), atol=1e-6)
+
+
 def test_from_values_leaves_the_rest_free():
     # (0.5 - 0.2) / 0.6 in float32.
     np.testing.assert_allclose(_COND.from_values(V=0.5), [-1, -1, 0.5], atol=1e-6)
