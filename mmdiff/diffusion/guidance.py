@@ -72,21 +72,22 @@ def posterior_step(
 ) -> Float[Array, "n n n"]:
     """Move an estimate of binary voxels by one Newton step towards given properties.
 
-    The log-odds of voxels, 2 arctanh(x0), are taken as normal, neighbours correlated by
-    the matrix G. With D = 1 - x0^2, the slope of x0 by them but for a factor, the most
-    likely change that cancels the residual to first order is
+    Half the log-odds a = arctanh(x0) of the voxels are taken as normal with a
+    covariance W. With D = 1 - x0^2, the slope of x0 by a, the most likely change that
+    cancels the residual to first order is
 
-      arctanh(x0) += G D J^T l,  (J D G D J^T) l = residual,
+      a += W D J^T l,  (J D W D J^T) l = residual.
 
-    so that undecided voxels lead, those beside them follow, and decided ones hardly
-    move: surfaces advance smoothly.
+    Where W = 1 / D, voxels are independent, each with the variance D of a binary one.
+    Where it is a smooth matrix G, undecided voxels lead, those beside them follow and
+    decided ones hardly move: surfaces advance as a whole, and stay smooth.
 
     Args:
       x0: estimate in [-1, 1].
       residual: wanted minus present properties; NaN for those that are left free.
       jacobian: derivatives of the properties by x0, as symmetric as x0.
-      smooth: applies G to (n, n, n), symmetric and non-negative definite; None for the
-        identity.
+      smooth: applies G to (n, n, n), symmetric and non-negative definite; None for
+        independent voxels.
       longest: largest change of half the log-odds of a voxel; longer steps are scaled.
       softest: |x0| above which voxels count as decided no more firmly than that.
 
@@ -95,8 +96,9 @@ def posterior_step(
     """
     x0 = jnp.clip(x0, -softest, softest)
     asked = ~jnp.isnan(residual)
-    slopes = jnp.where(asked[:, None, None, None], jacobian * (1 - x0**2)[None], 0.0)
-    moves = slopes if smooth is None else jax.vmap(smooth)(slopes)
+    jacobian = jnp.where(asked[:, None, None, None], jacobian, 0.0)
+    slopes = jacobian * (1 - x0**2)[None]
+    moves = jacobian if smooth is None else jax.vmap(smooth)(slopes)
     weights = multipliers(jnp.einsum("ixyz,jxyz->ij", slopes, moves), residual)
     step = jnp.einsum("i,ixyz->xyz", weights, moves)
     shrink = jnp.minimum(1.0, longest / jnp.maximum(jnp.abs(step).max(), 1e-20))
