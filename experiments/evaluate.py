@@ -190,6 +190,12 @@ def _percent(summary, name):
     return f"{100 * summary[f'{name}_median']:.3f} %"
 
 
+def _markdown(header, rows):
+    lines = ["| " + " | ".join(line) + " |" for line in [header, *rows]]
+    lines.insert(1, "|---" * len(header) + "|")
+    return "\n".join(lines) + "\n"
+
+
 def _report(config, folder, records, octants, constants, volume):
     summary = evaluation.summarize(records)
     # Of a few, evenly drawn, of the training cells: it is their mean that is told.
@@ -202,9 +208,9 @@ def _report(config, folder, records, octants, constants, volume):
         folder / "metrics.json", {"summary": summary, "targets": records}
     )
     rows = evaluation.comparison(summary, bool(config.polish_steps))
-    lines = ["| " + " | ".join(line) + " |" for line in [evaluation.HEADER, *rows]]
-    lines.insert(1, "|---" * len(evaluation.HEADER) + "|")
-    (folder / "table.md").write_text("\n".join(lines) + "\n")
+    groups = evaluation.groups(records, constants, volume)
+    tables = (evaluation.HEADER, rows), (evaluation.GROUPS_HEADER, groups)
+    (folder / "table.md").write_text("\n".join(_markdown(*table) for table in tables))
     pairs = [
         ([r["C11"], r["C12"], r["C44"], r["V"]], [*c["constants"], c["volume"]])
         for r in records

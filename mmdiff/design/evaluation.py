@@ -22,8 +22,8 @@ from mmdiff.voxels import agreement, pack
 # What others state of themselves: mean error, best of four, valid share, in percent,
 # and seconds per cell. arXiv 2401.13570 in its two versions (the time of the second on
 # an RTX 3090), and MIND (SIGGRAPH 2025), which asks for the tensor alone.
-SURFACE = ("thin", "pits")  # shares of solid and of void in features of one voxel
 GOAL = 1e-3  # range error of the best cell at which a target counts as reached
+SURFACE = ("thin", "pits")  # shares of solid and of void in features of one voxel
 PUBLISHED = {
     "paper v1": (2.55, 1.74, None, 3.0),
     "paper v2": (3.08, 1.30, 97.35, 0.42),
@@ -134,6 +134,7 @@ def summarize(records: Sequence[Mapping]) -> dict[str, float]:
         )
         / len(records),
         "volume_off": float(np.mean(off or np.nan)),
+        "volume_off_median": float(np.median(off or np.nan)),
         "within": float(np.nanmean(within)) if within else float("nan"),
         "nearest": float(np.mean([cell["nearest"] for cell in cells] or np.nan)),
         "evaluations": sum(r["evaluations"] for r in records) / max(len(cells), 1),
@@ -155,6 +156,61 @@ def new_bins(records: Sequence[Mapping], constants, volume) -> tuple[int, int]:
     got = np.array([cell["constants"] for cell in cells])
     filled = np.unique(space.bin_index(got, np.array([c["volume"] for c in cells])))
     return len(filled), len(np.setdiff1d(filled, space.bin_index(constants, volume)))
+
+
+GROUPS_HEADER = (
+    *("targets", "number", "raw mean / median / best %"),
+    *("delivered mean / median / best %", "rel mean / median / best %"),
+    *("best within 0.1 %", "V off, mean / median", "thin %: raw, delivered"),
+    "pits %: raw, delivered",
+)
+
+
+def groups(
+    records: Sequence[Mapping], constants: np.ndarray, volume: np.ndarray
+) -> list[list[str]]:
+    """Return rows of `GROUPS_HEADER`: targets in filled and in empty bins, and all.
+
+    Bins are those of property space (`mmdiff.data.space`), filled by training cells;
+    targets that leave constants or the volume free have none and count among all.
+
+    Args:
+      records: see `measure`.
+      constants: (N, 3) of the training cells.
+      volume: (N,) of the training cells.
+    """
+    asked = np.array([[*map(r.get, elasticity.NAMES), r["V"]] for r in records], float)
+    has_bin = ~np.isnan(asked).any(1)
+    bins = np.full(len(records), -1)
+    bins[has_bin] = space.bin_index(asked[has_bin, :3], asked[has_bin, 3])
+    filled = np.isin(bins, space.bin_index(constants, volume))
+    kinds = {
+        "in filled bins": has_bin & filled,
+        "in empty bins": has_bin & ~filled,
+        "all": np.ones(len(records), bool),
+    }
+    return [
+        _group(name, [records[i] for i in np.flatnonzero(chosen)])
+        for name, chosen in kinds.items()
+        if chosen.any()
+    ]
+
+
+def _group(name, records):
+    summary = summarize(records)
+
+    def percent(*keys, digits=2, between=" / "):
+        return between.join(f"{100 * summary[key]:.{digits}f}" for key in keys)
+
+    def spread(key):
+        return percent(*(f"{key}_{kind}" for kind in ("mean", "median", "best")))
+
+    return [
+        *(name, str(len(records)), spread("raw_error"), spread("error")),
+        *(spread("relative"), f"{100 * summary['reached']:.0f} %"),
+        f"{summary['volume_off']:.3f} / {summary['volume_off_median']:.3f}",
+        *(percent(f"raw_{key}", key, digits=1, between=", ") for key in SURFACE),
+    ]
 
 
 HEADER = ("", "mean %", "best of each %", "mean rel %", "valid %", "s per cell")
