@@ -138,6 +138,7 @@ def train(folder, variant: Variant, data: Data, config, steps: int):
         "octant": octant,
         "schedule": schedule.schedule_to_dict(NOISE),
         "cond": data.conditions.to_dict(),
+        "training": {"labels": data.training.cond.astype(float).tolist()},
     }
     return result.state.ema, meta, [last[f"validation_t{t:g}"] for t in TIMES]
 

@@ -247,7 +247,7 @@ def stages(model) -> None:
     coarse = cell.make_cell(octant, model.evaluate(octant), goal, 1)
     doubled = refine.double(coarse, goal, fine)
     polish = refine.make_refine(model.evaluate, steps=POLISH)
-    finish = refine.make_refine(fine, steps=POLISH)
+    finish = refine.make_refine(fine, steps=POLISH, smooth=False)
     jobs = {
         "network alone, 16 steps": lambda: np.asarray(plain(jax.random.key(1), goal)),
         "network and homogenizer": lambda: np.asarray(guided(jax.random.key(1), goal)),

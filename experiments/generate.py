@@ -170,7 +170,10 @@ def _doubled(cells, asked, evaluate, config):
     improve = None
     if config.polish_steps:
         improve = refine.make_refine(
-            evaluate, steps=config.polish_steps, price=config.volume_price
+            evaluate,
+            steps=config.polish_steps,
+            price=config.volume_price,
+            smooth=False,  # doubled cells are
         )
     fine = []
     for i, cell in enumerate(cells):

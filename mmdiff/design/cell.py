@@ -39,8 +39,9 @@ class Cell:
         Eq. 3), a fraction.
       relative_error: `target.relative_error`, a fraction.
       residual: relative residual of the solve.
-      history: error of the sample, then after each accepted polishing step; a cell
-        that was made anew on the way (`refine`) starts again there.
+      history: error of the sample, of its smoothed surface, then after each accepted
+        polishing step; a cell that was made anew on the way (`refine`) starts again
+        there.
       volumes: volume of the sample, then after each accepted polishing step.
       sampled: constants of the sample, before its surface was moved.
     """

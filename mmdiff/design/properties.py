@@ -23,8 +23,9 @@ CONVENTIONS = {
     "and of C11), of G that of C44, of nu and Zener 1",
     "relative_error": "mean of |C - target| / |target|, |C12| floored at 1 % of C11; "
     "nu counts by its difference",
-    "raw_error": "error of the sample before its surface was moved (polished)",
-    "history": "error and volume of the sample, then after each step of polishing",
+    "raw_error": "error of the sample, before it was polished",
+    "history": "error and volume of the sample, of its smoothed surface, then after "
+    "each step of polishing",
     "target": "what was asked by name; C11, C12, C44 that follow from it, null where "
     "they are free",
     "finite_elements": "trilinear hexahedra, one per voxel, 2x2x2 Gauss points",

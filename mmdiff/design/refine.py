@@ -1,21 +1,24 @@
 """Refinement of a cell until it meets its target; or at twice the resolution.
 
-The surface is moved first (`mmdiff.topopt.interface.polish`). A cell that stops far
-from the target is made anew from what it is (`mmdiff.design.rework`) and polished
-again, first at the asked volume and, if it is far still, at whatever volume the tensor
-needs; what is better counts.
+Features of one voxel, in which samples are rich, are smoothed away first, which takes a
+cell off its target; then the surface is moved until it is back
+(`mmdiff.topopt.interface.polish`). A cell that stops far from the target is made anew
+from what it is (`mmdiff.design.rework`) and polished again, first at the asked volume
+and, if it is far still, at whatever volume the tensor needs; what is better counts.
 """
 
 import dataclasses
 from collections.abc import Callable
 
 import numpy as np
+from scipy import ndimage
 
 from mmdiff.design import quantities
 from mmdiff.design import target as targets
 from mmdiff.design.cell import Cell, binarize, make_cell
 from mmdiff.design.steer import wanted_of
 from mmdiff.design.target import Target
+from mmdiff.symmetry import symmetrize
 from mmdiff.topopt import binary, interface
 from mmdiff.topopt.interface import Evaluation
 
@@ -23,6 +26,7 @@ GOAL = 2e-4  # error at which a cell meets its target,
 RELATIVE = 5e-3  # or this share of a soft target itself
 FAR = 5.0  # times the goal: polished cells beyond are reworked
 CREEP = 0.75  # see `interface.polish`: there is rework for what moves so slowly
+SMOOTHING = 1.0  # voxels over which surfaces are smoothed
 PRICE = 0.1  # error that a unit of volume off is worth
 
 
@@ -33,8 +37,11 @@ def make_refine(
     rework: Callable | None = None,
     rounds: int = 1,
     price: float = PRICE,
+    smooth: bool = True,
 ) -> Callable[[Cell, Target], Cell]:
     """Return `refine(cell, target) -> Cell`, never worse than the cell.
+
+    Not worse is what meets the goal, or is no further from the target.
 
     Args:
       evaluate: finite elements on one octant, `interface.make_evaluate`.
@@ -42,6 +49,7 @@ def make_refine(
       rework: see `mmdiff.design.rework.make_rework`; None polishes only.
       rounds: most reworks of a cell at its volume, and at a free one.
       price: error that a unit of volume off is worth, see `interface.polish`.
+      smooth: whether surfaces are smoothed first, see `smoothed`.
     """
 
     def polish(octant, target):
@@ -60,6 +68,21 @@ def make_refine(
         error, volume = polished.history[-1], polished.volumes[-1]
         return interface.cost(error, volume, target.volume, price)
 
+    def polish_smoothed(cell, target):
+        """Return the smoothed cell polished; the cell itself where that is worse."""
+        octant = smoothed(cell.octant)
+        if np.array_equal(octant, cell.octant):
+            return polish(octant, target)
+        best = polish(octant, target)
+        least = interface.cost(cell.error, cell.volume, target.volume, price)
+        if cost(best, target) > max(least, goal(target)):
+            return polish(cell.octant, target)
+        return dataclasses.replace(
+            best,
+            history=(cell.error, *best.history),
+            volumes=(cell.volume, *best.volumes),
+        )
+
     def better(best, held, target):
         density = rework(best.octant, wanted_of(held))
         octant, refused, _ = binarize(2 * density - 1, held.volume)
@@ -75,7 +98,7 @@ def make_refine(
         )
 
     def refine(cell, target):
-        best = polish(cell.octant, target)
+        best = polish_smoothed(cell, target) if smooth else polish(cell.octant, target)
         for _ in range(rounds if rework else 0):
             before = best
             for held in ways(target):
@@ -94,6 +117,17 @@ def make_refine(
         )
 
     return refine
+
+
+def smoothed(octant: np.ndarray) -> np.ndarray:
+    """Return an octant of the same volume without most features of one voxel.
+
+    Solid is where the mean over the neighbourhood is highest; the octant is returned as
+    it is where that would not hang together.
+    """
+    near = ndimage.gaussian_filter(2.0 * octant - 1, SMOOTHING, mode="reflect")
+    found, refused, _ = binarize(symmetrize(near), float(octant.mean()))
+    return octant if refused else found
 
 
 def ways(target: Target) -> list[Target]:

@@ -6,14 +6,15 @@ import pytest
 
 from mmdiff.design import rework
 from mmdiff.design.cell import binarize, make_cell
-from mmdiff.design.refine import FAR, GOAL, double, goal, make_refine
+from mmdiff.design.refine import FAR, GOAL, double, goal, make_refine, smoothed
 from mmdiff.design.steer import wanted_of
 from mmdiff.design.target import of_constants, parse
 from mmdiff.fem import homogenize
-from mmdiff.symmetry import symmetrize
+from mmdiff.symmetry import is_cubic, symmetrize
+from mmdiff.thickness import thin_shares
 from mmdiff.topopt import interface
 from mmdiff.topopt.interface import Evaluation
-from mmdiff.voxels import is_load_bearing, threshold_to_volume
+from mmdiff.voxels import clean_octant, is_load_bearing, threshold_to_volume
 
 N = 16
 
@@ -48,6 +49,65 @@ def test_refinement_aims_at_what_is_asked():
     assert cell.volumes[0] == start.volume and cell.volumes[-1] == cell.volume
     assert len(cell.volumes) == len(cell.history) > 1
     np.testing.assert_array_equal(cell.sampled, start.constants)
+
+
+def _rough():
+    """A cell with the bumps and pits of noise, in one piece."""
+    noise = symmetrize(np.random.default_rng(0).normal(size=(N, N, N)))
+    octant, _, _ = clean_octant(threshold_to_volume(_wave() + 0.9 * noise, 0.4))
+    assert is_load_bearing(octant)
+    return octant
+
+
+def test_surfaces_are_smoothed_at_their_volume():
+    octant = _rough()
+    smooth = smoothed(octant)
+    assert is_load_bearing(smooth) and is_cubic(smooth)
+    assert abs(smooth.mean() - octant.mean()) <= 0.5 * 6 / N**3
+    assert np.mean(smooth == octant) > 0.8
+    before, after = thin_shares(octant), thin_shares(smooth)
+    assert max(after) < 0.03 < 0.05 < min(before)
+    # What is smooth stays what it is, but for the corners of its steps.
+    assert np.mean(smoothed(_schwarz(0.4)) == _schwarz(0.4)) > 0.97
+
+
+def test_what_would_fall_apart_is_not_smoothed():
+    octant = np.zeros((N, N, N), np.uint8)
+    octant[6:10, 6:10, 6:10] = 1
+    octant[:, 7, 7] = octant[7, :, 7] = octant[7, 7, :] = 1  # struts of a voxel
+    np.testing.assert_array_equal(smoothed(octant), octant)
+
+
+def test_refinement_smooths_first():
+    asked = parse("K=0.27", volume=None)
+    octant = _rough()
+    start = make_cell(octant, _proportional(octant), asked, 1)
+    cell = make_refine(_proportional, steps=8)(start, asked)
+    smooth = smoothed(octant)
+    expected = make_cell(smooth, _proportional(smooth), asked, 1)
+    assert cell.history[:2] == pytest.approx((start.error, expected.error), rel=1e-5)
+    assert cell.volumes[:2] == (start.volume, expected.volume)
+    assert len(cell.volumes) == len(cell.history) > 2
+    assert max(thin_shares(cell.octant)) < 0.03
+    plain = make_refine(_proportional, steps=8, smooth=False)(start, asked)
+    assert min(thin_shares(plain.octant)) > 0.03
+    assert plain.volumes[0] == cell.volumes[0] and plain.volumes[1] != cell.volumes[1]
+
+
+def test_where_the_smoothed_cell_is_worse_the_cell_itself_is_polished():
+    octant = _rough()
+
+    def by_surface(octant, fields=None):  # what is rough is stiff
+        result = _proportional(octant)
+        return result._replace(
+            constants=result.constants * (1 + sum(thin_shares(octant)))
+        )
+
+    asked = of_constants(by_surface(octant).constants, 0.4)
+    start = make_cell(octant, by_surface(octant), asked, 1)
+    cell = make_refine(by_surface, steps=1)(start, asked)
+    np.testing.assert_array_equal(cell.octant, octant)
+    assert cell.history == pytest.approx((start.error,), abs=1e-6)
 
 
 def test_the_better_of_polished_and_reworked_counts():
