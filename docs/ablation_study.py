@@ -27,6 +27,7 @@ from mmdiff import assets, main  # noqa: E402
 from mmdiff.data import select, space, store  # noqa: E402
 from mmdiff.design import generate, sampler, target  # noqa: E402
 from mmdiff.diffusion import conditions, process, schedule  # noqa: E402
+from mmdiff.io import writers  # noqa: E402
 from mmdiff.models import denoiser, unet, weights  # noqa: E402
 from mmdiff.topopt import interface  # noqa: E402
 from mmdiff.train import checkpoint, denoising, state  # noqa: E402
@@ -212,24 +213,23 @@ def study(folder: pathlib.Path, steps: int = 300, root=None) -> list[dict]:
                 )
             path.write_text(json.dumps(row, indent=2))
         rows.append(json.loads(path.read_text()))
-        print("\n".join(table(rows)), flush=True)
+        print(table(rows), flush=True)
     return rows
 
 
-def table(rows: list[dict]) -> list[str]:
-    """Return the records as lines of a Markdown table."""
-    names = [f"error at t = {t:g}" for t in TIMES]
+def table(rows: list[dict]) -> str:
+    """Return the records as a Markdown table."""
+    header = ["", *(f"error at t = {t:g}" for t in TIMES)]
     for newton in NEWTON:
-        names += [f"newton {newton}: mean %", "best of 4 %", "valid %"]
-    lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+        header += [f"newton {newton}: mean %", "best of 4 %", "valid %"]
+    lines = []
     for row in rows:
-        numbers = [f"{v:.4f}" for v in row["held out"]]
+        line = [row["variant"], *(f"{v:.4f}" for v in row["held out"])]
         for newton in NEWTON:
             got = row[f"newton {newton}"]
-            numbers += [f"{got['mean']:.2f}", f"{got['best']:.2f}"]
-            numbers.append(f"{got['valid']:.0f}")
-        lines.append(f"| {row['variant']} | " + " | ".join(numbers) + " |")
-    return lines
+            line += [f"{got['mean']:.2f}", f"{got['best']:.2f}", f"{got['valid']:.0f}"]
+        lines.append(line)
+    return writers.markdown(header, lines)
 
 
 if __name__ == "__main__":

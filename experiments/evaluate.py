@@ -190,12 +190,6 @@ def _percent(summary, name):
     return f"{100 * summary[f'{name}_median']:.3f} %"
 
 
-def _markdown(header, rows):
-    lines = ["| " + " | ".join(line) + " |" for line in [header, *rows]]
-    lines.insert(1, "|---" * len(header) + "|")
-    return "\n".join(lines) + "\n"
-
-
 def _report(config, folder, records, octants, constants, volume):
     summary = evaluation.summarize(records)
     # Of a few, evenly drawn, of the training cells: it is their mean that is told.
@@ -210,7 +204,9 @@ def _report(config, folder, records, octants, constants, volume):
     rows = evaluation.comparison(summary, bool(config.polish_steps))
     groups = evaluation.groups(records, constants, volume)
     tables = (evaluation.HEADER, rows), (evaluation.GROUPS_HEADER, groups)
-    (folder / "table.md").write_text("\n".join(_markdown(*table) for table in tables))
+    (folder / "table.md").write_text(
+        "\n".join(writers.markdown(*table) for table in tables)
+    )
     pairs = [
         ([r["C11"], r["C12"], r["C44"], r["V"]], [*c["constants"], c["volume"]])
         for r in records

@@ -20,6 +20,7 @@ from mmdiff.errors import DataError, InputError
 from mmdiff.io.console import note, say, table
 from mmdiff.io.regression_plots import predictions
 from mmdiff.io.workdir import append_metrics
+from mmdiff.io.writers import markdown
 from mmdiff.models import regressor
 from mmdiff.models.weights import save_weights
 from mmdiff.train import regression
@@ -210,8 +211,6 @@ def _report(config, workdir, meta, result, pairs) -> None:
     ]
     if rows:
         table(rows, header)
-    lines = ["| " + " | ".join(line) + " |" for line in [header, *rows]]
-    lines.insert(1, "|---" * len(header) + "|")
     training = meta["training"]
     (workdir / "MODEL_CARD.md").write_text(f"""# Model card
 
@@ -234,8 +233,7 @@ upper Hashin-Shtrikman bound. Of no use for cells unlike those it was trained on
 
 The range error is that of arXiv 2401.13570, Eq. 3.
 
-{chr(10).join(lines)}
-
+{markdown(header, rows)}
 ## Rebuild
 
 `mmdiff.models.regressor.load_regressor` returns `(params, meta)`, and

@@ -244,6 +244,13 @@ def _vti_array(name, array, components, offset) -> tuple[str, bytes]:
     return tag, b"".join([np.array(sizes, "<u8").tobytes(), *blocks])
 
 
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table, a line for each row."""
+    lines = ["| " + " | ".join(line) + " |" for line in [header, *rows]]
+    lines.insert(1, "|---" * len(header) + "|")
+    return "\n".join(lines) + "\n"
+
+
 def write_json(path: str | os.PathLike, data) -> pathlib.Path:
     """Write nested data as indented strict JSON; arrays are lists and NaN is null."""
     text = json.dumps(plain(data), indent=2, allow_nan=False, ensure_ascii=False)

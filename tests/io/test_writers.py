@@ -201,6 +201,12 @@ def test_json_is_strict_and_takes_arrays(tmp_path):
     }
 
 
+def test_markdown_tables():
+    text = writers.markdown(["", "mean %"], [["all", "0.1"], ["some", ""]])
+    assert text == "|  | mean % |\n|---|---|\n| all | 0.1 |\n| some |  |\n"
+    assert writers.markdown(["a"], []) == "| a |\n|---|\n"
+
+
 def test_csv_has_all_columns_in_order(tmp_path):
     rows = [{"name": "a, b", "x": np.float64(0.1)}, {"name": "c", "y": np.nan}]
     path = writers.write_csv(tmp_path / "a.csv", rows)
