@@ -65,6 +65,8 @@ def make_refine(
         )
 
     def cost(polished, target):
+        if not polished.evaluation.converged:
+            return np.inf
         error, volume = polished.history[-1], polished.volumes[-1]
         return interface.cost(error, volume, target.volume, price)
 
@@ -156,11 +158,14 @@ def double(cell: Cell, target: Target, evaluate: Callable[..., Evaluation]) -> C
       evaluate: finite elements on (2 n)^3 octants.
 
     Raises:
-      ValueError: if smoothing tears the cell apart.
+      ValueError: if smoothing tears the cell apart, or the solve does not converge.
     """
     field = 2.0 * binary.doubled(cell.octant) - 1
     octant, refused, _ = binarize(field, cell.volume)
     if refused:
         raise ValueError(f"the doubled cell is {refused}")
-    fine = make_cell(octant, evaluate(octant), target, cell.pieces_found)
+    result = evaluate(octant)
+    if not result.converged:
+        raise ValueError("the doubled cell is unconverged")
+    fine = make_cell(octant, result, target, cell.pieces_found)
     return dataclasses.replace(fine, sampled=cell.sampled)

@@ -110,6 +110,24 @@ def test_where_the_smoothed_cell_is_worse_the_cell_itself_is_polished():
     assert cell.history == pytest.approx((start.error,), abs=1e-6)
 
 
+def test_nothing_counts_that_did_not_converge():
+    octant = _rough()
+    smooth = smoothed(octant)
+
+    def solve(octant, fields=None):
+        good = not np.array_equal(octant, smooth)
+        return _proportional(octant)._replace(converged=good)
+
+    asked = of_constants(_proportional(smooth).constants)  # met by what is smooth
+    start = make_cell(octant, solve(octant), asked, 1)
+    cell = make_refine(solve, steps=0)(start, asked)
+    np.testing.assert_array_equal(cell.octant, octant)
+    with pytest.raises(ValueError, match="unconverged"):
+        double(
+            start, asked, lambda octant: _proportional(octant)._replace(converged=False)
+        )
+
+
 def test_the_better_of_polished_and_reworked_counts():
     asked = of_constants((0.9, 0.3, 0.3))  # not in proportion: polishing stops short
     octant = _schwarz(0.4, 8)
