@@ -22,6 +22,7 @@ from mmdiff.voxels import (
 )
 
 MIN_SHARE = 0.8  # least share of the solid that the largest piece must hold
+NEAR = 1.0  # standard deviation of a voxel's neighbourhood, in voxels
 SUPPORT = 0.5  # weight of a voxel's neighbours in what becomes solid first
 
 
@@ -39,10 +40,10 @@ class Cell:
         Eq. 3), a fraction.
       relative_error: `target.relative_error`, a fraction.
       residual: relative residual of the solve.
-      history: error of the sample, of its smoothed surface, then after each accepted
-        polishing step; a cell that was made anew on the way (`refine`) starts again
-        there.
-      volumes: volume of the sample, then after each accepted polishing step.
+      history: error of the sample, of its smoothed surface where that was polished,
+        then after each accepted polishing step; a cell that was made anew on the way
+        (`refine`) starts again there.
+      volumes: volume at each of these.
       sampled: constants of the sample, before its surface was moved.
     """
 
@@ -75,10 +76,7 @@ def binarize(field: np.ndarray, volume: float | None) -> tuple[np.ndarray, str, 
     else:
         # Samples are nearly saturated: without their neighbours, voxels that the volume
         # asks for in addition would be dust in the void instead of thicker walls.
-        near = ndimage.gaussian_filter(
-            np.asarray(field, np.float64), 1.0, mode="reflect"
-        )
-        field = field + SUPPORT * symmetrize(near)
+        field = field + SUPPORT * nearby(field)
         wanted = volume
         # What the clean-up takes away is asked for again.
         for _ in range(3):
@@ -92,6 +90,12 @@ def binarize(field: np.ndarray, volume: float | None) -> tuple[np.ndarray, str, 
     if not is_load_bearing(octant):
         return octant, "not load bearing", pieces
     return octant, "", pieces
+
+
+def nearby(field: np.ndarray) -> np.ndarray:
+    """Return the mean over the neighbourhood of each voxel, exactly symmetric."""
+    field = np.asarray(field, np.float64)
+    return symmetrize(ndimage.gaussian_filter(field, NEAR, mode="reflect"))
 
 
 def make_cell(

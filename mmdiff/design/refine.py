@@ -11,14 +11,12 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-from scipy import ndimage
 
 from mmdiff.design import quantities
 from mmdiff.design import target as targets
-from mmdiff.design.cell import Cell, binarize, make_cell
+from mmdiff.design.cell import Cell, binarize, make_cell, nearby
 from mmdiff.design.steer import wanted_of
 from mmdiff.design.target import Target
-from mmdiff.symmetry import symmetrize
 from mmdiff.topopt import binary, interface
 from mmdiff.topopt.interface import Evaluation
 
@@ -26,7 +24,6 @@ GOAL = 2e-4  # error at which a cell meets its target,
 RELATIVE = 5e-3  # or this share of a soft target itself
 FAR = 5.0  # times the goal: polished cells beyond are reworked
 CREEP = 0.75  # see `interface.polish`: there is rework for what moves so slowly
-SMOOTHING = 1.0  # voxels over which surfaces are smoothed
 PRICE = 0.1  # error that a unit of volume off is worth
 
 
@@ -127,8 +124,7 @@ def smoothed(octant: np.ndarray) -> np.ndarray:
     Solid is where the mean over the neighbourhood is highest; the octant is returned as
     it is where that would not hang together.
     """
-    near = ndimage.gaussian_filter(2.0 * octant - 1, SMOOTHING, mode="reflect")
-    found, refused, _ = binarize(symmetrize(near), float(octant.mean()))
+    found, refused, _ = binarize(nearby(2.0 * octant - 1), float(octant.mean()))
     return octant if refused else found
 
 
