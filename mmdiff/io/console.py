@@ -6,6 +6,7 @@ open log of the running workdir, set by `logging_to` for the time of a run. With
 the functions just print, so experiments can be called from a notebook.
 """
 
+import os
 import sys
 import time
 import traceback
@@ -44,10 +45,18 @@ def logging_to(path: Path) -> Iterator[None]:
 
 def say(text: str = "") -> None:
     """Print one or more lines and log them."""
-    print(text, flush=True)
+    _show(text)
     log(text)
     if _sink is not None and _sink.summary is not None:
         _sink.summary.append(text)
+
+
+def _show(text: str) -> None:
+    """Print; once nobody reads (`| head`), run on in silence: the log has it all."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(text: str) -> None:
@@ -94,7 +103,7 @@ def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> None:
         console.print(Text(lines[0], style="bold"))
         console.print(Text("\n".join(lines[1:])))
     else:
-        print("\n".join(lines), flush=True)
+        _show("\n".join(lines))
     log("\n".join(lines))
     if _sink is not None:
         _sink.summary = list(lines)

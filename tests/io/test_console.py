@@ -1,4 +1,6 @@
 import math
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -32,6 +34,26 @@ def test_everything_said_goes_to_the_log(tmp_path, capsys):
     assert captured.out == "hello\nnote: slow\nafter\n"
     assert captured.err == "error: broken\n"
     assert log.read_text() == "hello\nnote: slow\nerror: broken\n"
+
+
+def test_a_reader_that_leaves_stops_nothing(tmp_path):
+    code = (
+        "import pathlib, sys\n"
+        "from mmdiff.io import console\n"
+        "with console.logging_to(pathlib.Path(sys.argv[1])):\n"
+        "    console.say('first')\n"
+        "    console.table([['a', 1]], ['', 'x'])\n"
+        "    console.say('last')\n"
+    )
+    read, write = os.pipe()
+    os.close(read)  # as `| head` does when it has enough
+    log = tmp_path / "log.txt"
+    done = subprocess.run(
+        [sys.executable, "-c", code, log], stdout=write, stderr=subprocess.PIPE
+    )
+    os.close(write)
+    assert done.returncode == 0 and done.stderr == b""
+    assert log.read_text() == "first\n   x\na  1\nlast\n"
 
 
 def test_summary_is_the_last_table_and_what_follows(tmp_path):
