@@ -16,21 +16,22 @@ import sys
 import time
 from typing import NamedTuple
 
-from mmdiff.io import record
+from mmdiff.run import environment
 
-record.prepare_xla()  # before JAX is imported
+environment.prepare_xla()  # before JAX is imported
 
-import jax  # noqa: E402
-import numpy as np  # noqa: E402
+import jax
+import numpy as np
 
-from mmdiff import assets, main  # noqa: E402
-from mmdiff.data import select, space, store  # noqa: E402
-from mmdiff.design import generate, sampler, target  # noqa: E402
-from mmdiff.diffusion import conditions, process, schedule  # noqa: E402
-from mmdiff.io import writers  # noqa: E402
-from mmdiff.models import denoiser, unet, weights  # noqa: E402
-from mmdiff.topopt import interface  # noqa: E402
-from mmdiff.train import checkpoint, denoising, state  # noqa: E402
+from mmdiff import assets, main
+from mmdiff.data import select, space, store
+from mmdiff.design.generate import pipeline, sampler
+from mmdiff.diffusion import conditions, process, schedule
+from mmdiff.io import write
+from mmdiff.models import denoiser, unet, weights
+from mmdiff.targets import target
+from mmdiff.topopt import interface
+from mmdiff.train import checkpoint, denoising, state
 
 TARGETS, SAMPLES, SAMPLING_STEPS, NEWTON = 12, 4, 16, (0, 2)
 HELD_OUT = 128  # validation cells
@@ -157,7 +158,7 @@ def sample(params, meta, variant: Variant, evaluate, newton: int) -> dict[str, f
     )
     errors = []
     for i, goal in enumerate(targets()):
-        cells, _ = generate.generate(
+        cells, _ = pipeline.generate(
             jax.random.fold_in(jax.random.key(0), i),
             goal,
             draw=draw,
@@ -229,7 +230,7 @@ def table(rows: list[dict]) -> str:
             got = row[f"newton {newton}"]
             line += [f"{got['mean']:.2f}", f"{got['best']:.2f}", f"{got['valid']:.0f}"]
         lines.append(line)
-    return writers.markdown(header, lines)
+    return write.markdown(header, lines)
 
 
 if __name__ == "__main__":

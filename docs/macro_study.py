@@ -19,7 +19,7 @@ import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 
-from mmdiff.fem import cubic, cubic_multigrid, element, macro
+from mmdiff.fem import cubic, cubic_multigrid, element, structure
 
 TOL = 1e-5
 
@@ -51,8 +51,8 @@ def assemble(constants):
 def by_scipy(constants, values):
     """Return the displacement, seconds of the solve and of the assembly, iterations."""
     begin = time.perf_counter()
-    free = ~macro.faces(constants.shape[:3]).ravel()
-    matrix = assemble(constants + macro.FLOOR * np.array([1, 0, 0.5]))
+    free = ~structure.faces(constants.shape[:3]).ravel()
+    matrix = assemble(constants + structure.FLOOR * np.array([1, 0, 0.5]))
     u, held = values.ravel().copy(), values.ravel() * ~free
     b = -(matrix @ held)[free]
     matrix = matrix[free][:, free]
@@ -79,8 +79,8 @@ def timed(function, *args):
 def main(n: int = 40):
     """Print a line for each solver and body; return the differences."""
     differences = []
-    load = macro.affine((n, n, n))[2]
-    displacement = macro.make_displacement((n, n, n))
+    load = structure.affine((n, n, n))[2]
+    displacement = structure.make_displacement((n, n, n))
     values = jnp.asarray(load[None], jnp.float32)
     fields, solid = bodies(n)
     # Nodes of solid elements.
@@ -114,7 +114,7 @@ def main(n: int = 40):
         _, spent = timed(slope, constants, values)
         print(f"{name}: mmdiff with a gradient {spent:.2f} s", flush=True)
         want, spent, before, count = by_scipy(field, load)
-        error = float(macro.distortion(u[0], jnp.asarray(want, jnp.float32), mask))
+        error = float(structure.distortion(u[0], jnp.asarray(want, jnp.float32), mask))
         differences.append(error)
         print(
             f"{name}: SciPy {spent:.2f} s and {before:.2f} s of assembly, {count} "

@@ -11,7 +11,7 @@ import json
 import pathlib
 import sys
 
-from mmdiff.topopt import plates
+from mmdiff.cells import plates
 
 COLUMNS = ("V", "K/K_HS", "G/G_HS", "E/E_HS", "nu", "Zener", "E/E_solid")
 SHARES = {"bulk": "K/K_HS", "shear": "G/G_HS", "young": "E/E_HS"}

@@ -14,30 +14,28 @@ import sys
 import time
 from unittest import mock
 
-from mmdiff.io import record
+from mmdiff.run import environment
 
-record.prepare_xla()  # before JAX is imported
+environment.prepare_xla()  # before JAX is imported
 
-import jax  # noqa: E402
-import numpy as np  # noqa: E402
+import jax
+import numpy as np
 
-from mmdiff import assets, elasticity  # noqa: E402
-from mmdiff.design import (  # noqa: E402
+from mmdiff import assets, elasticity
+from mmdiff.design.evaluate import metrics
+from mmdiff.design.generate import (
     cell,
-    evaluation,
-    feasible,
-    generate,
+    fem_guidance,
+    pipeline,
     refine,
-    regressed,
+    regressor_guidance,
     rework,
     sampler,
-    steer,
-    target,
-    target_list,
 )
-from mmdiff.models import sampling, weights  # noqa: E402
-from mmdiff.models.regressor import load_regressor  # noqa: E402
-from mmdiff.topopt import interface  # noqa: E402
+from mmdiff.models import sampling, weights
+from mmdiff.models.regressor import load_regressor
+from mmdiff.targets import feasibility, table, target
+from mmdiff.topopt import interface
 
 SAMPLES, STEPS, NEWTON, POLISH = 4, 16, 2, 12
 STEP_COUNTS = (4, 8, 16, 32, 50)
@@ -91,7 +89,7 @@ class Model:
         jax.block_until_ready(draw(jax.random.key(1), goals[0]))
         start, found = time.perf_counter(), []
         for i, goal in enumerate(goals):
-            cells, _ = generate.generate(
+            cells, _ = pipeline.generate(
                 jax.random.fold_in(jax.random.key(0), i),
                 goal,
                 draw=draw,
@@ -128,7 +126,7 @@ def row(model, goals, value, **options) -> None:
     found, seconds = model.cells(goals, **options)
     valid = sum(map(len, found)) / (SAMPLES * len(goals))
     errors = [[one.error for one in cells] for cells in found]
-    surface = evaluation.surface([one.octant for cells in found for one in cells])
+    surface = metrics.surface([one.octant for cells in found for one in cells])
     print(
         f"| {value} | {summary(errors)} | {100 * valid:.0f} | "
         f"{100 * surface['thin']:.1f} | {100 * surface['pits']:.1f} | {seconds:.2f} |",
@@ -147,7 +145,7 @@ def guiding(model, goals, name, title, values) -> None:
     """Print a line for each value of a constant of `steer`."""
     head(title)
     for value in values:
-        with mock.patch.object(steer, name, value):
+        with mock.patch.object(fem_guidance, name, value):
             row(model, goals, value)
 
 
@@ -177,8 +175,8 @@ def outside(model) -> None:
     again = refine.make_refine(model.evaluate, steps=24, rework=model.rework)
     for text in OUTSIDE:
         goal = target.parse(text)
-        feasible.check(goal)
-        distance = feasible.training_distance(goal, model.known)
+        feasibility.check(goal)
+        distance = feasibility.training_distance(goal, model.known)
         (cells,), _ = model.cells([goal], refined=again, spare=2, newton=3)
         line = f"| {text} | {100 * distance:.1f} |"
         if not cells:
@@ -196,8 +194,8 @@ def outside(model) -> None:
 def bulk(model) -> None:
     """Print K / K_HS of samples of given volumes, plain and led by the regressor."""
     params, meta = load_regressor(assets.regressor_path())
-    residual = regressed.bulk_residual
-    led = regressed.make_regressed_steer(
+    residual = regressor_guidance.bulk_residual
+    led = regressor_guidance.make_regressed_steer(
         params, meta, residual=residual, count=1, longest=0.3
     )
     print("\n| led by | valid % | mean K / K_HS | s/sample |\n|---|---|---|---|")
@@ -207,7 +205,7 @@ def bulk(model) -> None:
         )
         ratios, seconds = [], 0.0
         for i, volume in enumerate([VOLUMES[0], *VOLUMES]):
-            wanted = np.full(len(steer.NAMES), np.nan, np.float32)
+            wanted = np.full(len(fem_guidance.NAMES), np.nan, np.float32)
             wanted[-1] = volume
             start = time.perf_counter()
             fields = draw(jax.random.key(i), {"V": volume}, wanted)
@@ -257,7 +255,7 @@ def stages(model) -> None:
         f"double to {4 * n}^3 and verify": lambda: refine.double(coarse, goal, fine),
         f"polish {4 * n}^3": lambda: finish(doubled, goal),
     }
-    print(f"\n{record.device_line()}\n\n| stage | s |\n|---|---|")
+    print(f"\n{environment.device_line()}\n\n| stage | s |\n|---|---|")
     for name, job in jobs.items():
         times = []
         for i in range(4):
@@ -276,7 +274,7 @@ def main(arguments: list[str]) -> None:
     """Measure the parts that are named."""
     count = int(arguments[0]) if arguments else 12
     parts = arguments[1:] or [*PARTS]
-    lines = target_list.read(assets.dataset_path() / "targets.csv")
+    lines = table.read(assets.dataset_path() / "targets.csv")
     goals = [line.target for line in lines[:count]]
     model = Model()
     print(f"{len(goals)} targets, {jax.default_backend()}")

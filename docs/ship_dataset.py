@@ -16,7 +16,7 @@ import numpy as np
 
 from mmdiff.data import card, report, store
 from mmdiff.data.recipe import Recipe
-from mmdiff.io import writers
+from mmdiff.io import write
 
 
 def main(source: pathlib.Path, destination: pathlib.Path, machine: str) -> None:
@@ -35,7 +35,7 @@ def main(source: pathlib.Path, destination: pathlib.Path, machine: str) -> None:
     rows = report.label_rows(
         labels, recipe, np.ones(len(ids), bool), np.isin(ids, chosen["selected"])
     )
-    writers.write_csv(destination / "labels.csv", rows)
+    write.write_csv(destination / "labels.csv", rows)
     for name in ("splits.json", "targets.csv"):
         shutil.copy(source / name, destination / name)
     every = store.read_labels(old)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mmdiff import specimens
+from mmdiff.cells import specimens
 from mmdiff.elasticity import NU
 from mmdiff.fem import boundary, flat, homogenize, multigrid, solve
 

@@ -10,18 +10,18 @@ Results stand in docs/optimization.md.
 
 import sys
 
-from mmdiff.io import record
+from mmdiff.run import environment
 
-record.prepare_xla()  # before JAX is imported
+environment.prepare_xla()  # before JAX is imported
 
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
+import jax
+import jax.numpy as jnp
+import numpy as np
 
-from mmdiff import elasticity  # noqa: E402
-from mmdiff.topopt import binary, initial, interface, objectives, optimize  # noqa: E402
-from mmdiff.topopt.optimize import STAGES, Settings, Stage  # noqa: E402
-from mmdiff.topopt.problem import Limits, Problem  # noqa: E402
+from mmdiff import elasticity
+from mmdiff.topopt import binary, interface, objectives, optimize, starts
+from mmdiff.topopt.optimize import STAGES, Settings, Stage
+from mmdiff.topopt.problem import Limits, Problem
 
 SHEAR = Problem(lambda _: objectives.shear, isotropic=True), 0.4, 1
 BULK = Problem(lambda _: objectives.bulk, isotropic=True), 0.5, 0
@@ -51,7 +51,7 @@ def shares(case, count: int, n: int = 32) -> list[float]:
     found = []
     for seed in range(count):
         key = jax.random.key(seed)
-        start = initial.random_start(key, n, volume, contrast=contrast)
+        start = starts.random_start(key, n, volume, contrast=contrast)
         state = loop.run(loop.init(start), limits, jnp.int32(10_000))
         design = binary.finish(loop.density(state), problem, limits, evaluate, steps=0)
         best = elasticity.hashin_shtrikman(design.octant.mean())[bound]

@@ -12,18 +12,18 @@ and the volume asked and got.
 import sys
 import time
 
-from mmdiff.io import record
+from mmdiff.run import environment
 
-record.prepare_xla()  # before JAX is imported
+environment.prepare_xla()  # before JAX is imported
 
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
+import jax
+import jax.numpy as jnp
+import numpy as np
 
-from mmdiff import assets, elasticity  # noqa: E402
-from mmdiff.data import store  # noqa: E402
-from mmdiff.topopt import binary, initial, interface, objectives, optimize  # noqa: E402
-from mmdiff.topopt.problem import Limits, Problem  # noqa: E402
+from mmdiff import assets, elasticity
+from mmdiff.data import store
+from mmdiff.topopt import binary, interface, objectives, optimize, starts
+from mmdiff.topopt.problem import Limits, Problem
 
 PROBLEM = Problem(objectives.nearness, equality=True)
 
@@ -42,7 +42,7 @@ def approach(loop, evaluate, target, volume, key, n):
     Errors are infinite where no connected cell was left.
     """
     limits = Limits(np.float32(volume), params=np.float32(target))
-    start = initial.random_start(key, n, float(volume))
+    start = starts.random_start(key, n, float(volume))
     state = loop.run(loop.init(start), limits, jnp.int32(10_000))
     line = dict(zip(optimize.COLUMNS, state.history[int(state.total) - 1], strict=True))
     grey = np.array([line[name] for name in elasticity.NAMES])

@@ -1,11 +1,11 @@
 """How long the homogenizer takes on easy and hard cells, and what it costs otherwise.
 
-Three reference cells and random heterogeneous ones (`mmdiff.specimens`) are solved one
-after the other by one compiled program per symmetry and edge; wall and CPU seconds are
-medians of several calls. Compile time and memory are those of a fresh process each
-(`bench_fresh.py`), and so are the other packages (`bench_peers.py`), the design loop
-(`bench_design.py`) and the making of a dataset (`bench_dataset.py`). Throughput of
-batches and the sampler's speed come last. Everything is in bench.json.
+Three reference cells and random heterogeneous ones (`mmdiff.cells.specimens`) are
+solved one after the other by one compiled program per symmetry and edge; wall and CPU
+seconds are medians of several calls. Compile time and memory are those of a fresh
+process each (`bench_fresh.py`), and so are the other packages (`bench_peers.py`), the
+design loop (`bench_design.py`) and the making of a dataset (`bench_dataset.py`).
+Throughput of batches and the sampler's speed come last. Everything is in bench.json.
 """
 
 import functools
@@ -20,14 +20,17 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmdiff import assets, elasticity, specimens
-from mmdiff.design import sampler, target
+from mmdiff import assets, elasticity
+from mmdiff.cells import specimens
+from mmdiff.cells.symmetry import octant_to_cell
+from mmdiff.design.generate import sampler
 from mmdiff.errors import InputError
 from mmdiff.fem import batch, homogenize
-from mmdiff.io import console, plots, record, writers
-from mmdiff.io.timing import counting_compiles, measure, run_script
+from mmdiff.io import plots, write
 from mmdiff.models import weights
-from mmdiff.symmetry import octant_to_cell
+from mmdiff.run import console, environment
+from mmdiff.run.timing import counting_compiles, measure, run_script
+from mmdiff.targets import target
 
 REFERENCES = ("schwarz_p", "plates", "graded")
 # Peer -> the package it needs; see bench_peers.py.
@@ -51,7 +54,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     wanted = [("cubic", edge) for edge in sorted(set(config.cubic))]
     wanted += [("periodic", edge) for edge in sorted(periodic)]
     _check(config, wanted)
-    report = {"settings": config.to_dict(), **record.environment(), "groups": []}
+    report = {"settings": config.to_dict(), **environment.environment(), "groups": []}
     cells: list[dict] = []
     voids: list[dict] = []
     for symmetry, edge in wanted:
@@ -66,8 +69,8 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     report["dataset"] = measure_dataset(config)
     report["sampler"] = measure_sampler(config) if config.num_samples else None
     report["peers"] = measure_peers(config, cells) if config.peers else []
-    writers.write_json(folder / "bench.json", report)
-    writers.write_csv(folder / "bench.csv", cells)
+    write.write_json(folder / "bench.json", report)
+    write.write_csv(folder / "bench.csv", cells)
     drawn = plots.grouped_points(
         folder / "bench.png",
         [f"{row['symmetry']} {row['edge']}^3" for row in cells],
@@ -395,7 +398,7 @@ def _say(config: ConfigDict, report: dict) -> None:
     console.say(
         f"iterations of all {len(counts)} solves: median {np.median(counts):g}, most "
         f"{max(counts)}; medians and worst of the reference and of the random cells.\n"
-        f"{record.device_line()}; relative residual {config.tol:g}, void "
+        f"{environment.device_line()}; relative residual {config.tol:g}, void "
         f"{config.void:g}, medians of at most {config.repeats} warm calls. Compile "
         "time and memory above the interpreter are those of the first solve in a fresh "
         "process without cache; recompiled counts the programs built between the first "

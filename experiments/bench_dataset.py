@@ -14,17 +14,17 @@ import sys
 import tempfile
 import time
 
-from mmdiff.io import record
+from mmdiff.run import environment
 
 AIMS = ("bulk_shear", "poisson", "everywhere")
 
 
 def main(edge: int, size: int) -> dict:
     """Return candidates, seconds and overhead of optimized and perturbed shards."""
-    from mmdiff.data import generate, pipeline, report, store
+    from mmdiff.data import pipeline, report, shard, store
     from mmdiff.data.recipe import Optimized, Perturbed, Recipe
 
-    workers = record.cores()
+    workers = environment.cores()
     recipe = Recipe(
         n=edge // 2,
         shard_size=size,
@@ -36,7 +36,7 @@ def main(edge: int, size: int) -> dict:
         for seed in (1, 0):
             root = pathlib.Path(folder) / str(seed) / "data.zarr"
             recipe = dataclasses.replace(recipe, seed=seed)
-            generate.create(recipe, root)
+            shard.create(recipe, root)
             for aim in AIMS:
                 numbers = [i for i, s in enumerate(recipe.plan()) if s.kind == aim]
                 start = time.perf_counter()
@@ -53,6 +53,6 @@ def main(edge: int, size: int) -> dict:
 
 
 if __name__ == "__main__":
-    record.prepare_xla()
-    record.enable_compilation_cache()
+    environment.prepare_xla()
+    environment.enable_compilation_cache()
     print(json.dumps(main(*map(int, sys.argv[1:]))))

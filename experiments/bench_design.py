@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmdiff.fem import batch, homogenize
-from mmdiff.io.timing import measure
-from mmdiff.topopt import initial, objectives, optimize
+from mmdiff.run.timing import measure
+from mmdiff.topopt import objectives, optimize
+from mmdiff.topopt import starts as initial
 from mmdiff.topopt.problem import Limits, Problem
 
 VOLUME = 0.4

@@ -11,8 +11,8 @@ import json
 import sys
 import time
 
-from mmdiff.io import record
-from mmdiff.io.timing import peak_bytes
+from mmdiff.run import environment
+from mmdiff.run.timing import peak_bytes
 
 
 def main(symmetry: str, n: int, void: float) -> dict:
@@ -22,13 +22,13 @@ def main(symmetry: str, n: int, void: float) -> dict:
       compile_s and compile_cpu_s of tracing and compiling, first_call_s after it;
       compile_MB and memory_MB, the peaks before and after the first call.
     """
-    record.prepare_xla()
+    environment.prepare_xla()
     import jax
     import jax.numpy as jnp
 
-    from mmdiff import specimens
+    from mmdiff.cells import specimens
+    from mmdiff.cells.symmetry import octant_to_cell
     from mmdiff.fem import homogenize
-    from mmdiff.symmetry import octant_to_cell
 
     jax.config.update("jax_enable_compilation_cache", False)
     jax.block_until_ready(jax.jit(lambda x: x + 1)(jnp.zeros(8)))

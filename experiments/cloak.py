@@ -7,21 +7,17 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmdiff import assets, elasticity
+from mmdiff.cells import plates
 from mmdiff.data import store
-from mmdiff.design import (
-    cloak,
-    cloak_cells,
-    cloak_files,
-    cloak_pool,
-    reachable,
-    resolved,
-)
-from mmdiff.design.cloak_files import Case
-from mmdiff.design.cloak_pool import Pool
+from mmdiff.design.cloak import assign, region, report, resolved
+from mmdiff.design.cloak import model as cloak
+from mmdiff.design.cloak import pool as cloak_pool
+from mmdiff.design.cloak.pool import Pool
+from mmdiff.design.cloak.report import Case
 from mmdiff.errors import InputError, check_least
 from mmdiff.fem.homogenize import VOID
-from mmdiff.io import console, stored, workdir
-from mmdiff.topopt import interface, plates
+from mmdiff.run import console, saved, workdir
+from mmdiff.topopt import interface
 
 TESTS = {"pull": cloak.pulled, "strains": cloak.strained}
 WALL = 1 / 8  # of the plates, two of which meet, by the edge of the cell
@@ -70,10 +66,10 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
             checks[name] = {"reference": name, **facts}
             workdir.append_metrics(folder, checks[name])
     checks = [checks[name] for name in names if name in checks]
-    facts = cloak_files.write(folder, cases, checks, config.to_dict())
+    facts = report.write(folder, cases, checks, config.to_dict())
     console.table(
-        [[line.get(key) for key in cloak_files.COLUMNS] for line in facts],
-        cloak_files.COLUMNS,
+        [[line.get(key) for key in report.COLUMNS] for line in facts],
+        report.COLUMNS,
     )
     worst = max(cases, key=lambda case: case.result["cells"].max())
     console.say(
@@ -124,7 +120,7 @@ def _names(text: str, key: str, known: tuple[str, ...] | None) -> list[str]:
 def _pool(config, name, data, edge, void, state) -> Pool:
     """Return the cells to choose from in a body, from its file if there is one."""
     file = state / f"pool_{name}_{edge}_{void:g}.npz"
-    held = stored.load_if_good(file)
+    held = saved.load_if_good(file)
     if held is not None:
         return Pool(**held)
     evaluate = interface.make_evaluate(edge // 2, void=void)
@@ -133,7 +129,7 @@ def _pool(config, name, data, edge, void, state) -> Pool:
         pool = cloak_pool.make_pool(
             data, body, evaluate, most=config.pool, advance=lambda: advance(1)
         )
-    stored.save(file, pool._asdict())
+    saved.save(file, pool._asdict())
     console.say(f"{name}: {len(pool.number)} cells of {edge}^3 voxels fit the body")
     return pool
 
@@ -174,7 +170,7 @@ def _body(config, name, data, m, evaluate) -> np.ndarray:
 def _case(config, case: Case, make, file) -> Case:
     """Return a case with its result, from `file` if it was done before."""
     label = f"{case.column}, {case.kind}, {case.test.name}"
-    held = stored.load_if_good(file)
+    held = saved.load_if_good(file)
     if held is not None and len(held["pick"]) == case.where.num_classes:
         console.say(f"{label}: {100 * held['cells'].max():.2f} % with real cells")
         return case.with_result(held)
@@ -192,7 +188,7 @@ def _case(config, case: Case, make, file) -> Case:
         **_fields(case, model, choice.pick),
         "seconds": np.array(time.perf_counter() - begun),
     }
-    stored.save(file, result)
+    saved.save(file, result)
     console.say(
         f"{label}: designed {100 * result['designed'].max():.2f} %, nearest cells "
         f"{100 * result['nearest'].max():.2f} %, cells chosen "
@@ -206,14 +202,14 @@ def _find(config, label, model, pool, where):
     share = 1 if len(model.wanted) == 1 else SEVERAL
     steps, exchanges = config.steps // share, max(config.exchanges // share, 1)
     start = np.tile(pool.constants[-1], (where.num_classes, 1))
-    excess = reachable.make_excess(pool.constants)
+    excess = region.make_excess(pool.constants)
     with console.progress(label, steps + exchanges) as advance:
 
         def after(step, each):
             advance(1, info=f"{100 * each.max():.2f} %")
 
         wanted = cloak.design(model, start, excess, steps=steps, after=after)
-        choice = cloak_cells.choose(
+        choice = assign.choose(
             model, wanted, pool.constants, steps=exchanges, after=after
         )
     return wanted, choice
@@ -246,7 +242,7 @@ def _resolve(config, column, pool: Pool) -> dict:
     last = len(pool.number) - 1
     plain = np.full(shape, last)
     hollow = np.where(where.hole, -1, last)
-    hidden = cloak_files.filled(where, choice.pick, last)
+    hidden = report.filled(where, choice.pick, last)
     begun = time.perf_counter()
     seen = resolved.check(
         where, (plain, hollow, hidden), pool.octants, pool.constants, cloak.gripped

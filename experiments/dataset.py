@@ -6,11 +6,13 @@ import shutil
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmdiff.data import card, finish, generate, pipeline, report, store
+from mmdiff.cells.symmetry import octant_to_cell
+from mmdiff.data import card, figures, finish, pipeline, report, store
+from mmdiff.data import shard as generate
 from mmdiff.data.recipe import Recipe, from_config
 from mmdiff.errors import InputError
-from mmdiff.io import console, dataset_plots, plots, record, render, workdir, writers
-from mmdiff.symmetry import octant_to_cell
+from mmdiff.io import plots, render, write
+from mmdiff.run import console, environment, workdir
 
 SHEET = 16  # cells in the contact sheet
 # On disk at 64^3: an octant, packed, and its record; the surface grows with n^2.
@@ -39,7 +41,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         store.forget(root, shard)
     todo = store.missing(root)
     if todo:
-        workers = min(other["workers"] or record.cores(), len(todo))
+        workers = min(other["workers"] or environment.cores(), len(todo))
         with pipeline.local_pool(workers) as pool:
             pace = pool.submit(pipeline.probe, root).result()
             announce(recipe, root, todo, pace, workers)
@@ -75,8 +77,8 @@ def announce(recipe, root, todo: list[int], pace: float, workers: int) -> None:
     console.say(
         f"{count} candidates of {2 * recipe.n}^3 voxels in {len(todo)} shards: about "
         f"{total:.2g} h with {workers} worker{'s' if workers > 1 else ''} on "
-        f"{record.device_line()} ({pace:.3g} s per homogenization, measured), at most "
-        f"{size / 1e6:.3g} MB on disk."
+        f"{environment.device_line()} ({pace:.3g} s per homogenization, measured), at "
+        f"most {size / 1e6:.3g} MB on disk."
     )
     free = shutil.disk_usage(root).free
     if free < size:
@@ -132,7 +134,7 @@ def close(root: pathlib.Path, folder: pathlib.Path, recipe: Recipe, other) -> No
         root, {"duplicates": ids[~kept].tolist(), "selected": ids[selected].tolist()}
     )
     describe(folder, root, labels, recipe, manifests, timings, kept, selected)
-    writers.write_csv(folder / "targets.csv", asked)
+    write.write_csv(folder / "targets.csv", asked)
     rounds = report.by_round(labels, recipe, manifests, kept)
     console.table(
         [
@@ -152,8 +154,8 @@ def close(root: pathlib.Path, folder: pathlib.Path, recipe: Recipe, other) -> No
 def describe(folder, root, labels, recipe, manifests, timings, kept, selected) -> None:
     """Write the tables, plots and the card that describe a dataset into a folder."""
     rows = report.label_rows(labels, recipe, kept, selected)
-    writers.write_csv(folder / "labels.csv", rows)
-    writers.write_json(folder / "splits.json", report.splits(labels, kept, selected))
+    write.write_csv(folder / "labels.csv", rows)
+    write.write_json(folder / "splits.json", report.splits(labels, kept, selected))
     text = card.card(
         labels,
         recipe,
@@ -161,15 +163,15 @@ def describe(folder, root, labels, recipe, manifests, timings, kept, selected) -
         timings,
         kept,
         selected,
-        machine=record.device_line(),
+        machine=environment.device_line(),
         size_bytes=sum(p.stat().st_size for p in root.rglob("*") if p.is_file()),
     )
     (folder / "DATASET_CARD.md").write_text(text)
     constants, volume = labels.constants[kept], labels.volume[kept]
     plots.property_scatter(folder / "properties.png", constants, volume)
-    dataset_plots.tensor_space(folder / "space.png", constants, volume)
+    figures.tensor_space(folder / "space.png", constants, volume)
     rounds = report.by_round(labels, recipe, manifests, kept)
-    dataset_plots.coverage(folder / "coverage.png", rounds, constants, volume)
+    figures.coverage(folder / "coverage.png", rounds, constants, volume)
     chosen = sheet_cells(labels, kept)
     images = [
         render.render(octant_to_cell(octant), size=256)

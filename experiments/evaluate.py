@@ -7,21 +7,17 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmdiff import assets, voxels
+from mmdiff import assets
+from mmdiff.cells import voxels
 from mmdiff.data import select, store
-from mmdiff.design import (
-    evaluation,
-    feasible,
-    generate,
-    refine,
-    rework,
-    sampler,
-    target,
-    target_list,
-)
+from mmdiff.design.evaluate import figures, metrics
+from mmdiff.design.generate import pipeline, refine, rework, sampler
 from mmdiff.errors import InputError, check_least
-from mmdiff.io import console, evaluation_plots, plots, workdir, writers
+from mmdiff.io import plots, write
 from mmdiff.models import weights
+from mmdiff.run import console, workdir
+from mmdiff.targets import feasibility, target
+from mmdiff.targets import table as target_list
 from mmdiff.topopt import interface
 
 NUM_SURFACES = 500  # training cells whose surface is told beside that of the model
@@ -105,7 +101,7 @@ def _measure(key, goal, config, *, draw, solve, reworked, known) -> dict:
         return solve(*args)
 
     count = config.num_samples
-    raw, counts = generate.generate(
+    raw, counts = pipeline.generate(
         key, goal, draw=draw_once, evaluate=solve, num_best=count, rounds=1
     )
     cells = raw
@@ -117,7 +113,7 @@ def _measure(key, goal, config, *, draw, solve, reworked, known) -> dict:
             rounds=config.rework,
             price=config.volume_price,
         )
-        cells, _ = generate.generate(
+        cells, _ = pipeline.generate(
             key,
             goal,
             draw=draw_again,
@@ -129,7 +125,7 @@ def _measure(key, goal, config, *, draw, solve, reworked, known) -> dict:
             price=config.volume_price,
         )
     return {
-        **evaluation.measure(goal, cells, raw, counts["sampled"] - len(raw), known),
+        **metrics.measure(goal, cells, raw, counts["sampled"] - len(raw), known),
         "evaluations": len(solved),
         "seconds": time.perf_counter() - start,
     }
@@ -155,7 +151,7 @@ def read_targets(
     judged = target_list.judge(lines)
     beyond = [line for line in judged if line.problem]
     if beyond:
-        why = beyond[0].problem.removesuffix(f" {feasible.ANYWAY}")  # it does anyway
+        why = beyond[0].problem.removesuffix(f" {feasibility.ANYWAY}")  # it does anyway
         console.note(
             f"{len(beyond)} of {count} targets cannot be reached by any cell, the "
             f"first in line {beyond[0].number}: {why}"
@@ -191,21 +187,19 @@ def _percent(summary, name):
 
 
 def _report(config, folder, records, octants, constants, volume):
-    summary = evaluation.summarize(records)
+    summary = metrics.summarize(records)
     # Of a few, evenly drawn, of the training cells: it is their mean that is told.
-    trained = evaluation.surface(octants[:: len(octants) // NUM_SURFACES + 1])
+    trained = metrics.surface(octants[:: len(octants) // NUM_SURFACES + 1])
     summary |= {f"trained_{name}": value for name, value in trained.items()}
-    filled, fresh = evaluation.new_bins(records, constants, volume)
+    filled, fresh = metrics.new_bins(records, constants, volume)
     summary |= {"bins": filled, "new_bins": fresh}
     summary["infeasible"] = sum(record["infeasible"] for record in records)
-    writers.write_json(
-        folder / "metrics.json", {"summary": summary, "targets": records}
-    )
-    rows = evaluation.comparison(summary, bool(config.polish_steps))
-    groups = evaluation.groups(records, constants, volume)
-    tables = (evaluation.HEADER, rows), (evaluation.GROUPS_HEADER, groups)
+    write.write_json(folder / "metrics.json", {"summary": summary, "targets": records})
+    rows = metrics.comparison(summary, bool(config.polish_steps))
+    groups = metrics.groups(records, constants, volume)
+    tables = (metrics.HEADER, rows), (metrics.GROUPS_HEADER, groups)
     (folder / "table.md").write_text(
-        "\n".join(writers.markdown(*table) for table in tables)
+        "\n".join(write.markdown(*table) for table in tables)
     )
     pairs = [
         ([r["C11"], r["C12"], r["C44"], r["V"]], [*c["constants"], c["volume"]])
@@ -215,10 +209,10 @@ def _report(config, folder, records, octants, constants, volume):
     if pairs:  # what is free is NaN here, and no point there
         asked, got = (np.array(side, float) for side in zip(*pairs, strict=True))
         plots.parity(folder / "parity.png", asked, got)
-    evaluation_plots.error_histogram(folder / "error_hist.png", records)
-    evaluation_plots.similarities(folder / "novelty.png", records)
-    evaluation_plots.coverage(folder / "coverage.png", records, constants, volume)
-    console.table(rows, evaluation.HEADER)
+    figures.error_histogram(folder / "error_hist.png", records)
+    figures.similarities(folder / "novelty.png", records)
+    figures.coverage(folder / "coverage.png", records, constants, volume)
+    console.table(rows, metrics.HEADER)
     console.say(
         f"{len(records)} targets x {config.num_samples} samples; range error as in "
         "arXiv 2401.13570, Eq. 3, on binary connected cells; others' numbers are "
@@ -231,7 +225,7 @@ def _report(config, folder, records, octants, constants, volume):
         f"{summary['evaluations']:.1f} finite-element solutions after sampling and "
         f"{summary['seconds']:.1f} s per cell; {100 * summary['answered']:.0f} % of "
         f"targets got a valid cell, {100 * summary['reached']:.0f} % one within "
-        f"{100 * evaluation.GOAL:g} % of range; medians "
+        f"{100 * metrics.GOAL:g} % of range; medians "
         f"{_percent(summary, 'raw_error')} raw, {_percent(summary, 'error')} "
         f"delivered; volumes {summary['volume_off']:.4f} off in the mean."
     )

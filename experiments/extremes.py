@@ -10,23 +10,16 @@ from ml_collections import ConfigDict
 
 from mmdiff import assets
 from mmdiff.data import store
-from mmdiff.design import (
-    ask,
-    develop,
-    extreme,
-    extreme_files,
-    extreme_report,
-    extreme_runs,
-    extreme_starts,
-    sampler,
-    steer,
-)
-from mmdiff.design import path as paths
-from mmdiff.design.extreme import PROBLEM, Extreme, Quest
+from mmdiff.design.extremes import quest as extreme
+from mmdiff.design.extremes import report, runs, starts, summary
+from mmdiff.design.extremes.quest import PROBLEM, Extreme, Quest
+from mmdiff.design.generate import fem_guidance, sampler
+from mmdiff.design.interpolate import path as paths
+from mmdiff.design.optimize import problem, resumable
 from mmdiff.diffusion import samplers
 from mmdiff.errors import InputError, check_least
-from mmdiff.io import console
 from mmdiff.models import weights
+from mmdiff.run import console
 from mmdiff.topopt import binary, interface, optimize
 
 LEAST = {
@@ -88,7 +81,9 @@ class Tools:
             self.meta,
             steps=self.config.inversion_steps,
             iterations=self.config.iterations,
-            steer=steer.make_steer(self.sampled, newton=newton) if newton else None,
+            steer=fem_guidance.make_steer(self.sampled, newton=newton)
+            if newton
+            else None,
         )
 
     @functools.cached_property
@@ -104,7 +99,7 @@ class Tools:
     def _loop(self, resolution, steps):
         n = resolution // 2
         settings = _settings(self.config, resolution=resolution, steps=steps)
-        loop = develop.jitted(optimize.make_optimize(n, PROBLEM, settings))
+        loop = resumable.jitted(optimize.make_optimize(n, PROBLEM, settings))
         return loop, settings, interface.make_evaluate(n)
 
 
@@ -117,7 +112,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     _check_sizes(tools)
     # All of them first: nothing is computed for a quest that has no edge cell.
     rows = [
-        extreme_starts.edge_rows(
+        starts.edge_rows(
             quest, *data, count=min(config.num_edges, config.num_starts),
             band=config.edge_band, isotropy=config.edge_isotropy,
             alike=config.edge_alike,
@@ -144,10 +139,10 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
                 full = [r for r in found if r.after and len(r.after.octant) == tools.n]
                 found.append(_doubled(quest, extreme.best(quest, full), tools))
         records += found
-    extreme_files.write(folder, quests, records, returned, data, config.to_dict())
-    console.table(extreme_report.table(quests, records), extreme_report.HEADER)
+    report.write(folder, quests, records, returned, data, config.to_dict())
+    console.table(summary.table(quests, records), summary.HEADER)
     for quest in quests:
-        console.say(extreme_report.verdict(quest, records))
+        console.say(summary.verdict(quest, records))
 
 
 def _check(config) -> list[Quest]:
@@ -186,7 +181,7 @@ def _check(config) -> list[Quest]:
 
 
 def _settings(config, *, resolution: int, steps: int) -> optimize.Settings:
-    return ask.settings(
+    return problem.settings(
         resolution=resolution,
         radius=config.radius,
         steps=steps,
@@ -215,9 +210,9 @@ def _starts(quest, rows, key, tools) -> list:
     """Return all starts of a quest; None for a density that is not to be optimized."""
     config, n, state = tools.config, tools.n, tools.folder / "state"
     evaluate = interface.make_evaluate(n)
-    edges = extreme_starts.edge_starts(quest, rows, *tools.data[:2], n)
+    edges = starts.edge_starts(quest, rows, *tools.data[:2], n)
     times = samplers.time_grid(None, config.sampling_steps)
-    generated = extreme_starts.generated_starts(
+    generated = starts.generated_starts(
         state / f"generated_{quest.name}.npz",
         quest,
         edges,
@@ -225,7 +220,7 @@ def _starts(quest, rows, key, tools) -> list:
         lambda: tools.draw,
         interface.make_evaluate(tools.sampled),
         count=config.num_starts,
-        spent=steer.solutions(times, config.newton),
+        spent=fem_guidance.solutions(times, config.newton),
         n=n,
     )
     if len(generated) < config.num_starts:
@@ -233,7 +228,7 @@ def _starts(quest, rows, key, tools) -> list:
             f"{quest.name}: {len(generated)} of {config.num_starts} generated starts "
             "are connected cells."
         )
-    random = extreme_starts.random_starts(
+    random = starts.random_starts(
         state / f"random_{quest.name}.npz",
         quest,
         n,
@@ -242,7 +237,7 @@ def _starts(quest, rows, key, tools) -> list:
         waves=config.waves,
         seed=config.seed,
     )
-    plates = extreme_starts.plate_starts(
+    plates = starts.plate_starts(
         state / f"plates_{quest.volume:g}.npz", quest, n, evaluate
     )
     return [
@@ -270,7 +265,7 @@ def _optimized(quest, begun, tools) -> list[Extreme]:
     with console.progress(title, count * config.steps) as advance:
         for record, grid in begun:
             if grid is not None:
-                record = extreme_runs.optimized(
+                record = runs.optimized(
                     quest, record, grid, tools.folder, tools.loop, advance=advance,
                     **options,
                 )  # fmt: skip
@@ -282,7 +277,7 @@ def _variants(quest, best: Extreme, key, tools) -> tuple[list[Extreme], float]:
     """Return variants of the best cell, and the share of it that comes back."""
     config, sizes = tools.config, tools.config.perturbations
     times = samplers.time_grid(None, config.inversion_steps)
-    found, returned = extreme_runs.varied(
+    found, returned = runs.varied(
         quest,
         best,
         jax.random.fold_in(key, 1),
@@ -291,7 +286,7 @@ def _variants(quest, best: Extreme, key, tools) -> tuple[list[Extreme], float]:
         interface.make_evaluate(tools.sampled),
         n=tools.sampled,
         sizes=[sizes[i % len(sizes)] for i in range(config.num_variants)],
-        spent=steer.solutions(times, config.newton),
+        spent=fem_guidance.solutions(times, config.newton),
         steps=config.variant_steps,
         keep=config.num_kept,
         alike=config.alike,
@@ -316,7 +311,7 @@ def _doubled(quest, best: Extreme, tools) -> Extreme:
     settings = tools.fine_loop[1]
     title = f"{quest.name}, design steps at {2 * grid.shape[0]}^3"
     with console.progress(title, settings.steps) as advance:
-        return extreme_runs.optimized(
+        return runs.optimized(
             quest, begun, grid, tools.folder, tools.fine_loop,
             refine_steps=tools.config.refine_steps, chunk=tools.config.store_every,
             advance=advance,

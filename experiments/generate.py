@@ -9,22 +9,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmdiff import assets, elasticity
-from mmdiff.design import (
-    deliver,
-    feasible,
-    generate,
-    many,
-    properties,
-    refine,
-    rework,
-    sampler,
-    target,
-    target_list,
-)
+from mmdiff.design.generate import batch, pipeline, properties, refine, rework, sampler
+from mmdiff.design.generate import report as deliver
 from mmdiff.errors import InputError, check_least
 from mmdiff.fem import homogenize
-from mmdiff.io import console, workdir, writers
+from mmdiff.io import write
 from mmdiff.models import weights
+from mmdiff.run import console, workdir
+from mmdiff.targets import feasibility, table, target
 from mmdiff.topopt import interface
 
 LEAST = {
@@ -46,7 +38,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         base=config.base.E,
         project_cubic=config.project_cubic,
     )
-    feasible.check(asked, allow_infeasible=config.allow_infeasible)
+    feasibility.check(asked, allow_infeasible=config.allow_infeasible)
     make = _maker(config)
     cells, report = make(asked, jax.random.key(config.seed), start)
     counts = report["counts"]
@@ -71,12 +63,12 @@ def intact(folder: pathlib.Path) -> bool:
         return True
     base = config["base"]["E"]
     try:
-        lines = target_list.read(config["targets"], base=base)
+        lines = table.read(config["targets"], base=base)
     except InputError:  # gone since: what is there is all that can be had
         return True
-    lines = target_list.judge(lines, allow_infeasible=config["allow_infeasible"])
+    lines = table.judge(lines, allow_infeasible=config["allow_infeasible"])
     return all(
-        line.problem or many.is_done(folder / line.name, line.target, base)
+        line.problem or batch.is_done(folder / line.name, line.target, base)
         for line in lines
     )
 
@@ -117,14 +109,14 @@ def _maker(config):
     known = np.array(meta["training"]["labels"])
 
     def make(asked, key, start):
-        distance = feasible.training_distance(asked, known)
+        distance = feasibility.training_distance(asked, known)
         if distance > meta["training"]["coverage"]:
             console.note(
                 "target is outside the region this checkpoint was trained on (nearest "
                 f"training cell differs by {100 * distance:.1f} %). Expect larger "
                 "errors; distance is recorded in properties.json."
             )
-        cells, counts = generate.generate(
+        cells, counts = pipeline.generate(
             key,
             asked,
             draw=draw,
@@ -212,13 +204,11 @@ def _run_list(config, folder):
             f"targets={path} is where the summary of this run goes. Rename the list, "
             "or choose another --workdir."
         )
-    lines = target_list.read(path, base=config.base.E)
-    lines = target_list.judge(lines, allow_infeasible=config.allow_infeasible)
+    lines = table.read(path, base=config.base.E)
+    lines = table.judge(lines, allow_infeasible=config.allow_infeasible)
     bad = [line for line in lines if line.problem]
     if not config.skip_bad:
-        target_list.refuse(
-            bad, path, ", or leave such lines out with --config.skip_bad=true"
-        )
+        table.refuse(bad, path, ", or leave such lines out with --config.skip_bad=true")
     for line in bad:
         console.note(f"line {line.number} of {path} is left out: {line.problem}")
     lines = [line for line in lines if not line.problem]
@@ -230,30 +220,32 @@ def _run_list(config, folder):
     make, key = None, jax.random.key(config.seed)
     for line in lines:
         place = folder / line.name
-        if many.is_done(place, line.target, config.base.E):
+        if batch.is_done(place, line.target, config.base.E):
             continue
         start = time.monotonic()
         make = make or _maker(config)
         cells, report = make(line.target, jax.random.fold_in(key, line.index), start)
         place.mkdir(exist_ok=True)
-        many.clear(place)
+        batch.clear(place)
         if cells:
             (place / "index.html").unlink(missing_ok=True)
             deliver.write(place, line.target, cells, report)
             said = f"best of {len(cells)} {100 * cells[0].error:.2f} % from the target."
         else:
-            writers.write_json(place / "properties.json", report)
+            write.write_json(place / "properties.json", report)
             said = _no_cell(report["counts"])
         seconds = time.monotonic() - start
         workdir.append_metrics(folder, {"target": line.name, "seconds": seconds})
         console.say(f"{line.name} ({seconds:.1f} s): {said}")
-    rows = [many.row(line.name, many.read_report(folder / line.name)) for line in lines]
+    rows = [
+        batch.row(line.name, batch.read_report(folder / line.name)) for line in lines
+    ]
     skipped = [
         {"line": line.number, "name": line.name, "reason": line.problem} for line in bad
     ]
     notes = [f"{name}: {text}." for name, text in properties.CONVENTIONS.items()]
-    summary = many.write(folder, rows, skipped, notes)
-    console.table(many.table(rows), many.HEADER)
+    summary = batch.write(folder, rows, skipped, notes)
+    console.table(batch.table(rows), batch.HEADER)
     console.say(
         f"{summary['answered']} of {len(rows)} targets have a cell; best cells are "
         f"{100 * summary['error_mean']:.3g} % from their targets in the mean, "

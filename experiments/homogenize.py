@@ -7,9 +7,12 @@ import time
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmdiff.design import anisotropic, characterize, dossier, remarks
+from mmdiff import anisotropy
+from mmdiff.cells import prepare
+from mmdiff.design.homogenize import properties, remarks, report
 from mmdiff.errors import InputError
-from mmdiff.io import console, page, prepare, readers, workdir, writers
+from mmdiff.io import page, read, write
+from mmdiff.run import console, workdir
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
@@ -19,17 +22,17 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
             "no input is given. Pass a voxel file or a folder of them: "
             "--config.input=cell.npy."
         )
-    material = characterize.Material(
+    material = properties.Material(
         config.base.E, config.base.nu, config.solver.void, config.solver.penal
     )
-    characterize.choose_fields(config.fields)  # refuse what is unknown before reading
+    properties.choose_fields(config.fields)  # refuse what is unknown before reading
     source = pathlib.Path(config.input)
-    if source.is_dir() and not readers.is_dataset(source):
-        paths = readers.find(source)
+    if source.is_dir() and not read.is_dataset(source):
+        paths = read.find(source)
         if not paths:
             raise InputError(
                 f"folder {source} holds no voxel file. Known are "
-                f"{', '.join(readers.SUFFIXES)}."
+                f"{', '.join(read.SUFFIXES)}."
             )
         places = [(path, folder / _name(path, paths)) for path in paths]
         _run_many(places, folder, config, material)
@@ -39,7 +42,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         _run_many([(source, folder)], folder, config, material)
         return
     facts = homogenize_cell(*cells[0], info, folder, folder, config, material)
-    console.table(dossier.tensor_rows(np.array(facts["C"])), ["C", *anisotropic.VOIGT])
+    console.table(report.tensor_rows(np.array(facts["C"])), ["C", *anisotropy.VOIGT])
     _table([facts])
 
 
@@ -50,7 +53,7 @@ def homogenize_cell(
     folder: pathlib.Path,
     log: pathlib.Path,
     config: ConfigDict,
-    material: characterize.Material,
+    material: properties.Material,
 ) -> dict:
     """Homogenize one cell into a folder and return the content of properties.json.
 
@@ -84,22 +87,22 @@ def homogenize_cell(
     )
     start = time.perf_counter()
     limits = {"tol": config.solver.tol, "maxiter": config.solver.maxiter}
-    solution = characterize.solve(
+    solution = properties.solve(
         grid,
         material,
         **limits,
         dtype=config.solver.dtype,
-        fields=characterize.choose_fields(config.fields),
+        fields=properties.choose_fields(config.fields),
     )
     seconds = time.perf_counter() - start
-    facts = characterize.report(grid, solution, material, threshold=config.threshold)
+    facts = properties.report(grid, solution, material, threshold=config.threshold)
     said = [*grid.notes, *remarks.remarks(label, facts, **limits)]
     for note in said:
         console.note(note)
     notes = [*info["notes"], *said]
     facts = {
         "file": label,
-        "conventions": characterize.CONVENTIONS,
+        "conventions": properties.CONVENTIONS,
         **facts,
         **limits,
         "dtype": config.solver.dtype,
@@ -114,7 +117,7 @@ def homogenize_cell(
         "notes": notes,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    dossier.write(folder, label, grid.cell, solution, facts, notes=notes)
+    report.write(folder, label, grid.cell, solution, facts, notes=notes)
     workdir.append_metrics(
         log,
         {
@@ -130,14 +133,14 @@ def homogenize_cell(
 
 def _read(path, config):
     """Return pairs of label and voxels of the chosen cells, and what was read."""
-    array, info = readers.read(
+    array, info = read.read(
         path,
         key=config.key,
         shape=config.raw.shape,
         dtype=config.raw.dtype,
         order=config.raw.order,
     )
-    cells = readers.select(array, path.name, config.index)
+    cells = read.select(array, path.name, config.index)
     for note in info["notes"]:
         console.note(note)
     return [
@@ -160,9 +163,9 @@ def _run_many(places, folder, config, material) -> None:
         raise InputError(
             f"none of {count} cells could be homogenized. {failures[0][1]}"
         )
-    rows = [dossier.flat(facts) for facts in results]
+    rows = [report.flat(facts) for facts in results]
     rows += [{"file": label, "error": message} for label, message in failures]
-    writers.write_csv(folder / "properties.csv", rows)
+    write.write_csv(folder / "properties.csv", rows)
     _write_index(folder, config.input, results, failures)
     _table(results)
     if failures:
@@ -214,7 +217,7 @@ def _write_index(folder, source, results, failures) -> None:
         files=[*reports, *page.list_files(folder)],
         notes=[f"left out: {message}" for _, message in failures],
     )
-    writers.write_bytes(folder / "index.html", text.encode())
+    write.write_bytes(folder / "index.html", text.encode())
 
 
 def _table(results: list[dict]) -> None:

@@ -9,22 +9,16 @@ from ml_collections import ConfigDict
 
 from mmdiff import assets, elasticity
 from mmdiff.data import store
-from mmdiff.design import (
-    family,
-    family_files,
-    generate,
-    path_ends,
-    refine,
-    sampler,
-    steer,
-)
-from mmdiff.design import path as paths
-from mmdiff.design.cell import binarize, make_cell
-from mmdiff.design.family import Member
-from mmdiff.design.target import of_constants
+from mmdiff.design.generate import fem_guidance, pipeline, refine, sampler
+from mmdiff.design.generate.cell import binarize, make_cell
+from mmdiff.design.interpolate import ends as path_ends
+from mmdiff.design.interpolate import family, report
+from mmdiff.design.interpolate import path as paths
+from mmdiff.design.interpolate.family import Member
 from mmdiff.errors import InputError, check_least
-from mmdiff.io import console, stored, workdir
 from mmdiff.models import weights
+from mmdiff.run import console, saved, workdir
+from mmdiff.targets.target import of_constants
 from mmdiff.topopt import interface
 
 CONDITIONS = ("none", "ends")
@@ -121,10 +115,10 @@ def _begin(config, data) -> list[Member]:
 
 def _path(config, ends, params, meta, evaluate, state):
     """Return the cells of the path with its ends, and how well the ends came back."""
-    held = stored.load_if_good(state / "path.npz")
+    held = saved.load_if_good(state / "path.npz")
     if held is not None:
         facts = {"returned": held["returned"].tolist(), "refused": int(held["refused"])}
-        return family_files.members_of(held), facts
+        return report.members_of(held), facts
     conditioned = config.conditions == "ends"
     n = int(meta["octant"])
     steering = conditioned and config.newton
@@ -158,7 +152,7 @@ def _path(config, ends, params, meta, evaluate, state):
     for theta in paths.angles(config.num_path):
         values = paths.between(*raw, theta)
         target = of_constants(values[:3], float(values[3]))
-        wanted = jnp.asarray(steer.wanted_of(target)) if steering else None
+        wanted = jnp.asarray(fem_guidance.wanted_of(target)) if steering else None
         x0 = bridge.decode(paths.spherical(*noises, theta), told(values), wanted)
         volume = target.volume if conditioned else None
         octant, reason, pieces = binarize(np.asarray(x0), volume)
@@ -173,9 +167,9 @@ def _path(config, ends, params, meta, evaluate, state):
             octant, constants = cell.octant, np.asarray(cell.constants)
         found.append(Member(octant, constants, "path", float(theta)))
     found.append(ends[1])
-    stored.save(
+    saved.save(
         state / "path.npz",
-        family_files.arrays(found)
+        report.arrays(found)
         | {"returned": np.array(returned), "refused": np.array(refused)},
     )
     return found, {"returned": returned, "refused": refused}
@@ -200,9 +194,9 @@ def _fill(config, begun, params, meta, evaluate, state) -> list[Member]:
         constants, volume = family.midway(low, high)
         mark = round(1e6 * volume)
         file = state / f"gap_{number}_{mark}.npz"
-        held = stored.load_if_good(file)
+        held = saved.load_if_good(file)
         if held is None:
-            cells, _ = generate.generate(
+            cells, _ = pipeline.generate(
                 jax.random.fold_in(jax.random.fold_in(key, 2 + number), mark),
                 of_constants(constants, volume),
                 draw=draw,
@@ -218,8 +212,8 @@ def _fill(config, begun, params, meta, evaluate, state) -> list[Member]:
                 "kind": np.array([f"round {number + 1}"] * len(cells), "U16"),
                 "theta": np.full(len(cells), np.nan),
             }
-            stored.save(file, held)
-        made = family_files.members_of(held)
+            saved.save(file, held)
+        made = report.members_of(held)
         best = max((member.share for member in made), default=np.nan)
         console.say(
             f"round {number + 1}, V {low.volume:.3f} to {high.volume:.3f}: "
@@ -241,16 +235,16 @@ def _fill(config, begun, params, meta, evaluate, state) -> list[Member]:
 def _deliver(config, folder, path, members, facts) -> None:
     """Judge the neighbours, write everything and say what came out."""
     pairs = _pairs(config, folder, members or path)
-    lines = family_files.rows(path, "path", {} if members else pairs)
-    lines += family_files.rows(members, "family", pairs)
+    lines = report.rows(path, "path", {} if members else pairs)
+    lines += report.rows(members, "family", pairs)
     if len(path) > 2:
         constants, theta = zip(
             *((cell.constants, cell.theta) for cell in path), strict=True
         )
         off = paths.off_line(np.stack(constants), np.array(theta))[1:-1]
         facts |= {"off_line_mean": float(off.mean()), "off_line_most": float(off.max())}
-    facts = family_files.summary(path, members, lines, facts)
-    family_files.write(folder, path, members, lines, facts)
+    facts = report.summary(path, members, lines, facts)
+    report.write(folder, path, members, lines, facts)
     table = []
     for line in lines:
         fit = [line.get("face agreement"), line.get("contact")]

@@ -7,12 +7,13 @@ import time
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmdiff.design import ask, develop, judge, optimized, optimized_files, starts
-from mmdiff.design.judge import Entry
+from mmdiff.design.optimize import problem, properties, ranking, resumable, starts
+from mmdiff.design.optimize import report as optimized_files
+from mmdiff.design.optimize.ranking import Entry
 from mmdiff.errors import InputError
 from mmdiff.fem import homogenize
-from mmdiff.io import console, stored, workdir
-from mmdiff.runner import flat
+from mmdiff.run import console, saved, workdir
+from mmdiff.run.runner import flat
 from mmdiff.topopt import binary, interface, optimize
 
 
@@ -27,12 +28,12 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     evaluate = _evaluate(config, n)
     begun = _starts(config, asked, evaluate, state)
     entries = _develop_all(begun, evaluate, asked, config, folder)
-    ranked = judge.ranked(entries)
+    ranked = ranking.ranked(entries)
     if config.double and not ranked[0].flaws:
         entries.append(_double(ranked[0], asked, config, folder))
-    for text in judge.failures(entries):
+    for text in ranking.failures(entries):
         console.note(text)
-    ranked = judge.ranked(entries)
+    ranked = ranking.ranked(entries)
     facts = {"base_E": config.base.E, "base_nu": config.base.nu}
     optimized_files.write_history(folder, ranked, asked.goal, facts)
     if ranked[0].flaws:
@@ -42,18 +43,18 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
             "--config.num_starts, more steps with --config.steps, a larger vf, or "
             "weaker constraints."
         )
-    chosen = judge.named(ranked, config.num_best)
+    chosen = ranking.named(ranked, config.num_best)
     lattices = _plates(config, evaluate, state)
     _deliver(folder, chosen, entries, lattices, asked, config)
 
 
-def _check(config) -> ask.Ask:
+def _check(config) -> problem.Ask:
     """Return what is asked; refuse what cannot work."""
-    ask.check_numbers(flat(config.to_dict()))
+    problem.check_numbers(flat(config.to_dict()))
     kinds = starts.kinds(config.start)
     for kind in kinds:
         _settings(config, kind, resolution=config.resolution, steps=config.steps)
-    asked = ask.ask(
+    asked = problem.ask(
         config.objective,
         target=config.target,
         weights=config.weights,
@@ -77,7 +78,7 @@ def _check(config) -> ask.Ask:
 
 
 def _settings(config, kind: str, **options) -> optimize.Settings:
-    return ask.settings(
+    return problem.settings(
         # Starts that are cells already have a topology to be kept.
         stages=optimize.STAGES if kind == "random" else optimize.FINE_STAGES,
         symmetry=config.symmetry,
@@ -96,7 +97,7 @@ def _evaluate(config, n: int):
 
 def _starts(config, asked, evaluate, state) -> starts.Starts:
     """Return the starts of all kinds, from `state` if they were made before."""
-    held = stored.load_if_good(state / "starts.npz")
+    held = saved.load_if_good(state / "starts.npz")
     if held is not None:
         return list(zip(held["kind"].tolist(), held["start"], strict=True))
     found = []
@@ -108,7 +109,7 @@ def _starts(config, asked, evaluate, state) -> starts.Starts:
             )
         found += made
     labels, grids = zip(*found, strict=True)
-    stored.save(
+    saved.save(
         state / "starts.npz", {"kind": np.array(labels), "start": np.stack(grids)}
     )
     return found
@@ -134,9 +135,9 @@ def _starts_of(kind, config, asked, evaluate, state) -> starts.Starts:
     )  # fmt: skip
 
 
-def _workshop(config, asked, settings, evaluate, n: int) -> develop.Workshop:
-    return develop.make_workshop(
-        develop.jitted(optimize.make_optimize(n, asked.problem, settings)),
+def _workshop(config, asked, settings, evaluate, n: int) -> resumable.Workshop:
+    return resumable.make_workshop(
+        resumable.jitted(optimize.make_optimize(n, asked.problem, settings)),
         asked.problem,
         asked.limits,
         settings,
@@ -185,9 +186,9 @@ def _develop(number, kind, grid, name, shop, asked, config, folder, advance) -> 
         known = {"start": number, "resolution": 2 * grid.shape[0], "step": step}
         workdir.append_metrics(folder, {**known, **line, "seconds": seconds})
 
-    outcome = develop.develop(grid, name, folder / "state", shop, after)
+    outcome = resumable.develop(grid, name, folder / "state", shop, after)
     advance(shop.steps - done)
-    flaws = judge.flaws(outcome, asked.problem, asked.limits)
+    flaws = ranking.flaws(outcome, asked.problem, asked.limits)
     return Entry("", number, kind, outcome, flaws)
 
 
@@ -201,7 +202,7 @@ def _double(entry: Entry, asked, config, folder) -> Entry:
             entry.start, entry.kind, grid, "doubled", shop, asked, config, folder,
             advance,
         )  # fmt: skip
-    return dataclasses.replace(found, name=judge.DOUBLED)
+    return dataclasses.replace(found, name=ranking.DOUBLED)
 
 
 def _plates(config, evaluate, state):
@@ -214,11 +215,11 @@ def _deliver(folder, chosen, entries, lattices, asked, config) -> None:
     """Write and show the chosen cells beside plate lattices of the same volume."""
     size = {"nu": config.base.nu, "size_mm": config.cell_size_mm}
     facts = [
-        optimized.numbers(entry.outcome.octant, entry.outcome.constants, **size)
+        properties.numbers(entry.outcome.octant, entry.outcome.constants, **size)
         for entry in chosen
     ]
     plates = {
-        name: optimized.numbers(octant, constants, **size)
+        name: properties.numbers(octant, constants, **size)
         for name, (octant, constants) in lattices.items()
     }
     settings = {
@@ -231,12 +232,12 @@ def _deliver(folder, chosen, entries, lattices, asked, config) -> None:
         "cell_size_mm": config.cell_size_mm,
         "settings": config.to_dict(),
     }
-    report = optimized.report(chosen, facts, entries, plates, asked.goal, settings)
-    remarks = optimized.remarks(chosen, facts, config.cell_size_mm, config.min_wall)
+    report = properties.report(chosen, facts, entries, plates, asked.goal, settings)
+    remarks = properties.remarks(chosen, facts, config.cell_size_mm, config.min_wall)
     for text in remarks:
         console.note(text)
-    report["remarks"] = [*asked.notes, *judge.failures(entries), *remarks]
+    report["remarks"] = [*asked.notes, *ranking.failures(entries), *remarks]
     rows = optimized_files.table(chosen, facts, plates)
     optimized_files.write(folder, chosen, facts, plates, report, asked.goal)
-    console.table(rows, optimized.HEADER)
+    console.table(rows, properties.HEADER)
     console.say(report["summary"])

@@ -17,14 +17,14 @@ from mmdiff import assets, elasticity
 from mmdiff.data.select import TEST, TRAIN, VALIDATION
 from mmdiff.data.store import read_dataset
 from mmdiff.errors import DataError, InputError
-from mmdiff.io.console import note, say, table
-from mmdiff.io.regression_plots import predictions
-from mmdiff.io.workdir import append_metrics
-from mmdiff.io.writers import markdown
+from mmdiff.io.write import markdown
 from mmdiff.models import regressor
 from mmdiff.models.weights import save_weights
+from mmdiff.run.console import note, say, table
+from mmdiff.run.workdir import append_metrics
 from mmdiff.train import regression
 from mmdiff.train.checkpoint import Checkpoints
+from mmdiff.train.figures import predictions
 from mmdiff.train.loop import Result
 from mmdiff.train.state import make_optimizer
 

@@ -17,7 +17,6 @@ from ml_collections import ConfigDict
 from mmdiff.data.select import TRAIN, VALIDATION, balanced_rows, coverage_radius
 from mmdiff.data.space import bin_index
 from mmdiff.data.store import read_dataset
-from mmdiff.design.snapshots import make_snapshots
 from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.schedule import (
     CosineSchedule,
@@ -25,18 +24,19 @@ from mmdiff.diffusion.schedule import (
     schedule_to_dict,
 )
 from mmdiff.errors import DataError, InputError
-from mmdiff.io import tensorboard
-from mmdiff.io.console import note, say
-from mmdiff.io.workdir import append_metrics, read_metrics
 from mmdiff.models.denoiser import make_denoiser
 from mmdiff.models.unet import UNet
 from mmdiff.models.weights import init_params, load_weights, save_weights
+from mmdiff.run import tensorboard
+from mmdiff.run.console import note, say
+from mmdiff.run.workdir import append_metrics, read_metrics
 from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.denoising import Examples, train
 from mmdiff.train.loop import Result
+from mmdiff.train.snapshots import make_snapshots
 from mmdiff.train.state import make_optimizer
 
-# Of several processes the first one writes, see mmdiff.distributed.
+# Of several processes the first one writes, see mmdiff.run.distributed.
 DISTRIBUTED = True
 NAMES = ("C11", "C12", "C44", "V")
 SHOWN = 4  # held-out cells that samples are drawn for while training

@@ -37,11 +37,11 @@ def make(root: Path, rounds, *, gpus: float = 0.0) -> int:
     @ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)
     def shard_task(root, shard):
         from mmdiff.data.cores import claim_core
-        from mmdiff.io import record
+        from mmdiff.run import environment
 
         claim_core()
-        record.prepare_xla()
-        record.enable_compilation_cache()
+        environment.prepare_xla()
+        environment.enable_compilation_cache()
         from mmdiff.data.pipeline import shard_unit
 
         return shard_unit(root, shard)
@@ -63,9 +63,10 @@ def start(argv: list[str]) -> int:
     parser.add_argument("--gpus_per_task", type=float, default=0.0)
     options, rest = parser.parse_known_args(argv)
     from mmdiff import main
-    from mmdiff.data import generate, recipe
+    from mmdiff.data import recipe
+    from mmdiff.data import shard as generate
     from mmdiff.errors import DataError, InputError
-    from mmdiff.io import workdir
+    from mmdiff.run import workdir
 
     try:
         import ray

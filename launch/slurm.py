@@ -27,7 +27,7 @@ def submit(argv: list[str]) -> int:
     options, rest = parser.parse_known_args(argv)
     from mmdiff import main
     from mmdiff.errors import DataError, InputError
-    from mmdiff.io import workdir
+    from mmdiff.run import workdir
 
     try:
         extra = _split(options.sbatch)
@@ -89,7 +89,8 @@ def _split(options: str) -> list[str]:
 
 def plan(settings, workdir: Path, rest: list[str]):
     """Return name, array options and command of every job, in order."""
-    from mmdiff.data import generate, recipe, store
+    from mmdiff.data import recipe, store
+    from mmdiff.data import shard as generate
     from mmdiff.errors import InputError
 
     if settings["experiment"] != "dataset":
@@ -118,11 +119,11 @@ def plan(settings, workdir: Path, rest: list[str]):
 def task(root: str, base: str) -> None:
     """Make the shard of this array task."""
     from mmdiff.data.cores import claim_core
-    from mmdiff.io import record
+    from mmdiff.run import environment
 
     claim_core()
-    record.prepare_xla()
-    record.enable_compilation_cache()
+    environment.prepare_xla()
+    environment.enable_compilation_cache()
     from mmdiff.data.pipeline import shard_unit
 
     shard_unit(root, int(base) + int(os.environ["SLURM_ARRAY_TASK_ID"]))

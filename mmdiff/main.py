@@ -1,9 +1,9 @@
 """The one entry point: `python -m mmdiff.main --config=configs/generate.py:tiny`.
 
 Reads the flags, finds and loads the config file, applies every `--config.key=value`,
-finds `experiments/<name>.py` beside configs/ and hands both to `mmdiff.runner`. All of
-this happens before JAX is imported, so mistakes are answered at once. Only this module,
-the configs, the experiments and launch/ know ConfigDict.
+finds `experiments/<name>.py` beside configs/ and hands both to `mmdiff.run.runner`. All
+of this happens before JAX is imported, so mistakes are answered at once. Only this
+module, the configs, the experiments and launch/ know ConfigDict.
 """
 
 import difflib
@@ -19,10 +19,9 @@ from absl import flags
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags, config_path
 
-from mmdiff import distributed, runner
 from mmdiff.errors import InputError
-from mmdiff.io import console, workdir
-from mmdiff.runner import first_line, flat
+from mmdiff.run import console, distributed, runner, workdir
+from mmdiff.run.runner import first_line, flat
 
 DEFAULT_CONFIG = "configs/generate.py"
 PACKAGE = Path(__file__).resolve().parent

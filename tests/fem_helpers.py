@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
-from mmdiff import symmetry
+from mmdiff.cells import symmetry
 from mmdiff.fem import boundary, element, homogenize
 
 # Five times as quick to compile; the programs are small, so their speed is no matter.

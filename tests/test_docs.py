@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmdiff import elasticity, specimens
+from mmdiff import elasticity
+from mmdiff.cells import specimens
 from mmdiff.fem import homogenize
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from mmdiff import symmetry
+from mmdiff.cells import symmetry
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text()

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmdiff import symmetry
+from mmdiff.cells import symmetry
 from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.schedule import ExponentialSchedule
 from mmdiff.train.denoising import Examples

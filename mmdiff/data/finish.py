@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmdiff.cells.voxels import agreement, pack
 from mmdiff.data import select, space, store, targets
 from mmdiff.data.recipe import Recipe
-from mmdiff.voxels import agreement, pack
 
 _SUBSET, _TARGETS = 1, 2  # streams of random numbers beside those of the shards
 

@@ -11,14 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmdiff.cells import plates
+from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data import space
 from mmdiff.data.recipe import Optimized, Recipe, Shard
 from mmdiff.elasticity import NAMES
 from mmdiff.fem import batch
-from mmdiff.topopt import initial, objectives, optimize, plates
+from mmdiff.topopt import objectives, optimize
+from mmdiff.topopt import starts as initial
 from mmdiff.topopt.oc import optimality_criteria
 from mmdiff.topopt.problem import Limits, Problem
-from mmdiff.voxels import threshold_to_volume
 
 # The continuation of `optimize.STAGES`, as shares of all steps.
 SHARES = (0.28, 0.18, 0.14, 0.14, 0.13, 0.13)

@@ -8,8 +8,8 @@ Sec. 2.1, perturbs its optimized cells in this way). Host-side NumPy and SciPy.
 import numpy as np
 from scipy import fft, ndimage
 
-from mmdiff.symmetry import symmetrize
-from mmdiff.voxels import threshold_to_volume
+from mmdiff.cells.symmetry import symmetrize
+from mmdiff.cells.voxels import threshold_to_volume
 
 
 def smooth_displacement(

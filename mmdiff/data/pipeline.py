@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import jax
 
-from mmdiff.data import generate, store
+from mmdiff.data import shard as generate
+from mmdiff.data import store
 from mmdiff.data.cores import start_worker
 from mmdiff.data.recipe import Recipe
 from mmdiff.errors import MemoryLimitError

@@ -11,13 +11,13 @@ import jax
 import numpy as np
 
 from mmdiff import assets
+from mmdiff.cells.voxels import is_load_bearing
 from mmdiff.data import space, store
 from mmdiff.data.recipe import Recipe, Shard
 from mmdiff.elasticity import NAMES
 from mmdiff.errors import InputError
 from mmdiff.models import sampling, weights
 from mmdiff.topopt import binary, interface
-from mmdiff.voxels import is_load_bearing
 
 FAMILY = -100  # one for all: samples resemble training cells, so they only train
 

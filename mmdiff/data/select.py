@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy import spatial
 
+from mmdiff.cells.voxels import agreement, pack
 from mmdiff.elasticity import PAPER_RANGES
-from mmdiff.voxels import agreement, pack
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 _RANGES = np.array([*PAPER_RANGES, 1.0])

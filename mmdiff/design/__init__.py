@@ -1,1 +1,1 @@
-"""From a target tensor to checked, printable cells."""
+"""One room for each experiment on cells: problem, runs, report, figures."""

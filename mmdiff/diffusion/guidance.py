@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from mmdiff.diffusion.conditions import NULL
-from mmdiff.minimum_norm import multipliers
+from mmdiff.linalg import multipliers
 from mmdiff.typing import Array, Denoiser, Float
 
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmdiff import symmetry
+from mmdiff.cells import symmetry
 from mmdiff.diffusion.schedule import Schedule
 from mmdiff.typing import Array, Denoiser, Float, Key
 

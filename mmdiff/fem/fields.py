@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.elasticity import NU
 from mmdiff.fem import boundary, element
 from mmdiff.fem.energy import pair_energies, total_modes
-from mmdiff.symmetry import octant_to_cell
 from mmdiff.typing import Array, Float
 
 # Among the 8 modes of a component, those that are its slopes along x, y and z (times 4

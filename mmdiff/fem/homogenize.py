@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from mmdiff.cells.symmetry import is_cubic
 from mmdiff.elasticity import NU
 from mmdiff.fem import boundary
 from mmdiff.fem.energy import pair_energies
 from mmdiff.fem.implicit import field_shape, make_displacement, no_tangent
-from mmdiff.symmetry import is_cubic
 from mmdiff.typing import Array, Bool, Float, Int
 
 VOID, PENAL, TOL, MAXITER = 1e-6, 3.0, 1e-5, 500
@@ -272,7 +272,7 @@ def check_edge(n: int) -> None:
         raise ValueError(
             f"a grid of {n} elements per side is not supported; the edge must be a "
             f"multiple of 4 and at least 8. Resample to {good}: resize={good} of "
-            f"mmdiff.io.prepare.prepare, on the command line --config.resize={good} "
+            f"mmdiff.cells.prepare.prepare, on the command line --config.resize={good} "
             "(twice that for a file of the whole cell that is solved on its octant)."
         )
 

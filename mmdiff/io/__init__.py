@@ -1,1 +1,1 @@
-"""Files in and out: surfaces, writers, pictures, pages, console and work folders."""
+"""Files in and out: readers, writers, pictures and pages."""

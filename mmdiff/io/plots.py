@@ -18,7 +18,7 @@ from mmdiff.elasticity import (
     moduli,
 )
 from mmdiff.io.png import write_png
-from mmdiff.io.writers import write_bytes
+from mmdiff.io.write import write_bytes
 from mmdiff.typing import Float, UInt8
 
 BLUE, OCHRE, GREY = "#3f6fae", "#d9962b", "#8a919b"

@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 
-from mmdiff.io.writers import write_bytes
+from mmdiff.io.write import write_bytes
 
 
 def encode_png(image: np.ndarray) -> bytes:

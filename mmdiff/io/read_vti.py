@@ -2,7 +2,7 @@
 
 Data may stand in ascii, in base64 or appended (raw or base64), with or without zlib
 compression, in either byte order. VTK runs x fastest; arrays come out with axes x y z.
-The inverse of `mmdiff.io.writers.write_vti`.
+The inverse of `mmdiff.io.write.write_vti`.
 """
 
 import base64

@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 from scipy import ndimage
 
-from mmdiff.io.surface import smooth_field
+from mmdiff.cells.mesh import smooth_field
 from mmdiff.typing import Array, Float, UInt8
 
 BLUE = (0.31, 0.51, 0.77)

@@ -1,7 +1,7 @@
 """The 3D viewer of the HTML pages: WebGL2, one fragment shader, no other library.
 
 Voxels travel as one bit each in base64 inside the page, so the page works offline from
-a file. The browser smooths them as `mmdiff.io.surface` does, uploads a periodic 3D
+a file. The browser smooths them as `mmdiff.cells.mesh` does, uploads a periodic 3D
 texture and marches rays through it; tiling costs nothing and the cut plane is a smaller
 box. `mmdiffShow({name, n, bits})` is left on the window for pages that add cells later.
 """

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mmdiff import symmetry
+from mmdiff.cells import symmetry
 from mmdiff.typing import Array, Float
 
 

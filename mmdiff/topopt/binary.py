@@ -17,11 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
-from mmdiff.symmetry import gather_independent, spread, symmetrize
+from mmdiff.cells.symmetry import gather_independent, spread, symmetrize
+from mmdiff.cells.voxels import clean_octant, is_load_bearing, threshold_to_volume
 from mmdiff.topopt import interface, objectives
 from mmdiff.topopt.interface import Evaluation
 from mmdiff.topopt.problem import Limits, Problem, constraints
-from mmdiff.voxels import clean_octant, is_load_bearing, threshold_to_volume
 
 SLACK = 2e-3  # violation of a constraint that is let be
 GAIN = 0.02  # of the objective asked of a step of length 1, relative

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
+from mmdiff.cells.symmetry import gather_independent, multiplicity, spread, symmetrize
+from mmdiff.cells.voxels import clean_octant, is_load_bearing
 from mmdiff.elasticity import (
     NU,
     PAPER_RANGES,
@@ -27,9 +29,7 @@ from mmdiff.elasticity import (
 )
 from mmdiff.fem import boundary, homogenize
 from mmdiff.fem.implicit import field_shape
-from mmdiff.symmetry import gather_independent, multiplicity, spread, symmetrize
 from mmdiff.typing import Array
-from mmdiff.voxels import clean_octant, is_load_bearing
 
 SMOOTHING = 1.0  # voxels over which energy densities of the surface are averaged
 HALVINGS = 6  # step lengths tried before giving up

@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from mmdiff.cells.symmetry import gather_independent
 from mmdiff.elasticity import NU, voigt_to_cubic
 from mmdiff.fem import boundary, homogenize, implicit
 from mmdiff.fem.device import each
-from mmdiff.symmetry import gather_independent
-from mmdiff.topopt import chain, mma
+from mmdiff.topopt import mma, parametrization
 from mmdiff.topopt.oc import Optimizer
 from mmdiff.topopt.problem import Limits, Problem, constraints
 from mmdiff.typing import Array, Bool, Float, Int
@@ -179,7 +179,9 @@ def make_optimize(
 
     def physical(design, beta, eta):
         radius = settings.radius
-        return chain.physical(design, n, kind, radius=radius, beta=beta, eta=eta)
+        return parametrization.physical(
+            design, n, kind, radius=radius, beta=beta, eta=eta
+        )
 
     def evaluate(design, penal, beta, fields, limits):
         """Return f and g, all to be minimized or at most 0, and what is known else."""

@@ -2,8 +2,8 @@
 
 One wrapper around the pure step of `mmdiff.train.step`: the state is replicated, the
 batch is split along a leading device axis, the key is shared. With several processes
-(`mmdiff.distributed`) each holds its own devices' copies and feeds its own part of the
-batch; only the averages inside the step cross from one to another.
+(`mmdiff.run.distributed`) each holds its own devices' copies and feeds its own part of
+the batch; only the averages inside the step cross from one to another.
 """
 
 import functools

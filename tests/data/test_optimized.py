@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from mmdiff import elasticity, symmetry
+from mmdiff import elasticity
+from mmdiff.cells import symmetry
+from mmdiff.cells.voxels import clean_octant
 from mmdiff.data import optimized, space
 from mmdiff.data.recipe import Optimized, Recipe
 from mmdiff.fem import batch
-from mmdiff.voxels import clean_octant
 
 RECIPE = Recipe(n=8, shard_size=6, optimized=Optimized(steps=30, radius=1.5), seed=1)
 KINDS = ("bulk_shear", "isotropic", "poisson", "poisson_isotropic", "target")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fem_helpers import smooth_octant, strut_octant
 
-from mmdiff import symmetry, voxels
+from mmdiff.cells import symmetry, voxels
 from mmdiff.data import perturb
 
 N = 12

@@ -6,7 +6,8 @@ from concurrent.futures.process import BrokenProcessPool
 import numpy as np
 import pytest
 
-from mmdiff.data import generate, pipeline, store
+from mmdiff.data import pipeline, store
+from mmdiff.data import shard as generate
 from mmdiff.data.recipe import Optimized, Perturbed, Recipe
 from mmdiff.errors import DataError, MemoryLimitError
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmdiff import symmetry
+from mmdiff.cells import symmetry
 from mmdiff.diffusion.guidance import (
     classifier_free_guidance,
     loss_guidance,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmdiff import symmetry
+from mmdiff.cells import symmetry
 from mmdiff.diffusion import samplers
 from mmdiff.diffusion.schedule import CosineSchedule, ExponentialSchedule
 

@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from mmdiff.design import sampler
-from mmdiff.io import evaluation_plots, plots
+from mmdiff.design.evaluate import figures
+from mmdiff.design.generate import sampler
+from mmdiff.io import plots
 from mmdiff.models import weights
 from mmdiff.topopt import interface
 from mmdiff.topopt.interface import Evaluation
@@ -62,7 +63,7 @@ def no_plots(monkeypatch):
     """Draw nothing: for tests of everything else."""
     for module, names in (
         (plots, ("parity", "contact_sheet")),
-        (evaluation_plots, ("error_histogram", "similarities", "coverage")),
+        (figures, ("error_histogram", "similarities", "coverage")),
     ):
         for name in names:
             monkeypatch.setattr(module, name, lambda *args, **options: False)

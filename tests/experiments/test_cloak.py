@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from mmdiff import main
+from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data import store
-from mmdiff.design import cloak
-from mmdiff.fem import macro
+from mmdiff.design.cloak import model
+from mmdiff.fem import structure
 from mmdiff.io import read_vti, render
 from mmdiff.topopt import interface
-from mmdiff.voxels import threshold_to_volume
 
 N = 8
 
@@ -70,15 +70,15 @@ def test_the_cells_written_hide_the_hole_as_much_as_is_told(known, tmp_path, cap
     # The same from the files alone.
     shape = index.shape
     field = np.where((index == -1)[..., None], 0, constants[index])
-    test = cloak.pulled(shape)
-    displacement = macro.make_displacement(shape, test.fixed)
+    test = model.pulled(shape)
+    displacement = structure.make_displacement(shape, test.fixed)
     body = np.broadcast_to(constants[-1], (*shape, 3)).astype(np.float32)
     u, u0 = (
         displacement(f.astype(np.float32), test.values, test.forces)[0][0]
         for f in (field, body)
     )
-    outside = cloak.body(shape, "cylinder").outside
-    distortion = float(macro.distortion(u, u0, outside))
+    outside = model.body(shape, "cylinder").outside
+    distortion = float(structure.distortion(u, u0, outside))
     assert distortion == pytest.approx(facts["cells"][0], rel=1e-3)
 
     grid = read_vti.read_vti(out / "displacement_cylinder_4_pull.vti")

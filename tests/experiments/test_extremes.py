@@ -13,19 +13,20 @@ import pytest
 from fem_helpers import QUICK
 
 from mmdiff import elasticity, main
+from mmdiff.cells.symmetry import cell_to_octant
+from mmdiff.cells.voxels import is_load_bearing, threshold_to_volume
 from mmdiff.data import store
-from mmdiff.design import path as paths
-from mmdiff.design import sampler
+from mmdiff.design.generate import sampler
+from mmdiff.design.interpolate import path as paths
 from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.process import symmetric_noise
 from mmdiff.diffusion.schedule import ExponentialSchedule
 from mmdiff.fem.homogenize import homogenize
-from mmdiff.io import render, workdir
+from mmdiff.io import render
 from mmdiff.models import weights
-from mmdiff.symmetry import cell_to_octant
+from mmdiff.run import workdir
 from mmdiff.topopt import interface, optimize
 from mmdiff.topopt.optimize import COLUMNS, Loop, State
-from mmdiff.voxels import is_load_bearing, threshold_to_volume
 
 N = 8
 SCHEDULE = ExponentialSchedule()

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from mmdiff import assets, main
-from mmdiff.design import deliver
+from mmdiff.cells.symmetry import cell_to_octant
+from mmdiff.cells.voxels import periodic_pieces, spanning_axes
+from mmdiff.design.generate import report as deliver
 from mmdiff.elasticity import cubic_to_voigt
 from mmdiff.fem.homogenize import homogenize
 from mmdiff.models.weights import sidecar
-from mmdiff.symmetry import cell_to_octant
-from mmdiff.voxels import periodic_pieces, spanning_axes
 
 
 def _run(tmp_path, *options):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from mmdiff import elasticity, main
+from mmdiff.cells.symmetry import cell_to_octant, octant_to_cell
 from mmdiff.data import store
-from mmdiff.design import dossier
-from mmdiff.io import writers
+from mmdiff.design.homogenize import report
+from mmdiff.io import write as writers
 from mmdiff.io.read_vti import read_vti
-from mmdiff.symmetry import cell_to_octant, octant_to_cell
 
 
 @pytest.fixture(scope="module")
@@ -119,13 +119,13 @@ def test_one_file(tmp_path, capsys, schwarz):
 def solved(monkeypatch):
     """Keep the solutions that are written, for a look at their fields."""
     kept = []
-    real = dossier.write
+    real = report.write
 
     def write(folder, name, cell, solution, facts, **options):
         kept.append(solution)
         real(folder, name, cell, solution, facts, **options)
 
-    monkeypatch.setattr(dossier, "write", write)
+    monkeypatch.setattr(report, "write", write)
     return kept
 
 

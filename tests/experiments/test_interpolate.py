@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from mmdiff import main
+from mmdiff.cells.symmetry import octant_to_cell
+from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data import store
-from mmdiff.design import family
-from mmdiff.design import path as paths
+from mmdiff.design.interpolate import family
+from mmdiff.design.interpolate import path as paths
 from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.schedule import ExponentialSchedule
 from mmdiff.io import render
-from mmdiff.symmetry import octant_to_cell
-from mmdiff.voxels import threshold_to_volume
 
 N = 8
 VOLUMES = (0.2, 0.3, 0.31, 0.5, 0.6)

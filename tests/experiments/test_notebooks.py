@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from mmdiff import elasticity
+from mmdiff.cells.symmetry import cell_to_octant, octant_to_cell
+from mmdiff.cells.voxels import periodic_pieces, winding_axes
 from mmdiff.fem.homogenize import homogenize
-from mmdiff.symmetry import cell_to_octant, octant_to_cell
-from mmdiff.voxels import periodic_pieces, winding_axes
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "notebooks"
 NAMES = sorted(path.name for path in FOLDER.glob("*.ipynb"))

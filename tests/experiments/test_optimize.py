@@ -16,12 +16,12 @@ import pytest
 from fem_helpers import QUICK
 
 from mmdiff import main
+from mmdiff.cells.symmetry import cell_to_octant
+from mmdiff.cells.voxels import periodic_pieces
 from mmdiff.elasticity import hashin_shtrikman_ratios, voigt_to_cubic
 from mmdiff.fem.homogenize import homogenize
-from mmdiff.io import workdir
-from mmdiff.symmetry import cell_to_octant
+from mmdiff.run import workdir
 from mmdiff.topopt import interface
-from mmdiff.voxels import periodic_pieces
 
 ROOT = Path(main.__file__).resolve().parent.parent
 CONFIG = "--config=configs/optimize.py"

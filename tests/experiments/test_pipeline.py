@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from mmdiff import main
+from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data import store
-from mmdiff.io import workdir
 from mmdiff.models.weights import load_weights, save_weights
-from mmdiff.voxels import threshold_to_volume
+from mmdiff.run import workdir
 
 pytestmark = pytest.mark.slow
 

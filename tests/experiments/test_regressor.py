@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from mmdiff import main
+from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data import store
 from mmdiff.models.regressor import load_regressor
-from mmdiff.voxels import threshold_to_volume
 
 N = 8
 OPTIONS = (

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from fem_helpers import smooth_octant, solve
 
-from mmdiff import elasticity, voxels
+from mmdiff import elasticity
+from mmdiff.cells import voxels
 from mmdiff.data.recipe import Recipe
 from mmdiff.fem import batch, homogenize
 

@@ -7,7 +7,7 @@ import pytest
 from fem_helpers import QUICK, random_octant
 from jax.extend import core
 
-from mmdiff import symmetry
+from mmdiff.cells import symmetry
 from mmdiff.fem import boundary, element, fields, homogenize, implicit
 
 SYMMETRIES = pytest.mark.parametrize("kind", boundary.SYMMETRIES)

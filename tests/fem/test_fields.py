@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from fem_helpers import random_octant, solve
 
+from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.fem import boundary, element, fields
-from mmdiff.symmetry import octant_to_cell
 
 KINDS = pytest.mark.parametrize("kind", ["cubic", "orthotropic", "periodic"])
 

@@ -19,9 +19,10 @@ from fem_helpers import (
     strut_octant,
 )
 
-from mmdiff import elasticity, specimens, symmetry
+from mmdiff import elasticity
+from mmdiff.cells import specimens, symmetry
 from mmdiff.fem import boundary, homogenize, operator
-from mmdiff.io.record import CompileClock
+from mmdiff.run.environment import CompileClock
 
 SOLID = elasticity.cubic_to_voigt(elasticity.isotropic())
 

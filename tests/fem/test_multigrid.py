@@ -10,7 +10,7 @@ import scipy.interpolate
 import scipy.linalg
 from fem_helpers import QUICK, random_binary, stiffness_matrix
 
-from mmdiff import specimens
+from mmdiff.cells import specimens
 from mmdiff.fem import boundary, flat, homogenize, implicit, multigrid
 
 NU = 0.3

@@ -16,9 +16,10 @@ import oracles
 import pytest
 from fem_helpers import QUICK, random_octant, solve
 
-from mmdiff import elasticity, specimens
+from mmdiff import elasticity
+from mmdiff.cells import specimens
+from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.fem import boundary, device, element, homogenize, multigrid
-from mmdiff.symmetry import octant_to_cell
 
 NU = 0.3
 SOLID = element.stiffness_tensor(NU)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmdiff.errors import InputError
-from mmdiff.io import writers
+from mmdiff.io import write
 from mmdiff.io.read_vti import read_vti
 
 CELL = np.random.default_rng(2).random((3, 4, 5)).astype(np.float32)
@@ -125,7 +125,7 @@ def test_own_files_come_back(tmp_path):
     path = tmp_path / "a.vti"
     vector = np.stack([CELL] * 3, axis=-1)
     fields = {"u": vector, "solid": CELL > 0.5, "density": CELL}
-    writers.write_vti(path, fields, conventions="Voigt < 6")
+    write.write_vti(path, fields, conventions="Voigt < 6")
     array, info = read_vti(path)
     np.testing.assert_array_equal(array, CELL)
     assert info["array"] == "density"

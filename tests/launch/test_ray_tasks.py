@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdiff.data import generate, store
+from mmdiff.data import shard, store
 from mmdiff.data.recipe import Optimized, Perturbed, Recipe
 
 # Ray forks to start its processes, of which JAX warns where it is loaded already.
@@ -120,7 +120,7 @@ def test_what_cannot_be_started(ray_tasks, tmp_path, capsys):
     run(*_command(tmp_path, "n=10"))
     run = _refused(ray_tasks, capsys, 2, "--overwrite", "choose another --workdir")
     run("--overwrite", *_command(tmp_path))
-    generate.create(RECIPE, tmp_path / "data.zarr")
+    shard.create(RECIPE, tmp_path / "data.zarr")
     run = _refused(ray_tasks, capsys, 3, "holds another dataset", "another --workdir")
     run(*_command(tmp_path))
 
@@ -188,7 +188,7 @@ def _kill_one(folder, killed, stop):
 def test_a_killed_worker_changes_nothing(ray_tasks, cluster, tmp_path):
     roots = calm, disturbed = tmp_path / "calm", tmp_path / "disturbed"
     for root in roots:
-        generate.create(RECIPE, root)
+        shard.create(RECIPE, root)
     count = len(RECIPE.plan())
     call = [sys.executable, "-c", UNDISTURBED, str(calm), str(count)]
     subprocess.run(call, cwd=ROOT, env={**os.environ, "TMPDIR": str(cluster)},
@@ -216,7 +216,7 @@ def test_a_task_that_fails_is_not_tried_again(ray_tasks, cluster, tmp_path):
     import ray
 
     root = tmp_path / "data.zarr"
-    generate.create(RECIPE, root)
+    shard.create(RECIPE, root)
     # Shard 3 reads the manifests before it: here one that is no JSON.
     pipe = store.manifest_path(root, 0)
     os.mkfifo(pipe)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmdiff.data import cores, pipeline, store
-from mmdiff.io import record
+from mmdiff.run import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 # Round 0: a shard of optimized cells and one of plates. Round 1: a perturbed one.
@@ -136,8 +136,8 @@ def test_task_counts_from_its_base(slurm, monkeypatch):
     monkeypatch.setattr(pipeline, "shard_unit", lambda *args: made.append(args))
     # This process keeps its cores, its environment and its cache.
     monkeypatch.setattr(cores, "claim_core", lambda: made.append("core"))
-    monkeypatch.setattr(record, "prepare_xla", lambda: None)
-    monkeypatch.setattr(record, "enable_compilation_cache", lambda: None)
+    monkeypatch.setattr(environment, "prepare_xla", lambda: None)
+    monkeypatch.setattr(environment, "enable_compilation_cache", lambda: None)
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "7")
     slurm.task("data.zarr", "2000")
     assert made == ["core", ("data.zarr", 2007)]

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mmdiff import symmetry
+from mmdiff.cells import symmetry
 from mmdiff.models import layers
 
 _NUMBERS = ("NDHWC", "DHWIO", "NDHWC")

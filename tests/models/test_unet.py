@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmdiff import symmetry
+from mmdiff.cells import symmetry
 from mmdiff.diffusion.process import symmetric_noise
 from mmdiff.models.unet import UNet
 

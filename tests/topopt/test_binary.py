@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mmdiff import elasticity, symmetry, voxels
+from mmdiff import elasticity
+from mmdiff.cells import symmetry, voxels
 from mmdiff.topopt import binary, interface, objectives
 from mmdiff.topopt.problem import Limits, Problem
 

@@ -7,7 +7,7 @@ import pytest
 from fem_helpers import QUICK
 from scipy import ndimage
 
-from mmdiff import symmetry
+from mmdiff.cells import symmetry
 from mmdiff.topopt import filters
 
 _filter = jax.jit(filters.cone_filter, static_argnums=1, compiler_options=QUICK)

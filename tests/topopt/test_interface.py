@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from mmdiff import specimens
-from mmdiff.symmetry import gather_independent, is_cubic, multiplicity, spread
+from mmdiff.cells import specimens
+from mmdiff.cells.symmetry import gather_independent, is_cubic, multiplicity, spread
+from mmdiff.cells.voxels import is_load_bearing, threshold_to_volume
 from mmdiff.topopt import interface
-from mmdiff.voxels import is_load_bearing, threshold_to_volume
 
 N = 16
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from fem_helpers import QUICK
 
-from mmdiff import elasticity, symmetry
+from mmdiff import elasticity
+from mmdiff.cells import symmetry
 from mmdiff.fem.batch import map_batch
-from mmdiff.topopt import initial, objectives, optimize
+from mmdiff.topopt import objectives, optimize
+from mmdiff.topopt import starts as initial
 from mmdiff.topopt.oc import optimality_criteria
 from mmdiff.topopt.optimize import COLUMNS, Settings, Stage
 from mmdiff.topopt.problem import Limits, Problem

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 import pytest
 
+from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data import store
-from mmdiff.voxels import threshold_to_volume
 
 pytestmark = pytest.mark.slow
 PATH = Path(__file__).resolve().parents[2] / "docs/ablation_study.py"

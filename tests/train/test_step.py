@@ -30,7 +30,7 @@ def test_field_values():
 
 
 def test_half_shift_is_a_translation_of_the_cell():
-    from mmdiff.symmetry import octant_to_cell
+    from mmdiff.cells.symmetry import octant_to_cell
 
     octant = to_field(helpers.DATA.octant[0])
     shifted = octant[::-1, ::-1, ::-1]

@@ -1,0 +1,1 @@
+"""Geometry of unit cells: symmetry, voxels, walls, meshes, lattices."""

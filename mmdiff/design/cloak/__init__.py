@@ -1,0 +1,1 @@
+"""A mechanical cloak of cells: model, choice of cells, checks, report."""

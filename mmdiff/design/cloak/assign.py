@@ -1,0 +1,89 @@
+"""Real cells for a cloak: which cell of a pool stands in which place.
+
+The designed constants are those of no cell. Each class of places first gets the cell
+nearest to its constants; then cells are exchanged for others of nearly the same
+constants, many at once, as the gradient of the distortion promises, and what does not
+keep the promise is taken back. What counts is the distortion with the tensors of the
+cells themselves. See `cloak_pool` for the cells.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from mmdiff.design.cloak.model import Model
+from mmdiff.elasticity import PAPER_RANGES
+from mmdiff.typing import Float, Int
+
+CANDIDATES = 32  # nearest cells that one may be exchanged for
+
+
+def nearest(constants, wanted, count: int = CANDIDATES) -> Int[np.ndarray, "k c"]:
+    """Return the rows of the cells nearest in the range error, (k, c)."""
+    count = min(count, len(constants))
+    tree = cKDTree(constants / PAPER_RANGES)
+    return tree.query(wanted / PAPER_RANGES, count, p=1)[1].reshape(-1, count)
+
+
+class Choice(NamedTuple):
+    """The cells chosen.
+
+    Attributes:
+      pick: (k,) their rows.
+      nearest: distortion (l,) with the cells that are nearest.
+      distortion: (l,) with those chosen.
+    """
+
+    pick: Int[np.ndarray, "k"]
+    nearest: Float[np.ndarray, "l"]
+    distortion: Float[np.ndarray, "l"]
+
+
+def choose(
+    model: Model,
+    wanted: Float[np.ndarray, "k 3"],
+    constants: Float[np.ndarray, "N 3"],
+    *,
+    steps: int,
+    after: Callable[[int, np.ndarray], None] = lambda *known: None,
+) -> Choice:
+    """Return real cells for the designed constants.
+
+    Args:
+      model: the body under its test.
+      wanted: designed constants of the classes.
+      constants: of the cells to choose from.
+      steps: most evaluations of the distortion.
+      after: called with the number of evaluations and the distortions.
+    """
+    options = nearest(constants, wanted)
+    rows = np.arange(len(wanted))
+    pick = options[:, 0]
+    here = model.slope(constants[pick])
+    first, share = here[1], 1.0
+    barred = np.zeros(options.shape, bool)
+    for step in range(1, steps):
+        norm, _, gradient = here
+        moved = constants[options] - constants[pick][:, None]
+        gain = np.einsum("kci,ki->kc", moved, gradient)
+        gain = np.where(barred, 0, gain)
+        best = gain.argmin(1)
+        promised = gain[rows, best]
+        hopeful = int((promised < 0).sum())
+        if not hopeful:
+            break
+        order = np.argsort(promised)[: max(1, int(share * hopeful))]
+        trial = pick.copy()
+        trial[order] = options[order, best[order]]
+        there = model.slope(constants[trial])
+        if there[0] < norm:
+            pick, here, share = trial, there, min(1.0, 1.5 * share)
+            options, barred[:] = nearest(constants, constants[pick]), False
+        elif len(order) > 1:
+            share /= 2
+        else:
+            barred[order, best[order]] = True
+        after(step, here[1])
+    return Choice(pick, first, np.asarray(model.distortion(constants[pick])))

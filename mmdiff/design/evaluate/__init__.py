@@ -1,0 +1,1 @@
+"""Errors, similarity and novelty of generated cells."""

@@ -1,0 +1,109 @@
+"""Plots of an evaluation: errors, similarity and the property space that is reached.
+
+Of the kinds in Fig. 3 of arXiv 2401.13570. As in `plots`, each function returns False
+and writes nothing where matplotlib is absent.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mmdiff.io.plots import BLUE, GREY, OCHRE, new_figure, plot_style, save_figure
+from mmdiff.typing import Float
+
+
+def error_histogram(path: str | os.PathLike, records: Sequence[Mapping]) -> bool:
+    """Draw the range errors of all cells and of the best of each target.
+
+    Args:
+      path: PNG file to write.
+      records: see `mmdiff.design.evaluate.metrics.measure`.
+    """
+    figure = new_figure(7, 3)
+    if figure is None:
+        return False
+    with plot_style():
+        axes = figure.subplots(1, 2, sharey=True)
+        for ax, part, name, title in (
+            (axes[0], "raw", "raw_error", "as sampled"),
+            (axes[1], "cells", "error", "delivered"),
+        ):
+            lists = [[100 * c[name] for c in r[part]] for r in records if r[part]]
+            every = np.concatenate(lists) if lists else np.zeros(0)
+            best = np.array([min(each) for each in lists])
+            edges = np.geomspace(1e-3, 100, 31)
+            for values, color, label in (
+                (every, GREY, "all cells"),
+                (best, BLUE, "best of each target"),
+            ):
+                weights = np.full(len(values), 1 / max(len(values), 1))
+                clipped = np.clip(values, edges[0], edges[-1])
+                ax.hist(
+                    clipped,
+                    edges,
+                    weights=weights,
+                    histtype="step",
+                    color=color,
+                    label=label,
+                )
+            ax.set(xscale="log", title=title, xlabel="error, % of range")
+        axes[0].set_ylabel("share")
+        axes[0].legend()
+    return save_figure(path, figure)
+
+
+def similarities(path: str | os.PathLike, records: Sequence[Mapping]) -> bool:
+    """Draw how alike the cells of a target are, and how near the training cells."""
+    figure = new_figure(7, 3)
+    if figure is None:
+        return False
+    within = [r["within"] for r in records if r["within"] is not None]
+    nearest = [cell["nearest"] for record in records for cell in record["cells"]]
+    with plot_style():
+        axes = figure.subplots(1, 2, sharey=True)
+        for ax, values, color, title in (
+            (axes[0], within, BLUE, "between the cells of a target"),
+            (axes[1], nearest, OCHRE, "to the nearest training cell"),
+        ):
+            values = np.array(values, float)
+            values = 100 * values[np.isfinite(values)]
+            weights = np.full(len(values), 1 / max(len(values), 1))
+            ax.hist(values, np.linspace(40, 100, 31), weights=weights, color=color)
+            ax.set(title=title, xlabel="equal voxels, %")
+        axes[0].set_ylabel("share")
+    return save_figure(path, figure)
+
+
+def coverage(
+    path: str | os.PathLike,
+    records: Sequence[Mapping],
+    constants: Float[np.ndarray, "N 3"],
+    volume: Float[np.ndarray, "N"],
+) -> bool:
+    """Draw targets and delivered cells over the training cells in property space.
+
+    Args:
+      path: PNG file to write.
+      records: see `mmdiff.design.evaluate.metrics.measure`.
+      constants: C11, C12, C44 of the training cells, base E = 1.
+      volume: their volume fractions.
+    """
+    figure = new_figure(9, 3)
+    if figure is None:
+        return False
+    known = np.column_stack([constants, volume])
+    asked = np.array([[r[k] for k in ("C11", "C12", "C44", "V")] for r in records])
+    asked = asked.astype(float)  # a free volume becomes NaN and is not drawn
+    cells = [[*c["constants"], c["volume"]] for r in records for c in r["cells"]]
+    got = np.array(cells).reshape(-1, 4)
+    names = ("C11", "C12", "C44", "V")
+    with plot_style():
+        axes = figure.subplots(1, 3)
+        for ax, (i, j) in zip(axes, ((0, 1), (0, 2), (3, 0)), strict=True):
+            ax.plot(known[:, i], known[:, j], ".", ms=1, color=GREY, label="training")
+            ax.plot(got[:, i], got[:, j], ".", ms=3, color=BLUE, label="delivered")
+            ax.plot(asked[:, i], asked[:, j], "+", ms=4, color=OCHRE, label="asked")
+            ax.set(xlabel=names[i], ylabel=names[j])
+        axes[0].legend()
+    return save_figure(path, figure)

@@ -1,0 +1,1 @@
+"""Extreme cells from generated, random and textbook starts."""

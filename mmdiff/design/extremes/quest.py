@@ -1,0 +1,256 @@
+"""Quests for extreme cells, as in Fig. 4 of arXiv 2401.13570, and what came of them.
+
+A quest is a problem of `mmdiff.topopt`: least Poisson's ratio, or the largest shear,
+bulk or Young's modulus of a nearly isotropic cell, of a given volume. All quests are
+one `PROBLEM` with other numbers, so that one compiled loop serves them. Where the
+starts come from is in `extreme_starts`. Base E = 1 throughout.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmdiff import elasticity
+from mmdiff.cells.voxels import is_load_bearing
+from mmdiff.design.optimize import goal as goals
+from mmdiff.design.optimize import ranking
+from mmdiff.design.optimize.goal import Goal
+from mmdiff.errors import InputError
+from mmdiff.topopt import objectives
+from mmdiff.topopt.problem import Limits, Problem
+from mmdiff.typing import Float, UInt8
+
+# Of K, G, E and -nu, see `objectives.mixed`.
+WEIGHTS = {
+    "poisson": (0.0, 0.0, 0.0, 1.0),
+    "shear": (0.0, 1.0, 0.0, 0.0),
+    "bulk": (1.0, 0.0, 0.0, 0.0),
+    "young": (0.0, 0.0, 1.0, 0.0),
+}
+PROBLEM = Problem(objectives.mixed, isotropic=True, stiff=True)
+# Numbers that switch a constraint of `PROBLEM` off: no cell comes near them.
+FREE_BAND, FREE_FLOOR = 1e3, 1e-4
+KINDS = ("edge", "generated", "random", "plates", "variant", "doubled")
+STARTS = ("generated", "random", "plates")  # those that are optimized
+
+
+@dataclasses.dataclass(frozen=True)
+class Quest:
+    """One kind of extreme cell.
+
+    Attributes:
+      name: one of `WEIGHTS`.
+      volume: most volume fraction of solid.
+      limits: numbers of `PROBLEM`.
+    """
+
+    name: str
+    volume: float
+    limits: Limits
+
+    @property
+    def goal(self) -> Goal:
+        """The objective, and how it is told."""
+        return goals.choose(self.name)
+
+    @property
+    def is_isotropic(self) -> bool:
+        """Whether the Zener ratio is asked to be near 1."""
+        return self.limits.band < FREE_BAND
+
+    def merit(self, score):
+        """Return a score such that more is better; takes arrays as well."""
+        return -score if self.name == "poisson" else score
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """A binary octant and its constants.
+
+    Attributes:
+      octant: (n, n, n) uint8.
+      constants: (3,) C11, C12, C44; NaN where it bears no load or was not solved.
+    """
+
+    octant: UInt8[np.ndarray, "n n n"]
+    constants: Float[np.ndarray, "3"]
+
+    @property
+    def volume(self) -> float:
+        """Solid share."""
+        return float(self.octant.mean())
+
+
+@dataclasses.dataclass(frozen=True)
+class Extreme:
+    """One start of a quest, before and after.
+
+    Attributes:
+      quest: name of the quest.
+      kind: one of `KINDS`.
+      number: within its kind.
+      source: what it was made of, in words.
+      before: the start as a binary cell; of a variant as decoded, of a doubled cell at
+        half the resolution.
+      after: the cell it became; None for edge cells, which are not optimized.
+      flaws: why `after` is not what was asked for, see `judge.flaws`.
+      steps: design steps.
+      solutions: finite-element solutions of design steps and binary refinement.
+      spent: those of making the start.
+      similarity: share of voxels equal to the optimum's it is a variant of, else None.
+      kept: whether a variant is in the diverse set.
+    """
+
+    quest: str
+    kind: str
+    number: int
+    source: str
+    before: Shape
+    after: Shape | None = None
+    flaws: tuple[str, ...] = ()
+    steps: int = 0
+    solutions: int = 0
+    spent: int = 0
+    similarity: float | None = None
+    kept: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of its files and arrays."""
+        return f"{self.quest}_{self.kind}_{self.number:02d}"
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it became a cell that has what was asked for."""
+        return self.after is not None and not self.flaws
+
+
+def parse(text: str) -> tuple[str, ...]:
+    """Return the names of a list such as "poisson, bulk", each once.
+
+    Raises:
+      InputError: an unknown name, or none.
+    """
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    for name in names:
+        if name not in WEIGHTS:
+            raise InputError(
+                f"quest {name!r} is unknown. Use some of {', '.join(WEIGHTS)}, such as "
+                "--config.quests=poisson,bulk."
+            )
+    return names
+
+
+def make_quest(name: str, volume: float, *, isotropy: float, floor: float) -> Quest:
+    """Return a quest.
+
+    Args:
+      name: one of `WEIGHTS`.
+      volume: most volume fraction of solid.
+      isotropy: half width of the band of the Zener ratio around 1, of all but
+        "poisson", whose ratio is free.
+      floor: least Young's modulus along <100>, of "poisson".
+
+    Raises:
+      InputError: a number out of range.
+    """
+    if not 0 < volume < 1:
+        raise InputError(
+            f"vf.{name}={volume:g} is not between 0 and 1. Give the volume fraction of "
+            f"solid, such as --config.vf.{name}=0.4."
+        )
+    if not 0 < isotropy < 1:
+        raise InputError(
+            f"isotropy={isotropy:g} is not between 0 and 1. Give the half width of the "
+            "band around 1 for the Zener ratio, such as --config.isotropy=0.05."
+        )
+    if not 0 < floor < volume:
+        raise InputError(
+            f"min_E={floor:g} is not between 0 and {volume:g}, the Voigt limit. Give "
+            "the least Young's modulus over the solid's, such as --config.min_E=0.01."
+        )
+    auxetic = name == "poisson"
+    band, least = (FREE_BAND, floor) if auxetic else (isotropy, FREE_FLOOR)
+    weights = np.array(WEIGHTS[name], np.float32)
+    return Quest(name, volume, Limits(volume, band, least, weights))
+
+
+def score(quest: Quest, shape: Shape) -> float:
+    """Return what cells of a quest are compared by: nu, or the share of the bound."""
+    return numbers(shape)[quest.goal.label]
+
+
+def objective(quest: Quest, shape: Shape) -> float:
+    """Return the objective of a cell: a modulus, base E = 1, or Poisson's ratio."""
+    name = "nu" if quest.name == "poisson" else quest.goal.label[0]
+    return float(elasticity.moduli(shape.constants)[name])
+
+
+def numbers(shape: Shape) -> dict[str, float]:
+    """Return volume, shares of the bounds, nu, Zener ratio and E of a cell."""
+    moduli = elasticity.moduli(shape.constants)
+    shares = elasticity.hashin_shtrikman_ratios(shape.constants, shape.volume)
+    return {
+        "V": shape.volume,
+        **{f"{name}/{name}_HS": float(share) for name, share in shares.items()},
+        "nu": float(moduli["nu"]),
+        "Zener": float(moduli["zener"]),
+        "E/E_solid": float(moduli["E"]),
+    }
+
+
+def best(quest: Quest, records: Sequence[Extreme], kind: str = "") -> Extreme | None:
+    """Return the best good record of a quest, of one kind or of all but "doubled"."""
+    good = [
+        record
+        for record in records
+        if record.quest == quest.name
+        and record.is_good
+        and (record.kind == kind if kind else record.kind != "doubled")
+    ]
+    return max(good, key=lambda r: quest.merit(score(quest, r.after)), default=None)
+
+
+def textbook(quest: Quest, records: Sequence[Extreme]) -> Extreme | None:
+    """Return the best plate lattice of a quest as it is, if one has what is asked."""
+    good = [
+        record
+        for record in records
+        if record.quest == quest.name
+        and record.kind == "plates"
+        and not flaws(quest, record.before)
+    ]
+    return max(good, key=lambda r: quest.merit(score(quest, r.before)), default=None)
+
+
+def flaws(quest: Quest, shape: Shape) -> tuple[str, ...]:
+    """Return why a cell is not what a quest asks for; see `judge.flaws`."""
+    if not is_load_bearing(shape.octant):
+        return ("it is not one piece that bears load",)
+    if not np.isfinite(shape.constants).all():
+        return ("finite elements did not converge",)
+    checked = ranking.Checked(shape.octant, shape.constants)
+    return ranking.flaws(checked, PROBLEM, quest.limits)
+
+
+def median(quest: Quest, records: Sequence[Extreme], kind: str) -> float | None:
+    """Return the median score of what was optimized; a start that failed is the worst.
+
+    None where half of the starts failed, or there are none.
+    """
+    own = [r for r in records if r.quest == quest.name and r.kind == kind]
+    found = [r for r in own if r.after is not None]
+    merits = [
+        quest.merit(score(quest, r.after)) if r.is_good else -np.inf for r in found
+    ]
+    middle = np.median(merits) if merits else -np.inf
+    return float(quest.merit(middle)) if np.isfinite(middle) else None
+
+
+def generated_win(quest: Quest, records: Sequence[Extreme]) -> bool | None:
+    """Whether generated starts beat random ones by their medians; None if neither."""
+    one, other = (median(quest, records, kind) for kind in ("generated", "random"))
+    if one is None or other is None:
+        return None if one is other else one is not None
+    return bool(quest.merit(one) > quest.merit(other))

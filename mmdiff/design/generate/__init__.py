@@ -1,0 +1,1 @@
+"""Cells for a target tensor: sample, check, refine, report."""

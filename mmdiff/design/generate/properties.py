@@ -1,0 +1,140 @@
+"""What is reported about cells: one plain dictionary, and the table on the terminal.
+
+Every number comes from finite elements on the written binary cell. Stiffness is in the
+units of the base material's Young's modulus.
+"""
+
+import numpy as np
+
+from mmdiff import elasticity
+from mmdiff.design.generate.cell import Cell
+from mmdiff.targets import quantities
+from mmdiff.targets.target import Target
+
+CONVENTIONS = {
+    "voigt_order": "11 22 33 23 13 12",
+    "shear": "engineering shear strain: C44 = tau23 / gamma23",
+    "moduli": "K = (C11 + 2 C12) / 3, G = C44, E and nu along <100>, "
+    "Zener = 2 C44 / (C11 - C12)",
+    "error": "mean of |C - target| / R over C11, C12, C44 with R = 1.330768, 0.667355, "
+    "0.383357 times base E (arXiv 2401.13570, Eq. 3)",
+    "error_of_part": "where C11, C12, C44 do not all follow from what is asked: mean "
+    "over what is asked, R of K 0.888493 and of E 1.330768 (those of (C11 + 2 C12) / 3 "
+    "and of C11), of G that of C44, of nu and Zener 1",
+    "relative_error": "mean of |C - target| / |target|, |C12| floored at 1 % of C11; "
+    "nu counts by its difference",
+    "raw_error": "error of the sample, before it was polished",
+    "history": "error and volume of the sample, of its smoothed surface, then after "
+    "each step of polishing",
+    "target": "what was asked by name; C11, C12, C44 that follow from it, null where "
+    "they are free",
+    "finite_elements": "trilinear hexahedra, one per voxel, 2x2x2 Gauss points",
+    "cell": "cell_XX.npy: full cell, uint8, 1 solid, axes x y z",
+}
+
+
+def name_of(index: int) -> str:
+    """Return the stem of a cell's files."""
+    return f"cell_{index:02d}"
+
+
+def report(target: Target, cells: list[Cell], settings: dict) -> dict:
+    """Return the content of properties.json.
+
+    Args:
+      target: what was asked.
+      cells: the delivered cells, best first.
+      settings: solver, base material and provenance; needs "base_E".
+    """
+    edge = 2 * cells[0].octant.shape[0] if cells else None
+    scale = settings["base_E"]
+    return {
+        "conventions": CONVENTIONS,
+        **settings,
+        "resolution": edge,
+        "target": asked(target, scale),
+        "cells": [_cell(i, cell, scale) for i, cell in enumerate(cells)],
+    }
+
+
+def asked(target: Target, scale: float = 1.0) -> dict:
+    """Return a target in units of base E: what is asked by name, and what follows."""
+    factors = {name: scale for name in quantities.STIFF}
+    constants = zip(elasticity.NAMES, target.constants, strict=True)
+    return {
+        "asked": {name: factors.get(name, 1.0) * v for name, v in target.asked},
+        **{name: None if np.isnan(v) else scale * v for name, v in constants},
+        "volume": target.volume,
+    }
+
+
+def _cell(index: int, cell: Cell, scale: float) -> dict:
+    moduli = elasticity.moduli(cell.constants)
+    return {
+        "file": f"{name_of(index)}.npy",
+        "C": (scale * elasticity.cubic_to_voigt(cell.constants)).tolist(),
+        **{
+            name: scale * value
+            for name, value in zip(elasticity.NAMES, cell.constants, strict=True)
+        },
+        "K": scale * moduli["K"],
+        "G": scale * moduli["G"],
+        "E": scale * moduli["E"],
+        "nu": moduli["nu"],
+        "Zener": moduli["zener"],
+        "volume": cell.volume,
+        "pieces": cell.pieces,
+        "pieces_removed": cell.pieces_found - cell.pieces,
+        "error": cell.error,
+        "raw_error": cell.history[0],
+        "polish_steps": len(cell.history) - 1,
+        "history": {"error": list(cell.history), "volume": list(cell.volumes)},
+        "relative_error": cell.relative_error,
+        "residual": cell.residual,
+    }
+
+
+def header(target: Target) -> list[str]:
+    """Return the columns of `table`: the constants, what else is asked, the rest."""
+    extra = [name for name in ("K", "G", "E", "nu") if name in dict(target.asked)]
+    last = ("V", "raw %", "err %", "rel %", "pieces", "Zener")
+    return ["", *elasticity.NAMES, *extra, *last]
+
+
+def table(target: Target, cells: list[Cell], scale: float = 1.0) -> list[list]:
+    """Return the rows of the asked / got table, columns as in `header`.
+
+    What is free is blank in the row of what was asked; what follows from it is not.
+    """
+    names = [name for name in header(target) if name in quantities.NAMES]
+    goal = np.array(target.constants)
+    follow = dict(zip(quantities.NAMES, quantities.values(goal), strict=True))
+    wanted = follow | dict(target.asked)
+    volume = "free" if target.volume is None else f"{target.volume:.3f}"
+    first = [_number(name, wanted[name], scale) for name in names]
+    rows = [["asked", *first, volume, *[""] * 4, _number("zener", wanted["zener"])]]
+    for i, cell in enumerate(cells):
+        got = dict(
+            zip(quantities.NAMES, quantities.values(cell.constants), strict=True)
+        )
+        rows.append(
+            [
+                f"cell {i}",
+                *(_number(name, got[name], scale) for name in names),
+                f"{cell.volume:.3f}",
+                f"{100 * cell.history[0]:.2f}",
+                f"{100 * cell.error:.2f}",
+                f"{100 * cell.relative_error:.2f}",
+                str(cell.pieces),
+                _number("zener", got["zener"]),
+            ]
+        )
+    return rows
+
+
+def _number(name, value, scale=1.0) -> str:
+    if np.isnan(value):
+        return ""
+    if name not in quantities.STIFF:
+        return f"{value:.3f}"
+    return f"{scale * value:.4f}" if scale == 1 else f"{scale * value:.5g}"

@@ -1,0 +1,136 @@
+"""Classifier guidance: the sampler steered by the gradient of a trained regressor.
+
+Where `mmdiff.design.generate.fem_guidance` asks finite elements for the constants of an
+estimate, this asks `mmdiff.models.regressor`: for the highest K / K_HS, as in arXiv
+2401.13570, or for what a target counts. A network is no physics: it can be led to where
+it is wrong, so cells are checked by finite elements afterwards, as all are.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from mmdiff.cells.symmetry import symmetrize
+from mmdiff.design.generate import fem_guidance
+from mmdiff.diffusion.guidance import posterior_step
+from mmdiff.elasticity import NU, hashin_shtrikman
+from mmdiff.models.regressor import make_regress
+from mmdiff.typing import Array, Float
+
+# Before the first of these times nothing can be told from the estimate, after the
+# second the shape is settled.
+FIRST, LAST = fem_guidance.FIRST, 0.3
+SHARPEN = 3.0  # the network knows binary cells: log-odds are multiplied by this
+
+# residual((C11, C12, C44, V), wanted) -> what is missing (k,), NaN where free
+Residual = Callable[..., Float[Array, "k"]]
+
+target_residual = fem_guidance.missing
+
+
+def bulk_residual(
+    values: Float[Array, "4"], wanted: Float[Array, "9"], *, nu: float = NU
+) -> Float[Array, "2"]:
+    """Return what K / K_HS misses to 1, and the volume to what is asked of it.
+
+    Of `wanted` only the last entry counts, the volume, NaN where it is free.
+    """
+    bulk = (values[0] + 2 * values[1]) / 3
+    ratio = bulk / hashin_shtrikman(values[3], nu)[0]
+    return jnp.stack([1 - ratio, wanted[-1] - values[3]])
+
+
+def make_loss(
+    params: Any, meta: dict, residual: Residual = target_residual
+) -> Callable[..., Float[Array, ""]]:
+    """Return `loss(x0, wanted)`, the sum of the squares of what is missing.
+
+    `loss_guidance` of `mmdiff.diffusion.guidance` takes it with `wanted` filled in.
+
+    Args:
+      params: parameters of the regressor.
+      meta: header of its weights file.
+      residual: `target_residual`, `bulk_residual` or one's own.
+    """
+    properties = _make_properties(params, meta)
+
+    def loss(x0: Float[Array, "n n n"], wanted):
+        missing = residual(properties(x0[None])[0], wanted)
+        # Masked before it is squared: the gradient of the square of NaN is NaN.
+        return jnp.sum(jnp.where(jnp.isnan(missing), 0.0, missing) ** 2)
+
+    return loss
+
+
+def make_regressed_steer(
+    params: Any,
+    meta: dict,
+    *,
+    residual: Residual = target_residual,
+    count: int = 2,
+    longest: float = 1.0,
+    first: float = FIRST,
+    last: float = LAST,
+) -> Callable[..., Float[Array, "b n n n"]]:
+    """Return `steer(x0, t, wanted) -> x0`, traceable, as `steer.make_steer` does.
+
+    Each step moves an estimate in log-odds by the least change that cancels what is
+    missing to first order, see `posterior_step`, and no voxel by more than `longest`:
+    the network is trusted near what it has seen.
+
+    Args:
+      params: parameters of the regressor.
+      meta: header of its weights file.
+      residual: `target_residual`, `bulk_residual` or one's own.
+      count: steps per call.
+      longest: largest change of half the log-odds of a voxel in one step.
+      first: time before which estimates are let be.
+      last: time after which they are let be.
+    """
+    properties = _make_properties(params, meta)
+
+    def step(_, x0, wanted):
+        x0 = jnp.clip(x0, -fem_guidance.SOFTEST, fem_guidance.SOFTEST)
+        values, pull = jax.vjp(properties, x0)
+        # Examples do not see each other: one pull-back serves the whole batch.
+        units = jnp.eye(4, dtype=x0.dtype)[:, None]
+        units = jnp.broadcast_to(units, (4, *values.shape))
+        rows = symmetrize(jax.vmap(pull)(units)[0])
+
+        def move(x0, values, rows, wanted):
+            missing = residual(values, wanted)
+            slope = -jax.jacfwd(lambda v: residual(v, wanted))(values)
+            jacobian = jnp.einsum("kc,cxyz->kxyz", slope, rows)
+            return posterior_step(
+                x0, missing, jacobian, longest=longest, softest=fem_guidance.SOFTEST
+            )
+
+        return jax.vmap(move, (0, 0, 1, 0))(x0, values, rows, wanted)
+
+    def steer_batch(x0, t, wanted):
+        wanted = jnp.broadcast_to(wanted, (len(x0), len(fem_guidance.NAMES)))
+        return lax.cond(
+            (t <= first) & (t >= last),
+            lambda x0: lax.fori_loop(0, count, lambda i, x: step(i, x, wanted), x0),
+            lambda x0: x0,
+            x0,
+        )
+
+    return steer_batch
+
+
+def _make_properties(params, meta):
+    """Return `properties(x0) -> (b, 4)`: C11, C12, C44 and V of estimates."""
+    regress = make_regress(params, meta)
+
+    def properties(x0: Float[Array, "b n n n"]):
+        x0 = jnp.clip(x0, -fem_guidance.SOFTEST, fem_guidance.SOFTEST)
+        x = jnp.tanh(SHARPEN * jnp.arctanh(x0))
+        constants, _ = regress(x)
+        volume = 0.5 * (1 + x.mean((1, 2, 3)))
+        return jnp.concatenate([constants, volume[:, None]], -1)
+
+    return properties

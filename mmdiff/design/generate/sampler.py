@@ -1,0 +1,95 @@
+"""A trained network as a function from a target to sampled fields.
+
+The network is told the constants and the volume that are asked. Where constants stay
+free (of E alone, say, all three), each sample has a tensor of its own that meets the
+target, see `mmdiff.targets.completion`; a volume that is free stays so for the
+steering.
+"""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from mmdiff import assets, elasticity
+from mmdiff.design.generate.fem_guidance import make_steer, wanted_of
+from mmdiff.design.generate.regressor_guidance import make_regressed_steer
+from mmdiff.errors import InputError
+from mmdiff.models.regressor import load_regressor
+from mmdiff.models.sampling import make_draw
+from mmdiff.targets.completion import complete
+from mmdiff.targets.target import Target, of_constants
+
+GUIDES = ("homogenizer", "regressor")
+
+
+def choose_steer(guide: str, n: int, newton: int) -> Callable | None:
+    """Return the steering of a name, None for no Newton steps.
+
+    Args:
+      guide: "homogenizer" for finite elements, see
+        `mmdiff.design.generate.fem_guidance`, or "regressor" for the shipped network,
+        see `mmdiff.design.generate.regressor_guidance`.
+      n: octant side.
+      newton: Newton steps on the estimate of each sampling step.
+
+    Raises:
+      InputError: for another name, or a regressor of another octant.
+    """
+    if guide not in GUIDES:
+        raise InputError(f"guide={guide!r} is unknown. Use {' or '.join(GUIDES)}.")
+    if not newton:
+        return None
+    if guide == "homogenizer":
+        return make_steer(n, newton=newton)
+    params, meta = load_regressor(assets.regressor_path())
+    if int(meta["octant"]) != n:
+        raise InputError(
+            f"the shipped regressor knows cells of {2 * int(meta['octant'])}^3 voxels "
+            f"and the network makes {2 * n}^3. Use --config.guide=homogenizer."
+        )
+    return make_regressed_steer(params, meta, count=newton)
+
+
+def make_sampler(
+    params,
+    meta: dict,
+    *,
+    num_samples: int,
+    newton: int = 0,
+    guide: str = GUIDES[0],
+    **settings,
+):
+    """Return `draw(key, target) -> (num_samples, n, n, n)` fields in [-1, 1].
+
+    Args:
+      params: parameters of the network.
+      meta: header of the weights file, see `mmdiff.models.weights`.
+      num_samples: samples per call.
+      newton: Newton steps on the estimate of each sampling step; 0 samples without.
+      guide: what these steps ask for the constants, see `choose_steer`.
+      **settings: as for `mmdiff.models.sampling.make_draw`.
+
+    Raises:
+      InputError: see `choose_steer`.
+    """
+    steer = choose_steer(guide, int(meta["octant"]), newton)
+    draw = make_draw(params, meta, num_samples=num_samples, steer=steer, **settings)
+    known = np.array(meta["training"]["labels"])
+
+    def draw_for(key, target: Target):
+        if target.is_determined:
+            told = dict(target.counted)
+            if target.volume is not None:
+                told["V"] = target.volume
+            return draw(key, told, wanted_of(target))
+        seed = np.asarray(jax.random.key_data(key))
+        rows = complete(target, known, num_samples, seed)
+        wanted = [
+            wanted_of(of_constants(constants, target.volume))
+            for constants in rows[:, :3]
+        ]
+        told = dict(zip((*elasticity.NAMES, "V"), rows.T, strict=True))
+        return draw(key, told, np.stack(wanted))
+
+    return draw_for

@@ -1,0 +1,1 @@
+"""What is known of one voxel cell: tensor, moduli, remarks, report."""

@@ -1,0 +1,1 @@
+"""Paths and families of cells between two."""

@@ -1,0 +1,79 @@
+"""The ends of a path: cells of a dataset by their numbers, or voxel files of a user."""
+
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+
+from mmdiff.cells import prepare
+from mmdiff.design.interpolate.family import Member
+from mmdiff.errors import InputError
+from mmdiff.io import read as readers
+from mmdiff.topopt.interface import Evaluation
+
+KEYS = ("first", "second")
+
+
+def read(
+    texts: tuple[str, str],
+    usual: tuple[Member, Member] | None,
+    data: tuple[np.ndarray, np.ndarray],
+    evaluate: Callable[..., Evaluation],
+) -> tuple[Member, Member]:
+    """Return the two ends, theta 0 and pi/2.
+
+    Args:
+      texts: of each a file, the number of a cell of the dataset, or nothing.
+      usual: what is taken where a text is empty; None where both are given.
+      data: octants (N, n, n, n) and constants (N, 3) of the dataset.
+      evaluate: finite elements on an octant of that size.
+
+    Raises:
+      InputError: what cannot be read, is not cubic, or the same cell twice.
+    """
+    first, second = (
+        _end(text, key, data, evaluate) if text else usual[i]
+        for i, (text, key) in enumerate(zip(texts, KEYS, strict=True))
+    )
+    if np.array_equal(first.octant, second.octant):
+        raise InputError("first and second are the same cell. Pass two that differ.")
+    return first._replace(theta=0.0), second._replace(theta=np.pi / 2)
+
+
+def _end(text: str, key: str, data, evaluate) -> Member:
+    """Return the cell of a number or a file."""
+    octants, constants = data
+    if text.isdecimal():
+        if int(text) >= len(octants):
+            raise InputError(
+                f"{key}={text} is no cell of the dataset, which holds {len(octants)}. "
+                f"Pass --config.{key}=0 to {len(octants) - 1}."
+            )
+        return Member(octants[int(text)], constants[int(text)], f"dataset {text}")
+    file = pathlib.Path(text)
+    if not file.is_file() or file.suffix.lower() == ".raw":
+        raise InputError(
+            f"{key}={text} is neither the number of a cell nor a voxel file with a "
+            f"shape. Pass --config.{key}=cell.npy or --config.{key}=0."
+        )
+    array, _ = readers.read(file)
+    if array.ndim != 3:
+        raise InputError(
+            f"{key}={text} holds {len(array)} cells. Save the one as a file of its own."
+        )
+    edge = 2 * octants.shape[-1]
+    resize = 0 if array.shape == (edge,) * 3 else edge
+    grid = prepare.prepare(array, file.name, binarize=True, resize=resize)
+    if grid.symmetry != "cubic":
+        raise InputError(
+            f"{key}={text} is {grid.symmetry} and not cubic, as all cells of the "
+            "network are. Pass a cell with mirror planes and equal axes."
+        )
+    octant = (grid.density > 0.5).astype(np.uint8)
+    result = evaluate(octant)
+    if not result.converged:
+        raise InputError(
+            f"{key}={text} cannot be homogenized (residual {result.residual:.1g}). "
+            "Pass a connected cell."
+        )
+    return Member(octant, np.asarray(result.constants), file.name)

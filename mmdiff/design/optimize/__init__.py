@@ -1,0 +1,1 @@
+"""Inverse homogenization: problem, starts, runs, ranking, report."""

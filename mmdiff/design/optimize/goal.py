@@ -1,0 +1,187 @@
+"""What a person can ask the optimizer for, by name, and how its success is told.
+
+The objectives of `mmdiff.topopt.objectives` by their names, the nearness to a target
+tensor, or a function of the user's own, `module:function` or `file.py:function`, of the
+6x6 tensor for base E = 1. That one is tried on a tensor before anything is compiled.
+"""
+
+import dataclasses
+import functools
+import importlib
+import importlib.util
+import pathlib
+import types
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmdiff import elasticity
+from mmdiff.errors import InputError
+from mmdiff.targets.target import Target
+from mmdiff.topopt import objectives
+from mmdiff.typing import Array
+
+NAMES = ("bulk", "shear", "young", "poisson", "weighted", "target")
+_BOUNDED = {"bulk": "K", "shear": "G", "young": "E"}
+_EXAMPLE = "Write it in JAX, as def stiffness(C): return C[0, 0]."
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """An objective and how it is shown.
+
+    Attributes:
+      name: as the user gave it.
+      objective: see `mmdiff.topopt.problem.Problem`.
+      params: its arguments, see `mmdiff.topopt.problem.Limits`.
+      label: what `score` is called, such as K/K_HS.
+    """
+
+    name: str
+    objective: Callable[[Any], Callable[[Array], Array]]
+    params: Any = None
+    label: str = "value"
+
+    def score(self, value, volume, nu: float = elasticity.NU):
+        """Return what people compare, from the maximized value and the volume.
+
+        A modulus is told by its Hashin-Shtrikman bound, Poisson's ratio and the
+        distance to a target with their sign. Takes arrays as well.
+        """
+        if self.name in _BOUNDED:
+            bounds = elasticity.hashin_shtrikman(volume, nu)
+            return value / bounds["KGE".index(_BOUNDED[self.name])]
+        return -value if self.name in ("poisson", "target") else value
+
+    @property
+    def is_stiffness(self) -> bool:
+        """Whether the value is a modulus, in units of the base material's."""
+        return self.name in (*_BOUNDED, "weighted")
+
+    def number(self, score: float) -> str:
+        """Return a score as text."""
+        return f"{100 * score:.3g} %" if self.name == "target" else f"{score:.3f}"
+
+    def show(self, score: float) -> str:
+        """Return a score as text, with its name."""
+        return f"{self.label} {self.number(score)}"
+
+
+def choose(
+    name: str,
+    target: Target | None = None,
+    weights: tuple[float, float, float] = (1.0, 0.0, 0.0),
+) -> Goal:
+    """Return the goal of a name.
+
+    Args:
+      name: one of `NAMES`, or `module:function`.
+      target: of the objective "target".
+      weights: of K, C44 and (C11 - C12) / 2 in the objective "weighted".
+
+    Raises:
+      InputError: an unknown name, or a function that cannot be used.
+    """
+    if name in _BOUNDED:
+        plain = getattr(objectives, name)
+        modulus = _BOUNDED[name]
+        return Goal(name, lambda _: plain, label=f"{modulus}/{modulus}_HS")
+    if name == "poisson":
+        return Goal(name, lambda _: objectives.poisson, label="nu")
+    if name == "weighted":
+        if not np.isfinite(weights).all() or not np.any(weights):
+            raise InputError(
+                f"weights={tuple(weights)} weigh nothing. Give those of K, C44 and "
+                "(C11 - C12) / 2, such as --config.weights='(1.0, 0.5, 0.5)'."
+            )
+        params = np.array(weights, np.float32)
+        return Goal(name, objectives.weighted, params, "weighted sum / E base")
+    if name == "target":
+        return Goal(name, objectives.nearness, np.array(target.constants), "error")
+    if ":" not in name:
+        raise InputError(
+            f"objective {name!r} is unknown. Use {', '.join(NAMES)}, or "
+            "module:function for a JAX function of the 6x6 tensor."
+        )
+    function = load(name)
+    check(function, name)
+    return Goal(name, lambda _: function, label=name.rpartition(":")[2])
+
+
+def load(name: str) -> Callable:
+    """Return the function of `module:function` or `file.py:function`.
+
+    Raises:
+      InputError: there is no such module or function, or it cannot be imported.
+    """
+    place, _, attribute = name.rpartition(":")
+    try:
+        module = _module(place)
+    except Exception as error:  # whatever the user's own file raises
+        raise InputError(
+            f"objective {name}: {place} cannot be imported "
+            f"({type(error).__name__}: {error}). Give a file such as "
+            "--config.objective=goals.py:stiffness, or a module that Python finds."
+        ) from error
+    function = getattr(module, attribute, None)
+    if function is None:
+        known = [
+            k for k, v in vars(module).items() if isinstance(v, types.FunctionType)
+        ]
+        there = ", ".join(known) or "none"
+        raise InputError(
+            f"objective {name}: {place} has no {attribute!r}. Its functions: {there}."
+        )
+    if not callable(function):
+        raise InputError(
+            f"objective {name} is of type {type(function).__name__}, not a function. "
+            f"{_EXAMPLE}"
+        )
+    return function
+
+
+@functools.cache
+def _module(place: str):
+    path = pathlib.Path(place)
+    if path.suffix != ".py":
+        return importlib.import_module(place)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def check(function: Callable, name: str) -> None:
+    """Raise InputError unless a function of the tensor has a usable gradient."""
+    # Neither isotropic nor special in any other way: kinks there are no mistake.
+    tensor = jnp.asarray(
+        elasticity.cubic_to_voigt(np.array([0.21, 0.083, 0.049])), jnp.float32
+    )
+    try:
+        value = jnp.asarray(function(tensor))
+        gradient = jax.grad(lambda c: jnp.asarray(function(c)).sum())(tensor)
+    except Exception as error:  # whatever the user's own code raises
+        first = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"objective {name} fails on a 6x6 tensor ({type(error).__name__}: "
+            f"{first[:200]}). {_EXAMPLE}"
+        ) from error
+    if value.shape != ():
+        raise InputError(
+            f"objective {name} returns an array of shape {value.shape}; it must return "
+            f"one number. {_EXAMPLE}"
+        )
+    if not (jnp.isfinite(value) and jnp.isfinite(gradient).all()):
+        raise InputError(
+            f"objective {name} gives the value {float(value):g} and a gradient with "
+            f"{int((~jnp.isfinite(gradient)).sum())} entries that are not finite on a "
+            "plain cubic tensor. Avoid square roots and divisions at zero."
+        )
+    if not gradient.any():
+        raise InputError(
+            f"objective {name} does not change with the tensor: its gradient is zero. "
+            f"{_EXAMPLE}"
+        )

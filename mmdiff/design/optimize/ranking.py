@@ -1,0 +1,144 @@
+"""Which optimized cells are what was asked for, and which of them are the best.
+
+Nothing is dropped: a start that failed ranks last, with its reasons in words.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mmdiff import elasticity
+from mmdiff.design.optimize.resumable import Outcome
+from mmdiff.topopt import interface, objectives
+from mmdiff.topopt.binary import SLACK
+from mmdiff.topopt.problem import Limits, Problem, constraints
+
+DOUBLED = "doubled"  # name of the cell that was optimized again at twice its edge
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One start and what became of it.
+
+    Attributes:
+      name: stem of its files, "" where none are written.
+      start: number of the start.
+      kind: what the start was, such as "random".
+      outcome: see `develop.Outcome`.
+      flaws: reasons why it is not what was asked for, see `flaws`.
+    """
+
+    name: str
+    start: int
+    kind: str
+    outcome: Outcome
+    flaws: tuple[str, ...] = ()
+
+    @property
+    def edge(self) -> int:
+        """Voxels per side of the cell."""
+        return 2 * self.outcome.octant.shape[0]
+
+    @property
+    def run(self) -> str:
+        """What tables and plots call this run of the design loop."""
+        return f"start {self.start}" + (", doubled" if self.name == DOUBLED else "")
+
+    @property
+    def volume(self) -> float:
+        """Solid share of the binary cell."""
+        return float(self.outcome.octant.mean())
+
+
+class Checked(NamedTuple):
+    """A binary octant and its finite elements, as in `Outcome`, where no more is known.
+
+    Attributes:
+      octant: (n, n, n) uint8.
+      constants: 3 or 9.
+      residual: relative residual of the worst load.
+      converged: whether all loads met the tolerance.
+    """
+
+    octant: np.ndarray
+    constants: np.ndarray
+    residual: float = 0.0
+    converged: bool = True
+
+
+def flaws(
+    outcome: Outcome | Checked, problem: Problem, limits: Limits
+) -> tuple[str, ...]:
+    """Return what is wrong with a binary cell, each as a phrase with its numbers.
+
+    Constraints count as met within `binary.SLACK`, the volume also within half an orbit
+    or, for a target tensor, `interface.VOLUME_SLACK`.
+    """
+    if not outcome.octant.any():
+        return ("no connected part that bears load is left",)
+    found = []
+    if not outcome.converged:
+        found.append(f"finite elements stopped at residual {outcome.residual:.1e}")
+    volume = float(outcome.octant.mean())
+    tensor = interface.to_tensor(outcome.constants)
+    excess = np.asarray(constraints(problem, limits, tensor, np.float64(volume)))
+    aimed = problem.objective is objectives.nearness
+    grain = interface.VOLUME_SLACK if aimed else 3 / outcome.octant.size
+    band = 1 + float(limits.band)
+    moduli = elasticity.moduli(elasticity.voigt_to_cubic(tensor))
+    outside = (
+        f"Zener ratio {moduli['zener']:.3f} is not within {1 / band:.3f} to {band:.3f}"
+    )
+    texts = [f"volume {volume:.4f} exceeds {float(limits.volume):g}"]
+    if problem.equality:
+        texts.append(f"volume {volume:.4f} is below {float(limits.volume):g}")
+    if problem.isotropic:
+        texts += [outside, outside]
+    if problem.stiff:
+        texts.append(
+            f"Young's modulus {moduli['E']:.4g} (base E = 1) is below its floor "
+            f"{float(limits.young):.4g}"
+        )
+    of_volume = 1 + problem.equality
+    for i, (value, text) in enumerate(zip(excess, texts, strict=True)):
+        if value > SLACK + (grain / float(limits.volume) if i < of_volume else 0):
+            found.append(text)
+    return tuple(found)
+
+
+def ranked(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries, best first; those with flaws last, empty ones at the end."""
+
+    def order(entry):
+        value = float(entry.outcome.value)
+        return (bool(entry.flaws), not entry.outcome.octant.any(), -value, entry.edge)
+
+    return sorted(entries, key=order)
+
+
+def named(order: Sequence[Entry], count: int) -> list[Entry]:
+    """Return the best `count` cells with names for their files, and the doubled one.
+
+    Args:
+      order: all runs, best first.
+      count: cells of the first resolution to write; those without solid are left out.
+    """
+    solid = [entry for entry in order if entry.outcome.octant.any()]
+    coarse = [entry for entry in solid if entry.name != DOUBLED][:count]
+    names = {id(entry): f"cell_{i:02d}" for i, entry in enumerate(coarse)}
+    return [
+        dataclasses.replace(entry, name=names.get(id(entry), DOUBLED))
+        for entry in solid
+        if id(entry) in names or entry.name == DOUBLED
+    ]
+
+
+def failures(entries: Sequence[Entry]) -> list[str]:
+    """Return a sentence about each start that did not give what was asked for."""
+    return [
+        f"{entry.run} ({entry.kind}) is ranked last: {'; '.join(entry.flaws)}."
+        for entry in entries
+        if entry.flaws
+    ]

@@ -1,0 +1,271 @@
+"""Writers for cells, meshes, fields and tables: npy, STL, 3MF, VTI, JSON, CSV.
+
+Each file is composed in memory and appears under its name at once, by rename, so a
+killed run leaves no half-written file. An OSError (disk full, folder not writable)
+passes through. Lengths are millimetres wherever a format can say so.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from xml.sax.saxutils import escape, quoteattr
+
+import numpy as np
+
+from mmdiff.run.workdir import plain
+
+_3MF_CORE = "http://schemas.microsoft.com/3dmanufacturing/core/2015/02"
+_OPC = "http://schemas.openxmlformats.org/package/2006"
+
+
+def write_bytes(path: str | os.PathLike, data: bytes) -> pathlib.Path:
+    """Write a whole file by rename, and return its path.
+
+    Raises:
+      OSError: no space or not writable; no part of the file is left behind.
+    """
+    path = pathlib.Path(path)
+    # The process number keeps two runs that write the same name apart.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    return path
+
+
+def write_npy(path: str | os.PathLike, cell: np.ndarray) -> pathlib.Path:
+    """Write a full cell (N, N, N) as uint8, 1 where the density exceeds 0.5."""
+    buffer = io.BytesIO()
+    np.save(buffer, (np.asarray(cell) > 0.5).astype(np.uint8))
+    return write_bytes(path, buffer.getvalue())
+
+
+def write_stl(
+    path: str | os.PathLike,
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    *,
+    comment: str = "mmdiff, unit: mm",
+) -> pathlib.Path:
+    """Write a binary STL file.
+
+    Args:
+      path: file to write.
+      vertices: (v, 3) in mm; the format itself carries no unit.
+      faces: (f, 3) vertex numbers, wound outward.
+      comment: ASCII text of at most 80 characters for the header.
+    """
+    corners = np.asarray(vertices, np.float32)[faces].reshape(-1, 3, 3)
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    length = np.linalg.norm(normal, axis=1, keepdims=True)
+    record = np.zeros(
+        len(corners),
+        [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")],
+    )
+    record["normal"] = normal / np.maximum(length, np.finfo(np.float32).tiny)
+    record["corners"] = corners
+    header = comment.encode("ascii", "replace")[:80].ljust(80)
+    count = np.array(len(corners), "<u4").tobytes()
+    return write_bytes(path, header + count + record.tobytes())
+
+
+def write_3mf(
+    path: str | os.PathLike,
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    *,
+    name: str = "cell",
+    metadata: Mapping[str, str] | None = None,
+) -> pathlib.Path:
+    """Write one object in the 3MF core format, in millimetres.
+
+    Args:
+      path: file to write.
+      vertices: (v, 3) in mm.
+      faces: (f, 3) vertex numbers, wound outward, each edge in two triangles.
+      name: name of the object in the slicer.
+      metadata: values for the names the format reserves, such as Title, Description,
+        Application; other names need a namespace and are refused by readers.
+    """
+    points = "".join(
+        '<vertex x="{:.6g}" y="{:.6g}" z="{:.6g}"/>'.format(*v)
+        for v in np.asarray(vertices).tolist()
+    )
+    triangles = "".join(
+        '<triangle v1="{}" v2="{}" v3="{}"/>'.format(*f)
+        for f in np.asarray(faces).tolist()
+    )
+    notes = "".join(
+        f"<metadata name={quoteattr(key)}>{escape(str(value))}</metadata>"
+        for key, value in ({"Application": "mmdiff"} | dict(metadata or {})).items()
+    )
+    xml = '<?xml version="1.0" encoding="UTF-8"?>\n'
+    model = (
+        f'{xml}<model unit="millimeter" xml:lang="en-US" xmlns="{_3MF_CORE}">{notes}'
+        f'<resources><object id="1" type="model" name={quoteattr(name)}><mesh>'
+        f"<vertices>{points}</vertices><triangles>{triangles}</triangles>"
+        '</mesh></object></resources><build><item objectid="1"/></build></model>'
+    )
+    types = (
+        f'{xml}<Types xmlns="{_OPC}/content-types"><Default Extension="rels" '
+        'ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+        '<Default Extension="model" '
+        'ContentType="application/vnd.ms-package.3dmanufacturing-3dmodel+xml"/></Types>'
+    )
+    relations = (
+        f'{xml}<Relationships xmlns="{_OPC}/relationships"><Relationship Id="rel0" '
+        'Target="/3D/3dmodel.model" '
+        'Type="http://schemas.microsoft.com/3dmanufacturing/2013/01/3dmodel"/>'
+        "</Relationships>"
+    )
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, text in (
+            ("[Content_Types].xml", types),
+            ("_rels/.rels", relations),
+            ("3D/3dmodel.model", model),
+        ):
+            # A fixed date makes equal cells equal files.
+            info = zipfile.ZipInfo(member, (1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, text)
+    return write_bytes(path, buffer.getvalue())
+
+
+def write_vti(
+    path: str | os.PathLike,
+    fields: Mapping[str, np.ndarray],
+    *,
+    points: Mapping[str, np.ndarray] | None = None,
+    components: Mapping[str, Sequence[str]] | None = None,
+    spacing: float = 1.0,
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    conventions: str = "",
+) -> pathlib.Path:
+    """Write data on a regular grid for ParaView (VTK ImageData, appended, zlib).
+
+    Args:
+      path: file to write.
+      fields: cell data (nx, ny, nz) or (nx, ny, nz, c) by name. Booleans and uint8
+        become UInt8, everything else Float32. Components keep their order.
+      points: data of the nodes, (nx + 1, ny + 1, nz + 1) or with components.
+      components: names of the components of an array, by the array's name.
+      spacing: edge of a voxel.
+      origin: corner of the grid, in the unit of `spacing`.
+      conventions: text stored as the string array `conventions` of the field data.
+
+    Raises:
+      ValueError: if the arrays do not share one grid, or there is no cell data.
+    """
+    groups = {
+        owner: {name: np.asarray(value) for name, value in (arrays or {}).items()}
+        for owner, arrays in (("CellData", fields), ("PointData", points))
+    }
+    shapes = {
+        tuple(size - (owner == "PointData") for size in a.shape[:3])
+        for owner, arrays in groups.items()
+        for a in arrays.values()
+    }
+    ranks = {a.ndim for arrays in groups.values() for a in arrays.values()}
+    if not fields or len(shapes) != 1 or not ranks <= {3, 4}:
+        found = {
+            name: a.shape for arrays in groups.values() for name, a in arrays.items()
+        }
+        raise ValueError(
+            "fields of a VTI file must share one grid (nx, ny, nz), and one point more "
+            f"on each axis; got shapes {found}"
+        )
+    nx, ny, nz = shapes.pop()
+    extent = quoteattr(f"0 {nx} 0 {ny} 0 {nz}")
+    data, size, tags = [], 0, ""
+    for owner, arrays in groups.items():
+        tags += f"<{owner}>"
+        for name, array in arrays.items():
+            tag, raw = _vti_array(name, array, (components or {}).get(name, ()), size)
+            tags += tag
+            data.append(raw)
+            size += len(raw)
+        tags += f"</{owner}>"
+    codes = " ".join(str(b) for b in (*conventions.encode(), 0))
+    notes = (
+        '<FieldData><Array type="String" Name="conventions" NumberOfTuples="1" '
+        f'format="ascii">{codes}</Array></FieldData>'
+    )
+    head = (
+        '<?xml version="1.0"?>\n<VTKFile type="ImageData" version="1.0" '
+        'byte_order="LittleEndian" header_type="UInt64" '
+        'compressor="vtkZLibDataCompressor">'
+        f"<ImageData WholeExtent={extent} "
+        f'Origin="{" ".join(f"{o:.9g}" for o in origin)}" '
+        f'Spacing="{" ".join([f"{spacing:.9g}"] * 3)}">'
+        f"{notes if conventions else ''}<Piece Extent={extent}>{tags}</Piece>"
+        '</ImageData><AppendedData encoding="raw">_'
+    )
+    tail = b"</AppendedData></VTKFile>\n"
+    return write_bytes(path, b"".join([head.encode(), *data, tail]))
+
+
+_VTI_BLOCK = 1 << 20
+
+
+def _vti_array(name, array, components, offset) -> tuple[str, bytes]:
+    """Return the tag of an array and its compressed data, to be placed at `offset`."""
+    small = array.dtype in (np.dtype(bool), np.dtype(np.uint8))
+    kind, dtype = ("UInt8", "u1") if small else ("Float32", "<f4")
+    parts = array.shape[3] if array.ndim == 4 else 1
+    # VTK runs x fastest, and the components of one voxel lie together.
+    order = array.reshape(*array.shape[:3], parts).transpose(2, 1, 0, 3)
+    raw = np.ascontiguousarray(order, dtype).tobytes()
+    starts = range(0, len(raw), _VTI_BLOCK)
+    # Level 1: the noise in the last bits of a field does not shrink with more effort.
+    blocks = [zlib.compress(raw[i : i + _VTI_BLOCK], 1) for i in starts]
+    last = len(raw) % _VTI_BLOCK  # 0 stands for a whole one
+    sizes = [len(blocks), _VTI_BLOCK, last, *map(len, blocks)]
+    names = "".join(
+        f" ComponentName{i}={quoteattr(label)}" for i, label in enumerate(components)
+    )
+    tag = (
+        f'<DataArray type="{kind}" Name={quoteattr(name)} '
+        f'NumberOfComponents="{parts}"{names} format="appended" offset="{offset}"/>'
+    )
+    return tag, b"".join([np.array(sizes, "<u8").tobytes(), *blocks])
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table, a line for each row."""
+    lines = ["| " + " | ".join(line) + " |" for line in [header, *rows]]
+    lines.insert(1, "|---" * len(header) + "|")
+    return "\n".join(lines) + "\n"
+
+
+def write_json(path: str | os.PathLike, data) -> pathlib.Path:
+    """Write nested data as indented strict JSON; arrays are lists and NaN is null."""
+    text = json.dumps(plain(data), indent=2, allow_nan=False, ensure_ascii=False)
+    return write_bytes(path, (text + "\n").encode())
+
+
+def write_csv(path: str | os.PathLike, rows: Iterable[Mapping]) -> pathlib.Path:
+    """Write rows as CSV; columns are all keys in order of first appearance.
+
+    Missing and non-finite values become empty fields.
+    """
+    rows = [plain(row) for row in rows]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return write_bytes(path, buffer.getvalue().encode())

@@ -1,0 +1,1 @@
+"""One run in one workdir: locking, record, log, stored arrays, exit codes."""

@@ -1,0 +1,258 @@
+"""One run in one workdir: resume or refuse, record, and turn failures into exit codes.
+
+Knows nothing of flags and ConfigDict: `mmdiff.main` hands over a `Job` of plain values
+and a callable. Exit codes: 2 input, 3 dataset or checkpoint, 4 memory, 130 interrupted,
+1 anything else. Every traceback goes to log.txt; the terminal gets one line.
+"""
+
+import errno
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mmdiff.errors import DataError, InputError, MemoryLimitError
+from mmdiff.run import console, environment
+from mmdiff.run import workdir as workdirs
+
+SHOWN_KEYS = 4  # differing config keys named in a message
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to run and where.
+
+    Attributes:
+      label: the config as the user wrote it, such as configs/generate.py:tiny.
+      settings: what config.json holds, {"experiment": name, "config": {...}}; two runs
+        with equal settings are the same run.
+      workdir: where it writes.
+      run: does the work; called once, with JAX ready.
+      argv: the command line, for the record.
+      overwrite: delete an earlier run first.
+      distributed: one of several processes, see `mmdiff.run.distributed`.
+      debug: print tracebacks as well.
+      intact: whether the results of a finished run are whole; one that is not is run
+        again and mends them.
+    """
+
+    label: str
+    settings: Mapping[str, Any]
+    workdir: Path
+    run: Callable[[], None]
+    argv: tuple[str, ...] = ()
+    overwrite: bool = False
+    distributed: bool = False
+    debug: bool = False
+    intact: Callable[[], bool] = lambda: True
+
+
+def execute(job: Job) -> int:
+    """Run a job in its locked workdir and return the exit code.
+
+    Raises:
+      InputError: the workdir cannot be used, or holds the results of other settings.
+    """
+    with workdirs.opened(job.workdir):
+        settings, earlier = workdirs.read_state(job.workdir)
+        if settings is not None:
+            if _is_done(job, settings, earlier):
+                return 0
+            if job.overwrite or settings != workdirs.plain(job.settings):
+                workdirs.clear(job.workdir, earlier)
+                earlier = {}
+        with console.logging_to(job.workdir / "log.txt"):
+            return _run(job, earlier)
+
+
+def explain(error: BaseException, job: Job) -> tuple[int, str]:
+    """Return the exit code and the message for whatever a job raised."""
+    text = str(error)
+    what = f"{type(error).__name__}: {first_line(error)}"
+    log = job.workdir / "log.txt"
+    match error:
+        case InputError():
+            return 2, text
+        case DataError():
+            return 3, text
+        case MemoryLimitError():
+            return 4, text
+        case KeyboardInterrupt():
+            return 130, "interrupted. The same command resumes the run."
+        case OSError() if _is_about_workdir(error, job.workdir):
+            return 2, workdirs.unwritable(job.workdir, error)
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
+        return 4, f"ran out of memory ({what[:200]}). {_smaller(job.settings)}"
+    return 1, f"internal error, {what}. The traceback is in {log}: please report it."
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a nested mapping as {"group.key": value}."""
+    items: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            items |= flat(value, f"{prefix}{key}.")
+        else:
+            items[f"{prefix}{key}"] = value
+    return items
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, or its type without one."""
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    return next(iter(str(text).strip().splitlines()), type(error).__name__)
+
+
+def _is_done(job: Job, settings: dict[str, Any], earlier: dict[str, Any]) -> bool:
+    """Say what an earlier run in the workdir means; True when nothing is left to do.
+
+    Raises:
+      InputError: the workdir holds results of other settings.
+    """
+    folder = job.workdir
+    if job.overwrite:
+        return False
+    finished = earlier.get("exit_reason") == "finished"
+    difference = _difference(settings, workdirs.plain(job.settings))
+    if difference:
+        # One that failed before it wrote anything (a typo in the target) may be redone.
+        if finished or workdirs.results(folder, earlier):
+            raise InputError(
+                f"workdir {folder} holds another run: {difference}. Choose another "
+                "--workdir, or pass --overwrite to replace it."
+            )
+        return False
+    if not finished:
+        if workdirs.results(folder, earlier):
+            print(f"resuming the run in {folder}")
+        return False
+    if not job.intact():
+        print(f"the run in {folder} is not whole: going on with it")
+        return False
+    print(
+        f"already done: {job.label} finished in {folder} (started "
+        f"{earlier['started']}, took {earlier['wall_seconds']:.0f} s). "
+        "Pass --overwrite to run it again."
+    )
+    if earlier.get("summary"):
+        print(earlier["summary"])
+    print(_last_line(folder))
+    return True
+
+
+def _run(job: Job, earlier: Mapping[str, Any]) -> int:
+    """Run a job, write the common files and return the exit code."""
+    start, begun = time.monotonic(), time.time()
+    folder = job.workdir
+    run: dict[str, Any] = {
+        "config_file": job.label,
+        "command": list(job.argv),
+        "started": datetime.now().astimezone().isoformat(" ", "seconds"),
+        "attempt": earlier.get("attempt", 0) + 1,
+        "exit_reason": "running",
+        "seed": job.settings.get("config", {}).get("seed"),
+        "found": earlier.get("found", _names(folder)),
+    }
+    clock = environment.CompileClock()
+    code = 0
+    try:
+        workdirs.write_json(folder / "config.json", job.settings)
+        workdirs.write_json(folder / "run.json", run)
+        (folder / "metrics.jsonl").touch()
+        environment.prepare_xla()  # before the first import of JAX
+        run["compilation_cache"] = environment.enable_compilation_cache()
+        run |= environment.environment()
+        workdirs.write_json(folder / "run.json", run)
+        console.say(f"{job.label} on {environment.device_line()}, workdir {folder}")
+        with clock:
+            job.run()
+        run["summary"] = console.summary()
+        _write_index(job, run, begun)
+        run["exit_reason"] = "finished"
+    except (Exception, KeyboardInterrupt) as error:
+        code, message = explain(error, job)
+        run["exit_reason"] = f"{type(error).__name__}: {first_line(error)}"
+        console.log_traceback(error)
+        if job.debug:
+            sys.excepthook(type(error), error, error.__traceback__)
+        console.error(message)
+    run["exit_code"] = code
+    run["wall_seconds"] = round(time.monotonic() - start, 3)
+    run["compile_seconds"] = round(clock.seconds, 3)
+    run["peak_memory"] = environment.peak_memory()
+    try:
+        workdirs.write_json(folder / "run.json", run)
+    except OSError as error:  # the disk is full: that has been said already
+        console.log(f"run.json: {error}")
+    if code == 0:
+        console.say(
+            f"compile time: {clock.seconds:.1f} s of {run['wall_seconds']:.1f} s in all"
+        )
+        console.say(_last_line(folder))
+    return code
+
+
+def _is_about_workdir(error: OSError, folder: Path) -> bool:
+    """Tell a full disk or a lost permission in the workdir from other OSErrors."""
+    if error.errno in workdirs.FULL:
+        return True
+    denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    if not denied or not error.filename:
+        return False
+    return Path(str(error.filename)).resolve().is_relative_to(folder.resolve())
+
+
+def _smaller(settings: Mapping[str, Any]) -> str:
+    """Return what to try when memory runs out: half of the first batch-like key."""
+    for key, value in flat(settings).items():
+        if "batch" in key and isinstance(value, int) and value > 1:
+            return f"Try --{key}={value // 2}."
+    return "Try a smaller batch or resolution."
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Return in words where two config.json differ; empty where they do not."""
+    if old.get("experiment") != new["experiment"]:
+        return f"it is of {old.get('experiment')}, this one is of {new['experiment']}"
+    before, now = flat(old), flat(new)
+    keys = [
+        key
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key, "absent") != now.get(key, "absent")
+    ]
+    parts = [
+        f"{key} is {before.get(key, 'absent')!r} there and "
+        f"{now.get(key, 'absent')!r} here"
+        for key in keys[:SHOWN_KEYS]
+    ]
+    if len(keys) > SHOWN_KEYS:
+        parts.append(f"{len(keys) - SHOWN_KEYS} more keys differ")
+    return "; ".join(parts)
+
+
+def _names(folder: Path) -> list[str]:
+    """Return what lies in a directory before its first run."""
+    return [path.name for path in workdirs.results(folder, {})]
+
+
+def _write_index(job: Job, run: Mapping[str, Any], begun: float) -> None:
+    """Write index.html with links to all files, unless the experiment wrote its own."""
+    page = job.workdir / "index.html"
+    # One from before this run is the list of an earlier attempt. File times are coarse.
+    if page.exists() and page.stat().st_mtime > begun - 1:
+        return
+    from mmdiff.io.page import list_files, simple_page
+
+    summary = {"command": " ".join(job.argv), "started": run["started"]}
+    files = list_files(job.workdir)
+    text = simple_page(f"mmdiff {job.label}", files, summary=summary)
+    page.write_text(text, encoding="utf-8")
+
+
+def _last_line(folder: Path) -> str:
+    """Return the line that every run ends with."""
+    count = workdirs.count_files(folder)
+    return f"{count} files in {folder}/ - open {folder / 'index.html'}"

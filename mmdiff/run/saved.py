@@ -1,0 +1,85 @@
+"""Store a pytree of arrays between two steps of a long computation, and read it back.
+
+One .npz file per tree, written under a temporary name and renamed, so that a killed
+run leaves the old file or the new one. Each array carries a checksum (that of the zip
+format); a file that fails it, or holds other arrays than expected, is refused.
+"""
+
+import io
+import os
+import pathlib
+import zipfile
+import zlib
+
+import jax
+import numpy as np
+
+from mmdiff.errors import DataError
+from mmdiff.io.write import write_bytes
+from mmdiff.run import console
+
+# What zipfile and NumPy raise on bytes that are not what they were.
+_DAMAGED = (
+    *(OSError, ValueError, KeyError, EOFError, RuntimeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+
+
+def save(path: str | os.PathLike, tree) -> pathlib.Path:
+    """Write a pytree of arrays to a file, exactly."""
+    buffer = io.BytesIO()
+    pairs = jax.tree_util.tree_leaves_with_path(tree)
+    np.savez_compressed(buffer, **{_name(path): leaf for path, leaf in pairs})
+    return write_bytes(path, buffer.getvalue())
+
+
+def load(path: str | os.PathLike, like=None):
+    """Return the pytree of a file as NumPy arrays.
+
+    Args:
+      path: file that `save` wrote.
+      like: a tree of the same structure, shapes and types; its leaves need `shape` and
+        `dtype` only, so the result of `jax.eval_shape` will do. None returns
+        the arrays as a flat dictionary, whatever they are.
+
+    Raises:
+      DataError: the file is damaged or holds another tree.
+    """
+    try:
+        # NumPy leaves a damaged file open; bytes need no closing.
+        content = io.BytesIO(pathlib.Path(path).read_bytes())
+        with np.load(content, allow_pickle=False) as archive:
+            found = {name: archive[name] for name in archive.files}
+    except _DAMAGED as error:
+        raise DataError(f"{path} is damaged ({error}).") from error
+    if like is None:
+        return found
+    leaves, structure = jax.tree_util.tree_flatten(like)
+    names = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(like)]
+    kinds = {name: (array.shape, array.dtype) for name, array in found.items()}
+    wanted = {
+        name: (leaf.shape, leaf.dtype) for name, leaf in zip(names, leaves, strict=True)
+    }
+    if kinds != wanted:
+        raise DataError(
+            f"{path} holds other arrays than this version of mmdiff stores."
+        )
+    return structure.unflatten([found[name] for name in wanted])
+
+
+def load_if_good(path: str | os.PathLike):
+    """Return the arrays of a file of an earlier attempt by name.
+
+    None where there is none, or where it is damaged, which is noted: what follows from
+    the settings can be made again.
+    """
+    try:
+        return load(path) if pathlib.Path(path).exists() else None
+    except DataError as error:
+        console.note(f"{error} It is made again.")
+        return None
+
+
+def _name(path) -> str:
+    """Return the name of a leaf: `state.design`, `0.fields`, `kind`."""
+    return jax.tree_util.keystr(path, simple=True, separator=".")

@@ -1,0 +1,121 @@
+"""Honest timing: medians of warm calls, programs compiled, scripts in fresh processes.
+
+What costs once (imports, compilation, memory) cannot be measured in a process that has
+already paid for it; `run_script` starts a new one. JAX is imported inside the functions
+as in `record`.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import mmdiff
+from mmdiff.run import environment
+
+COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+class Timing(NamedTuple):
+    """Medians over some calls.
+
+    Attributes:
+      result: what the last call returned.
+      wall_s: seconds a call took.
+      cpu_s: seconds all threads of this process computed for it.
+      calls: how many there were.
+    """
+
+    result: Any
+    wall_s: float
+    cpu_s: float
+    calls: int
+
+
+def measure(call: Callable[[], Any], repeats: int, seconds: float) -> Timing:
+    """Time a call that is already compiled and warm.
+
+    Args:
+      call: without arguments; its arrays are waited for.
+      repeats: most calls.
+      seconds: no further call once so many have passed; there is always one.
+    """
+    import jax
+    import numpy as np
+
+    walls, cpus, result = [], [], None
+    while not walls or (len(walls) < repeats and sum(walls) < seconds):
+        wall, cpu = time.perf_counter(), time.process_time()
+        result = jax.block_until_ready(call())
+        walls.append(time.perf_counter() - wall)
+        cpus.append(time.process_time() - cpu)
+    return Timing(result, float(np.median(walls)), float(np.median(cpus)), len(walls))
+
+
+@contextlib.contextmanager
+def counting_compiles() -> Iterator[list[int]]:
+    """Yield a list whose one entry is the number of programs compiled so far."""
+    from jax import monitoring
+
+    count = [0]
+
+    def listen(event: str, _: float, **__: object) -> None:
+        count[0] += event == COMPILED
+
+    monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield count
+    finally:
+        monitoring.unregister_event_duration_listener(listen)
+
+
+def run_script(
+    path: pathlib.Path, *arguments: object, timeout: float | None = None
+) -> dict:
+    """Run a script in a new Python that finds this mmdiff; return the JSON it prints.
+
+    Returns:
+      the object printed; {"status": why} where the script failed, with the last line it
+      wrote to stderr, or "stopped" where it took more than `timeout` seconds.
+    """
+    root = str(pathlib.Path(mmdiff.__file__).resolve().parent.parent)
+    paths = [root, os.environ.get("PYTHONPATH", "")]
+    try:
+        done = subprocess.run(
+            [sys.executable, str(path), *map(str, arguments)],
+            # A parent that has reserved an accelerator's memory leaves little of it.
+            env=os.environ
+            | {
+                "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+                "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+            },
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+    except subprocess.TimeoutExpired:
+        return {"status": "stopped"}
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        return {"status": lines[-1] if lines else f"exit code {done.returncode}"}
+    return json.loads(done.stdout)
+
+
+def peak_bytes() -> int:
+    """Return the peak memory of the accelerator, or of this process on a CPU.
+
+    Linux hands the peak that `getrusage` reports down from the parent process, which
+    would hide that of a child; the VmHWM of /proc is the process's own.
+    """
+    peak = environment.peak_memory()
+    if peak["device_bytes"] is not None:
+        return peak["device_bytes"]
+    status = pathlib.Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    own = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
+    return own[0] if own else peak["process_bytes"] or 0

@@ -1,0 +1,1 @@
+"""What is asked of a cell: quantities, tensors, tables, feasibility."""

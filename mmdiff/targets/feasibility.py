@@ -1,0 +1,194 @@
+"""What no cell can be, said before anything is computed, and how far training reaches.
+
+The bounds are that of Hashin and Shtrikman for K, Voigt's for each of the shear moduli
+C44 and (C11 - C12) / 2 of a cubic cell, and that of the stiffest laminates for the two
+together (`mmdiff.data.space`). What is asked by other names is written in these; where
+free constants could still meet it, it passes.
+"""
+
+import numpy as np
+
+from mmdiff import elasticity
+from mmdiff.data import space
+from mmdiff.errors import InputError
+from mmdiff.targets import quantities
+from mmdiff.targets.target import Target
+
+ANYWAY = "To try anyway: --config.allow_infeasible=true"
+
+
+def check(target: Target, *, nu: float = elasticity.NU, allow_infeasible: bool = False):
+    """Refuse targets that no cell can reach.
+
+    Args:
+      target: what is asked for, base E = 1.
+      nu: Poisson's ratio of the base material.
+      allow_infeasible: skip the bounds (not the stability of the target itself).
+
+    Raises:
+      InputError: not positive definite, units suspected, or above a bound.
+    """
+    _check_stability(target)
+    if allow_infeasible:
+        return
+    _check_units(target, nu)
+    _check_bounds(target, nu)
+
+
+def _check_stability(target):
+    asked = dict(target.asked)
+    poisson, zener = asked.get("nu", 0.0), asked.get("zener", 1.0)
+    if not -1 < poisson < 0.5 or zener <= 0:
+        raise InputError(
+            f"target {_said(target.asked)} is not a stable material: -1 < nu < 0.5 and "
+            "zener > 0 are needed. Change them."
+        )
+    alone = ("K", "G", "E") if "C12" in asked else ("K", "G", "E", "C11")
+    for name in alone:
+        if asked.get(name, 1.0) <= 0:
+            raise InputError(
+                f"target {_said(target.asked)} is not a stable material: {name} = "
+                f"{asked[name]:.4g} must be positive. Change it."
+            )
+    constants = np.array(target.constants)
+    if np.isinf(constants).any():
+        raise InputError(
+            f"target {_said(target.asked)} is not a stable material: no finite "
+            "constants have these values together. Change one of them."
+        )
+    margins = elasticity.stability_margins(constants)
+    for name, margin in margins.items():
+        if margin <= 0:  # not where it is free: NaN
+            others = [
+                f"{other} > 0"
+                for other, value in margins.items()
+                if other != name and not np.isnan(value)
+            ]
+            also = f" (also {' and '.join(others)})" if others else ""
+            raise InputError(
+                f"target {_said(target.asked)} is not a stable material: {name} = "
+                f"{margin:.4g} must be positive{also}."
+            )
+    if {"C11", "E"} <= asked.keys() and asked["E"] > asked["C11"]:
+        raise InputError(
+            f"target {_said(target.asked)} is not a stable material: E = "
+            f"{asked['E']:.4g} must not exceed C11. Lower E or raise C11."
+        )
+
+
+def _check_units(target, nu):
+    # No cell is stiffer than the solid; numbers above that are in other units.
+    solid = elasticity.isotropic(nu=nu)
+    for name, value in target.asked:
+        if name not in quantities.STIFF:
+            continue
+        if value > 1.5 * quantities.values(solid, [name])[0]:
+            raise InputError(
+                f"target {name}={value:g}: this checkpoint expects stiffness divided "
+                "by the base Young's modulus. Pass --config.base.E=210000 to give "
+                "values in MPa."
+            )
+
+
+def _check_bounds(target, nu):
+    share = 1.0 if target.volume is None else target.volume
+    top_bulk = float(elasticity.hashin_shtrikman(np.float64(share), nu)[0])
+    top_shear = share / (2 * (1 + nu))
+    asked = dict(target.asked)
+    c11, c12, c44 = target.constants
+    bulk = asked.get("K", (c11 + 2 * c12) / 3)
+    if bulk > top_bulk:
+        needed = elasticity.volume_for_bulk(bulk, nu)
+        way = f"Lower C or raise vf to at least {needed:.2f}."
+        if needed >= 1:
+            way = "Lower C: the solid itself is softer."
+        raise InputError(
+            f"target bulk modulus {bulk:.3g} at vf {share:.2f} exceeds the "
+            f"Hashin-Shtrikman limit {top_bulk:.3g} for E=1, nu={nu:g}. {way} {ANYWAY}"
+        )
+    # Voigt's bound holds for each shear modulus of a cubic cell.
+    shear = (c11 - c12) / 2
+    for name, value in (
+        ("C44", c44),
+        ("(C11 - C12)/2", shear),
+        ("(C11 - C12)/2 = C44/zener", c44 / asked.get("zener", np.nan)),
+    ):
+        if value > top_shear:
+            raise InputError(
+                f"target shear modulus {name} = {value:.3g} at vf {share:.2f} exceeds "
+                f"the Voigt limit {top_shear:.3g} for E=1, nu={nu:g}. Lower it or "
+                f"raise vf. {ANYWAY}"
+            )
+    if target.is_determined and target.volume is not None:
+        if not space.is_reachable(np.array(target.constants), share, nu):
+            raise InputError(
+                f"target shear moduli C44 = {c44:.3g} and (C11 - C12)/2 = {shear:.3g} "
+                f"at vf {share:.2f} exceed together what the stiffest laminates have "
+                f"for E=1, nu={nu:g}. Lower one of them or raise vf. {ANYWAY}"
+            )
+    if not np.isnan(shear):
+        return  # the rest follows from these three
+    # With mu = (C11 - C12) / 2: C11 = K + 4 mu / 3, C12 = K - 2 mu / 3 and
+    # 1 / E = 1 / (9 K) + 1 / (3 mu), monotone in both.
+    limits = {
+        "C11": top_bulk + 4 * top_shear / 3,
+        "C12": top_bulk,
+        "E": 9 * top_bulk * top_shear / (3 * top_bulk + top_shear),
+    }
+    for name, limit in limits.items():
+        if asked.get(name, 0.0) > limit:
+            raise InputError(
+                f"target {name} = {asked[name]:.3g} at vf {share:.2f} exceeds "
+                f"{limit:.3g}, all that the Hashin-Shtrikman limit of K and the Voigt "
+                f"limit of (C11 - C12)/2 leave for E=1, nu={nu:g}. Lower it or raise "
+                f"vf. {ANYWAY}"
+            )
+    if asked.get("C12", 0.0) < -2 * top_shear / 3:
+        raise InputError(
+            f"target C12 = {asked['C12']:.3g} at vf {share:.2f} is below "
+            f"{-2 * top_shear / 3:.3g}, all that the Voigt limit of (C11 - C12)/2 "
+            f"leaves for E=1, nu={nu:g}. Raise it or vf. {ANYWAY}"
+        )
+    least = asked.get("zener", np.nan) * _least_shear(asked, top_bulk)
+    if least > top_shear:
+        raise InputError(
+            f"target {_said(target.asked)} at vf {share:.2f} needs C44 of at least "
+            f"{least:.3g}, above the Voigt limit {top_shear:.3g} for E=1, nu={nu:g}. "
+            f"Lower zener or raise vf. {ANYWAY}"
+        )
+
+
+def _least_shear(asked, top_bulk):
+    """Return the least (C11 - C12)/2 that goes with what is asked and K <= top_bulk."""
+    if "E" in asked:
+        return 1 / (3 / asked["E"] - 1 / (3 * top_bulk))
+    if "C11" in asked:
+        return 0.75 * (asked["C11"] - top_bulk)
+    return -1.5 * asked.get("C12", 0.0)
+
+
+def _said(pairs) -> str:
+    return ", ".join(f"{name}={value:g}" for name, value in pairs)
+
+
+def training_distances(target: Target, known: np.ndarray) -> np.ndarray:
+    """Return the distance to each training cell (N,), a fraction.
+
+    The mean of |difference| over what is asked: the quantities of `Target.counted`, in
+    units of error, and the volume.
+
+    Args:
+      target: what is asked for, base E = 1.
+      known: (N, 4) C11, C12, C44, V of the training cells.
+    """
+    names, wanted = zip(*target.counted, strict=True)
+    off = abs(quantities.values(known[:, :3], names) - np.array(wanted)[None])
+    off = off / quantities.scales(names)[None]
+    if target.volume is not None:
+        off = np.concatenate([off, abs(known[:, 3:] - target.volume)], axis=1)
+    return off.mean(1)
+
+
+def training_distance(target: Target, known: np.ndarray) -> float:
+    """Return the least of `training_distances`."""
+    return float(training_distances(target, known).min())

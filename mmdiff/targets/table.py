@@ -1,0 +1,163 @@
+"""A CSV file of many targets: every line is read, and judged, before any is computed.
+
+Columns are quantities by name (C11, C12, C44, K, G, E, nu, zener), V for the volume and
+`name`, in any order and case; an empty field is free. Other columns are not read. A
+line keeps its number, so that a person finds it, and its place among all lines, so that
+leaving one out changes nothing for the others.
+"""
+
+import csv
+import os
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mmdiff import elasticity
+from mmdiff.errors import InputError
+from mmdiff.targets import feasibility, quantities
+from mmdiff.targets.target import Target, from_values
+
+_COLUMNS = {name.lower(): name for name in (*quantities.NAMES, "V", "name")}
+_COLUMNS |= {"vf": "V"}
+_EXAMPLE = (
+    f"Give a CSV file with some of the columns {', '.join(quantities.NAMES)} and V; an "
+    "empty field is free."
+)
+
+
+class Line(NamedTuple):
+    """One line of a list.
+
+    Attributes:
+      number: in the file, from 1.
+      index: among the lines of targets, from 0.
+      name: given, or made from the index.
+      target: None where the line cannot be read.
+      problem: why the target cannot be used; empty where it can.
+    """
+
+    number: int
+    index: int
+    name: str
+    target: Target | None
+    problem: str = ""
+
+
+def read(path: str | os.PathLike, *, base: float = 1.0) -> list[Line]:
+    """Return all lines of a list.
+
+    Args:
+      path: CSV file with a header.
+      base: Young's modulus of the base material, in the units of the list.
+
+    Raises:
+      InputError: the file is missing, is not text, or has no column of a target.
+    """
+    path = pathlib.Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            header = next(reader, [])
+            rows = [
+                (reader.line_num, row) for row in reader if any(map(str.strip, row))
+            ]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"no list of targets at {path} ({type(error).__name__}). {_EXAMPLE}"
+        ) from error
+    columns = [_COLUMNS.get(title.strip().lower()) for title in header]
+    if not set(columns) & set(quantities.NAMES):
+        raise InputError(
+            f"{path} has no column of a target, only "
+            f"{', '.join(title.strip() for title in header) or 'nothing'}. {_EXAMPLE}"
+        )
+    twice = {name for name in columns if name and columns.count(name) > 1}
+    if twice:
+        raise InputError(
+            f"{path} has two columns for {min(twice)}. Remove one of them."
+        )
+    lines, names = [], set()
+    for index, (number, row) in enumerate(rows):
+        line = _line(index, number, columns, row, base)
+        if line.name in names:
+            line = line._replace(problem=f"name {line.name!r} stands above already.")
+        names.add(line.name)
+        lines.append(line)
+    return lines
+
+
+def _line(index, number, columns, row, base):
+    fields = {
+        column: field.strip()
+        for column, field in zip(columns, row, strict=False)
+        if column and field.strip()
+    }
+    name = fields.pop("name", f"target_{index:03d}")
+    line = Line(number, index, name, None)
+    if not re.fullmatch(r"[\w-]{1,100}", name):
+        return line._replace(
+            problem=f"name {name!r} is no name of a folder: use letters, digits, - and "
+            "_ alone."
+        )
+    if len(row) > len(columns):
+        return line._replace(problem=f"{len(row)} fields under {len(columns)} titles.")
+    values = {}
+    for column, field in fields.items():
+        try:
+            values[column] = float(field)
+        except ValueError:
+            return line._replace(problem=f"{column} {field!r} is not a number.")
+        if not abs(values[column]) < float("inf"):
+            return line._replace(problem=f"{column} {field!r} is not finite.")
+    try:
+        return line._replace(target=from_values(values, base=base))
+    except InputError as error:
+        return line._replace(problem=str(error))
+
+
+def judge(
+    lines: Sequence[Line],
+    *,
+    nu: float = elasticity.NU,
+    allow_infeasible: bool = False,
+) -> list[Line]:
+    """Return the lines with the problem of those that no cell can reach.
+
+    Args:
+      lines: see `read`.
+      nu: Poisson's ratio of the base material.
+      allow_infeasible: see `feasible.check`.
+    """
+    judged = []
+    for line in lines:
+        if not line.problem:
+            try:
+                feasibility.check(line.target, nu=nu, allow_infeasible=allow_infeasible)
+            except InputError as error:
+                line = line._replace(problem=str(error))
+        judged.append(line)
+    return judged
+
+
+def refuse(lines: Sequence[Line], path: str | os.PathLike, advice: str = "") -> None:
+    """Raise InputError if any line has a problem; the first one is told in full.
+
+    Args:
+      lines: see `read` and `judge`.
+      path: of the list, for the message.
+      advice: what else a person can do.
+    """
+    bad = [line for line in lines if line.problem]
+    if not bad:
+        return
+    more = ""
+    if len(bad) > 1:
+        numbers = ", ".join(str(line.number) for line in bad[1:11])
+        numbers += ", ..." if len(bad) > 11 else ""
+        more = f" {len(bad) - 1} more cannot be used: {numbers}."
+    problem = bad[0].problem.removesuffix(".")
+    raise InputError(
+        f"line {bad[0].number} of {path} is no target to work on: {problem}.{more} "
+        f"Correct the file{advice}."
+    )

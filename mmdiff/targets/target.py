@@ -1,0 +1,206 @@
+"""The target a person asks for: any quantities of a cubic tensor, and how it is missed.
+
+A target fixes up to three of C11, C12, C44, K, G, E, nu and zener, stiffness in units
+of the base material's Young's modulus, with or without a volume fraction. Where all
+three constants follow, errors are those of the constants (arXiv 2401.13570, Eq. 3);
+else each asked quantity counts, and what is not asked is free. `feasible` says what
+cannot be reached.
+"""
+
+import dataclasses
+import functools
+import re
+
+import numpy as np
+
+from mmdiff import elasticity
+from mmdiff.errors import InputError
+from mmdiff.targets import quantities, tensor_text
+from mmdiff.typing import Array
+
+FORMS = (
+    'Give "C11,C12,C44", some of C11, C12, C44, K, G, E, nu and zener by name, such as '
+    '"E=0.1,nu=0.2", or the 36 numbers of a 6x6 tensor; for example '
+    "--config.target=0.110,0.045,0.040."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What is asked for, with base E = 1.
+
+    Attributes:
+      asked: names and values, see `quantities.NAMES`; independent of each other.
+      volume: volume fraction of solid in (0, 1), None where it is free.
+    """
+
+    asked: tuple[tuple[str, float], ...]
+    volume: float | None = None
+
+    @functools.cached_property
+    def constants(self) -> tuple[float, float, float]:
+        """C11, C12, C44 as far as they follow from what is asked, NaN where free."""
+        return tuple(float(c) for c in quantities.solve(dict(self.asked)))
+
+    @property
+    def is_determined(self) -> bool:
+        """Whether all three constants are fixed."""
+        return not np.isnan(self.constants).any()
+
+    @property
+    def counted(self) -> tuple[tuple[str, float], ...]:
+        """Names and values that errors are told of: the constants if all are fixed."""
+        if self.is_determined:
+            return tuple(zip(elasticity.NAMES, self.constants, strict=True))
+        return self.asked
+
+
+def of_constants(constants, volume: float | None = None) -> Target:
+    """Return the target of C11, C12, C44 (3,) with base E = 1."""
+    pairs = zip(elasticity.NAMES, map(float, constants), strict=True)
+    return Target(tuple(pairs), volume)
+
+
+def residual(target: Target):
+    """Return `constants (..., 3) -> (..., k)`, what is missing in units of error.
+
+    (wanted - present) / scale of each quantity in `Target.counted`, with the scales of
+    `quantities.SCALES`; takes NumPy and JAX arrays and may be traced.
+    """
+    names = [name for name, _ in target.counted]
+    wanted = np.array([value for _, value in target.counted])
+    scales = quantities.scales(names)
+
+    def missing(constants: Array) -> Array:
+        present = quantities.values(constants, names)
+        like = (np.asarray(a, constants.dtype) for a in (wanted, scales))
+        goal, unit = (a.reshape((1,) * (present.ndim - 1) + (-1,)) for a in like)
+        return (goal - present) / unit
+
+    return missing
+
+
+def error(target: Target, constants: np.ndarray):
+    """Return the mean of |residual|: the range error where all constants are fixed."""
+    return abs(residual(target)(constants)).mean(-1)
+
+
+def relative_error(target: Target, constants: np.ndarray):
+    """Return the mean relative error of the counted quantities.
+
+    As `elasticity.relative_error` where all constants are fixed. Else |C12| is floored
+    at 1 % of C11 (the cell's own), and nu, which may be zero, counts by its difference.
+    """
+    if target.is_determined:
+        return elasticity.relative_error(constants, np.array(target.constants))
+    parts = []
+    for name, wanted in target.asked:
+        difference = abs(quantities.values(constants, [name])[..., 0] - wanted)
+        if name == "nu":
+            parts.append(difference)
+        elif name == "C12":
+            floor = 0.01 * abs(constants[..., 0])
+            parts.append(difference / np.maximum(abs(wanted), floor))
+        else:
+            parts.append(difference / abs(wanted))
+    return np.mean(parts, axis=0)
+
+
+def parse(
+    text: str,
+    *,
+    volume: float | None = None,
+    base: float = 1.0,
+    project_cubic: bool = False,
+) -> Target:
+    """Read a target.
+
+    Args:
+      text: "C11,C12,C44"; quantities by name, such as "E=0.1,nu=0.2", "V=0.3" for the
+        volume among them; the 36 numbers of a 6x6 tensor, or a .txt file of them.
+      volume: volume fraction, None where it is free; a V in the text goes before it.
+      base: Young's modulus of the base material, in the units of the target.
+      project_cubic: take the closest cubic tensor of one that is not cubic.
+
+    Raises:
+      InputError: if the text cannot be read, or asks for one thing twice.
+    """
+    text = tensor_text.load(text)
+    parts = re.sub(r"\s*=\s*", "=", text.strip())
+    parts = [part for part in re.split(r"[\s,;]+", parts) if part]
+    try:
+        numbers = [float(part) for part in parts if "=" not in part]
+        named = [part.partition("=")[::2] for part in parts if "=" in part]
+        named = [(name, float(value)) for name, value in named]
+    except ValueError:
+        raise InputError(
+            f"target {_short(text)} holds something not a number. {FORMS}"
+        ) from None
+    if not np.isfinite([*numbers, *(value for _, value in named)]).all():
+        raise InputError(f"target {_short(text)} is not finite. {FORMS}")
+    asked = dict(named)
+    if len(asked) < len(named):
+        raise InputError(
+            f"target {_short(text)} names one quantity twice. Name each once."
+        )
+    if numbers and (named or len(numbers) not in (3, 36)):
+        raise InputError(
+            f"target {_short(text)} is neither three constants nor 36 numbers of a "
+            f"tensor nor all by name. {FORMS}"
+        )
+    if len(numbers) == 36:
+        tensor = np.reshape(numbers, (6, 6))
+        numbers = tensor_text.to_cubic(tensor, project=project_cubic).tolist()
+    if numbers:
+        asked = dict(zip(elasticity.NAMES, numbers, strict=True))
+    return from_values(asked, volume=volume, base=base)
+
+
+def from_values(
+    asked: dict[str, float], *, volume: float | None = None, base: float = 1.0
+) -> Target:
+    """Return the target of quantities by name, in units of a base material.
+
+    Args:
+      asked: finite values of `quantities.NAMES`, and "V" for the volume fraction.
+      volume: volume fraction where `asked` has none, None where it is free.
+      base: Young's modulus of the base material.
+
+    Raises:
+      InputError: an unknown name, nothing asked, quantities that follow from others, or
+        a base modulus or a volume out of range.
+    """
+    if base <= 0:
+        raise InputError(
+            f"base Young's modulus is {base:g}; it must be positive. "
+            "Set --config.base.E."
+        )
+    asked = dict(asked)
+    volume = asked.pop("V", volume)
+    if volume is not None and not 0 < volume < 1:
+        raise InputError(
+            f"volume fraction vf={volume:g} is not between 0 and 1. Give a fraction of "
+            "solid such as --config.vf=0.3, or --config.vf=0 to leave it free."
+        )
+    unknown = [name for name in asked if name not in quantities.NAMES]
+    if unknown:
+        raise InputError(
+            f"target names {unknown[0]!r}, which is not known here. Use some of "
+            f"{', '.join(quantities.NAMES)} and V."
+        )
+    if not asked:
+        raise InputError(
+            "target asks for nothing of the tensor: the volume alone is met by any "
+            f"cell. {FORMS}"
+        )
+    quantities.check_independent(asked)
+    scaled = (
+        (name, value / base if name in quantities.STIFF else value)
+        for name, value in asked.items()
+    )
+    return Target(tuple(scaled), volume)
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return repr(line if len(line) < 60 else line[:57] + "...")

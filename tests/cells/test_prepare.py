@@ -1,0 +1,248 @@
+"""From any array to a density grid: values, shapes, symmetry, resampling."""
+
+import numpy as np
+import pytest
+
+from mmdiff.cells.prepare import prepare
+from mmdiff.cells.resample import good_edge, tile_edge
+from mmdiff.cells.symmetry import octant_to_cell, spread
+from mmdiff.errors import InputError
+
+RNG = np.random.default_rng(3)
+
+
+def cubic(n=8):
+    values = (RNG.random(n * (n + 1) * (n + 2) // 6) > 0.5).astype(np.float32)
+    return spread(values, n)
+
+
+def orthotropic(n=8):
+    return (RNG.random((n, n, n)) > 0.5).astype(np.float32)
+
+
+def refuses(array, match, **options):
+    with pytest.raises(InputError, match=match):
+        prepare(array, "cell.npy", **options)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, ">u2", np.float64])
+def test_masks_of_any_type_become_densities(dtype):
+    octant = cubic()
+    cell = octant_to_cell(octant)
+    grid = prepare(cell.astype(dtype), "cell.npy")
+    assert grid.density.dtype == (np.float64 if dtype == np.float64 else np.float32)
+    np.testing.assert_array_equal(grid.density, octant)
+    np.testing.assert_array_equal(grid.cell, cell)
+
+
+def test_a_mask_of_255_needs_the_scale():
+    cell = octant_to_cell(cubic()).astype(np.uint8) * 255
+    refuses(cell, r"values from 0 to 255; density must lie in \[0, 1\]. For a 0/255 ")
+    assert set(np.unique(prepare(cell, "cell.npy", scale=255.0).density)) == {0, 1}
+    signed = cell.astype(np.int16)
+    signed[0, 0, 0] = -1
+    refuses(
+        signed,
+        r"^cell.npy holds values from -1 to 255; density must lie in \[0, 1\]. For a "
+        r"0/255 mask pass --config.scale=255.$",
+    )
+    refuses(signed, r"values from -1 to 255 \(scale 255\)", scale=255.0)
+    refuses(2 * cubic() - 1, "from -1 to 1; .* Shift and scale the values first.")
+
+
+def test_nan_is_counted_and_located():
+    cell = octant_to_cell(cubic())
+    cell[1, 2, 3] = np.nan
+    cell[4, 5, 6] = np.inf
+    refuses(cell, r"holds 2 values that are NaN .* first at index \(1, 2, 3\)")
+
+
+def test_label_images_are_told_from_masks():
+    refuses(orthotropic() + 1, "from 1 to 2; .* For labels 1 and 2 save array == 2.$")
+
+
+def test_wrong_shape_says_what_to_do():
+    refuses(
+        np.zeros((64, 64, 32)),
+        r"^cell.npy has shape \(64, 64, 32\); a cubic cell needs three equal edges. If "
+        r"this is one octant of a larger cell pass --config.input_is=octant; to pad or "
+        r"resample pass --config.resize=64 \(--config.resize_method=pad fills up with "
+        r"void, nearest and linear stretch\). To repeat the box to a cube pass "
+        r"--config.resize=64 --config.resize_method=tile.$",
+    )
+    refuses(
+        np.zeros((64, 64, 32)),
+        r"equal edges. To pad or resample pass --config.resize=64 \(",
+        input_is="octant",
+    )
+    # 17 x 19 x 20 is repeated to a cube of 6460 only.
+    refuses(np.zeros((17, 19, 20)), r"pass --config.resize=20 \(.* stretch\).$")
+
+
+def test_cells_without_solid_name_the_threshold():
+    cell = 0.31 * octant_to_cell(cubic())
+    refuses(
+        cell,
+        r"^cell.npy has no solid voxel above 0.5 \(max 0.31\). Choose "
+        r"--config.threshold.$",
+    )
+    refuses(np.zeros((16, 16, 16)), r"above 0.5 \(max 0\). It is empty: choose another")
+    refuses(cell, r"\(max 0.00122\). Check --config.scale=255, or", scale=255.0)
+    assert prepare(cell, "cell.npy", threshold=0.2).symmetry == "cubic"
+    binary = prepare(cell, "cell.npy", threshold=0.2, binarize=True)
+    assert set(np.unique(binary.density)) == {0, 1}
+
+
+@pytest.mark.parametrize("value", [1.0, 0.6])
+def test_uniform_cells_are_cells(value):
+    grid = prepare(np.full((16, 16, 16), value), "cell.npy")
+    assert grid.symmetry == "cubic" and not grid.notes
+    np.testing.assert_array_equal(grid.density, value)
+
+
+@pytest.mark.parametrize("edge", [10, 30])
+def test_bad_edges_name_the_next_good_one(edge):
+    cell = (RNG.random((edge,) * 3) > 0.5).astype(float)
+    good = -(-edge // 4) * 4
+    refuses(
+        cell,
+        rf"cell.npy has {edge} voxels per edge; the solver needs a multiple of 4 and "
+        rf"at least 8. Pass --config.resize={good} to resample.",
+    )
+    assert prepare(cell, "cell.npy", resize=good).density.shape == (good,) * 3
+    refuses(cell, "resize=18: .* Next good size: 20", resize=18)
+
+
+def test_symmetry_is_found():
+    for octant, kind in ((cubic(), "cubic"), (orthotropic(), "orthotropic")):
+        grid = prepare(octant_to_cell(octant), "cell.npy")
+        assert grid.symmetry == kind and not grid.notes
+        np.testing.assert_array_equal(grid.density, octant)
+        grid = prepare(octant, "cell.npy", input_is="octant")
+        assert grid.symmetry == kind
+        np.testing.assert_array_equal(grid.cell, octant_to_cell(octant))
+    cell = orthotropic(16)
+    grid = prepare(cell, "cell.npy")
+    assert grid.symmetry == "periodic"
+    np.testing.assert_array_equal(grid.cell, cell)
+
+
+def test_symmetry_survives_single_precision():
+    octant = 0.9 * cubic() + 0.05
+    cell = octant_to_cell(octant) + RNG.uniform(-3e-7, 3e-7, (16, 16, 16))
+    assert prepare(cell.astype(np.float32), "cell.npy").symmetry == "cubic"
+
+
+def test_symmetry_can_be_lowered_but_not_raised():
+    cell = octant_to_cell(cubic())
+    assert prepare(cell, "c", symmetry="orthotropic").density.shape == (8, 8, 8)
+    grid = prepare(cell, "c", symmetry="periodic")
+    np.testing.assert_array_equal(grid.density, cell)
+    assert grid.symmetry == "periodic" and not grid.notes
+    grid = prepare(cubic(), "c", symmetry="periodic", input_is="octant")
+    assert grid.density.shape == (16, 16, 16)
+    refuses(
+        octant_to_cell(orthotropic()),
+        "cell.npy is not cubic: it is orthotropic",
+        symmetry="cubic",
+    )
+    refuses(orthotropic(16), "not orthotropic: it is periodic", symmetry="orthotropic")
+
+
+def test_an_octant_too_odd_for_the_solver_is_solved_whole():
+    cell = octant_to_cell(cubic(10))
+    grid = prepare(cell, "cell.npy")
+    assert grid.symmetry == "periodic" and grid.density.shape == (20, 20, 20)
+    assert "--config.resize=24 would be faster" in grid.notes[0]
+    refuses(
+        cell,
+        "has 20 voxels per edge; the solver needs a multiple of 8 and at least 16. "
+        "Pass --config.resize=24",
+        symmetry="cubic",
+    )
+
+
+@pytest.mark.parametrize("method", ["nearest", "linear"])
+@pytest.mark.parametrize("edge", [16, 24, 48])
+def test_resampling_keeps_symmetry_and_volume(method, edge):
+    x = (np.indices((32, 32, 32)) + 0.5) / 32 * 2 * np.pi
+    cell = (abs(np.cos(x).sum(0)) < 0.8).astype(np.float32)
+    grid = prepare(cell, "cell.npy", resize=edge, method=method)
+    assert grid.symmetry == "cubic" and grid.cell.shape == (edge,) * 3
+    # A surface voxel more or less: walls are four voxels thick at edge 16.
+    assert abs(grid.cell.mean() - cell.mean()) < 0.04
+
+
+def test_periodic_resampling_wraps_round():
+    cell = np.zeros((16, 16, 16))
+    cell[:, :, 0] = cell[:, :4, 8:11] = 1
+    grid = prepare(cell, "cell.npy", resize=32, method="linear")
+    # The voxel plane at z = 0 spreads over the boundary to the last plane.
+    assert grid.density[20, 20, -1] == pytest.approx(0.25)
+
+
+def test_tiling_repeats_the_box():
+    box = (RNG.random((8, 8, 4)) > 0.5).astype(float)
+    grid = prepare(box, "c", resize=16, method="tile")
+    np.testing.assert_array_equal(grid.density, np.tile(box, (2, 2, 4)))
+    assert grid.notes == ("c: repeated 2 x 2 x 4 times to 16^3 voxels.",)
+    octant = orthotropic()
+    grid = prepare(octant, "c", resize=16, method="tile", input_is="octant")
+    np.testing.assert_array_equal(grid.density, octant_to_cell(octant))
+    np.testing.assert_array_equal(grid.cell, np.tile(octant_to_cell(octant), (2,) * 3))
+    refuses(
+        np.ones((10, 10, 10)),
+        r"does not fill resize=16 with whole copies. Pass --config.resize=20",
+        resize=16,
+        method="tile",
+    )
+
+
+def test_padding_adds_void_around_the_cell():
+    box = 1 + RNG.random((8, 7, 4)) / 10 - 0.1
+    grid = prepare(box, "c", resize=12, method="pad")
+    np.testing.assert_array_equal(grid.density[2:10, 2:9, 4:8], box.clip(0, 1))
+    assert grid.density.sum() == pytest.approx(box.sum())
+    assert grid.notes == ("c: shape (8, 7, 4) padded with void to 12^3 voxels.",)
+    octant = orthotropic()
+    grid = prepare(octant, "c", resize=12, method="pad", input_is="octant")
+    np.testing.assert_array_equal(grid.cell[4:20, 4:20, 4:20], octant_to_cell(octant))
+    refuses(
+        np.ones((10, 10, 10)),
+        r"shape \(10, 10, 10\), more than resize=8: padding only adds voxels. Pass "
+        "--config.resize=12",
+        resize=8,
+        method="pad",
+    )
+
+
+def test_stretching_is_noted():
+    cell = (RNG.random((16, 16, 12)) > 0.5).astype(float)
+    grid = prepare(cell, "cell.npy", resize=16)
+    assert "(16, 16, 12) is stretched to 16^3" in grid.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"input_is": "half"}, "input_is=half is unknown. Use cell, octant"),
+        ({"symmetry": "mirror"}, "symmetry=mirror is unknown"),
+        ({"method": "cubic"}, "resize_method=cubic is unknown. Use nearest, linear, p"),
+        ({"method": "tile"}, "resize_method=tile needs the edge to reach"),
+        ({"resize": 9}, "resize=9: the edge must be .* Next good size: 12"),
+        ({"resize": -4}, "resize=-4: the edge must be .* Next good size: 8"),
+        ({"scale": 0.0}, "scale=0 is not positive"),
+        ({"scale": np.nan}, "scale=nan is not positive"),
+        ({"threshold": 1.0}, "threshold=1 is not in"),
+        ({"threshold": np.nan}, "threshold=nan is not in"),
+    ],
+)
+def test_unknown_options(options, match):
+    refuses(octant_to_cell(cubic()), match, **options)
+
+
+def test_good_edges():
+    assert [good_edge(n) for n in (1, 8, 9, 64, 65)] == [8, 8, 12, 64, 68]
+    assert [good_edge(n, 8) for n in (1, 17, 64)] == [16, 24, 64]
+    assert [tile_edge(n) for n in (1, 2, 4, 10, 15, 32)] == [8, 8, 8, 20, 60, 32]
+    assert tile_edge(30, 30, 20) == 60 and tile_edge(20, multiple=8) == 40

@@ -1,0 +1,112 @@
+"""Cells that get the faces of another."""
+
+import numpy as np
+import pytest
+
+from mmdiff.cells.voxels import is_load_bearing, threshold_to_volume
+from mmdiff.design.cloak import pool as cloak_pool
+from mmdiff.design.interpolate import family
+from mmdiff.design.interpolate.family import Member
+from mmdiff.topopt import interface
+
+N = 8
+
+
+def _wave(n=N):
+    wave = np.cos(np.pi * (np.arange(n) + 0.5) / n)
+    return wave[:, None, None] + wave[:, None] + wave
+
+
+def _frame(volume, n=N):
+    return threshold_to_volume(_wave(n), volume)
+
+
+def _ball(volume, n=N):
+    return threshold_to_volume(-_wave(n), volume)
+
+
+@pytest.fixture(scope="module")
+def evaluate():
+    return interface.make_evaluate(N)
+
+
+def _layers(octant):
+    return octant[0], octant[:, 0], octant[:, :, 0]
+
+
+def test_the_faces_are_those_of_the_body_and_the_inside_is_the_cells_own():
+    octant, body = _ball(0.6), _frame(0.5)
+    joined = cloak_pool.joined(octant, body)
+    for mine, its in zip(_layers(joined), _layers(body), strict=True):
+        np.testing.assert_array_equal(mine, its)
+    np.testing.assert_array_equal(joined[1:, 1:, 1:], octant[1:, 1:, 1:])
+    assert is_load_bearing(joined)
+
+
+def test_what_falls_apart_is_not_taken():
+    # A ball inside of a frame that it does not touch.
+    assert cloak_pool.joined(_ball(0.05), _frame(0.2)) is None
+
+
+def test_a_loose_piece_inside_is_left_out():
+    octant = _frame(0.3)
+    octant[-1, -1, -1] = 1
+    np.testing.assert_array_equal(cloak_pool.joined(octant, _frame(0.3)), _frame(0.3))
+
+
+def test_the_pool_holds_each_cell_once_with_its_own_constants(evaluate):
+    # Twice as fine as the body, and every one twice.
+    fine = [_frame(v, 2 * N) for v in (0.3, 0.5, 0.7)] + [_ball(0.7, 2 * N)]
+    octants = np.stack(fine * 2).astype(np.uint8)
+    volume = octants.mean((1, 2, 3))
+    constants = volume[:, None] * np.array([0.4, 0.16, 0.12])
+    body = _frame(0.4)
+    seen = []
+    pool = cloak_pool.make_pool(
+        (octants, constants, volume), body, evaluate, most=10,
+        advance=lambda: seen.append(1),
+    )  # fmt: skip
+    assert pool.number[0] == cloak_pool.SOLID and pool.number[-1] == cloak_pool.BODY
+    assert len(seen) == len(pool.number) - 1 == 5
+    assert sorted(number % 4 for number in pool.number[1:-1]) == [0, 1, 2, 3]
+    np.testing.assert_array_equal(pool.octants[-1], body)
+    assert pool.octants[0].mean() > 0.7  # solid inside
+    for octant, own in zip(pool.octants, pool.constants, strict=True):
+        np.testing.assert_array_equal(octant[0], body[0])
+        np.testing.assert_allclose(own, evaluate(octant).constants, rtol=1e-5)
+
+    fewer = cloak_pool.make_pool((octants, constants, volume), body, evaluate, most=2)
+    np.testing.assert_array_equal(fewer.octants[:-1], pool.octants[:3])
+
+
+def test_neighbours_with_the_same_faces_keep_the_stiffness_of_their_tensors(evaluate):
+    body = _frame(0.45)
+    alone = _frame(0.45), _ball(0.6)
+    fitted = [cloak_pool.joined(octant, body) for octant in alone]
+    kept = []
+    for octants in (alone, fitted):
+        members = [Member(o, evaluate(o).constants, "") for o in octants]
+        kept.append(family.pair_stiffness(*members))
+    assert kept[0] < 0.8  # walls that end in void
+    assert kept[1] == pytest.approx(1, abs=0.1)
+
+
+def test_of_the_isotropic_bodies_that_cells_fit_the_softest_is_taken():
+    octants = np.stack([_ball(volume) for volume in np.linspace(0.5, 0.9, 12)])
+    volume = octants.mean((1, 2, 3))
+    data = octants, volume[:, None] * np.array([0.4, 0.16, 0.12]), volume
+    # Balls touch each other in the middle of the faces, where these frames are void.
+    bodies = [_ball(0.55), _ball(0.65), _ball(0.75), _frame(0.1)]
+    stiff = dict(zip([b.sum() for b in bodies], (0.3, 0.2, 0.1, 0.01), strict=True))
+    zener = dict(zip([b.sum() for b in bodies], (1.0, 1.005, 1.2, 1.0), strict=True))
+
+    def evaluate(octant):
+        c11, ratio = stiff[octant.sum()], zener[octant.sum()]
+        constants = np.array([c11, c11 / 3, ratio * c11 / 3])
+        return interface.Evaluation(constants, None, 0.0, True, None)
+
+    found = cloak_pool.isotropic_body(data, bodies, evaluate)
+    np.testing.assert_array_equal(found, bodies[1])
+    np.testing.assert_array_equal(
+        cloak_pool.isotropic_body(data, [bodies[2]], evaluate), bodies[2]
+    )

@@ -1,0 +1,129 @@
+"""What is measured of a model, on cells whose measures are known."""
+
+import numpy as np
+import pytest
+
+from mmdiff.cells.voxels import agreement, pack
+from mmdiff.design.evaluate import metrics
+from mmdiff.design.generate.cell import Cell
+from mmdiff.targets.target import of_constants
+
+N = 8
+
+
+def _octant(seed):
+    return (np.random.default_rng(seed).random((N, N, N)) < 0.5).astype(np.uint8)
+
+
+def _plates(solid, void):
+    """Return a plate and a gap of so many voxels across x; all others are thicker."""
+    octant = np.zeros((N, N, N), np.uint8)
+    octant[2 : 2 + solid] = 1
+    octant[2 + solid + void :] = 1
+    return octant
+
+
+def _cell(constants, octant):
+    goal = np.array([0.2, 0.1, 0.05])
+    constants = np.array(constants)
+    ranges = np.array([1.330768, 0.667355, 0.383357])
+    return Cell(
+        octant=octant,
+        constants=constants,
+        volume=0.4,
+        pieces=1,
+        pieces_found=1,
+        error=float((abs(constants - goal) / ranges).mean()),
+        relative_error=float((abs(constants - goal) / goal).mean()),
+        residual=1e-6,
+        history=(0.1, 0.01),
+        volumes=(0.41, 0.4),
+        sampled=constants,
+    )
+
+
+def test_similarity_within_is_the_mean_of_the_pairs():
+    a, b = _octant(0), _octant(1)
+    one = agreement(a, pack(b[None]), half_shift=True)[0]
+    np.testing.assert_allclose(metrics.similarity_within([a, a, b]), (1 + 2 * one) / 3)
+    assert np.isnan(metrics.similarity_within([a]))
+
+
+@pytest.fixture
+def records():
+    goal = of_constants((0.2, 0.1, 0.05), 0.4)
+    known = pack(_octant(0)[None])
+    sampled = [
+        _cell([0.21, 0.1, 0.05], _plates(1, 1)),
+        _cell([0.24, 0.1, 0.05], _plates(3, 2)),
+    ]
+    cells = [
+        _cell([0.2, 0.1, 0.05], _octant(0)),
+        _cell([0.22, 0.1, 0.05], _octant(1)),
+    ]
+    full = metrics.measure(goal, cells, sampled, 2, known)
+    empty = metrics.measure(goal, [], [], 4, known)
+    return [{**r, "evaluations": 6, "seconds": 3.0} for r in (full, empty)]
+
+
+def test_summary(records):
+    got = metrics.summarize(records)
+    unit = 1 / (3 * 1.330768)
+    np.testing.assert_allclose(got["raw_error_mean"], 0.025 * unit)
+    np.testing.assert_allclose(got["raw_error_best"], 0.01 * unit)
+    np.testing.assert_allclose(got["error_mean"], 0.01 * unit)
+    assert got["error_best"] == 0
+    np.testing.assert_allclose(got["relative_mean"], 0.1 / 3 / 2)
+    assert got["valid"] == 0.25 and got["answered"] == 0.5
+    assert got["evaluations"] == 6 and got["seconds"] == 3.0
+    assert got["nearest"] > 0.7  # one of the two is the training cell itself
+    assert got["reached"] == 0.5
+    # One of 5 solid voxels is thin, and 1 of 3 void ones; then none of 4 and 4.
+    np.testing.assert_allclose(got["raw_thin"], 1 / 5 / 2)
+    np.testing.assert_allclose(got["raw_pits"], 1 / 3 / 2)
+    assert 0.3 < got["thin"] < 0.9 and 0.3 < got["pits"] < 0.9  # noise
+    assert got["volume_off"] == 0.0
+    records[0]["cells"][0]["volume"] = 0.5
+    np.testing.assert_allclose(metrics.summarize(records)["volume_off"], 0.05)
+
+
+def test_comparison_has_a_row_for_each_kind(records):
+    rows = metrics.comparison(metrics.summarize(records), True)
+    assert [row[0] for row in rows][-2:] == ["mmdiff, raw", "mmdiff, polished"]
+    assert all(len(row) == len(metrics.HEADER) for row in rows)
+    assert rows[0][:3] == ["paper v1", "2.55", "1.74"]
+    assert rows[-1][2] == "0.00" and rows[-1][4] == "25.0"
+    assert len(metrics.comparison(metrics.summarize(records), False)) == 4
+
+
+def test_groups_by_the_bin_of_the_target(records):
+    constants, volume = np.array([[0.2, 0.1, 0.05]]), np.array([0.4])
+    far = {"C11": 0.9, "C12": 0.3, "C44": 0.3, "V": 0.9}
+    free = {"C12": None, "asked": {"C11": 0.2}}
+    records = [records[0], records[0] | far, records[0] | free, records[1]]
+    rows = metrics.groups(records, constants, volume)
+    assert [row[:2] for row in rows] == [
+        *(["in filled bins", "2"], ["in empty bins", "1"], ["all", "4"])
+    ]
+    assert all(len(row) == len(metrics.GROUPS_HEADER) for row in rows)
+    # Raw errors of 0.01 and 0.04 of three ranges of 1.330768.
+    assert rows[0][2] == "0.63 / 0.63 / 0.25"
+    assert rows[1][5] == "100 %" and rows[0][5] == "50 %"
+    assert rows[1][6] == "0.500 / 0.500"
+    assert rows[0][7].startswith("10.0, ") and rows[0][8].startswith("16.7, ")
+    none = metrics.groups(records[2:3], constants, volume)
+    assert [row[0] for row in none] == ["all"]
+
+
+def test_new_bins(records):
+    constants, volume = np.array([[0.2, 0.1, 0.05]]), np.array([0.4])
+    assert metrics.new_bins(records, constants, volume)[1] <= 1
+    far = np.array([[0.9, 0.3, 0.3]]), np.array([0.9])
+    filled, fresh = metrics.new_bins(records, *far)
+    assert filled == fresh >= 1
+    assert metrics.new_bins(records[1:], *far) == (0, 0)
+
+
+def test_a_model_without_any_valid_cell(records):
+    got = metrics.summarize(records[1:])
+    assert np.isnan(got["error_mean"]) and got["answered"] == 0

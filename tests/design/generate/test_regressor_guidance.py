@@ -1,0 +1,197 @@
+"""Guidance by a regressor: what is missing falls, by the network and by its cells."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mmdiff import assets
+from mmdiff.cells import specimens, symmetry
+from mmdiff.design.generate import fem_guidance, pipeline, regressor_guidance
+from mmdiff.diffusion.guidance import loss_guidance
+from mmdiff.elasticity import hashin_shtrikman, hashin_shtrikman_ratios
+from mmdiff.models import regressor, weights
+from mmdiff.models.sampling import make_draw
+from mmdiff.targets import quantities, target
+from mmdiff.topopt import interface
+
+N = 4
+FIELDS = {"width": 4, "multipliers": (1,), "blocks": (1,), "embedding": 4}
+META = {"model": FIELDS, "octant": N, "base": {"nu": 0.3}}
+FREE = jnp.full(9, jnp.nan)
+RESIDUALS = (regressor_guidance.target_residual, regressor_guidance.bulk_residual)
+
+
+@pytest.fixture(scope="module")
+def params():
+    """Random parameters everywhere: fresh ones leave blocks without effect."""
+    model = regressor.Regressor(**FIELDS)
+    fresh = regressor.init_regressor(model, jax.random.key(0), N)
+    leaves, tree = jax.tree.flatten(fresh)
+    rng = np.random.default_rng(0)
+    return tree.unflatten(
+        [jnp.asarray(0.3 * rng.standard_normal(a.shape), a.dtype) for a in leaves]
+    )
+
+
+@pytest.fixture(scope="module")
+def estimate():
+    x0 = 0.8 * np.clip(3 * np.asarray(specimens.graded(N)) - 1.2, -1, 1)
+    return jnp.asarray(np.stack([x0, 0.9 * x0]), jnp.float32)
+
+
+def _wanted(values, *names):
+    """What to ask so that the named quantities become those of (C11, C12, C44, V)."""
+    every = np.append(quantities.values(np.asarray(values)[:3]), values[3])
+    keep = np.isin(fem_guidance.NAMES, names)
+    return jnp.asarray(np.where(keep, every, np.nan), jnp.float32)
+
+
+def test_what_a_target_misses():
+    values = jnp.array([0.2, 0.08, 0.05, 0.4])
+    aim = target.from_values({"C11": 0.3, "E": 0.1}, volume=0.5)
+    missing = regressor_guidance.target_residual(
+        values, jnp.asarray(fem_guidance.wanted_of(aim))
+    )
+    young = quantities.values(np.asarray(values)[:3], ["E"])[0]
+    scale = quantities.SCALES["C11"]
+    expected = {"C11": 0.1 / scale, "E": (0.1 - young) / scale, "V": 0.1}
+    for name, value in zip(fem_guidance.NAMES, np.asarray(missing), strict=True):
+        np.testing.assert_allclose(value, expected.get(name, np.nan), rtol=1e-5)
+
+
+def test_the_bulk_modulus_misses_its_bound():
+    bulk = hashin_shtrikman(0.4)[0]
+    values = jnp.array([0.6 * bulk, 0.6 * bulk, 0.05, 0.4])
+    missing = regressor_guidance.bulk_residual(values, FREE)
+    np.testing.assert_allclose(missing[0], 0.4, rtol=1e-5)
+    assert np.isnan(missing[1])
+    missing = regressor_guidance.bulk_residual(values, FREE.at[-1].set(0.3))
+    np.testing.assert_allclose(missing[1], -0.1, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def said(params):
+    """Return what gives C11, C12, C44 and V of two estimates as the network says."""
+    regress = jax.jit(regressor.make_regress(params, META))
+
+    def values(x0):
+        x = jnp.tanh(regressor_guidance.SHARPEN * jnp.arctanh(x0))
+        constants, _ = regress(x)
+        return np.append(constants, 0.5 * (1 + x.mean((1, 2, 3)))[:, None], 1)
+
+    return values
+
+
+@pytest.fixture(scope="module")
+def start(said, estimate):
+    return said(estimate)
+
+
+@pytest.fixture(scope="module")
+def slope(params):
+    """Return the loss with its gradient, of a residual."""
+
+    @functools.cache
+    def of(residual):
+        return jax.jit(
+            jax.value_and_grad(regressor_guidance.make_loss(params, META, residual))
+        )
+
+    return of
+
+
+def test_the_loss_is_the_sum_of_squares(estimate, start, slope):
+    loss = slope(regressor_guidance.target_residual)
+    goal = start[0] + np.array([0.02, 0.01, 0.01, 0.0])
+    wanted = _wanted(goal, "C11", "C44")
+    expected = regressor_guidance.target_residual(jnp.float32(start[0]), wanted)
+    expected = np.nansum(np.asarray(expected) ** 2)
+    np.testing.assert_allclose(loss(estimate[0], wanted)[0], expected, rtol=1e-3)
+    value, gradient = loss(estimate[0], FREE)
+    assert value == 0 and (gradient == 0).all()
+
+
+@pytest.mark.parametrize("residual", RESIDUALS)
+def test_loss_guidance_lowers_the_loss(params, estimate, start, slope, residual):
+    wanted = _wanted(start[0] * np.array([1.2, 1.2, 1.2, 1.0]), "C11", "C12", "C44")
+    before, gradient = slope(residual)(estimate[0], wanted)
+    # Components that are free must not spoil it.
+    assert np.isfinite(gradient).all() and abs(gradient).max() > 0
+    loss = functools.partial(
+        regressor_guidance.make_loss(params, META, residual), wanted=wanted
+    )
+    # The first voxels that move, by a hundredth.
+    guided = loss_guidance(lambda x, *_: x, loss, 0.01 / abs(gradient).max())
+    moved = jax.jit(lambda x: guided(x, None, None, None))(estimate[:1])[0]
+    np.testing.assert_allclose(abs(moved - estimate[0]).max(), 0.01, rtol=1e-3)
+    assert slope(residual)(moved, wanted)[0] < before
+
+
+@pytest.fixture(scope="module")
+def steered(params, estimate):
+    run = jax.jit(regressor_guidance.make_regressed_steer(params, META, count=6))
+    return lambda t, wanted: run(estimate, jnp.float32(t), wanted)
+
+
+def test_estimates_get_what_was_asked(estimate, said, start, steered):
+    # What the network says of a denser octant, so that the values go together.
+    denser = said(jnp.tanh(jnp.arctanh(estimate) + 0.2))[0]
+    moved = steered(0.5, _wanted(denser, *fem_guidance.NAMES[:3]))
+    assert moved.shape == estimate.shape and abs(moved).max() < 1
+    before, after = (abs(values - denser)[:, :3] for values in (start, said(moved)))
+    # Newton's method: what is left is small beside what was missing.
+    assert (after.max(1) < 0.1 * before.max(1)).all()
+    assert all(symmetry.is_cubic(np.asarray(one)) for one in moved)
+
+
+def test_nothing_asked_and_other_times_change_nothing(estimate, steered, start):
+    np.testing.assert_allclose(steered(0.5, FREE), estimate, atol=1e-5)
+    wanted = _wanted(start[0] * 1.1, "C11")
+    for t in (regressor_guidance.FIRST + 0.01, regressor_guidance.LAST - 0.01):
+        np.testing.assert_array_equal(steered(t, wanted), estimate)
+
+
+def test_steps_are_no_longer_than_told(params, estimate, start):
+    run = regressor_guidance.make_regressed_steer(params, META, count=1, longest=0.05)
+    moved = jax.jit(run)(estimate, jnp.float32(0.5), _wanted(start[0] * 3, "C11"))
+    change = abs(np.arctanh(moved) - np.arctanh(estimate))
+    # Rounding of tanh and back.
+    np.testing.assert_allclose(change.max(), 0.05, rtol=1e-3)
+
+
+def test_the_bulk_modulus_rises_and_the_volume_stays(params, estimate, said, start):
+    run = regressor_guidance.make_regressed_steer(
+        params, META, residual=regressor_guidance.bulk_residual, count=4, longest=0.3
+    )
+    wanted = FREE.at[-1].set(float(start[0, 3]))
+    after = said(jax.jit(run)(estimate, jnp.float32(0.5), wanted))[0]
+    ratios = [hashin_shtrikman_ratios(v[:3], v[3])["K"] for v in (start[0], after)]
+    assert ratios[1] > ratios[0] + 1e-3
+    assert abs(after[3] - start[0, 3]) < 0.02
+
+
+@pytest.mark.slow
+def test_guided_samples_of_the_shipped_model_are_better_by_finite_elements():
+    networks = (
+        weights.load_weights(assets.weights_path()),
+        regressor.load_regressor(assets.regressor_path()),
+    )
+    (params, meta), known = networks
+    evaluate = interface.make_evaluate(int(meta["octant"]))
+    volume = 0.3
+    stiff = regressor_guidance.make_regressed_steer(
+        *known, residual=regressor_guidance.bulk_residual, count=1, longest=0.3
+    )
+    wanted = FREE.at[-1].set(volume)
+    ratios = []
+    for steering in (None, stiff):
+        draw = make_draw(params, meta, num_samples=4, steps=12, steer=steering)
+        fields = np.asarray(draw(jax.random.key(0), {"V": volume}, wanted))
+        octants = [pipeline.binarize(field, volume)[0] for field in fields]
+        constants = np.stack([evaluate(octant).constants for octant in octants])
+        found = hashin_shtrikman_ratios(constants, octants[0].mean())["K"]
+        ratios.append(found.mean())
+    assert ratios[1] > ratios[0] + 0.02

@@ -1,0 +1,84 @@
+"""What guides the sampler, and what it is told."""
+
+import jax
+import numpy as np
+import pytest
+
+from mmdiff.design.generate import fem_guidance as steer
+from mmdiff.design.generate import sampler
+from mmdiff.errors import InputError
+from mmdiff.targets import quantities, target
+
+
+def test_the_guide_is_the_one_of_its_name(monkeypatch):
+    monkeypatch.setattr(
+        sampler, "make_steer", lambda n, newton: ("finite elements", n, newton)
+    )
+    monkeypatch.setattr(
+        sampler,
+        "make_regressed_steer",
+        lambda params, meta, count: ("network", meta["octant"], count),
+    )
+    assert sampler.choose_steer("homogenizer", 32, 3) == ("finite elements", 32, 3)
+    # The shipped weights are of cells of 64^3 voxels.
+    assert sampler.choose_steer("regressor", 32, 2) == ("network", 32, 2)
+    assert sampler.choose_steer("regressor", 32, 0) is None
+    assert sampler.choose_steer("homogenizer", 32, 0) is None
+
+
+@pytest.mark.parametrize("newton", [0, 2])
+def test_an_unknown_guide_is_named(newton):
+    with pytest.raises(InputError, match="guide='oracle' is unknown. Use homogenizer"):
+        sampler.choose_steer("oracle", 32, newton)
+
+
+def test_a_regressor_of_other_cells_is_refused():
+    with pytest.raises(InputError, match=r"cells of 64\^3 voxels and the network"):
+        sampler.choose_steer("regressor", 8, 2)
+
+
+KNOWN = [[0.1, 0.04, 0.03, 0.3], [0.12, 0.05, 0.05, 0.35], [0.3, 0.1, 0.1, 0.5]]
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """`draw(text, volume)` that returns what network and steering are told."""
+
+    def make_draw(params, meta, *, num_samples, steer, **settings):
+        return lambda key, values, wanted: (values, wanted)
+
+    monkeypatch.setattr(sampler, "make_draw", make_draw)
+    meta = {"octant": 32, "training": {"labels": KNOWN}}
+    draw = sampler.make_sampler({}, meta, num_samples=5)
+    key = jax.random.key(0)
+    return lambda text, volume=None: draw(key, target.parse(text, volume=volume))
+
+
+@pytest.mark.parametrize("volume", [None, 0.3])
+def test_a_tensor_is_told_as_it_is(told, volume):
+    values, wanted = told("0.11,0.045,0.04", volume)
+    expected = {"C11": 0.11, "C12": 0.045, "C44": 0.04}
+    assert values == expected | ({} if volume is None else {"V": volume})
+    nan = np.nan if volume is None else volume
+    np.testing.assert_array_equal(
+        wanted, np.float32([0.11, 0.045, 0.04, *5 * [np.nan], nan])
+    )
+
+
+@pytest.mark.parametrize("volume", [None, 0.33])
+def test_a_part_of_a_tensor_is_completed_for_each_sample(told, volume):
+    values, wanted = told("nu=0.2,zener=1", volume)
+    assert values.keys() == {"C11", "C12", "C44", "V"}
+    constants = np.column_stack([values[name] for name in ("C11", "C12", "C44")])
+    got = quantities.values(constants, ("nu", "zener"))
+    np.testing.assert_allclose(got, np.tile([0.2, 1.0], (5, 1)), atol=1e-3)
+    # The network is told a volume, the steering only that which is asked.
+    assert wanted.shape == (5, len(steer.NAMES))
+    np.testing.assert_allclose(wanted[:, :3], constants, rtol=1e-6)
+    assert np.isnan(wanted[:, 3:8]).all()
+    if volume is None:
+        assert set(values["V"]) <= {row[3] for row in KNOWN}
+        assert np.isnan(wanted[:, 8]).all()
+    else:
+        assert (values["V"] == volume).all()
+        np.testing.assert_array_equal(wanted[:, 8], np.float32(volume))

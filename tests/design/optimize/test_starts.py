@@ -1,0 +1,127 @@
+"""Starts from everywhere: the right shape, symmetry, volume and range."""
+
+import numpy as np
+import pytest
+
+from mmdiff.cells import specimens
+from mmdiff.cells.symmetry import is_cubic, octant_to_cell
+from mmdiff.design.optimize import starts
+from mmdiff.errors import InputError
+from mmdiff.targets.target import of_constants
+from mmdiff.topopt.interface import Evaluation
+
+N = 8
+
+
+def _save(tmp_path, array, name="cell.npy"):
+    np.save(tmp_path / name, array)
+    return tmp_path / name
+
+
+def test_random_starts_follow_the_seed():
+    found = starts.random_starts(3, N, 0.4, seed=5)
+    assert [kind for kind, _ in found] == 3 * ["random"]
+    first, second, third = (grid for _, grid in found)
+    assert is_cubic(first) and first.shape == (N, N, N)
+    assert 0 <= first.min() and first.max() <= 1
+    # Clipping moves the mean a little.
+    np.testing.assert_allclose(first.mean(), 0.4, atol=0.05)
+    assert (first != second).any() and (second != third).any()
+    # More starts do not change the first ones.
+    again = starts.random_starts(2, N, 0.4, seed=5)
+    np.testing.assert_array_equal(again[1][1], second)
+    assert (starts.random_starts(1, N, 0.4, seed=6)[0][1] != first).any()
+
+
+def test_orthotropic_random_starts_differ_along_the_axes():
+    ((_, grid),) = starts.random_starts(1, N, 0.4, symmetry="orthotropic")
+    assert grid.shape == (N, N, N) and not is_cubic(grid)
+
+
+def test_a_cell_and_its_octant_are_the_same_start(tmp_path):
+    octant = specimens.plates(N)
+    cell = _save(tmp_path, octant_to_cell(octant))
+    ((label, grid),) = starts.file_starts(cell, N)
+    assert label == "cell.npy" and grid.dtype == np.float32
+    np.testing.assert_allclose(grid, 0.05 + 0.9 * octant, rtol=1e-6)  # float32
+    part = _save(tmp_path, octant, "octant.npy")
+    ((_, same),) = starts.file_starts(part, N, input_is="octant")
+    np.testing.assert_array_equal(same, grid)
+
+
+def test_other_resolutions_are_resampled(tmp_path):
+    octant = specimens.plates(N)
+    path = _save(tmp_path, octant_to_cell(octant))
+    ((_, fine),) = starts.file_starts(path, 2 * N)
+    assert fine.shape == 3 * (2 * N,) and is_cubic(fine)
+    np.testing.assert_allclose(fine.mean(), 0.05 + 0.9 * octant.mean(), atol=0.02)
+
+
+def test_all_cells_of_a_file_are_starts(tmp_path):
+    cell = octant_to_cell(specimens.plates(N))
+    path = _save(tmp_path, np.stack([cell, 0.5 * cell]))
+    found = starts.file_starts(path, N, index="all")
+    assert [label for label, _ in found] == ["cell.npy[0]", "cell.npy[1]"]
+    np.testing.assert_allclose(found[1][1].max(), 0.05 + 0.9 * 0.5, rtol=1e-6)
+    ((label, _),) = starts.file_starts(path, N, index="1")
+    assert label == "cell.npy[1]"
+
+
+def test_an_orthotropic_file_needs_an_orthotropic_design(tmp_path):
+    octant = np.zeros((N, N, N))
+    octant[:, :3, :2] = 1
+    path = _save(tmp_path, octant, "bar.npy")
+    with pytest.raises(InputError, match="symmetry=orthotropic"):
+        starts.file_starts(path, N, input_is="octant")
+    ((_, grid),) = starts.file_starts(
+        path, N, input_is="octant", symmetry="orthotropic"
+    )
+    np.testing.assert_allclose(grid, 0.05 + 0.9 * octant, rtol=1e-6)  # float32
+
+
+def test_plate_lattices_come_with_the_mixtures_first():
+    def evaluate(octant):
+        # Zener ratio from the corner of the octant, where only "octet" has none: what
+        # matters here is that it lies on both sides of 1.
+        share = octant[0].mean()
+        constants = np.array([0.3, 0.1, 0.1 * (1.5 - share)])
+        return Evaluation(constants, np.zeros(1), 0.0, True, None)
+
+    found = starts.plate_lattices(N, 0.4, evaluate)
+    assert list(found)[:2] == ["sc + octet", "sc + bcc"]
+    assert set(found) == {"sc + octet", "sc + bcc", "sc", "bcc", "octet"}
+    for octant, constants in found.values():
+        # To half an orbit.
+        np.testing.assert_allclose(octant.mean(), 0.4, atol=3.1 / N**3)
+        np.testing.assert_array_equal(constants, evaluate(octant).constants)
+
+
+def test_generated_starts_are_cells_of_the_model(monkeypatch):
+    wave = np.cos(np.pi * (np.arange(N) + 0.5) / N)
+    field = np.asarray(wave[:, None, None] + wave[:, None] + wave)
+    drawn = {}
+
+    def make_sampler(params, meta, *, num_samples):
+        drawn["count"] = num_samples
+        return lambda key, target: np.round(np.stack([field, field + 0.8]), 9)
+
+    monkeypatch.setattr(starts.sampler, "make_sampler", make_sampler)
+    monkeypatch.setattr(starts.weights, "load_weights", lambda path: ({}, {}))
+
+    def evaluate(octant, fields=None):
+        constants = np.array([0.3, 0.1, 0.1]) * octant.mean()
+        return Evaluation(constants, np.zeros(1), 0.0, True, None)
+
+    goal = of_constants((0.15, 0.05, 0.05))
+    found = starts.generated_starts(goal, evaluate, count=2)
+    assert [kind for kind, _ in found] == ["generated", "generated"]
+    # Best first: half the solid's constants are asked for.
+    values = [abs((grid.mean() - 0.05) / 0.9 - 0.5) for _, grid in found]
+    assert values == sorted(values) and drawn["count"] >= 2
+
+    def disconnected(params, meta, *, num_samples):
+        return lambda key, target: -np.ones((2, N, N, N))
+
+    monkeypatch.setattr(starts.sampler, "make_sampler", disconnected)
+    with pytest.raises(InputError, match="--config.start=random"):
+        starts.generated_starts(goal, evaluate, count=2)

@@ -1,0 +1,459 @@
+"""Boxes of cubic elements against closed forms and sparse direct solutions."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import scipy.sparse.linalg as spla
+from fem_helpers import QUICK
+
+from mmdiff.errors import InputError
+from mmdiff.fem import cubic, cubic_multigrid, element, structure
+
+SHAPE = (6, 5, 4)
+SMALL = (3, 2, 2)
+NODES = tuple(n + 1 for n in SHAPE)
+
+
+def _jit(function):
+    return jax.jit(function, compiler_options=QUICK)
+
+
+def random_constants(shape, seed=0, decades=1.0):
+    """Positive definite tensors of all kinds: log-uniform bulk and shear moduli."""
+    modes = 10 ** (-decades * np.random.default_rng(seed).random((*shape, 3)))
+    bulk, shear, other = np.moveaxis(modes, -1, 0)
+    # C11 + 2 C12 = 3 bulk, C11 - C12 = 2 shear; C12 is negative where shear > 1.5 bulk.
+    return np.stack([bulk + 4 / 3 * shear, bulk - 2 / 3 * shear, other], -1)
+
+
+def random_mask(shape, seed=3):
+    """A face held, and a tenth of all dofs beside."""
+    mask = np.random.default_rng(seed).random((3, *(n + 1 for n in shape))) < 0.1
+    mask[:, 0] = True
+    return mask
+
+
+def sparse_matrix(constants):
+    """Assemble K from nodes and element matrices, independent of the tested code."""
+    shape = constants.shape[:3]
+    grid = np.arange(np.prod([n + 1 for n in shape])).reshape([n + 1 for n in shape])
+    low = grid[:-1, :-1, :-1].reshape(-1, 1)
+    node = low + np.array([grid[corner] for corner in element.CORNERS])
+    dofs = (np.arange(3)[:, None] * grid.size + node[:, None]).reshape(-1, 24)
+    values = np.einsum("ek,kij->eij", constants.reshape(-1, 3), reference_basis())
+    rows, columns = np.repeat(dofs, 24, 1).ravel(), np.tile(dofs, (1, 24)).ravel()
+    return sp.coo_matrix((values.ravel(), (rows, columns))).tocsc()
+
+
+@functools.lru_cache
+def reference_basis():
+    """Element matrices from the exact integrals of products of linear functions."""
+    mass = np.array([[2, 1], [1, 2]]) / 6
+    mixed = np.array([[-1, -1], [1, 1]]) / 2
+    slope = np.array([[1, -1], [-1, 1]])
+    gradients = np.zeros((3, 3, 8, 8))  # of d_a N_v d_b N_w
+    for a in range(3):
+        for b in range(3):
+            lines = [mass] * 3
+            if a == b:
+                lines[a] = slope
+            else:
+                lines[a], lines[b] = mixed, mixed.T
+            gradients[a, b] = np.kron(np.kron(lines[0], lines[1]), lines[2])
+    basis = np.zeros((3, 3, 8, 3, 8))
+    for a in range(3):
+        basis[0, a, :, a] += gradients[a, a]
+        for b in {0, 1, 2} - {a}:
+            basis[1, a, :, b] += gradients[a, b]
+            basis[2, a, :, a] += gradients[b, b]
+            basis[2, a, :, b] += gradients[b, a]
+    return basis.reshape(3, 24, 24)
+
+
+def direct(constants, fixed, values, forces):
+    """Solve for the free dofs by a sparse factorization."""
+    matrix, held = sparse_matrix(constants), fixed.ravel()
+    out = []
+    for value, force in zip(values, forces, strict=True):
+        u = np.where(held, value.ravel(), 0)
+        rest = (force.ravel() - matrix @ u)[~held]
+        u[~held] = spla.spsolve(matrix[~held][:, ~held], rest)
+        out.append(u.reshape(value.shape))
+    return np.stack(out)
+
+
+@functools.lru_cache
+def solver(shape, mask=structure.faces, coarsest=30):
+    """Return a compiled solver; `coarsest` is low, so that there are coarse grids."""
+    fixed = mask(shape)
+    run = structure.make_displacement(shape, fixed, coarsest=coarsest)
+
+    def with_limits(constants, values, forces, tol, maxiter, floor):
+        limits = {"tol": tol, "maxiter": maxiter, "floor": floor}
+        return run(constants, values, forces, **limits)
+
+    return _jit(with_limits)
+
+
+def solve(
+    constants, values, forces=None, *, tol=1e-11, maxiter=300, floor=0.0, **which
+):
+    dtype = constants.dtype
+    forces = np.zeros_like(values) if forces is None else forces
+    arrays = [jnp.asarray(a, dtype) for a in (constants, values, forces)]
+    floats = [jnp.asarray(a, dtype) for a in (tol, floor)]
+    u, info = solver(constants.shape[:3], **which)(
+        *arrays, floats[0], maxiter, floats[1]
+    )
+    return np.asarray(u), info
+
+
+def strained_along_z(shape):
+    """All of u_x is given, and u_y and u_z on the faces normal to z."""
+    fixed = np.zeros((3, *(n + 1 for n in shape)), bool)
+    fixed[0] = fixed[:, ..., [0, -1]] = True
+    return fixed
+
+
+# The element
+
+
+def test_element_matrices_are_the_exact_integrals():
+    # Two Gauss points are exact for the products of trilinear functions.
+    np.testing.assert_allclose(cubic.stiffness_basis(), reference_basis(), atol=1e-15)
+
+
+def test_isotropic_constants_give_the_isotropic_element():
+    tensor = element.stiffness_tensor(0.3)
+    constants = tensor[0, 0], tensor[0, 1], tensor[3, 3]
+    got = np.tensordot(constants, cubic.stiffness_basis(), 1)
+    np.testing.assert_allclose(got, element.stiffness(0.3), atol=1e-14)
+    np.testing.assert_array_equal(
+        np.tensordot(constants, cubic.tensor_basis(), 1), tensor
+    )
+
+
+def test_bound_holds_for_random_bodies():
+    constants = random_constants(SMALL, decades=3)
+    matrix = sparse_matrix(constants).toarray()
+    size = len(matrix) // 3
+    blocks = np.where(np.equal(*np.indices(matrix.shape) % size), matrix, 0)
+    largest = np.linalg.eigvals(np.linalg.solve(blocks, matrix)).real.max()
+    assert 2 < largest <= cubic.spectrum_bound() < 6
+
+
+# The operator
+
+
+@pytest.fixture(scope="module")
+def body():
+    constants = random_constants(SHAPE)
+    constants[2, 1] = 0
+    return constants
+
+
+@pytest.mark.parametrize("chunk", [40_000, 90])
+def test_operators_are_the_assembled_matrix(x64, body, chunk, monkeypatch):
+    monkeypatch.setattr(cubic, "CHUNK", chunk)
+    u = np.random.default_rng(1).standard_normal((3, *NODES))
+    want = (sparse_matrix(body) @ u.ravel()).reshape(u.shape)
+    line = cubic.flatten(jnp.asarray(body))
+    fast = _jit(lambda c, u: cubic.apply(c, u, SHAPE))
+    got = fast(line, jnp.asarray(u.reshape(3, -1))).reshape(u.shape)
+    # Some 200 products of order one per node in float64.
+    np.testing.assert_allclose(got, want, atol=1e-13)
+    plain = _jit(cubic.plain_apply)(jnp.asarray(body), jnp.asarray(u))
+    np.testing.assert_allclose(plain, want, atol=1e-13)
+
+
+def test_node_blocks_are_those_of_the_matrix(x64, body):
+    matrix = sparse_matrix(body).toarray()
+    line = cubic.flatten(jnp.asarray(body))
+    diagonal, coupling = cubic.node_blocks(line, SHAPE)
+    size = np.prod(NODES)
+    block = matrix.reshape(3, size, 3, size)[:, range(size), :, range(size)]
+    for axis in range(3):
+        np.testing.assert_allclose(diagonal, block[:, axis, axis], atol=1e-14)
+    pairs = [block[:, 1, 2], block[:, 0, 2], block[:, 0, 1]]
+    np.testing.assert_allclose(coupling, pairs, atol=1e-14)
+
+
+# The preconditioner
+
+
+def test_levels_end_at_a_small_grid():
+    shapes = cubic_multigrid.level_shapes((40, 40, 40))
+    assert shapes == [(40,) * 3, (20,) * 3, (10,) * 3, (5,) * 3]
+    assert cubic_multigrid.level_shapes((9, 1, 1), 12)[-1] == (2, 1, 1)
+
+
+def test_coarse_constants_keep_the_energy_of_uniform_strains(x64):
+    constants = random_constants(SHAPE)
+    coarse = np.asarray(cubic_multigrid.coarsen(jnp.asarray(constants)))
+    # Elements twice as large have 8 times the volume; K grows with the edge.
+    np.testing.assert_allclose(4 * coarse.sum((0, 1, 2)), constants.sum((0, 1, 2)))
+    assert coarse.shape == (3, 3, 2, 3)
+
+
+def test_interpolation_is_linear_and_restriction_its_transpose(x64):
+    fine = np.stack(np.indices(NODES)).astype(float)
+    coarse = 2.0 * np.stack(np.indices((4, 4, 3)))
+    got = cubic_multigrid.prolong(jnp.asarray(coarse.reshape(3, -1)), SHAPE)
+    np.testing.assert_allclose(got, fine.reshape(3, -1), atol=1e-14)
+    a = np.random.default_rng(0).standard_normal(got.shape)
+    b = np.random.default_rng(1).standard_normal((3, 4 * 4 * 3))
+    down = cubic_multigrid.restrict(jnp.asarray(a), SHAPE)
+    up = cubic_multigrid.prolong(jnp.asarray(b), SHAPE)
+    np.testing.assert_allclose((down * b).sum(), (a * up).sum(), rtol=1e-12)
+
+
+def test_cycle_is_symmetric_positive_definite(x64):
+    shape = (4, 5, 3)
+    fixed, constants = random_mask(shape), random_constants(shape, decades=4)
+    constants[1:3, 2] *= 1e-6
+    setup, cycle = cubic_multigrid.make_multigrid(shape, fixed, coarsest=30)
+    hierarchy = _jit(setup)(jnp.asarray(constants))
+    free = np.flatnonzero(~fixed.ravel())
+    unit = jnp.eye(fixed.size)[free].reshape(len(free), 3, -1)
+    columns = _jit(jax.vmap(functools.partial(cycle, hierarchy)))(unit)
+    columns = np.asarray(columns).reshape(len(free), -1)
+    np.testing.assert_array_equal(columns[:, fixed.ravel()], 0)
+    inverse = columns[:, free]
+    # Contrasts of 1e10 lie between the entries; the scaled matrix is of order one.
+    scale = np.sqrt(np.diag(inverse))
+    inverse = inverse / scale / scale[:, None]
+    np.testing.assert_allclose(inverse, inverse.T, atol=1e-7)
+    assert np.linalg.eigvalsh((inverse + inverse.T) / 2)[0] > 0
+
+
+# Solutions
+
+
+def test_a_uniform_body_deforms_affinely(x64):
+    constants = np.broadcast_to([1.3, 0.4, 0.2], (*SHAPE, 3))
+    values = structure.affine(SHAPE)[[1, 5]]
+    inside = ~structure.faces(SHAPE)[None]
+    u, info = solve(constants, np.where(inside, 0, values), floor=1e-3)
+    assert info.converged.all() and (info.iterations > 0).all()
+    # The residual of 1e-11 times a condition number of some ten.
+    np.testing.assert_allclose(u, values, atol=1e-9)
+    _, info = solve(constants, values)
+    assert (info.iterations == 0).all()  # started at the solution
+
+
+def test_affine_fields_have_their_strains():
+    fields = structure.affine(SHAPE, [[1, 2, 3, 4, 5, 6]])
+    gradient = np.stack([np.gradient(fields[0], axis=1 + j) for j in range(3)])
+    np.testing.assert_allclose(gradient[0, 0], 1)
+    np.testing.assert_allclose(gradient[1, 2] + gradient[2, 1], 4)
+    np.testing.assert_allclose(gradient[0, 2] + gradient[2, 0], 5)
+    np.testing.assert_allclose(gradient[0, 1] + gradient[1, 0], 6)
+    np.testing.assert_allclose(fields.mean((2, 3, 4)), 0, atol=1e-13)
+
+
+def test_a_laminate_strains_its_layers_in_series(x64):
+    # Layers along z under e33 alone, then under g23 alone: the stress s33, s23 is that
+    # of the harmonic mean of C11, of C44, and the faces normal to y carry s22, s23.
+    layers = random_constants((SHAPE[2],), seed=4)
+    want = np.zeros((2, 3, *NODES))
+    forces = np.zeros_like(want)
+    for load, (axis, k) in enumerate([(2, 0), (1, 2)]):
+        stress = 1 / np.mean(1 / layers[:, k])
+        strain = stress / layers[:, k]
+        want[load, axis] = np.concatenate([[0], np.cumsum(strain)])
+        traction = np.broadcast_to((layers[:, 1] * strain, stress)[load], SHAPE[::2])
+        shares = [np.pad(traction / 4, w) for w in (((0, 1), (0, 1)), ((0, 1), (1, 0)))]
+        shares += [
+            np.pad(traction / 4, w) for w in (((1, 0), (0, 1)), ((1, 0), (1, 0)))
+        ]
+        forces[load, 3 - axis, :, -1] = sum(shares)
+        forces[load, 3 - axis, :, 0] = -sum(shares)
+    values = np.where(strained_along_z(SHAPE), want, 0)
+    constants = np.broadcast_to(layers, (*SHAPE, 3))
+    u, info = solve(constants, values, forces, mask=strained_along_z)
+    assert info.converged.all()
+    np.testing.assert_allclose(u, want, atol=1e-9)
+
+
+@pytest.mark.parametrize("mask", [structure.faces, random_mask])
+def test_solution_is_the_direct_one(x64, body, mask):
+    fixed = mask(SHAPE)
+    rng = np.random.default_rng(5)
+    values = structure.affine(SHAPE)[[0, 3]] + rng.standard_normal((2, 3, *NODES))
+    forces = rng.standard_normal(values.shape)
+    u, info = solve(body, values, forces, mask=mask, floor=1e-2)
+    assert info.converged.all() and info.residual.max() < 1e-10
+    stiffened = body + 1e-2 * np.array([1, 0, 0.5])
+    want = direct(stiffened, fixed, values, forces)
+    np.testing.assert_allclose(u, want, atol=1e-8 * abs(want).max())
+
+
+def test_void_without_floor_does_not_spoil_the_rest(x64):
+    constants = random_constants(SHAPE)
+    constants[1:4, 1:4, 1:3] = 0
+    u, info = solve(constants, structure.affine(SHAPE)[:2])
+    assert info.converged.all()
+    void, _ = solve(constants, structure.affine(SHAPE)[:2], floor=1e-8)
+    # Nodes amid void stay where they started; all others agree up to the floor.
+    amid = np.zeros((1, 3, *NODES), bool)
+    amid[..., 2:4, 2:4, 2:3] = True
+    np.testing.assert_allclose(np.where(amid, 0, u), np.where(amid, 0, void), atol=1e-6)
+
+
+def test_float32_is_the_default_and_meets_its_tolerance():
+    constants = random_constants(SHAPE).astype(np.float32)
+    constants[1:4, 1:4, 1:3] = 0
+    values = structure.affine(SHAPE)
+    u, info = solve(constants, values, tol=1e-5, floor=1e-6)
+    assert u.dtype == np.float32 and info.residual.dtype == np.float32
+    assert info.converged.all() and info.iterations.max() < 30
+    assert info.iterations.shape == (6,)
+
+
+def test_no_load_gives_no_displacement(x64, body):
+    u, info = solve(body, np.zeros((2, 3, *NODES)), floor=1e-6)
+    assert info.converged.all() and not u.any()
+
+
+def test_lack_of_convergence_is_reported_for_each_load(x64, body):
+    values = structure.affine(SHAPE)[:2]
+    values[0] = 0
+    _, info = solve(body, values, maxiter=2, floor=1e-6)
+    assert info.converged.tolist() == [True, False]
+    assert info.iterations.tolist() == [0, 2] and info.residual[1] > 1e-11
+
+
+def test_not_a_number_is_not_converged(x64):
+    constants = random_constants(SHAPE)
+    constants[0, 0, 0, 0] = np.nan
+    _, info = solve(constants, structure.affine(SHAPE)[:2])
+    assert not info.converged.any()
+
+
+# Derivatives
+
+
+@pytest.fixture(scope="module")
+def functional():
+    """A function of the displacement that is not quadratic, and its gradient."""
+    run = structure.make_displacement(SMALL, random_mask(SMALL), coarsest=20)
+    weights = np.random.default_rng(7).standard_normal((2, 3, *(n + 1 for n in SMALL)))
+
+    def value(constants, values, forces):
+        u, _ = run(constants, values, forces, tol=1e-13, floor=0.0)
+        return (jnp.asarray(weights) * jnp.sin(u)).sum()
+
+    return value, _jit(jax.value_and_grad(value, (0, 1, 2)))
+
+
+def _example():
+    rng = np.random.default_rng(8)
+    values, forces = rng.standard_normal((2, 2, 3, *(n + 1 for n in SMALL))) / 4
+    return [jnp.asarray(a) for a in (random_constants(SMALL), values, forces)]
+
+
+def test_gradient_is_the_quotient_of_differences(x64, functional):
+    arguments, (_, run) = _example(), functional
+    _, gradient = run(*arguments)
+    rng = np.random.default_rng(9)
+    for i, slope in enumerate(gradient):
+        way = jnp.asarray(rng.standard_normal(slope.shape))
+        ends = []
+        for step in (1e-5, -1e-5):
+            moved = list(arguments)
+            moved[i] = moved[i] + step * way
+            ends.append(run(*moved)[0])
+        want = (ends[0] - ends[1]) / 2e-5
+        # Central differences of a step of 1e-5: 1e-10 of error and 1e-10 of rounding.
+        np.testing.assert_allclose((slope * way).sum(), want, rtol=1e-7, atol=1e-8)
+    fixed = random_mask(SMALL)[None]
+    assert not np.any(np.where(fixed, 0, gradient[1]))
+    assert not np.any(np.where(fixed, gradient[2], 0))
+
+
+def test_forward_derivative_is_the_reverse_one(x64, functional):
+    arguments, (value, run) = _example(), functional
+    ways = [a[::-1] for a in arguments]
+    _, forward = _jit(lambda a, w: jax.jvp(value, a, w))(tuple(arguments), tuple(ways))
+    reverse = sum((g * w).sum() for g, w in zip(run(*arguments)[1], ways, strict=True))
+    np.testing.assert_allclose(forward, reverse, rtol=1e-10)
+
+
+@pytest.mark.slow
+def test_second_derivative_is_the_quotient_of_differences(x64, functional):
+    (constants, values, forces), (value, run) = _example(), functional
+    way = constants[::-1]
+
+    def slope(c):
+        return jax.grad(value)(c, values, forces)
+
+    _, got = _jit(lambda c, w: jax.jvp(slope, (c,), (w,)))(constants, way)
+    ends = [run(constants + s * way, values, forces)[1][0] for s in (1e-5, -1e-5)]
+    want = (ends[0] - ends[1]) / 2e-5
+    # Differences as above.
+    np.testing.assert_allclose(got, want, atol=1e-7 * abs(want).max())
+
+
+@pytest.mark.slow
+def test_vmap_equals_a_loop(x64, functional):
+    (one, values, forces), (value, run) = _example(), functional
+    many = jnp.stack([one, 2 * one, one**2])
+    batched = _jit(jax.vmap(jax.value_and_grad(value), (0, None, None)))
+    got = batched(many, values, forces)
+    want = [run(constants, values, forces) for constants in many]
+    np.testing.assert_allclose(got[0], [w[0] for w in want], rtol=1e-10)
+    np.testing.assert_allclose(got[1], np.stack([w[1][0] for w in want]), atol=1e-10)
+
+
+# Input
+
+
+def test_wrong_shapes_are_refused():
+    run = structure.make_displacement(SMALL)
+    constants, values = jnp.ones((*SMALL, 3)), jnp.zeros((1, 3, 4, 3, 3))
+    with pytest.raises(InputError, match=r"constants is \(3, 3, 2, 2\).*Give"):
+        run(jnp.ones((3, *SMALL)), values)
+    with pytest.raises(InputError, match=r"displacements is \(3, 4, 3, 3\).*Give"):
+        run(constants, values[0])
+    with pytest.raises(InputError, match=r"forces is \(2, 3, 4, 3, 3\).*Give"):
+        run(constants, values, jnp.zeros((2, 3, 4, 3, 3)))
+    with pytest.raises(InputError, match=r"fixed dofs is \(4, 3, 3\).*Give"):
+        structure.make_displacement(SMALL, np.ones((4, 3, 3), bool))
+    with pytest.raises(InputError, match=r"none of the dofs is fixed\. Fix"):
+        structure.make_displacement(SMALL, np.zeros((3, 4, 3, 3), bool))
+    with pytest.raises(InputError, match=r"\(6,\).*Give"):
+        structure.affine(SMALL, np.ones(6))
+    assert issubclass(InputError, ValueError)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 0, 4), (4, 4.5, 4), 4])
+def test_what_is_no_box_is_refused(shape):
+    with pytest.raises(InputError, match="is not the shape of a box.*Give"):
+        structure.make_displacement(shape)
+
+
+# Distortion
+
+
+def test_distortion_counts_the_masked_nodes_alone(x64):
+    reference = jnp.asarray(structure.affine(SMALL)[0])
+    mask = np.zeros(reference.shape[1:], bool)
+    mask[:2] = True
+    changed = jnp.where(mask[None], 1.1 * reference, reference + 5.0)
+    got = structure.distortion(changed, reference, mask)
+    np.testing.assert_allclose(got, 0.1, rtol=1e-12)
+    everywhere = structure.distortion(changed, reference, np.ones_like(mask))
+    want = np.linalg.norm(changed - reference) / np.linalg.norm(reference)
+    np.testing.assert_allclose(everywhere, want, rtol=1e-12)
+
+
+def test_distortion_has_a_derivative_where_the_fields_agree():
+    reference = jnp.asarray(structure.affine(SMALL)[0], jnp.float32)
+    mask = np.ones(reference.shape[1:], bool)
+    value, slope = jax.value_and_grad(structure.distortion)(reference, reference, mask)
+    assert value == 0
+    np.testing.assert_array_equal(slope, 0)

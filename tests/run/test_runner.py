@@ -1,0 +1,289 @@
+"""One run in one workdir: files, resuming, refusing, and every exit code."""
+
+import errno
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import jax
+import pytest
+
+from mmdiff.errors import DataError, InputError, MemoryLimitError
+from mmdiff.run import console, environment, runner
+
+
+@pytest.fixture(autouse=True)
+def no_compilation_cache(monkeypatch):
+    # The cache is a setting of the whole process: later tests must not see it.
+    monkeypatch.setattr(environment, "enable_compilation_cache", lambda: None)
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Return a job that writes a table and one file."""
+    folder = tmp_path / "out"
+
+    def run():
+        console.table([["cell 0", 0.11]], ["", "C11"])
+        console.say("best: cell 0")
+        (folder / "cell_00.npy").write_text("")
+
+    config = {"seed": 3, "batch": 16, "solver": {"tol": 1e-5}}
+    settings = {"experiment": "toy", "config": config}
+    return runner.Job("configs/toy.py", settings, folder, run, argv=("mmdiff",))
+
+
+def failing(job, error):
+    def run():
+        raise error
+
+    return replace(job, run=run)
+
+
+def changed(job, **values):
+    config = {**job.settings["config"], **values}
+    return replace(job, settings={**job.settings, "config": config})
+
+
+def state(job):
+    return json.loads((job.workdir / "run.json").read_text())
+
+
+def test_finished_run_that_was_damaged_is_run_again(job, capsys):
+    assert runner.execute(job) == 0
+    (job.workdir / "cell_00.npy").unlink()
+    whole = replace(job, intact=lambda: (job.workdir / "cell_00.npy").exists())
+    capsys.readouterr()
+    assert runner.execute(whole) == 0
+    assert "is not whole: going on with it" in capsys.readouterr().out
+    assert (job.workdir / "cell_00.npy").exists()
+    assert runner.execute(whole) == 0
+    assert "already done" in capsys.readouterr().out
+
+
+def test_common_files_and_last_lines(job, capsys):
+    assert runner.execute(job) == 0
+    names = {path.name for path in job.workdir.iterdir()}
+    assert names == {
+        "cell_00.npy",
+        "config.json",
+        "index.html",
+        "log.txt",
+        "metrics.jsonl",
+        "run.json",
+    }
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("configs/toy.py on ")
+    assert lines[1:4] == ["         C11", "cell 0  0.11", "best: cell 0"]
+    assert lines[4].startswith("compile time: ")
+    index = job.workdir / "index.html"
+    assert lines[5:] == [f"6 files in {job.workdir}/ - open {index}"]
+    assert (job.workdir / "log.txt").read_text().splitlines() == lines
+    page = index.read_text()
+    assert all(name in page for name in names - {"index.html"})
+
+
+def test_run_json_tells_what_a_run_needs_to_be_repeated(job):
+    runner.execute(job)
+    run = state(job)
+    assert run["exit_reason"] == "finished"
+    assert run["exit_code"] == 0
+    assert run["seed"] == 3
+    assert run["command"] == ["mmdiff"]
+    assert run["versions"]["jax"] == jax.__version__
+    assert run["devices"]
+    assert run["wall_seconds"] >= run["compile_seconds"] >= 0
+    assert json.loads((job.workdir / "config.json").read_text()) == job.settings
+
+
+def test_an_index_of_the_experiment_stays(job):
+    def run():
+        (job.workdir / "index.html").write_text("mine")
+
+    assert runner.execute(replace(job, run=run)) == 0
+    assert (job.workdir / "index.html").read_text() == "mine"
+
+
+def test_a_finished_run_is_not_repeated(job, capsys):
+    runner.execute(job)
+    started = state(job)["started"]
+    capsys.readouterr()
+    assert runner.execute(failing(job, AssertionError("ran again"))) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(
+        f"already done: configs/toy.py finished in {job.workdir} (started {started}, "
+    )
+    assert lines[0].endswith("Pass --overwrite to run it again.")
+    assert lines[1:4] == ["         C11", "cell 0  0.11", "best: cell 0"]
+    assert lines[4].startswith("6 files in ")
+
+
+def test_other_settings_are_refused_with_both_values(job):
+    runner.execute(job)
+    other = changed(job, seed=4, solver={"tol": 1e-3})
+    with pytest.raises(InputError) as caught:
+        runner.execute(other)
+    assert str(caught.value) == (
+        f"workdir {job.workdir} holds another run: config.seed is 3 there and 4 here; "
+        "config.solver.tol is 1e-05 there and 0.001 here. Choose another --workdir, or "
+        "pass --overwrite to replace it."
+    )
+    assert json.loads((job.workdir / "config.json").read_text()) == job.settings
+
+
+def test_many_differences_are_counted(job):
+    runner.execute(job)
+    with pytest.raises(InputError, match=r"; 2 more keys differ\. Choose"):
+        runner.execute(changed(job, a=1, b=2, c=3, d=4, e=5, f=6))
+
+
+def test_another_experiment_is_refused(job):
+    runner.execute(job)
+    other = replace(job, settings={**job.settings, "experiment": "train"})
+    with pytest.raises(InputError, match="it is of toy, this one is of train"):
+        runner.execute(other)
+
+
+def test_overwrite_replaces_the_run_and_nothing_else(job):
+    job.workdir.mkdir()
+    (job.workdir / "notes.txt").write_text("mine")
+    runner.execute(job)
+    other = replace(changed(job, seed=4), run=lambda: None, overwrite=True)
+    assert runner.execute(other) == 0
+    assert state(job)["seed"] == 4
+    assert (job.workdir / "notes.txt").read_text() == "mine"
+    assert not (job.workdir / "cell_00.npy").exists()
+
+
+def test_a_mistake_before_the_first_file_can_be_mended(job):
+    assert runner.execute(failing(job, InputError("bad target"))) == 2
+    assert runner.execute(changed(job, seed=4)) == 0
+    assert state(job)["seed"] == 4
+
+
+def test_metrics_are_worth_protecting(job):
+    def stopped():
+        (job.workdir / "metrics.jsonl").write_text('{"step": 1}\n')
+        raise InputError("later")
+
+    assert runner.execute(replace(job, run=stopped)) == 2
+    with pytest.raises(InputError, match="config.seed is 3 there and 4 here"):
+        runner.execute(changed(job, seed=4))
+
+
+def test_an_unfinished_run_is_resumed(job, capsys):
+    def stopped():
+        (job.workdir / "part").write_text("half")
+        raise KeyboardInterrupt
+
+    def rest():
+        assert (job.workdir / "part").read_text() == "half"
+        (job.workdir / "part").write_text("whole")
+
+    assert runner.execute(replace(job, run=stopped)) == 130
+    error = capsys.readouterr().err
+    assert error == "error: interrupted. The same command resumes the run.\n"
+    with pytest.raises(InputError, match="config.seed is 3 there and 4 here"):
+        runner.execute(changed(job, seed=4))
+    assert runner.execute(replace(job, run=rest)) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"resuming the run in {job.workdir}\n")
+    assert (job.workdir / "part").read_text() == "whole"
+    assert state(job)["attempt"] == 2
+
+
+FAILURES = [
+    (InputError("bad target. Mend it."), 2, "bad target. Mend it."),
+    (DataError("no checkpoint. Train."), 3, "no checkpoint. Train."),
+    (MemoryLimitError("needs 11 GB."), 4, "needs 11 GB."),
+    (
+        MemoryError("cannot allocate"),
+        4,
+        "ran out of memory (MemoryError: cannot allocate). Try --config.batch=8.",
+    ),
+    (
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory\nallocating"),
+        4,
+        "ran out of memory (JaxRuntimeError: RESOURCE_EXHAUSTED: Out of memory). "
+        "Try --config.batch=8.",
+    ),
+    (
+        KeyError("mass"),
+        1,
+        "internal error, KeyError: mass. The traceback is in {folder}/log.txt: "
+        "please report it.",
+    ),
+    (
+        FileNotFoundError(errno.ENOENT, "No such file", "elsewhere"),
+        1,
+        "internal error, FileNotFoundError: [Errno 2] No such file: 'elsewhere'. The "
+        "traceback is in {folder}/log.txt: please report it.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "message"), FAILURES, ids=repr)
+def test_failures_have_one_line_and_a_code(job, capsys, error, code, message):
+    assert runner.execute(failing(job, error)) == code
+    expected = f"error: {message.format(folder=job.workdir)}\n"
+    assert capsys.readouterr().err == expected
+    log = (job.workdir / "log.txt").read_text()
+    assert "Traceback (most recent call last)" in log
+    assert log.endswith(expected)
+    assert state(job)["exit_code"] == code
+    assert state(job)["exit_reason"].startswith(type(error).__name__)
+
+
+def test_a_full_disk_names_directory_space_and_flag(job, capsys):
+    error = OSError(errno.ENOSPC, "No space left on device")
+    assert runner.execute(failing(job, error)) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(
+        f"error: cannot write to workdir {job.workdir}: No space left on device ("
+    )
+    assert message.endswith(
+        "free on its disk). Choose another directory with --workdir=DIR.\n"
+    )
+
+
+def test_debug_prints_the_traceback_too(job, capsys):
+    job = replace(failing(job, InputError("bad target")), debug=True)
+    assert runner.execute(job) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("Traceback (most recent call last)")
+    assert message.endswith("\nerror: bad target\n")
+
+
+SCRIPT = """
+import signal, sys, time
+from pathlib import Path
+from mmdiff import runner
+# A shell that starts the tests in the background makes SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+folder = Path(sys.argv[1])
+def run():
+    (folder / "part").write_text("half")
+    print("begun", flush=True)
+    time.sleep(60)
+settings = {"experiment": "toy", "config": {"seed": 3}}
+sys.exit(runner.execute(runner.Job("configs/toy.py", settings, folder, run)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"), [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGKILL, "")]
+)
+def test_stopped_process_is_resumed(job, capsys, number, reason):
+    job = replace(job, settings={"experiment": "toy", "config": {"seed": 3}})
+    command = [sys.executable, "-c", SCRIPT, str(job.workdir)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        while process.stdout.readline().strip() not in ("begun", ""):
+            pass
+        process.send_signal(number)
+        code = process.wait(20)
+    assert code == (130 if number == signal.SIGINT else -number)
+    assert state(job)["exit_reason"].startswith(reason or "running")
+    assert runner.execute(job) == 0
+    assert capsys.readouterr().out.startswith(f"resuming the run in {job.workdir}\n")
