@@ -21,7 +21,7 @@ environment.prepare_xla()  # before JAX is imported
 import jax
 import numpy as np
 
-from mmdiff import assets, elasticity
+from mmdiff import assets, bounds
 from mmdiff.design.evaluate import metrics
 from mmdiff.design.generate import (
     cell,
@@ -218,7 +218,7 @@ def bulk(model) -> None:
                 if not refused:
                     constants = model.evaluate(octant).constants
                     share = octant.mean(dtype=float)
-                    ratio = elasticity.hashin_shtrikman_ratios(constants, share)
+                    ratio = bounds.hashin_shtrikman_ratios(constants, share)
                     ratios.append(ratio["K"])
         count = SAMPLES * len(VOLUMES)
         print(

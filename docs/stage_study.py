@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmdiff import elasticity
+from mmdiff import bounds
 from mmdiff.topopt import binary, interface, objectives, optimize, starts
 from mmdiff.topopt.optimize import STAGES, Settings, Stage
 from mmdiff.topopt.problem import Limits, Problem
@@ -54,7 +54,7 @@ def shares(case, count: int, n: int = 32) -> list[float]:
         start = starts.random_start(key, n, volume, contrast=contrast)
         state = loop.run(loop.init(start), limits, jnp.int32(10_000))
         design = binary.finish(loop.density(state), problem, limits, evaluate, steps=0)
-        best = elasticity.hashin_shtrikman(design.octant.mean())[bound]
+        best = bounds.hashin_shtrikman(design.octant.mean())[bound]
         found.append(design.value / best if design.evaluation else 0.0)
     return found
 

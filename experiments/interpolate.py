@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmdiff import assets, elasticity
+from mmdiff import assets, bounds, elasticity
 from mmdiff.data import store
 from mmdiff.design.generate import fem_guidance, pipeline, refine, sampler
 from mmdiff.design.generate.cell import binarize, make_cell
@@ -98,7 +98,7 @@ def _check(config) -> None:
 def _begin(config, data) -> list[Member]:
     """Return the cells of the dataset that the family begins with."""
     octants, constants, volume = data
-    share = elasticity.hashin_shtrikman_ratios(constants, volume)["K"]
+    share = bounds.hashin_shtrikman_ratios(constants, volume)["K"]
     allowed = share >= config.floor
     chosen = family.spread_out(
         octants, volume, allowed, config.low, config.high, config.num_cells

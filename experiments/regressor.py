@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmdiff import assets, elasticity
+from mmdiff import assets, bounds, elasticity
 from mmdiff.data.select import TEST, TRAIN, VALIDATION
 from mmdiff.data.store import read_dataset
 from mmdiff.errors import DataError, InputError
@@ -70,7 +70,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         return np.concatenate([got[:, :1] ** 2, said], 1)
 
     def true(rows):
-        ratio = elasticity.hashin_shtrikman_ratios(constants[rows], volume[rows], nu)
+        ratio = bounds.hashin_shtrikman_ratios(constants[rows], volume[rows], nu)
         return np.concatenate([ratio["K"][:, None], constants[rows]], 1)
 
     def evaluate(params) -> dict[str, float]:

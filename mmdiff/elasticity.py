@@ -201,39 +201,6 @@ def cubic_distance(tensor):
     return xp.sqrt(squares[0] / squares[1])
 
 
-def hashin_shtrikman_ratios(constants, volume, nu: float = NU) -> dict:
-    """Return K, G and E over their upper Hashin-Shtrikman bounds; see there."""
-    got = moduli(constants)
-    bounds = hashin_shtrikman(volume, nu)
-    return {name: got[name] / b for name, b in zip("KGE", bounds, strict=True)}
-
-
-def hashin_shtrikman(volume, nu: float = NU):
-    """Upper Hashin-Shtrikman bounds (K, G, E) of a porous solid with E = 1.
-
-    The K bound holds for every cell of cubic symmetry; G and E hold for isotropic ones.
-    Hashin & Shtrikman, J. Mech. Phys. Solids 11 (1963) 127, with a void second phase.
-
-    Args:
-      volume: volume fraction of solid in [0, 1].
-      nu: Poisson's ratio of the solid.
-    """
-    k = 1 / (3 * (1 - 2 * nu))
-    g = 1 / (2 * (1 + nu))
-    # Divided by the volume, so that E does not become 0 / 0 at volume 0.
-    bulk = k * 4 * g / (4 * g + 3 * k * (1 - volume))
-    shear = g * (9 * k + 8 * g) / (20 * g + 15 * k - 6 * (k + 2 * g) * volume)
-    young = 9 * bulk * shear / (3 * bulk + shear)
-    return bulk * volume, shear * volume, young * volume
-
-
-def volume_for_bulk(bulk, nu: float = NU):
-    """Smallest volume fraction whose Hashin-Shtrikman bound admits a bulk modulus."""
-    k = 1 / (3 * (1 - 2 * nu))
-    g = 1 / (2 * (1 + nu))
-    return bulk * (4 * g + 3 * k) / (k * 4 * g + 3 * k * bulk)
-
-
 def stability_margins(constants) -> dict:
     """The three quantities that are positive for a stable cubic material."""
     c11, c12, c44 = constants[..., 0], constants[..., 1], constants[..., 2]

@@ -18,15 +18,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize
 
+from mmdiff.bounds import hashin_shtrikman_ratios
 from mmdiff.cells.symmetry import gather_independent, multiplicity, spread
 from mmdiff.cells.voxels import threshold_to_volume
-from mmdiff.elasticity import (
-    AXES,
-    NU,
-    hashin_shtrikman_ratios,
-    moduli,
-    voigt_to_cubic,
-)
+from mmdiff.elasticity import AXES, NU, moduli, voigt_to_cubic
 from mmdiff.fem.homogenize import homogenize
 from mmdiff.typing import Float
 

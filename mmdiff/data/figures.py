@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmdiff.data import space
-from mmdiff.elasticity import hashin_shtrikman, moduli
+from mmdiff import bounds
+from mmdiff.bounds import hashin_shtrikman
+from mmdiff.elasticity import moduli
 from mmdiff.io.plots import BLUE, GREY, OCHRE, new_figure, plot_style, save_figure
 from mmdiff.typing import Float
 
@@ -48,8 +49,8 @@ def tensor_space(
         axis.view_init(20, -70)
         axis = figure.add_subplot(1, 3, 2)
         for value in (0.1, 0.3, 0.5, 0.7, 0.9):
-            fourth = np.linspace(space.TETRAHEDRAL, space.AXIAL, 60)
-            edges, faces = space.shear_bound(value, fourth)
+            fourth = np.linspace(bounds.TETRAHEDRAL, bounds.AXIAL, 60)
+            edges, faces = bounds.shear_bound(value, fourth)
             axis.plot(
                 [0, *faces, faces[-1]],
                 [edges[0], *edges, 0],

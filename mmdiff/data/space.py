@@ -1,74 +1,19 @@
-"""The property space of cubic cells: its bounds, and a fixed grid over it.
+"""The property space of cubic cells: a fixed grid over it, and how much is covered.
 
-A stiff phase and void reach every set of energies that the stiffest laminates bound:
-the bulk modulus is at most that of Hashin and Shtrikman, and the two shear moduli lie
-below a curve that the directions of the layers sweep (Avellaneda, SIAM J. Appl. Math.
-47 (1987) 1216; Milton, Briane & Harutyunyan, Math. Mech. Complex Syst. 5 (2017) 41). So
-the region is known, and how much of it a set of cells covers can be counted.
+The region that microstructures reach is known (`mmdiff.bounds`), so how much of it a
+set of cells covers can be counted.
 """
 
 import functools
 
 import numpy as np
 
-from mmdiff.elasticity import NU, hashin_shtrikman, moduli
-from mmdiff.typing import Bool, Float, Int
+from mmdiff import bounds
+from mmdiff.elasticity import NU, moduli
+from mmdiff.typing import Float, Int
 
 BINS = 10  # along each axis of the grid
 POISSON_WIDTH = 0.05  # of the bins of Poisson's ratio
-TETRAHEDRAL, AXIAL = 1 / 3, 1.0  # sum of n_i^4 for layers normal to <111> and <100>
-
-
-def shear_bound(volume, fourth, nu: float = NU):
-    """Return C44 and (C11 - C12) / 2 of the stiffest laminates, E = 1.
-
-    The layers of a cubic laminate are normal to a direction n and its images. In
-    C = C0 - (1 - V) (C0^-1 - V Gamma)^-1 the direction enters through sum n_i^4 alone,
-    and K is that of Hashin and Shtrikman for all. At 3/5 the laminate is isotropic.
-
-    Args:
-      volume: solid fraction in (0, 1].
-      fourth: sum of n_i^4, from 1/3 (<111>) to 1 (<100>).
-      nu: Poisson's ratio of the solid.
-    """
-    stiff, first, second = _solid(nu)
-    edges = (first - second * (1 - fourth)) / 3
-    faces = (first * 2 / 3 - second * (fourth - 1 / 3)) / 2
-    return tuple(
-        stiff - (1 - volume) / (2 * (1 / (2 * stiff) - volume * gamma))
-        for gamma in (edges, faces)
-    )
-
-
-def _solid(nu):
-    """Return G and the two coefficients of Gamma, 1/G and (K + G/3) / (G M)."""
-    shear = 1 / (2 * (1 + nu))
-    lame = nu / ((1 + nu) * (1 - 2 * nu))
-    return shear, 1 / shear, (lame + shear) / (shear * (lame + 2 * shear))
-
-
-def is_reachable(
-    constants: Float[np.ndarray, "*b 3"], volume, nu: float = NU
-) -> Bool[np.ndarray, "*b"]:
-    """Whether some cubic microstructure of the volume may have the constants.
-
-    Args:
-      constants: C11, C12, C44 with base E = 1.
-      volume: solid fractions in (0, 1).
-      nu: Poisson's ratio of the solid.
-    """
-    bulk = (constants[..., 0] + 2 * constants[..., 1]) / 3
-    edges = constants[..., 2]
-    second = (constants[..., 0] - constants[..., 1]) / 2
-    stiff, first, factor = _solid(nu)
-    # The direction whose laminate has this second modulus, from `shear_bound`.
-    lost = np.maximum(2 * (stiff - second), 1e-12)
-    gamma = (1 / (2 * stiff) - (1 - volume) / lost) / volume
-    fourth = (first * 2 / 3 - 2 * gamma) / factor + 1 / 3
-    most, _ = shear_bound(volume, np.clip(fourth, TETRAHEDRAL, AXIAL), nu)
-    stable = (bulk > 0) & (second > 0) & (edges > 0)
-    below = (bulk <= hashin_shtrikman(volume, nu)[0]) & (edges <= most)
-    return stable & below & (fourth <= AXIAL)
 
 
 def to_coordinates(constants, volume, nu: float = NU) -> Float[np.ndarray, "N 4"]:
@@ -97,9 +42,9 @@ def from_coordinates(points, nu: float = NU) -> Float[np.ndarray, "N 4"]:
 
 
 def _bounds(volume, nu):
-    edges, _ = shear_bound(volume, TETRAHEDRAL, nu)
-    _, faces = shear_bound(volume, AXIAL, nu)
-    return hashin_shtrikman(volume, nu)[0], edges, faces
+    edges, _ = bounds.shear_bound(volume, bounds.TETRAHEDRAL, nu)
+    _, faces = bounds.shear_bound(volume, bounds.AXIAL, nu)
+    return bounds.hashin_shtrikman(volume, nu)[0], edges, faces
 
 
 def bin_index(constants, volume, bins: int = BINS) -> Int[np.ndarray, "N"]:
@@ -123,7 +68,7 @@ def reachable_bins(low: float, high: float, bins: int = BINS) -> Int[np.ndarray,
     centres = (np.indices((bins,) * 4).reshape(4, -1).T + 0.5) / bins
     point = from_coordinates(centres)
     inside = (centres[:, 0] > low) & (centres[:, 0] < high)
-    found = np.flatnonzero(inside & is_reachable(point[:, :3], point[:, 3]))
+    found = np.flatnonzero(inside & bounds.is_reachable(point[:, :3], point[:, 3]))
     found.setflags(write=False)  # it is the cache's own
     return found
 
@@ -173,6 +118,6 @@ def draw_in_bins(
         drawn = from_coordinates(inside)
         points[wanting] = drawn if decimals is None else drawn.round(decimals)
         same = bin_index(points[:, :3], points[:, 3], bins) == index
-        good = same & is_reachable(points[:, :3], points[:, 3])
+        good = same & bounds.is_reachable(points[:, :3], points[:, 3])
         wanting = ~good | (points[:, 3] < limits[0]) | (points[:, 3] > limits[1])
     return points

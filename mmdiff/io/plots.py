@@ -11,12 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmdiff.elasticity import (
-    cubic_to_voigt,
-    directional_modulus,
-    hashin_shtrikman,
-    moduli,
-)
+from mmdiff.bounds import hashin_shtrikman
+from mmdiff.elasticity import cubic_to_voigt, directional_modulus, moduli
 from mmdiff.io.png import write_png
 from mmdiff.io.write import write_bytes
 from mmdiff.typing import Float, UInt8

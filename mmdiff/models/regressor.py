@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmdiff.elasticity import NU, hashin_shtrikman
+from mmdiff.bounds import hashin_shtrikman
+from mmdiff.elasticity import NU
 from mmdiff.models import layers
 from mmdiff.models.weights import load_weights
 from mmdiff.typing import Array, Float

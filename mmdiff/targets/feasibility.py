@@ -8,8 +8,7 @@ free constants could still meet it, it passes.
 
 import numpy as np
 
-from mmdiff import elasticity
-from mmdiff.data import space
+from mmdiff import bounds, elasticity
 from mmdiff.errors import InputError
 from mmdiff.targets import quantities
 from mmdiff.targets.target import Target
@@ -92,13 +91,13 @@ def _check_units(target, nu):
 
 def _check_bounds(target, nu):
     share = 1.0 if target.volume is None else target.volume
-    top_bulk = float(elasticity.hashin_shtrikman(np.float64(share), nu)[0])
+    top_bulk = float(bounds.hashin_shtrikman(np.float64(share), nu)[0])
     top_shear = share / (2 * (1 + nu))
     asked = dict(target.asked)
     c11, c12, c44 = target.constants
     bulk = asked.get("K", (c11 + 2 * c12) / 3)
     if bulk > top_bulk:
-        needed = elasticity.volume_for_bulk(bulk, nu)
+        needed = bounds.volume_for_bulk(bulk, nu)
         way = f"Lower C or raise vf to at least {needed:.2f}."
         if needed >= 1:
             way = "Lower C: the solid itself is softer."
@@ -120,7 +119,7 @@ def _check_bounds(target, nu):
                 f"raise vf. {ANYWAY}"
             )
     if target.is_determined and target.volume is not None:
-        if not space.is_reachable(np.array(target.constants), share, nu):
+        if not bounds.is_reachable(np.array(target.constants), share, nu):
             raise InputError(
                 f"target shear moduli C44 = {c44:.3g} and (C11 - C12)/2 = {shear:.3g} "
                 f"at vf {share:.2f} exceed together what the stiffest laminates have "

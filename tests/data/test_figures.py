@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from mmdiff.bounds import hashin_shtrikman
 from mmdiff.data import figures, space
-from mmdiff.elasticity import hashin_shtrikman, moduli
+from mmdiff.elasticity import moduli
 
 pytest.importorskip("matplotlib")
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from mmdiff import elasticity
+from mmdiff import bounds, elasticity
 from mmdiff.cells import symmetry
 from mmdiff.cells.voxels import clean_octant
-from mmdiff.data import optimized, space
+from mmdiff.data import optimized
 from mmdiff.data.recipe import Optimized, Recipe
 from mmdiff.fem import batch
 
@@ -61,13 +61,13 @@ def test_designs_are_what_they_were_asked_for(kind):
     values = elasticity.moduli(constants[converged])
     isotropic = elasticity.isotropic()
     if kind == "bulk_shear":
-        bound = elasticity.hashin_shtrikman(volume)[0]
+        bound = bounds.hashin_shtrikman(volume)[0]
         # Coarse cells; half of the bound is far above a random one.
         assert values["K"][0] > 0.5 * bound[0] and values["K"][3] > 0.5 * bound[3]
     elif kind == "target":
         asked = [[r["objective"][name] for name in elasticity.NAMES] for r in records]
         asked = np.array(asked)
-        assert space.is_reachable(asked, volume).all()
+        assert bounds.is_reachable(asked, volume).all()
         error = elasticity.range_error(constants, asked)
         # Far nearer than the cells of the other targets.
         others = elasticity.range_error(constants[:, None], asked).mean()

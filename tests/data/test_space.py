@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mmdiff import elasticity
+from mmdiff import bounds, elasticity
 from mmdiff.data import space
 
 VOIGT = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
@@ -54,8 +54,8 @@ def _laminate(directions, weights, volume, nu):
 
 
 def _curve(volume, nu=0.3, count=41):
-    fourth = np.linspace(space.TETRAHEDRAL, space.AXIAL, count)
-    return fourth, *space.shear_bound(volume, fourth, nu)
+    fourth = np.linspace(bounds.TETRAHEDRAL, bounds.AXIAL, count)
+    return fourth, *bounds.shear_bound(volume, fourth, nu)
 
 
 def _constants(bulk, edges, faces):
@@ -65,15 +65,15 @@ def _constants(bulk, edges, faces):
 
 def _on_curve(volume, scale=1.0, bulk_scale=1 - 1e-9):
     _, edges, faces = _curve(volume)
-    bulk = bulk_scale * elasticity.hashin_shtrikman(volume)[0]
+    bulk = bulk_scale * bounds.hashin_shtrikman(volume)[0]
     return _constants(bulk, scale * edges, scale * faces)
 
 
 @volumes
 @ratios
 def test_isotropic_laminate_has_the_shear_modulus_of_hashin_and_shtrikman(volume, nu):
-    want = elasticity.hashin_shtrikman(volume, nu)[1]
-    np.testing.assert_allclose(space.shear_bound(volume, ISOTROPIC, nu), want)
+    want = bounds.hashin_shtrikman(volume, nu)[1]
+    np.testing.assert_allclose(bounds.shear_bound(volume, ISOTROPIC, nu), want)
 
 
 @ratios
@@ -109,10 +109,10 @@ def test_laminates_from_the_average_over_48_directions(volume, nu):
         direction = np.asarray(direction) / np.linalg.norm(direction)
         values = elasticity.moduli(_laminate([direction], [1.0], volume, nu))
         second = values["G"] / values["zener"]
-        want = space.shear_bound(volume, (direction**4).sum(), nu)
+        want = bounds.shear_bound(volume, (direction**4).sum(), nu)
         # Inverses of 6x6 matrices with a condition below 1e3.
         np.testing.assert_allclose((values["G"], second), want, rtol=1e-10)
-        bulk = elasticity.hashin_shtrikman(volume, nu)[0]
+        bulk = bounds.hashin_shtrikman(volume, nu)[0]
         np.testing.assert_allclose(values["K"], bulk, rtol=1e-10)
 
 
@@ -125,42 +125,42 @@ def test_mixtures_of_directions_are_on_the_curve_and_reachable():
         constants = _laminate(directions, weights, volume, 0.3)
         fourth = weights @ (directions**4).sum(1)
         want = _constants(
-            elasticity.hashin_shtrikman(volume)[0], *space.shear_bound(volume, fourth)
+            bounds.hashin_shtrikman(volume)[0], *bounds.shear_bound(volume, fourth)
         )
         np.testing.assert_allclose(constants, want, rtol=1e-10)
-        assert space.is_reachable(constants * (1 - 1e-9), volume)
-        assert not space.is_reachable(constants * (1 + 1e-9), volume)
+        assert bounds.is_reachable(constants * (1 - 1e-9), volume)
+        assert not bounds.is_reachable(constants * (1 + 1e-9), volume)
 
 
 @volumes
 def test_curve_parts_reachable_from_not(volume):
-    assert space.is_reachable(_on_curve(volume, 1 - 1e-6), volume).all()
-    assert not space.is_reachable(_on_curve(volume, 1 + 1e-6), volume).any()
+    assert bounds.is_reachable(_on_curve(volume, 1 - 1e-6), volume).all()
+    assert not bounds.is_reachable(_on_curve(volume, 1 + 1e-6), volume).any()
 
 
 @volumes
 def test_bulk_modulus_is_bounded(volume):
-    assert space.is_reachable(_on_curve(volume, 0.9, 1 - 1e-9), volume).all()
-    assert not space.is_reachable(_on_curve(volume, 0.9, 1 + 1e-9), volume).any()
+    assert bounds.is_reachable(_on_curve(volume, 0.9, 1 - 1e-9), volume).all()
+    assert not bounds.is_reachable(_on_curve(volume, 0.9, 1 + 1e-9), volume).any()
 
 
 def test_each_shear_modulus_alone_is_bounded():
-    bulk = 0.9 * elasticity.hashin_shtrikman(0.4)[0]
-    most, _ = space.shear_bound(0.4, space.TETRAHEDRAL)
-    _, second = space.shear_bound(0.4, space.AXIAL)
+    bulk = 0.9 * bounds.hashin_shtrikman(0.4)[0]
+    most, _ = bounds.shear_bound(0.4, bounds.TETRAHEDRAL)
+    _, second = bounds.shear_bound(0.4, bounds.AXIAL)
     edges = np.array([most * 0.999, most * 1.001, 1e-4, 1e-4])
     faces = np.array([1e-4, 1e-4, second * 0.999, second * 1.001])
-    got = space.is_reachable(_constants(bulk, edges, faces), 0.4)
+    got = bounds.is_reachable(_constants(bulk, edges, faces), 0.4)
     np.testing.assert_array_equal(got, [True, False, True, False])
 
 
 def test_nu_of_the_solid_counts():
-    constants = _constants(elasticity.hashin_shtrikman(0.5, 0.1)[0], 0.05, 0.05)
+    constants = _constants(bounds.hashin_shtrikman(0.5, 0.1)[0], 0.05, 0.05)
     inside = constants * (1 - 1e-9)
-    assert space.is_reachable(inside, 0.5, 0.1)
-    assert not space.is_reachable(inside * 1.001, 0.5, 0.1)
+    assert bounds.is_reachable(inside, 0.5, 0.1)
+    assert not bounds.is_reachable(inside * 1.001, 0.5, 0.1)
     # A stiffer bulk modulus of the solid, more room.
-    assert space.is_reachable(inside * 1.001, 0.5, 0.3)
+    assert bounds.is_reachable(inside * 1.001, 0.5, 0.3)
 
 
 @pytest.mark.parametrize(
@@ -169,14 +169,14 @@ def test_nu_of_the_solid_counts():
 def test_unstable_constants_are_not_reachable(constants):
     constants = np.array(constants)
     assert min(elasticity.stability_margins(constants).values()) < 0
-    assert not space.is_reachable(constants, 0.5)
+    assert not bounds.is_reachable(constants, 0.5)
 
 
 def test_coordinates_are_shares_of_the_bounds():
     volume = np.array([0.3, 0.3, 1.0])
-    bulk = elasticity.hashin_shtrikman(volume)[0]
-    edges, _ = space.shear_bound(volume, space.TETRAHEDRAL)
-    _, faces = space.shear_bound(volume, space.AXIAL)
+    bulk = bounds.hashin_shtrikman(volume)[0]
+    edges, _ = bounds.shear_bound(volume, bounds.TETRAHEDRAL)
+    _, faces = bounds.shear_bound(volume, bounds.AXIAL)
     share = np.array([1.0, 0.25, 1.0])
     points = space.to_coordinates(
         _constants(share * bulk, share**2 * edges, share**3 * faces), volume
@@ -231,7 +231,7 @@ def test_reachable_bins_have_a_reachable_centre():
     inside = np.isin(np.arange(10**4), index)
     low, high = LIMITS
     within = (centre[:, 0] > low) & (centre[:, 0] < high)
-    able = np.array([space.is_reachable(p[:3], p[3]) for p in points[within]])
+    able = np.array([bounds.is_reachable(p[:3], p[3]) for p in points[within]])
     np.testing.assert_array_equal(inside[within], able)
     assert not inside[~within].any()
     # A concave curve has more than half of its box below it.
@@ -245,7 +245,7 @@ def test_drawn_points_are_in_their_bins_and_reachable():
     points = space.draw_in_bins(np.random.default_rng(0), index, limits)
     constants, volume = points[:, :3], points[:, 3]
     np.testing.assert_array_equal(space.bin_index(constants, volume), index)
-    assert space.is_reachable(constants, volume).all()
+    assert bounds.is_reachable(constants, volume).all()
     assert (volume >= limits[0]).all() and (volume <= limits[1]).all()
     assert (points[::2] != points[1::2]).all()
 

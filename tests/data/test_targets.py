@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmdiff import elasticity
+from mmdiff import bounds, elasticity
 from mmdiff.data import select, space, targets
 
 LIMITS = (0.15, 0.85)
@@ -65,7 +65,7 @@ def test_rounding_leaves_targets_possible_and_in_their_bins():
     constants, volume = _points(found)
     margins = elasticity.stability_margins(constants)
     assert all((margin > 0).all() for margin in margins.values())
-    assert space.is_reachable(constants, volume).all()
+    assert bounds.is_reachable(constants, volume).all()
     index = space.bin_index(constants, volume)
     inside = np.array([row["inside"] for row in found])
     np.testing.assert_array_equal(index == 2000, inside)
@@ -73,7 +73,7 @@ def test_rounding_leaves_targets_possible_and_in_their_bins():
 
 def test_targets_are_possible(found):
     constants, volume = _points(found)
-    assert space.is_reachable(constants, volume).all()
+    assert bounds.is_reachable(constants, volume).all()
     assert (volume >= LIMITS[0]).all() and (volume <= LIMITS[1]).all()
 
 

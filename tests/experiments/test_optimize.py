@@ -16,9 +16,10 @@ import pytest
 from fem_helpers import QUICK
 
 from mmdiff import main
+from mmdiff.bounds import hashin_shtrikman_ratios
 from mmdiff.cells.symmetry import cell_to_octant
 from mmdiff.cells.voxels import periodic_pieces
-from mmdiff.elasticity import hashin_shtrikman_ratios, voigt_to_cubic
+from mmdiff.elasticity import voigt_to_cubic
 from mmdiff.fem.homogenize import homogenize
 from mmdiff.run import workdir
 from mmdiff.topopt import interface

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mmdiff.elasticity import cubic_to_voigt, from_k_g_zener, hashin_shtrikman
+from mmdiff.bounds import hashin_shtrikman
+from mmdiff.elasticity import cubic_to_voigt, from_k_g_zener
 from mmdiff.io import plots
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mmdiff import assets
+from mmdiff.bounds import hashin_shtrikman_ratios
 from mmdiff.data import select, store
-from mmdiff.elasticity import hashin_shtrikman_ratios
 from mmdiff.errors import DataError
 from mmdiff.models import regressor
 from mmdiff.models.weights import save_weights

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmdiff import elasticity
+from mmdiff import bounds, elasticity
 from mmdiff.cells.voxels import is_load_bearing
 from mmdiff.design.optimize import goal as goals
 from mmdiff.design.optimize import ranking
@@ -190,7 +190,7 @@ def objective(quest: Quest, shape: Shape) -> float:
 def numbers(shape: Shape) -> dict[str, float]:
     """Return volume, shares of the bounds, nu, Zener ratio and E of a cell."""
     moduli = elasticity.moduli(shape.constants)
-    shares = elasticity.hashin_shtrikman_ratios(shape.constants, shape.volume)
+    shares = bounds.hashin_shtrikman_ratios(shape.constants, shape.volume)
     return {
         "V": shape.volume,
         **{f"{name}/{name}_HS": float(share) for name, share in shares.items()},

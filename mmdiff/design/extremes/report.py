@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmdiff import elasticity
+from mmdiff import bounds, elasticity
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.design.extremes import figures, summary
 from mmdiff.design.extremes import quest as extreme
@@ -191,7 +191,7 @@ def _panel(quest, records, data) -> figures.Panel:
         after=points("after", extreme.KINDS),
         bound=None
         if auxetic
-        else lambda v: elasticity.hashin_shtrikman(v)["KGE".index(column)],
+        else lambda v: bounds.hashin_shtrikman(v)["KGE".index(column)],
         upward=not auxetic,
     )
 

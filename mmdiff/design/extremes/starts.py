@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from mmdiff import elasticity
+from mmdiff import bounds, elasticity
 from mmdiff.cells.voxels import agreement, is_load_bearing, pack
 from mmdiff.design.extremes.quest import Extreme, Quest, Shape
 from mmdiff.design.generate import pipeline
@@ -73,7 +73,7 @@ def edge_rows(
         allowed &= abs(np.log(moduli["zener"])) <= math.log1p(isotropy)
     else:
         allowed &= moduli["E"] >= quest.limits.young
-    shares = elasticity.hashin_shtrikman_ratios(constants, volume)
+    shares = bounds.hashin_shtrikman_ratios(constants, volume)
     if quest.is_isotropic:
         merit = shares[quest.goal.label[0]]
     else:

@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mmdiff.bounds import hashin_shtrikman
 from mmdiff.cells.symmetry import symmetrize
 from mmdiff.design.generate import fem_guidance
 from mmdiff.diffusion.guidance import posterior_step
-from mmdiff.elasticity import NU, hashin_shtrikman
+from mmdiff.elasticity import NU
 from mmdiff.models.regressor import make_regress
 from mmdiff.typing import Array, Float
 

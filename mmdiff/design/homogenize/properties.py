@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmdiff import anisotropy, elasticity
+from mmdiff import anisotropy, bounds, elasticity
 from mmdiff.anisotropy import VOIGT
 from mmdiff.cells import voxels
 from mmdiff.cells.prepare import Grid
@@ -223,7 +223,7 @@ def report(
     volume = float(cell.mean(dtype=np.float64))
     with np.errstate(divide="ignore", invalid="ignore"):  # C11 = C12: no Zener ratio
         values = elasticity.moduli(constants)
-        ratios = elasticity.hashin_shtrikman_ratios(
+        ratios = bounds.hashin_shtrikman_ratios(
             constants / material.E, volume, material.nu
         )
     axes = elasticity.AXES

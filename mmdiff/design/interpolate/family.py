@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmdiff import elasticity
+from mmdiff import bounds
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.fem import homogenize
 from mmdiff.typing import Float
@@ -42,7 +42,7 @@ class Member(NamedTuple):
     @property
     def share(self) -> float:
         """K over its upper Hashin-Shtrikman bound."""
-        ratios = elasticity.hashin_shtrikman_ratios(self.constants, self.volume)
+        ratios = bounds.hashin_shtrikman_ratios(self.constants, self.volume)
         return float(ratios["K"])
 
 

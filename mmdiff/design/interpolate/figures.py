@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmdiff.elasticity import hashin_shtrikman
+from mmdiff.bounds import hashin_shtrikman
 from mmdiff.io.plots import BLUE, GREY, OCHRE, new_figure, plot_style, save_figure
 from mmdiff.typing import Float
 

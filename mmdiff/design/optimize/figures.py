@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmdiff.elasticity import NU, hashin_shtrikman
+from mmdiff.bounds import hashin_shtrikman
+from mmdiff.elasticity import NU
 from mmdiff.io.plots import BLUE, GREY, OCHRE, new_figure, plot_style, save_figure
 from mmdiff.typing import Float
 

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmdiff import elasticity
+from mmdiff import bounds, elasticity
 from mmdiff.errors import InputError
 from mmdiff.targets.target import Target
 from mmdiff.topopt import objectives
@@ -52,8 +52,8 @@ class Goal:
         distance to a target with their sign. Takes arrays as well.
         """
         if self.name in _BOUNDED:
-            bounds = elasticity.hashin_shtrikman(volume, nu)
-            return value / bounds["KGE".index(_BOUNDED[self.name])]
+            limits = bounds.hashin_shtrikman(volume, nu)
+            return value / limits["KGE".index(_BOUNDED[self.name])]
         return -value if self.name in ("poisson", "target") else value
 
     @property

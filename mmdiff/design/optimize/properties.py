@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmdiff import elasticity
+from mmdiff import bounds, elasticity
 from mmdiff.cells import thickness
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.cells.voxels import periodic_pieces
@@ -62,7 +62,7 @@ def numbers(
     cubic = elasticity.voigt_to_cubic(tensor)
     moduli = elasticity.moduli(cubic)
     volume = float(octant.mean())
-    shares = elasticity.hashin_shtrikman_ratios(cubic, volume, nu)
+    shares = bounds.hashin_shtrikman_ratios(cubic, volume, nu)
     voxels = thickness.feature_size(octant)
     sizes = {"voxels": voxels}
     sizes["mm"] = thickness.in_mm(voxels, size_mm, 2 * octant.shape[0])

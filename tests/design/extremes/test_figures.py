@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from mmdiff.bounds import hashin_shtrikman
 from mmdiff.design.extremes import figures
 from mmdiff.design.extremes.figures import Panel
-from mmdiff.elasticity import hashin_shtrikman
 
 pytest.importorskip("matplotlib")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmdiff import elasticity
+from mmdiff import bounds, elasticity
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.design.extremes import quest as extreme
 from mmdiff.design.extremes import starts, summary
@@ -29,7 +29,7 @@ def _octant(volume=0.4, seed=0):
 
 def _isotropic(share, volume=0.4):
     """Constants of an isotropic cell of nu 0.3 with a share of E's bound."""
-    return elasticity.isotropic(share * elasticity.hashin_shtrikman(volume)[2])
+    return elasticity.isotropic(share * bounds.hashin_shtrikman(volume)[2])
 
 
 def _record(quest, kind, number, share, flaws=()):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from mmdiff import assets
+from mmdiff.bounds import hashin_shtrikman, hashin_shtrikman_ratios
 from mmdiff.cells import specimens, symmetry
 from mmdiff.design.generate import fem_guidance, pipeline, regressor_guidance
 from mmdiff.diffusion.guidance import loss_guidance
-from mmdiff.elasticity import hashin_shtrikman, hashin_shtrikman_ratios
 from mmdiff.models import regressor, weights
 from mmdiff.models.sampling import make_draw
 from mmdiff.targets import quantities, target

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmdiff import elasticity
+from mmdiff import bounds, elasticity
 from mmdiff.cells.symmetry import is_cubic, octant_to_cell
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.design.interpolate import ends as path_ends
@@ -109,7 +109,7 @@ def test_spherical_points_keep_the_variance():
 
 def _member(volume, share=0.9, kind="dataset"):
     octant = _ball(volume)
-    bulk = share * elasticity.hashin_shtrikman(octant.mean())[0]
+    bulk = share * bounds.hashin_shtrikman(octant.mean())[0]
     constants = elasticity.from_k_g_zener(bulk, 0.3 * bulk, 1.0)
     return Member(octant, constants, kind)
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from mmdiff.bounds import hashin_shtrikman
 from mmdiff.design.optimize import figures
-from mmdiff.elasticity import hashin_shtrikman
 
 pytest.importorskip("matplotlib")
 
