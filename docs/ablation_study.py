@@ -18,16 +18,16 @@ from typing import NamedTuple
 
 from mmdiff.run import environment
 
-environment.prepare_xla()  # before JAX is imported
+environment.silence_xla()  # before JAX is imported
 
 import jax
 import numpy as np
 
 from mmdiff import assets, main
-from mmdiff.data import select, space, store
+from mmdiff.data import dataset, select, space
 from mmdiff.design.generate import pipeline, sampler
 from mmdiff.diffusion import conditions, process, schedule
-from mmdiff.io import write
+from mmdiff.io.json import markdown
 from mmdiff.models import denoiser, unet, weights
 from mmdiff.targets import target
 from mmdiff.topopt import interface
@@ -80,7 +80,9 @@ class Data(NamedTuple):
 
 def load(config, root=None) -> Data:
     """Return the shipped dataset as configs/train.py would train on it."""
-    octant, constants, volume, info = store.read_dataset(root or assets.dataset_path())
+    octant, constants, volume, info = dataset.load_dataset(
+        root or assets.dataset_path()
+    )
     cond = np.concatenate([constants, volume[:, None]], 1).astype(np.float32)
     chosen = info["split"] == select.TRAIN
     held = np.flatnonzero(info["split"] == select.VALIDATION)[:HELD_OUT]
@@ -230,7 +232,7 @@ def table(rows: list[dict]) -> str:
             got = row[f"newton {newton}"]
             line += [f"{got['mean']:.2f}", f"{got['best']:.2f}", f"{got['valid']:.0f}"]
         lines.append(line)
-    return write.markdown(header, lines)
+    return markdown(header, lines)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import pathlib
 import sys
 
 from mmdiff.cells import plates
+from mmdiff.fem.homogenize import homogenize
 
 COLUMNS = ("V", "K/K_HS", "G/G_HS", "E/E_HS", "nu", "Zener", "E/E_solid")
 SHARES = {"bulk": "K/K_HS", "shear": "G/G_HS", "young": "E/E_HS"}
@@ -43,7 +44,10 @@ def rows(folder: pathlib.Path) -> list[list[str]]:
 
 def _mixture(n, pair, volume) -> dict:
     """Return the record of an isotropic plate lattice, named as in properties.json."""
-    known = plates.record(plates.isotropic(n, pair, volume).octant)
+    known = plates.record(
+        plates.isotropic(n, pair, volume, homogenizer=homogenize).octant,
+        homogenizer=homogenize,
+    )
     return {
         **known,
         "pair": " + ".join(pair),

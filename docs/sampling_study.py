@@ -16,7 +16,7 @@ from unittest import mock
 
 from mmdiff.run import environment
 
-environment.prepare_xla()  # before JAX is imported
+environment.silence_xla()  # before JAX is imported
 
 import jax
 import numpy as np
@@ -39,8 +39,8 @@ from mmdiff.topopt import interface
 
 SAMPLES, STEPS, NEWTON, POLISH = 4, 16, 2, 12
 STEP_COUNTS = (4, 8, 16, 32, 50)
-SHARPEN = ((3.0, 3.0), (1.5, 1.5), (1.0, 2.0), (0.5, 2.0))  # of `steer.SHARPEN`
-SMOOTHING = (0.1, 0.7, 1.0, 1.5, 2.0)  # of `steer.SMOOTHING`; 0.1 is none
+SHARPEN = ((3.0, 3.0), (1.5, 1.5), (1.0, 2.0), (0.5, 2.0))  # of `fem_guidance.SHARPEN`
+SMOOTHING = (0.1, 0.7, 1.0, 1.5, 2.0)  # of `fem_guidance.SMOOTHING`; 0.1 is none
 # Few constants asked, Poisson's ratio negative: the hardest to hang together.
 AUXETIC = ("nu=-0.4,V=0.3", "E=0.02,nu=-0.3", "E=0.03,nu=-0.2", "nu=-0.5,V=0.4")
 PARTS = (
@@ -48,7 +48,7 @@ PARTS = (
     *("polish", "outside", "bulk", "stages"),
 )
 WEIGHTS = (0.5, 1.0, 2.0, 4.0)
-# Outside of what the model was trained on, each within the bounds of feasible.check.
+# Outside of what the model was trained on, each within the bounds of feasibility.
 VOLUMES = np.linspace(0.2, 0.75, 12)  # of which the stiffest cell is asked
 OUTSIDE = (
     "C11=0.1,C12=0.09,C44=0.002,V=0.8",
@@ -142,7 +142,7 @@ def sweep(model, goals, name, values) -> None:
 
 
 def guiding(model, goals, name, title, values) -> None:
-    """Print a line for each value of a constant of `steer`."""
+    """Print a line for each value of a constant of `fem_guidance`."""
     head(title)
     for value in values:
         with mock.patch.object(fem_guidance, name, value):
@@ -175,7 +175,7 @@ def outside(model) -> None:
     again = refine.make_refine(model.evaluate, steps=24, rework=model.rework)
     for text in OUTSIDE:
         goal = target.parse(text)
-        feasibility.check(goal)
+        feasibility.check_feasible(goal)
         distance = feasibility.training_distance(goal, model.known)
         (cells,), _ = model.cells([goal], refined=again, spare=2, newton=3)
         line = f"| {text} | {100 * distance:.1f} |"
@@ -195,13 +195,13 @@ def bulk(model) -> None:
     """Print K / K_HS of samples of given volumes, plain and led by the regressor."""
     params, meta = load_regressor(assets.regressor_path())
     residual = regressor_guidance.bulk_residual
-    led = regressor_guidance.make_regressed_steer(
+    led = regressor_guidance.make_regressor_guidance(
         params, meta, residual=residual, count=1, longest=0.3
     )
     print("\n| led by | valid % | mean K / K_HS | s/sample |\n|---|---|---|---|")
     for name, guide in (("nothing", None), ("the regressor", led)):
         draw = sampling.make_draw(
-            model.params, model.meta, num_samples=SAMPLES, steps=STEPS, steer=guide
+            model.params, model.meta, num_samples=SAMPLES, steps=STEPS, guide=guide
         )
         ratios, seconds = [], 0.0
         for i, volume in enumerate([VOLUMES[0], *VOLUMES]):

@@ -14,9 +14,9 @@ import sys
 
 import numpy as np
 
-from mmdiff.data import card, report, store
+from mmdiff.data import card, dataset, report, store
 from mmdiff.data.recipe import Recipe
-from mmdiff.io import write
+from mmdiff.io.json import write_csv
 
 
 def main(source: pathlib.Path, destination: pathlib.Path, machine: str) -> None:
@@ -25,7 +25,7 @@ def main(source: pathlib.Path, destination: pathlib.Path, machine: str) -> None:
     if root.exists():
         shutil.rmtree(root)
     destination.mkdir(parents=True, exist_ok=True)
-    store.compact(source, root)
+    dataset.compact(source, root)
     layout = store.read_layout(root)
     recipe = Recipe.from_dict(layout["recipe"])
     old = source / "data.zarr"
@@ -35,7 +35,7 @@ def main(source: pathlib.Path, destination: pathlib.Path, machine: str) -> None:
     rows = report.label_rows(
         labels, recipe, np.ones(len(ids), bool), np.isin(ids, chosen["selected"])
     )
-    write.write_csv(destination / "labels.csv", rows)
+    write_csv(destination / "labels.csv", rows)
     for name in ("splits.json", "targets.csv"):
         shutil.copy(source / name, destination / name)
     every = store.read_labels(old)

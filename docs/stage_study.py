@@ -12,7 +12,7 @@ import sys
 
 from mmdiff.run import environment
 
-environment.prepare_xla()  # before JAX is imported
+environment.silence_xla()  # before JAX is imported
 
 import jax
 import jax.numpy as jnp

@@ -14,14 +14,14 @@ import time
 
 from mmdiff.run import environment
 
-environment.prepare_xla()  # before JAX is imported
+environment.silence_xla()  # before JAX is imported
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mmdiff import assets, elasticity
-from mmdiff.data import store
+from mmdiff.data import dataset
 from mmdiff.topopt import binary, interface, objectives, optimize, starts
 from mmdiff.topopt.problem import Limits, Problem
 
@@ -31,7 +31,7 @@ PROBLEM = Problem(objectives.nearness, equality=True)
 def targets(count: int, seed: int = 0):
     """Return tensors (count, 3) and volumes of random cells of the dataset."""
     root = assets.weights_path().parent / "cells64" / "data.zarr"
-    _, constants, volume, _ = store.read_dataset(root)
+    _, constants, volume, _ = dataset.load_dataset(root)
     chosen = np.random.default_rng(seed).choice(len(volume), count, replace=False)
     return constants[chosen], volume[chosen]
 

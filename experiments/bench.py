@@ -26,7 +26,8 @@ from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.design.generate import sampler
 from mmdiff.errors import InputError
 from mmdiff.fem import batch, homogenize
-from mmdiff.io import plots, write
+from mmdiff.io import plots
+from mmdiff.io.json import write_csv, write_json
 from mmdiff.models import weights
 from mmdiff.run import console, environment
 from mmdiff.run.timing import counting_compiles, measure, run_script
@@ -69,8 +70,8 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     report["dataset"] = measure_dataset(config)
     report["sampler"] = measure_sampler(config) if config.num_samples else None
     report["peers"] = measure_peers(config, cells) if config.peers else []
-    write.write_json(folder / "bench.json", report)
-    write.write_csv(folder / "bench.csv", cells)
+    write_json(folder / "bench.json", report)
+    write_csv(folder / "bench.csv", cells)
     drawn = plots.grouped_points(
         folder / "bench.png",
         [f"{row['symmetry']} {row['edge']}^3" for row in cells],

@@ -22,7 +22,7 @@ def main(symmetry: str, n: int, void: float) -> dict:
       compile_s and compile_cpu_s of tracing and compiling, first_call_s after it;
       compile_MB and memory_MB, the peaks before and after the first call.
     """
-    environment.prepare_xla()
+    environment.silence_xla()
     import jax
     import jax.numpy as jnp
 

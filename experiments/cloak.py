@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from mmdiff import assets, elasticity
 from mmdiff.cells import plates
-from mmdiff.data import store
+from mmdiff.data import dataset
 from mmdiff.design.cloak import assign, region, report, resolved
 from mmdiff.design.cloak import model as cloak
 from mmdiff.design.cloak import pool as cloak_pool
@@ -33,7 +33,7 @@ LEAST = {
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
     """Design every case that the config asks for, and write what came out."""
     columns, names, tests = _check(config)
-    data = store.read_dataset(config.data or assets.dataset_path())[:3]
+    data = dataset.load_dataset(config.data or assets.dataset_path())[:3]
     edge = 2 * data[0].shape[-1]
     for key in ("cell_voxels", "check_voxels"):
         if edge % config[key] or config[key] % 2:

@@ -11,7 +11,8 @@ from mmdiff.data import card, figures, finish, pipeline, report, store
 from mmdiff.data import shard as generate
 from mmdiff.data.recipe import Recipe, from_config
 from mmdiff.errors import InputError
-from mmdiff.io import plots, render, write
+from mmdiff.io import plots, render
+from mmdiff.io.json import write_csv, write_json
 from mmdiff.run import console, environment, workdir
 
 SHEET = 16  # cells in the contact sheet
@@ -134,7 +135,7 @@ def close(root: pathlib.Path, folder: pathlib.Path, recipe: Recipe, other) -> No
         root, {"duplicates": ids[~kept].tolist(), "selected": ids[selected].tolist()}
     )
     describe(folder, root, labels, recipe, manifests, timings, kept, selected)
-    write.write_csv(folder / "targets.csv", asked)
+    write_csv(folder / "targets.csv", asked)
     rounds = report.by_round(labels, recipe, manifests, kept)
     console.table(
         [
@@ -154,8 +155,8 @@ def close(root: pathlib.Path, folder: pathlib.Path, recipe: Recipe, other) -> No
 def describe(folder, root, labels, recipe, manifests, timings, kept, selected) -> None:
     """Write the tables, plots and the card that describe a dataset into a folder."""
     rows = report.label_rows(labels, recipe, kept, selected)
-    write.write_csv(folder / "labels.csv", rows)
-    write.write_json(folder / "splits.json", report.splits(labels, kept, selected))
+    write_csv(folder / "labels.csv", rows)
+    write_json(folder / "splits.json", report.splits(labels, kept, selected))
     text = card.card(
         labels,
         recipe,

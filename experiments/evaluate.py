@@ -9,11 +9,12 @@ from ml_collections import ConfigDict
 
 from mmdiff import assets
 from mmdiff.cells import voxels
-from mmdiff.data import select, store
+from mmdiff.data import dataset, select
 from mmdiff.design.evaluate import figures, metrics
 from mmdiff.design.generate import pipeline, refine, rework, sampler
 from mmdiff.errors import InputError, check_least
-from mmdiff.io import plots, write
+from mmdiff.io import plots
+from mmdiff.io.json import markdown, plain, write_json
 from mmdiff.models import weights
 from mmdiff.run import console, workdir
 from mmdiff.targets import feasibility, target
@@ -39,7 +40,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     if not config.held_out:
         targets, beyond = read_targets(path, config.num_targets)
     params, meta = weights.load_weights(config.checkpoint or assets.weights_path())
-    octants, constants, volume, info = store.read_dataset(
+    octants, constants, volume, info = dataset.load_dataset(
         config.data or assets.dataset_path(), skip_bad=config.skip_bad
     )
     training = info["split"] == select.TRAIN
@@ -74,7 +75,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
             known=known,
         )
         workdir.append_metrics(folder, record)
-        done[i] = workdir.plain(record)
+        done[i] = plain(record)
         errors = [cell["error"] for cell in record["cells"]]
         best = f"{100 * min(errors):.2f} %" if errors else "no valid cell"
         console.say(f"target {i}: {best}, {record['seconds']:.1f} s")
@@ -194,13 +195,11 @@ def _report(config, folder, records, octants, constants, volume):
     filled, fresh = metrics.new_bins(records, constants, volume)
     summary |= {"bins": filled, "new_bins": fresh}
     summary["infeasible"] = sum(record["infeasible"] for record in records)
-    write.write_json(folder / "metrics.json", {"summary": summary, "targets": records})
+    write_json(folder / "metrics.json", {"summary": summary, "targets": records})
     rows = metrics.comparison(summary, bool(config.polish_steps))
     groups = metrics.groups(records, constants, volume)
     tables = (metrics.HEADER, rows), (metrics.GROUPS_HEADER, groups)
-    (folder / "table.md").write_text(
-        "\n".join(write.markdown(*table) for table in tables)
-    )
+    (folder / "table.md").write_text("\n".join(markdown(*table) for table in tables))
     pairs = [
         ([r["C11"], r["C12"], r["C44"], r["V"]], [*c["constants"], c["volume"]])
         for r in records

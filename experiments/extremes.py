@@ -9,16 +9,15 @@ import jax
 from ml_collections import ConfigDict
 
 from mmdiff import assets
-from mmdiff.data import store
+from mmdiff.data import dataset
 from mmdiff.design.extremes import quest as extreme
 from mmdiff.design.extremes import report, runs, starts, summary
 from mmdiff.design.extremes.quest import PROBLEM, Extreme, Quest
 from mmdiff.design.generate import fem_guidance, sampler
-from mmdiff.design.interpolate import path as paths
 from mmdiff.design.optimize import problem, resumable
 from mmdiff.diffusion import samplers
 from mmdiff.errors import InputError, check_least
-from mmdiff.models import weights
+from mmdiff.models import noise_codec, weights
 from mmdiff.run import console
 from mmdiff.topopt import binary, interface, optimize
 
@@ -76,12 +75,12 @@ class Tools:
     def bridge(self):
         """Both ways between octants and noise, and the model's conditions."""
         newton = self.config.newton
-        return paths.bridge_of(
+        return noise_codec.load_noise_codec(
             self.params,
             self.meta,
             steps=self.config.inversion_steps,
             iterations=self.config.iterations,
-            steer=fem_guidance.make_steer(self.sampled, newton=newton)
+            guide=fem_guidance.make_fem_guidance(self.sampled, newton=newton)
             if newton
             else None,
         )
@@ -107,7 +106,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     """Search for the extreme cells of the config and write them to `folder`."""
     quests = _check(config)
     params, meta = weights.load_weights(config.checkpoint or assets.weights_path())
-    data = store.read_dataset(config.data or assets.dataset_path())[:3]
+    data = dataset.load_dataset(config.data or assets.dataset_path())[:3]
     tools = Tools(config, folder, data, params, meta)
     _check_sizes(tools)
     # All of them first: nothing is computed for a quest that has no edge cell.

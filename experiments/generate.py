@@ -13,7 +13,7 @@ from mmdiff.design.generate import batch, pipeline, properties, refine, rework, 
 from mmdiff.design.generate import report as deliver
 from mmdiff.errors import InputError, check_least
 from mmdiff.fem import homogenize
-from mmdiff.io import write
+from mmdiff.io.json import write_json
 from mmdiff.models import weights
 from mmdiff.run import console, workdir
 from mmdiff.targets import feasibility, table, target
@@ -38,7 +38,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         base=config.base.E,
         project_cubic=config.project_cubic,
     )
-    feasibility.check(asked, allow_infeasible=config.allow_infeasible)
+    feasibility.check_feasible(asked, allow_infeasible=config.allow_infeasible)
     make = _maker(config)
     cells, report = make(asked, jax.random.key(config.seed), start)
     counts = report["counts"]
@@ -232,7 +232,7 @@ def _run_list(config, folder):
             deliver.write(place, line.target, cells, report)
             said = f"best of {len(cells)} {100 * cells[0].error:.2f} % from the target."
         else:
-            write.write_json(place / "properties.json", report)
+            write_json(place / "properties.json", report)
             said = _no_cell(report["counts"])
         seconds = time.monotonic() - start
         workdir.append_metrics(folder, {"target": line.name, "seconds": seconds})

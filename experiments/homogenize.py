@@ -9,9 +9,11 @@ from ml_collections import ConfigDict
 
 from mmdiff import anisotropy
 from mmdiff.cells import prepare
+from mmdiff.data import dataset
 from mmdiff.design.homogenize import properties, remarks, report
 from mmdiff.errors import InputError
 from mmdiff.io import page, read, write
+from mmdiff.io.json import write_csv
 from mmdiff.run import console, workdir
 
 
@@ -27,7 +29,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     )
     properties.choose_fields(config.fields)  # refuse what is unknown before reading
     source = pathlib.Path(config.input)
-    if source.is_dir() and not read.is_dataset(source):
+    if source.is_dir() and not dataset.is_dataset(source):
         paths = read.find(source)
         if not paths:
             raise InputError(
@@ -133,7 +135,7 @@ def homogenize_cell(
 
 def _read(path, config):
     """Return pairs of label and voxels of the chosen cells, and what was read."""
-    array, info = read.read(
+    array, info = dataset.read_voxels(
         path,
         key=config.key,
         shape=config.raw.shape,
@@ -165,7 +167,7 @@ def _run_many(places, folder, config, material) -> None:
         )
     rows = [report.flat(facts) for facts in results]
     rows += [{"file": label, "error": message} for label, message in failures]
-    write.write_csv(folder / "properties.csv", rows)
+    write_csv(folder / "properties.csv", rows)
     _write_index(folder, config.input, results, failures)
     _table(results)
     if failures:

@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmdiff import assets, bounds, elasticity
-from mmdiff.data import store
+from mmdiff.data import dataset
 from mmdiff.design.generate import fem_guidance, pipeline, refine, sampler
 from mmdiff.design.generate.cell import binarize, make_cell
 from mmdiff.design.interpolate import ends as path_ends
@@ -16,7 +16,7 @@ from mmdiff.design.interpolate import family, report
 from mmdiff.design.interpolate import path as paths
 from mmdiff.design.interpolate.family import Member
 from mmdiff.errors import InputError, check_least
-from mmdiff.models import weights
+from mmdiff.models import noise_codec, weights
 from mmdiff.run import console, saved, workdir
 from mmdiff.targets.target import of_constants
 from mmdiff.topopt import interface
@@ -34,7 +34,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     """Make the path and the family that the config asks for, and write them."""
     _check(config)
     params, meta = weights.load_weights(config.checkpoint or assets.weights_path())
-    data = store.read_dataset(config.data or assets.dataset_path())[:3]
+    data = dataset.load_dataset(config.data or assets.dataset_path())[:3]
     n = int(meta["octant"])
     if data[0].shape[-1] != n:
         raise InputError(
@@ -121,13 +121,15 @@ def _path(config, ends, params, meta, evaluate, state):
         return report.members_of(held), facts
     conditioned = config.conditions == "ends"
     n = int(meta["octant"])
-    steering = conditioned and config.newton
-    bridge, scaling = paths.bridge_of(
+    guidance = conditioned and config.newton
+    bridge, scaling = noise_codec.load_noise_codec(
         params,
         meta,
         steps=config.steps,
         iterations=config.iterations,
-        steer=sampler.choose_steer(config.guide, n, config.newton if steering else 0),
+        guide=sampler.choose_guidance(
+            config.guide, n, config.newton if guidance else 0
+        ),
     )
     raw = [np.append(end.constants, end.volume) for end in ends]
 
@@ -142,7 +144,7 @@ def _path(config, ends, params, meta, evaluate, state):
         x0 = jnp.asarray(2.0 * end.octant - 1, jnp.float32)
         noises.append(bridge.encode(jax.random.fold_in(key, i), x0, told(raw[i])))
         back = bridge.decode(noises[-1], told(raw[i]))
-        returned.append(paths.returned(back, end.octant))
+        returned.append(noise_codec.returned(back, end.octant))
         console.say(
             f"end {i + 1}: {100 * returned[-1]:.2f} % of voxels come back from the "
             "noise"
@@ -152,8 +154,8 @@ def _path(config, ends, params, meta, evaluate, state):
     for theta in paths.angles(config.num_path):
         values = paths.between(*raw, theta)
         target = of_constants(values[:3], float(values[3]))
-        wanted = jnp.asarray(fem_guidance.wanted_of(target)) if steering else None
-        x0 = bridge.decode(paths.spherical(*noises, theta), told(values), wanted)
+        wanted = jnp.asarray(fem_guidance.target_values(target)) if guidance else None
+        x0 = bridge.decode(noise_codec.spherical(*noises, theta), told(values), wanted)
         volume = target.volume if conditioned else None
         octant, reason, pieces = binarize(np.asarray(x0), volume)
         result = None if reason else evaluate(octant)

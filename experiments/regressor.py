@@ -14,10 +14,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmdiff import assets, bounds, elasticity
+from mmdiff.data.dataset import load_dataset
 from mmdiff.data.select import TEST, TRAIN, VALIDATION
-from mmdiff.data.store import read_dataset
 from mmdiff.errors import DataError, InputError
-from mmdiff.io.write import markdown
+from mmdiff.io.json import markdown
 from mmdiff.models import regressor
 from mmdiff.models.weights import save_weights
 from mmdiff.run.console import note, say, table
@@ -39,7 +39,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
       InputError: if the settings do not fit each other or the dataset.
       DataError: if the dataset or the checkpoint is missing or damaged.
     """
-    data = read_dataset(config.data or assets.dataset_path(), skip_bad=config.skip_bad)
+    data = load_dataset(config.data or assets.dataset_path(), skip_bad=config.skip_bad)
     octants, constants, volume, info = data
     for message in info["skipped"]:
         note(f"{message.split('. Rerun')[0]}; going on without them.")

@@ -14,9 +14,9 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from mmdiff.data.dataset import load_dataset
 from mmdiff.data.select import TRAIN, VALIDATION, balanced_rows, coverage_radius
 from mmdiff.data.space import bin_index
-from mmdiff.data.store import read_dataset
 from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.schedule import (
     CosineSchedule,
@@ -192,7 +192,7 @@ def _load(config) -> tuple[Examples, Examples | None, dict[str, Any]]:
         from mmdiff import assets
 
         path = str(assets.dataset_path())
-    octant, constants, volume, info = read_dataset(path, skip_bad=config.skip_bad)
+    octant, constants, volume, info = load_dataset(path, skip_bad=config.skip_bad)
     for message in info["skipped"]:
         note(f"{message.split('. Rerun')[0]}; going on without them.")
     training = info["split"] == TRAIN

@@ -40,7 +40,7 @@ def make(root: Path, rounds, *, gpus: float = 0.0) -> int:
         from mmdiff.run import environment
 
         claim_core()
-        environment.prepare_xla()
+        environment.silence_xla()
         environment.enable_compilation_cache()
         from mmdiff.data.pipeline import shard_unit
 

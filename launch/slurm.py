@@ -122,7 +122,7 @@ def task(root: str, base: str) -> None:
     from mmdiff.run import environment
 
     claim_core()
-    environment.prepare_xla()
+    environment.silence_xla()
     environment.enable_compilation_cache()
     from mmdiff.data.pipeline import shard_unit
 

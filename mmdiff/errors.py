@@ -1,10 +1,16 @@
 """The three kinds of failure a user can cause, each with its own exit code.
 
 Library functions raise them with one sentence that says what is wrong, with the value
-seen, and one that says what to do. Only `mmdiff.main` turns them into exit codes.
+seen, and one that says what to do. An argument to change stands in backticks, with a
+value if one is proposed: "Pass `resize=64`." In Python that is how it is written; on
+the command line `mmdiff.run.runner` makes the flag of it. Only the runner turns
+failures into exit codes.
 """
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class InputError(ValueError):
@@ -19,16 +25,42 @@ class MemoryLimitError(RuntimeError):
     """The device offers less memory than the run needs (exit code 4)."""
 
 
-def check_least(values: Mapping[str, float], least: Mapping[str, float]) -> None:
-    """Raise InputError for the first number that is below its least, or NaN.
+_INTERVAL = re.compile(r"([\[(]) *([^, ]+) *, *([^\]) ]+) *([\])]) *(.*)")
+
+
+def check_ranges(values: Mapping[str, Any], ranges: Mapping[str, str]) -> None:
+    """Raise InputError for the first number that lies outside its range, or is NaN.
 
     Args:
-      values: settings by their keys.
-      least: the least of each key that has one.
+      values: arguments by name; of a tuple every number counts.
+      ranges: by name an interval with its unit, such as "[1, inf)", "(0, 1]" or
+        "(0, inf) mm"; infinity itself is in none.
+
+    Example:
+      >>> check_ranges({"steps": 0}, {"steps": "[1, inf)"})
+      Traceback (most recent call last):
+      ...
+      mmdiff.errors.InputError: steps=0 is too small. Set `steps` to 1 or more.
     """
-    for key, limit in least.items():
-        if not values[key] >= limit:
-            raise InputError(
-                f"{key}={values[key]} is too small. Set --config.{key} to {limit} or "
-                "more."
-            )
+    for name, interval in ranges.items():
+        value = values[name]
+        for number in value if isinstance(value, Sequence) else (value,):
+            if problem := _problem(number, interval):
+                what, limit = problem
+                raise InputError(f"{name}={value} is {what}. Set `{name}` to {limit}.")
+
+
+def _problem(number, interval):
+    """Return what is wrong with a number, and the limit to keep; None if nothing is."""
+    opened, low, high, closed, unit = _INTERVAL.fullmatch(interval).groups()
+    least, most = float(low), float(high)
+    unit = f" {unit}" if unit else ""
+    over = f"more than {low}{unit}" if opened == "(" else f"{low}{unit} or more"
+    under = f"less than {high}{unit}" if closed == ")" else f"{high}{unit} or less"
+    if not math.isfinite(number):
+        return "not a finite number", over if math.isfinite(least) else under
+    if number < least or (number == least and opened == "("):
+        return "too small", over
+    if number > most or (number == most and closed == ")"):
+        return "too large", under
+    return None

@@ -20,7 +20,8 @@ from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags, config_path
 
 from mmdiff.errors import InputError
-from mmdiff.run import console, distributed, runner, workdir
+from mmdiff.io.json import plain
+from mmdiff.run import console, distributed, runner
 from mmdiff.run.runner import first_line, flat
 
 DEFAULT_CONFIG = "configs/generate.py"
@@ -85,7 +86,7 @@ def parse(argv: Sequence[str]) -> runner.Job | None:
     values = config.to_dict()
     return runner.Job(
         label=label,
-        settings=workdir.plain({"experiment": path.stem, "config": values}),
+        settings=plain({"experiment": path.stem, "config": values}),
         workdir=folder,
         run=lambda: _load(experiment, "experiment").run(config, folder),
         argv=tuple(argv),

@@ -28,7 +28,7 @@ def get_config(variant="tiny"):
     return config
 """
 EXPERIMENT = """
-from mmdiff.io import console, workdir
+from mmdiff.run import console, workdir
 
 
 def run(config, folder):

@@ -11,7 +11,7 @@ def weights_path() -> pathlib.Path:
 
 
 def dataset_path() -> pathlib.Path:
-    """Return the shipped cells of 64^3 voxels, for `mmdiff.data.store.read_dataset`."""
+    """Return the shipped cells of 64^3 voxels, see `mmdiff.load_dataset`."""
     return _HERE / "cells64"
 
 

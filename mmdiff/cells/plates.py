@@ -22,7 +22,6 @@ from mmdiff.bounds import hashin_shtrikman_ratios
 from mmdiff.cells.symmetry import gather_independent, multiplicity, spread
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.elasticity import AXES, NU, moduli, voigt_to_cubic
-from mmdiff.fem.homogenize import homogenize
 from mmdiff.typing import Float
 
 NORMALS = {"sc": AXES[:3], "bcc": AXES[3:9], "octet": AXES[9:]}
@@ -132,7 +131,7 @@ def isotropic(
     families: tuple[str, str],
     volume: float,
     *,
-    homogenizer: Callable = homogenize,
+    homogenizer: Callable,
     tol: float = 2e-3,
 ) -> Mixture:
     """Return the mixture of two families of a given volume whose Zener ratio is 1.
@@ -177,9 +176,7 @@ def isotropic(
     return best._replace(converged=all(m.converged for m in tried.values()))
 
 
-def baselines(
-    n: int, volume: float, *, homogenizer: Callable = homogenize
-) -> dict[str, np.ndarray]:
+def baselines(n: int, volume: float, *, homogenizer: Callable) -> dict[str, np.ndarray]:
     """Return the octants of all single families and isotropic mixtures, by name."""
     octants = {family: by_volume(n, {family: 1.0}, volume) for family in NORMALS}
     for pair in ISOTROPIC:
@@ -188,7 +185,7 @@ def baselines(
     return octants
 
 
-def record(octant: np.ndarray, *, homogenizer=homogenize, nu: float = NU) -> dict:
+def record(octant: np.ndarray, *, homogenizer: Callable, nu: float = NU) -> dict:
     """Return the volume, moduli, Zener ratio and shares of the bounds of an octant.
 
     The bounds of G and E hold for isotropic cells: others may exceed them.

@@ -68,7 +68,7 @@ are a smaller test.
 
 ## Files
 
-`mmdiff.data.store.read_dataset(path)` reads it. The arrays `octant`, `constants` and
+`mmdiff.data.dataset.load_dataset(path)` reads it. The arrays `octant`, `constants` and
 `volume` of `data.zarr` are plain zarr v3; `labels.csv` has the row, provenance and
 properties of each cell. SHA-256 of the content: `{digest}`.
 

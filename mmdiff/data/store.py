@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 import tensorstore as ts
 
 from mmdiff.errors import DataError
+from mmdiff.io.json import write_json
 
 FORMAT = 2
 ARRAYS = ("octant", "constants", "volume")
@@ -118,8 +118,8 @@ def create(
     ):
         spec = _spec(root, name, shape, shard_size, dtype)
         ts.open(spec, create=True, open=True).result()
-    _write_json(root / "zarr.json", {"zarr_format": 3, "node_type": "group"})
-    _write_json(path, layout)
+    write_json(root / "zarr.json", {"zarr_format": 3, "node_type": "group"})
+    write_json(path, layout)
 
 
 def read_layout(root: pathlib.Path) -> dict[str, Any]:
@@ -135,12 +135,6 @@ def read_layout(root: pathlib.Path) -> dict[str, Any]:
             f"{FORMAT}. Make it again with configs/dataset.py."
         )
     return layout
-
-
-def _write_json(path: pathlib.Path, value) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value))
-    os.replace(temporary, path)
 
 
 def _read_json(path: pathlib.Path) -> dict:
@@ -229,7 +223,7 @@ def write_shard(
     _open(root, "constants")[rows].write(tensors).result()
     _open(root, "volume")[rows].write(full.mean((1, 2, 3))).result()
     if timing:
-        _write_json(_timing_path(root, shard), dict(timing))
+        write_json(_timing_path(root, shard), dict(timing))
     manifest = {
         "shard": shard,
         "count": count,
@@ -237,7 +231,7 @@ def write_shard(
         "rejected": rejected,
         "records": records,
     }
-    _write_json(manifest_path(root, shard), manifest)
+    write_json(manifest_path(root, shard), manifest)
 
 
 def read_manifests(root: pathlib.Path, shards=None) -> list[dict]:
@@ -419,108 +413,10 @@ def forget(root: pathlib.Path, shard: int) -> None:
 
 def write_selection(root: pathlib.Path, selection: Mapping[str, list[int]]) -> None:
     """Write which cells are "duplicates" and which "selected", lists of ids."""
-    _write_json(root / "selection.json", selection)
+    write_json(root / "selection.json", selection)
 
 
-def read_dataset(path, *, skip_bad: bool = False):
-    """Return every accepted cell of a dataset, duplicates left out.
-
-    Args:
-      path: a `data.zarr` directory, or the directory that holds it.
-      skip_bad: leave damaged shards out instead of raising.
-
-    Returns:
-      octants uint8 (N, n, n, n), constants float64 (N, 3), volume float64 (N,) and a
-      dict with "split" (N,) (0 train, 1 validation, 2 test), "selected" (N,) (whether
-      a cell is in the property-uniform subset; all are where none was chosen), "base"
-      (material and void of the tensors), "records", "manifests" and "skipped", the
-      messages of damaged shards.
-
-    Raises:
-      DataError: if there is none, or it is damaged.
-    """
-    root = pathlib.Path(path)
-    if (root / "data.zarr").is_dir():
-        root = root / "data.zarr"
-    if not (root / "layout.json").exists():
-        raise DataError(
-            f"no dataset at {root}. Run --config=configs/dataset.py --workdir=out/data "
-            "first, or leave --config.data empty to use the shipped cells."
-        )
-    layout = read_layout(root)
-    n = layout["n"]
-    octants = [np.zeros((0, n, n, n), np.uint8)]
-    constants, volume = [np.zeros((0, 3))], [np.zeros(0)]
-    manifests, skipped = read_manifests(root), []
-    records: list[dict] = []
-    for manifest in manifests:
-        try:
-            parts = read_shard(root, manifest)
-        except DataError as error:
-            if not skip_bad:
-                raise
-            skipped.append(str(error))
-            continue
-        for whole, part in zip((octants, constants, volume), parts, strict=True):
-            whole.append(part)
-        records += manifest["records"]
-    if not records:
-        raise DataError(
-            f"{root} holds no cells: {len(manifests)} shards are finished and none has "
-            "an accepted cell. Rerun configs/dataset.py to finish it."
-        )
-    selection = root / "selection.json"
-    chosen = _read_json(selection) if selection.exists() else {}
-    ids = np.array([record["id"] for record in records])
-    keep = np.flatnonzero(~np.isin(ids, chosen.get("duplicates", [])))
-    selected = np.isin(ids, chosen["selected"]) if chosen else np.ones(len(ids), bool)
-    records = [records[i] for i in keep]
-    info = {
-        "base": layout["base"],
-        "records": records,
-        "manifests": manifests,
-        "split": np.array([record["split"] for record in records], int),
-        "selected": selected[keep],
-        "skipped": skipped,
-    }
-    arrays = (np.concatenate(parts)[keep] for parts in (octants, constants, volume))
-    return *arrays, info
-
-
-def compact(source, destination: pathlib.Path, *, shard_size: int = 1024) -> None:
-    """Copy a finished dataset into few large shards, for shipping.
-
-    Args:
-      source: as for `read_dataset`.
-      destination: new `data.zarr` directory.
-      shard_size: cells per shard of the copy.
-    """
-    octants, constants, _, info = read_dataset(source)
-    rejected: dict[str, int] = {}
-    for manifest in info["manifests"]:
-        for reason, count in manifest["rejected"].items():
-            rejected[reason] = rejected.get(reason, 0) + count
-    root = pathlib.Path(source)
-    root = root / "data.zarr" if (root / "data.zarr").is_dir() else root
-    create(
-        destination,
-        n=octants.shape[-1],
-        shards=-(-len(octants) // shard_size),
-        shard_size=shard_size,
-        base=info["base"],
-        recipe=read_layout(root)["recipe"],
-    )
-    for shard in range(-(-len(octants) // shard_size)):
-        rows = slice(shard * shard_size, (shard + 1) * shard_size)
-        write_shard(
-            destination,
-            shard,
-            octants=octants[rows],
-            constants=constants[rows],
-            records=info["records"][rows],
-            # The counts belong to the whole set; they stand once.
-            rejected=rejected if shard == 0 else {},
-        )
-    chosen = zip(info["records"], info["selected"], strict=True)
-    ids = [record["id"] for record, selected in chosen if selected]
-    write_selection(destination, {"duplicates": [], "selected": ids})
+def read_selection(root: pathlib.Path) -> dict[str, list[int]]:
+    """Return what `write_selection` wrote; empty where nothing was."""
+    path = root / "selection.json"
+    return _read_json(path) if path.exists() else {}

@@ -1,8 +1,7 @@
-"""The pages a run ends with: plain HTML that opens from disk, offline, on any screen.
+"""The page a run ends with: plain HTML that opens from disk, offline, on any screen.
 
-`page` shows cells: asked and got, pictures, a 3D viewer and links to all files.
-`simple_page` is the index of every other run: its summary, its pictures, its files.
-Both return text, fetch nothing, and escape whatever they are given.
+Tables, cells in a 3D viewer, pictures, notes and links to all files. It fetches nothing
+and escapes whatever it is given.
 """
 
 import dataclasses
@@ -39,74 +38,53 @@ class CellView:
 
 
 def page(
-    cells: Sequence[CellView],
-    *,
     title: str,
-    rows: Sequence[Mapping],
-    files: Sequence[str | tuple[str, int]] = (),
-    notes: Sequence[str] = (),
-    heading: str = "Asked and got",
+    *,
     tables: Mapping[str, Sequence[Mapping]] | None = None,
+    cells: Sequence[CellView] = (),
+    notes: Sequence[str] = (),
+    files: Sequence[str | tuple[str, int]] = (),
 ) -> str:
-    """Return one self-contained HTML page about cells.
+    """Return one self-contained HTML page.
 
     Args:
-      cells: shown in this order; the first is in the viewer.
       title: heading of the page.
-      rows: rows of the table of asked and got; columns are all keys in order of first
-        appearance, the first one names the row.
-      files: names relative to the page, or pairs of name and size in bytes.
+      tables: rows by heading; columns are all keys in order of first appearance, the
+        first one names the row.
+      cells: shown in this order; the first is in the viewer.
       notes: paragraphs, such as conventions and warnings.
-      heading: of the table of `rows`.
-      tables: rows of more tables by heading, below the first.
+      files: names relative to the page, or pairs of name and size in bytes, as
+        `list_files` returns them. Pictures that no cell has are shown.
     """
     shown = viewer([(cell.name, cell.voxels) for cell in cells]) if cells else ""
+    names = [entry if isinstance(entry, str) else entry[0] for entry in files]
+    known = {cell.picture for cell in cells}
+    pictures = [n for n in names if n.lower().endswith(_PICTURES) and n not in known]
     return _document(
         title,
-        _section(heading, _table(rows)),
-        *(_section(name, _table(more)) for name, more in (tables or {}).items()),
+        *(_section(name, _table(rows)) for name, rows in (tables or {}).items()),
         _section("In three dimensions", shown),
         _section("Cells", _figures(cells)),
+        _section(
+            "Pictures", "".join(f"<figure>{_picture(p)}</figure>" for p in pictures)
+        ),
         _section("Notes", "".join(f"<p>{escape(note)}</p>" for note in notes)),
         _section("Files", _file_list(files)),
     )
 
 
-def simple_page(
-    title: str,
-    entries: Sequence[str | tuple[str, int]],
-    *,
-    summary: Mapping | None = None,
-    notes: Sequence[str] = (),
-) -> str:
-    """Return the index page of a run.
+def list_files(
+    folder: str | os.PathLike, own: str = "index.html"
+) -> list[tuple[str, int]]:
+    """Return names and bytes of what lies in a folder, a subfolder as one entry.
 
     Args:
-      title: heading of the page.
-      entries: names relative to the page, or pairs of name and size in bytes, as
-        `list_files` returns them.
-      summary: what the run was, as a table of two columns.
-      notes: paragraphs.
+      folder: the directory.
+      own: name of the page itself, which is left out.
     """
-    rows = [{"": key, "value": value} for key, value in (summary or {}).items()]
-    names = [entry if isinstance(entry, str) else entry[0] for entry in entries]
-    pictures = [name for name in names if name.lower().endswith(_PICTURES)]
-    return _document(
-        title,
-        _section("Run", _table(rows, head=False)),
-        _section("Notes", "".join(f"<p>{escape(note)}</p>" for note in notes)),
-        _section(
-            "Pictures", "".join(f"<figure>{_picture(p)}</figure>" for p in pictures)
-        ),
-        _section("Files", _file_list(entries)),
-    )
-
-
-def list_files(folder: str | os.PathLike) -> list[tuple[str, int]]:
-    """Return names and bytes of what lies in a folder, a subfolder as one entry."""
     entries = []
     for path in sorted(pathlib.Path(folder).iterdir()):
-        if path.name.startswith(".") or path.name == "index.html":
+        if path.name.startswith(".") or path.name == own:
             continue
         if path.is_dir():
             size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
@@ -120,10 +98,11 @@ def _section(heading: str, body: str) -> str:
     return f"<section><h2>{escape(heading)}</h2>{body}</section>\n" if body else ""
 
 
-def _table(rows: Sequence[Mapping], *, head: bool = True) -> str:
+def _table(rows: Sequence[Mapping]) -> str:
     if not rows:
         return ""
     columns = list(dict.fromkeys(key for row in rows for key in row))
+    head = columns != ["", "value"]  # pairs of name and value need no titles
     top = "".join(f'<th scope="col">{escape(str(c))}</th>' for c in columns)
     body = []
     for row in rows:

@@ -13,8 +13,7 @@ import numpy as np
 
 from mmdiff.bounds import hashin_shtrikman
 from mmdiff.elasticity import cubic_to_voigt, directional_modulus, moduli
-from mmdiff.io.png import write_png
-from mmdiff.io.write import write_bytes
+from mmdiff.io.write import write_bytes, write_png
 from mmdiff.typing import Float, UInt8
 
 BLUE, OCHRE, GREY = "#3f6fae", "#d9962b", "#8a919b"

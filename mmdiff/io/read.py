@@ -43,20 +43,16 @@ def read(
     Raises:
       InputError: no such file, an unknown or damaged format, or no array of three or
         four axes.
-      DataError: a damaged dataset.
     """
     path = pathlib.Path(path)
-    dataset = is_dataset(path)
-    if not (path.is_file() or dataset):
+    if not path.is_file():
         raise InputError(
             f"no input file {path}. Give a file of the kinds {', '.join(SUFFIXES)}, or "
             "a folder of them, with --config.input=PATH."
         )
     kind = path.suffix.lower()
     try:
-        if dataset:
-            array, info = _read_dataset(path), {}
-        elif kind == ".raw":
+        if kind == ".raw":
             array, info = _read_raw(path, tuple(shape), dtype, order), {}
         elif kind in _READERS:
             array, info = _READERS[kind](path, key)
@@ -72,7 +68,7 @@ def read(
     array, notes = _check_axes(array, path.name)
     return array, {
         "file": path.name,
-        "format": "dataset" if dataset else kind[1:],
+        "format": kind[1:],
         "array": info.get("array"),
         "dtype": array.dtype.name,
         "shape": list(array.shape),
@@ -119,12 +115,6 @@ def select(
     else:
         numbers = [int(index)]
     return [(None if array.ndim == 3 else i, cells[i]) for i in numbers]
-
-
-def is_dataset(path: str | pathlib.Path) -> bool:
-    """Whether a folder is a dataset as `mmdiff.data.store` writes it, or holds one."""
-    path = pathlib.Path(path)
-    return any((p / "layout.json").is_file() for p in (path, path / "data.zarr"))
 
 
 def find(folder: str | pathlib.Path) -> list[pathlib.Path]:
@@ -297,12 +287,6 @@ def _read_raw(path, shape, dtype, order):
             f"{expected}. Correct --config.raw.shape or --config.raw.dtype."
         )
     return np.fromfile(path, kind).reshape(shape, order=order)
-
-
-def _read_dataset(path):
-    from mmdiff.data import store  # tensorstore takes its time to import
-
-    return store.read_dataset(path)[0]
 
 
 _READERS = {

@@ -86,6 +86,14 @@ def render(
     return np.asarray(trace(scene, size=size))
 
 
+def cutaway(voxels: np.ndarray) -> float:
+    """Return the part of a cell to cut away for a picture; see `render`.
+
+    Half of it where closed walls would hide the inside.
+    """
+    return 0.5 if voxels[0].mean() > 0.8 else 0.0
+
+
 def prepare(
     solid: np.ndarray, azimuth: float, elevation: float, cutaway: float = 0.0
 ) -> Scene:

@@ -1,4 +1,4 @@
-"""Writers for cells, meshes, fields and tables: npy, STL, 3MF, VTI, JSON, CSV.
+"""Writers for cells, meshes, fields and pictures: npy, STL, 3MF, VTI, PNG.
 
 Each file is composed in memory and appears under its name at once, by rename, so a
 killed run leaves no half-written file. An OSError (disk full, folder not writable)
@@ -6,19 +6,15 @@ passes through. Lengths are millimetres wherever a format can say so.
 """
 
 import contextlib
-import csv
 import io
-import json
 import os
 import pathlib
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
-
-from mmdiff.run.workdir import plain
 
 _3MF_CORE = "http://schemas.microsoft.com/3dmanufacturing/core/2015/02"
 _OPC = "http://schemas.openxmlformats.org/package/2006"
@@ -244,28 +240,46 @@ def _vti_array(name, array, components, offset) -> tuple[str, bytes]:
     return tag, b"".join([np.array(sizes, "<u8").tobytes(), *blocks])
 
 
-def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table, a line for each row."""
-    lines = ["| " + " | ".join(line) + " |" for line in [header, *rows]]
-    lines.insert(1, "|---" * len(header) + "|")
-    return "\n".join(lines) + "\n"
+def encode_png(image: np.ndarray) -> bytes:
+    """Return the PNG file of an image, without any extra package.
 
+    PNG specification, third edition, sections 5 (chunks), 9.2 (filter type Up) and 11.
 
-def write_json(path: str | os.PathLike, data) -> pathlib.Path:
-    """Write nested data as indented strict JSON; arrays are lists and NaN is null."""
-    text = json.dumps(plain(data), indent=2, allow_nan=False, ensure_ascii=False)
-    return write_bytes(path, (text + "\n").encode())
+    Args:
+      image: uint8 (height, width) grey or (height, width, 3) RGB.
 
-
-def write_csv(path: str | os.PathLike, rows: Iterable[Mapping]) -> pathlib.Path:
-    """Write rows as CSV; columns are all keys in order of first appearance.
-
-    Missing and non-finite values become empty fields.
+    Raises:
+      ValueError: for any other type or shape.
     """
-    rows = [plain(row) for row in rows]
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return write_bytes(path, buffer.getvalue().encode())
+    image = np.asarray(image)
+    colour = image.ndim == 3 and image.shape[2] == 3
+    if image.dtype != np.uint8 or not (colour or image.ndim == 2) or not image.size:
+        raise ValueError(
+            "a picture must be a non-empty uint8 array (h, w) or (h, w, 3); got "
+            f"{image.dtype} {image.shape}"
+        )
+    height, width = image.shape[:2]
+    rows = image.reshape(height, -1)
+    # Differences to the row above (modulo 256) compress far better than the values.
+    filtered = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))
+    lines = np.pad(filtered, ((0, 0), (1, 0)), constant_values=2)
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    header += bytes([8, 2 if colour else 0, 0, 0, 0])
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        _chunk(kind, data)
+        for kind, data in (
+            (b"IHDR", header),
+            (b"IDAT", zlib.compress(lines.tobytes(), 6)),
+            (b"IEND", b""),
+        )
+    )
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    check = zlib.crc32(kind + data).to_bytes(4, "big")
+    return len(data).to_bytes(4, "big") + kind + data + check
+
+
+def write_png(path: str | os.PathLike, image: np.ndarray) -> pathlib.Path:
+    """Write an image as PNG; see `encode_png`."""
+    return write_bytes(path, encode_png(image))

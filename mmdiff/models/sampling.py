@@ -19,7 +19,7 @@ def make_draw(
     num_samples: int,
     steps: int = 16,
     weight: float = 1.0,
-    steer: Callable | None = None,
+    guide: Callable | None = None,
     denoiser: Callable = make_denoiser,
     initial: Noise = symmetric_noise,
 ):
@@ -27,7 +27,7 @@ def make_draw(
 
     `values` are raw conditions by name, such as {"C11": 0.1, "V": 0.3}, of all samples
     or one for each; those left out stay free. Compiles once for all of them. `wanted`
-    goes to `steer` as it is.
+    goes to `guide` as it is.
 
     Args:
       params: parameters of the network.
@@ -35,7 +35,7 @@ def make_draw(
       num_samples: samples per call.
       steps: evaluations of the network per sample.
       weight: classifier-free guidance weight, 1 for none.
-      steer: moves estimates, `steer(x0, t, wanted) -> x0`; `wanted` is a pytree.
+      guide: moves estimates, `guide(x0, t, wanted) -> x0`; `wanted` is a pytree.
       denoiser: `denoiser(model, schedule) -> apply`, what the network was trained as.
       initial: draws the noise that sampling starts from, as in training.
     """
@@ -50,10 +50,10 @@ def make_draw(
             return apply(params, x, t, x0_prev, cond)
 
         correct = None
-        if steer is not None:
+        if guide is not None:
 
             def correct(x0, t):
-                return steer(x0, t, wanted)
+                return guide(x0, t, wanted)
 
         return samplers.sample(
             key,

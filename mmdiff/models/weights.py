@@ -6,24 +6,27 @@ holds what rebuilds the network (`UNet(**meta["model"])`) and what it was traine
 """
 
 import hashlib
+import io
 import json
 import os
 import pathlib
 import zipfile
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmdiff import assets
 from mmdiff.errors import DataError
+from mmdiff.io.write import write_bytes
 from mmdiff.models.unet import UNet
 
 _META = "__meta__"
 _HINT = (
-    "Run --config=configs/train.py --workdir=out/train first, or leave "
-    "--config.checkpoint empty to use the shipped model."
+    "Train one with configs/train.py first, or leave `checkpoint` empty to use the "
+    "shipped model."
 )
 
 
@@ -54,13 +57,41 @@ def save_weights(
     }
     header = json.dumps(meta).encode()
     arrays[_META] = np.frombuffer(header, np.uint8)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        np.savez(file, **arrays)
-    digest = sha256(temporary)
-    temporary.replace(path)
-    sidecar(path).write_text(f"{digest}  {path.name}\n")
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_bytes(path, buffer.getvalue())
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+    write_bytes(sidecar(path), f"{digest}  {path.name}\n".encode())
     return path
+
+
+class Model(NamedTuple):
+    """A trained network.
+
+    Attributes:
+      params: its parameters, a nested dict of arrays.
+      meta: header of its file: fields of the network, conditions, training.
+    """
+
+    params: Any
+    meta: dict[str, Any]
+
+
+def load_model(path: str | os.PathLike = "") -> Model:
+    """Return a trained denoiser.
+
+    Args:
+      path: weights file; empty for the shipped one.
+
+    Raises:
+      DataError: see `load_weights`.
+
+    Example:
+      >>> model = load_model()
+      >>> model.meta["octant"], model.meta["cond"]["names"]
+      (32, ['C11', 'C12', 'C44', 'V'])
+    """
+    return Model(*load_weights(path or assets.weights_path()))
 
 
 def load_weights(

@@ -24,6 +24,7 @@ class _Sink:
     """The open log and the text since the last table, which a rerun shows again."""
 
     file: TextIO
+    spell: Callable[[str], str]
     summary: list[str] | None = None
 
 
@@ -31,24 +32,35 @@ _sink: _Sink | None = None
 
 
 @contextmanager
-def logging_to(path: Path) -> Iterator[None]:
-    """Append everything that is said inside the block to the file at `path`."""
+def logging_to(path: Path, spell: Callable[[str], str] = str) -> Iterator[None]:
+    """Append everything that is said inside the block to the file at `path`.
+
+    Args:
+      path: the log.
+      spell: what makes flags of the arguments in backticks, see `runner.with_flags`.
+    """
     global _sink
     before = _sink
     with path.open("a", encoding="utf-8", errors="replace", buffering=1) as file:
-        _sink = _Sink(file)
+        _sink = _Sink(file, spell)
         try:
             yield
         finally:
             _sink = before
 
 
-def say(text: str = "") -> None:
-    """Print one or more lines and log them."""
+def say(text: str = "") -> str:
+    """Print one or more lines, log them, and return them as they were said."""
+    text = _spelled(text)
     _show(text)
     log(text)
     if _sink is not None and _sink.summary is not None:
         _sink.summary.append(text)
+    return text
+
+
+def _spelled(text: str) -> str:
+    return text if _sink is None else _sink.spell(text)
 
 
 def _show(text: str) -> None:
@@ -59,15 +71,16 @@ def _show(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def note(text: str) -> None:
-    """Print something the user should know but need not act on."""
-    say(f"note: {text}")
+def note(text: str) -> str:
+    """Print something the user should know but need not act on, and return it."""
+    return say(f"note: {text}").removeprefix("note: ")
 
 
 def error(text: str) -> None:
     """Print an error message on stderr and log it."""
-    print(f"error: {text}", file=sys.stderr, flush=True)
-    log(f"error: {text}")
+    text = _spelled(f"error: {text}")
+    print(text, file=sys.stderr, flush=True)
+    log(text)
 
 
 def log(text: str) -> None:

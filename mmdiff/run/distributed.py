@@ -30,7 +30,7 @@ def join() -> int:
     Raises:
       InputError: if nothing says where they are.
     """
-    environment.prepare_xla()  # before JAX is imported
+    environment.silence_xla()  # before JAX is imported
     import jax
 
     # Has no effect on accelerators.

@@ -18,7 +18,6 @@ import mmdiff
 
 MIN_COMPILE_SECONDS = 0.3  # cheaper programs are not worth a file in the cache
 COMPILE_EVENTS = "/jax/core/compile/"
-YNN_FLAG = "--xla_cpu_experimental_ynn_fusion_type"
 PACKAGES = (
     "jax",
     "jaxlib",
@@ -30,21 +29,14 @@ PACKAGES = (
 )
 
 
-def prepare_xla() -> None:
-    """Set XLA's environment; call before JAX is imported for the first time.
+def silence_xla() -> None:
+    """Switch XLA's log off; call before JAX is imported for the first time.
 
-    Two things. Its log: for each CPU program taken from the cache XLA prints about 3 kB
-    at error level, because two tuning hints (prefer-no-gather, prefer-no-scatter) are
-    not features of a processor; real failures still arrive as Python exceptions. And
-    its arithmetic: jaxlib 0.10 fuses a small matrix-vector product with the sum of its
-    components into a kernel that is wrong from vector 32,768 of a batch on (see
-    tests/test_jax_correctness.py); the flag keeps sums out of such kernels.
+    For each CPU program taken from the cache XLA prints about 3 kB at error level,
+    because two tuning hints (prefer-no-gather, prefer-no-scatter) are not features of a
+    processor; real failures still arrive as Python exceptions.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    flags = os.environ.get("XLA_FLAGS", "")
-    if (_version("jaxlib") or "").startswith("0.10.") and YNN_FLAG not in flags:
-        value = f"{YNN_FLAG}=-LIBRARY_FUSION_TYPE_REDUCE"
-        os.environ["XLA_FLAGS"] = f"{flags} {value}".strip()
 
 
 def enable_compilation_cache() -> Path | None:

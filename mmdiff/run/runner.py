@@ -6,6 +6,8 @@ and a callable. Exit codes: 2 input, 3 dataset or checkpoint, 4 memory, 130 inte
 """
 
 import errno
+import functools
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdiff.errors import DataError, InputError, MemoryLimitError
+from mmdiff.io.json import plain, write_json
 from mmdiff.run import console, environment
 from mmdiff.run import workdir as workdirs
 
@@ -61,16 +64,17 @@ def execute(job: Job) -> int:
         if settings is not None:
             if _is_done(job, settings, earlier):
                 return 0
-            if job.overwrite or settings != workdirs.plain(job.settings):
+            if job.overwrite or settings != plain(job.settings):
                 workdirs.clear(job.workdir, earlier)
                 earlier = {}
-        with console.logging_to(job.workdir / "log.txt"):
+        spell = functools.partial(with_flags, settings=job.settings)
+        with console.logging_to(job.workdir / "log.txt", spell):
             return _run(job, earlier)
 
 
 def explain(error: BaseException, job: Job) -> tuple[int, str]:
     """Return the exit code and the message for whatever a job raised."""
-    text = str(error)
+    text = with_flags(str(error), job.settings)
     what = f"{type(error).__name__}: {first_line(error)}"
     log = job.workdir / "log.txt"
     match error:
@@ -87,6 +91,31 @@ def explain(error: BaseException, job: Job) -> tuple[int, str]:
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
         return 4, f"ran out of memory ({what[:200]}). {_smaller(job.settings)}"
     return 1, f"internal error, {what}. The traceback is in {log}: please report it."
+
+
+# Arguments of the library that configs know by another name.
+_KEYS = {"volume": "vf", "volume_is": "vf_is", "min_young": "min_E", "base": "base.E"}
+_ARGUMENT = re.compile(r"`(\w[\w.]*)(=[^`]*)?`")
+
+
+def with_flags(text: str, settings: Mapping[str, Any]) -> str:
+    """Return a message with the arguments it names in backticks as flags of a config.
+
+    Example:
+      >>> settings = {"config": {"resize": 0, "solver": {"tol": 1e-5}}}
+      >>> with_flags("Pass `resize=64`, or `tol`.", settings)
+      'Pass --config.resize=64, or --config.solver.tol.'
+    """
+    keys = flat(settings.get("config", {}))
+
+    def flag(found: re.Match) -> str:
+        name = _KEYS.get(found[1], found[1])
+        inner = [key for key in keys if key.endswith(f".{name}")]
+        if name not in keys and len(inner) == 1:
+            name = inner[0]
+        return f"--config.{name}{found[2] or ''}" if name in keys else found[0]
+
+    return _ARGUMENT.sub(flag, text)
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -116,7 +145,7 @@ def _is_done(job: Job, settings: dict[str, Any], earlier: dict[str, Any]) -> boo
     if job.overwrite:
         return False
     finished = earlier.get("exit_reason") == "finished"
-    difference = _difference(settings, workdirs.plain(job.settings))
+    difference = _difference(settings, plain(job.settings))
     if difference:
         # One that failed before it wrote anything (a typo in the target) may be redone.
         if finished or workdirs.results(folder, earlier):
@@ -159,13 +188,13 @@ def _run(job: Job, earlier: Mapping[str, Any]) -> int:
     clock = environment.CompileClock()
     code = 0
     try:
-        workdirs.write_json(folder / "config.json", job.settings)
-        workdirs.write_json(folder / "run.json", run)
+        write_json(folder / "config.json", job.settings)
+        write_json(folder / "run.json", run)
         (folder / "metrics.jsonl").touch()
-        environment.prepare_xla()  # before the first import of JAX
+        environment.silence_xla()  # before the first import of JAX
         run["compilation_cache"] = environment.enable_compilation_cache()
         run |= environment.environment()
-        workdirs.write_json(folder / "run.json", run)
+        write_json(folder / "run.json", run)
         console.say(f"{job.label} on {environment.device_line()}, workdir {folder}")
         with clock:
             job.run()
@@ -184,7 +213,7 @@ def _run(job: Job, earlier: Mapping[str, Any]) -> int:
     run["compile_seconds"] = round(clock.seconds, 3)
     run["peak_memory"] = environment.peak_memory()
     try:
-        workdirs.write_json(folder / "run.json", run)
+        write_json(folder / "run.json", run)
     except OSError as error:  # the disk is full: that has been said already
         console.log(f"run.json: {error}")
     if code == 0:
@@ -244,11 +273,14 @@ def _write_index(job: Job, run: Mapping[str, Any], begun: float) -> None:
     # One from before this run is the list of an earlier attempt. File times are coarse.
     if page.exists() and page.stat().st_mtime > begun - 1:
         return
-    from mmdiff.io.page import list_files, simple_page
+    from mmdiff.io import page as pages
 
     summary = {"command": " ".join(job.argv), "started": run["started"]}
-    files = list_files(job.workdir)
-    text = simple_page(f"mmdiff {job.label}", files, summary=summary)
+    text = pages.page(
+        f"mmdiff {job.label}",
+        tables={"Run": [{"": key, "value": text} for key, text in summary.items()]},
+        files=pages.list_files(job.workdir),
+    )
     page.write_text(text, encoding="utf-8")
 
 

@@ -10,6 +10,8 @@ import os
 import pathlib
 import zipfile
 import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -78,6 +80,20 @@ def load_if_good(path: str | os.PathLike):
     except DataError as error:
         console.note(f"{error} It is made again.")
         return None
+
+
+def once(path: str | os.PathLike, make: Callable[[], Mapping[str, Any]]):
+    """Return arrays by name from a file, made and stored where there are none.
+
+    Args:
+      path: file of an earlier attempt, or to be written.
+      make: returns the arrays by name.
+    """
+    cached = load_if_good(path)
+    if cached is None:
+        cached = {name: np.asarray(value) for name, value in make().items()}
+        save(path, cached)
+    return cached
 
 
 def _name(path) -> str:

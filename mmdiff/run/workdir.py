@@ -8,7 +8,6 @@ not by the file: when a run is killed, the next one takes its directory over.
 
 import errno
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdiff.errors import InputError
+from mmdiff.io.json import plain
 
 try:
     import fcntl
@@ -121,17 +121,6 @@ def count_files(workdir: Path) -> int:
     )
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write strict JSON in one step: readers see the old file or the new one."""
-    text = json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
-    temporary = path.with_name(f".{path.name}.tmp")  # only the lock's holder writes
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
 def append_metrics(workdir: Path, values: Mapping[str, Any]) -> None:
     """Append one line of JSON to metrics.jsonl and flush it.
 
@@ -158,21 +147,6 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
     return found
-
-
-def plain(value: Any) -> Any:
-    """Return `value` in JSON's types: arrays as lists, NaN as None, paths as text."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if hasattr(value, "tolist"):  # NumPy and JAX arrays and scalars
-        return plain(value.tolist())
-    return str(value)
 
 
 _OTHER = "Choose another directory with --workdir=DIR."

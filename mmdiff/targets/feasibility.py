@@ -16,7 +16,9 @@ from mmdiff.targets.target import Target
 ANYWAY = "To try anyway: --config.allow_infeasible=true"
 
 
-def check(target: Target, *, nu: float = elasticity.NU, allow_infeasible: bool = False):
+def check_feasible(
+    target: Target, *, nu: float = elasticity.NU, allow_infeasible: bool = False
+):
     """Refuse targets that no cell can reach.
 
     Args:

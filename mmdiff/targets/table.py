@@ -127,13 +127,15 @@ def judge(
     Args:
       lines: see `read`.
       nu: Poisson's ratio of the base material.
-      allow_infeasible: see `feasible.check`.
+      allow_infeasible: see `feasibility.check_feasible`.
     """
     judged = []
     for line in lines:
         if not line.problem:
             try:
-                feasibility.check(line.target, nu=nu, allow_infeasible=allow_infeasible)
+                feasibility.check_feasible(
+                    line.target, nu=nu, allow_infeasible=allow_infeasible
+                )
             except InputError as error:
                 line = line._replace(problem=str(error))
         judged.append(line)

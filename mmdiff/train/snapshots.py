@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.design.generate.report import cutaway
 from mmdiff.diffusion import samplers
 from mmdiff.diffusion.conditions import Conditions
 from mmdiff.diffusion.schedule import Schedule
@@ -62,7 +61,7 @@ def make_snapshots(
 
     def picture(octant):
         cell = octant_to_cell(octant)
-        return render.render(cell, size=size, cutaway=cutaway(cell))
+        return render.render(cell, size=size, cutaway=render.cutaway(cell))
 
     above = [picture(octant) for octant in np.asarray(octants)]
     asked = [f"asked V {values[-1]:.2f}" for values in cond]

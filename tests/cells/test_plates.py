@@ -252,7 +252,7 @@ def test_errors_name_the_value():
     with pytest.raises(ValueError, match="unknown family of plates 'fcc'"):
         plates.plate_lattice(N, {"fcc": 0.1})
     with pytest.raises(ValueError, match="unknown family"):
-        plates.isotropic(N, ("sc", "fcc"), 0.4)
+        plates.isotropic(N, ("sc", "fcc"), 0.4, homogenizer=_homogenizer)
     for thickness in ({}, {"sc": 0.0}, {"sc": 0.1, "bcc": -0.1}, {"sc": np.nan}):
         with pytest.raises(ValueError, match="positive numbers"):
             plates.plate_lattice(N, thickness)
@@ -260,6 +260,6 @@ def test_errors_name_the_value():
         with pytest.raises(ValueError, match=r"must lie in \(0, 1\]"):
             plates.by_volume(N, {"sc": 1.0}, volume)
         with pytest.raises(ValueError, match=r"must lie in \(0, 1\]"):
-            plates.isotropic(N, ("sc", "bcc"), volume)
+            plates.isotropic(N, ("sc", "bcc"), volume, homogenizer=_homogenizer)
     with pytest.raises(ValueError, match="bcc and octet is isotropic at volume 0.4"):
         plates.isotropic(N, ("bcc", "octet"), 0.4, homogenizer=_homogenizer)

@@ -12,6 +12,7 @@ from mmdiff import bounds, elasticity
 from mmdiff.cells import symmetry, voxels
 from mmdiff.data import select, store
 from mmdiff.data import shard as generate
+from mmdiff.data.dataset import load_dataset
 from mmdiff.data.recipe import Optimized, Perturbed, Recipe
 from mmdiff.errors import DataError
 from mmdiff.fem import homogenize
@@ -50,7 +51,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def dataset(root):
-    return store.read_dataset(root)
+    return load_dataset(root)
 
 
 def _hashes(root):
@@ -144,8 +145,8 @@ def test_same_recipe_makes_the_same_cells(root, tmp_path):
     other = tmp_path / "data.zarr"
     assert all(_make(other))
     assert _hashes(other) == _hashes(root)
-    _, _, _, info = store.read_dataset(other)
-    assert info["records"] == store.read_dataset(root)[3]["records"]
+    _, _, _, info = load_dataset(other)
+    assert info["records"] == load_dataset(root)[3]["records"]
     # A run that lost one shard makes it again, parents read back from disk.
     for shard in (0, 1, SHARDS - 1):
         store.manifest_path(other, shard).unlink()
@@ -222,7 +223,7 @@ def test_unconverged_labels_are_refused(tmp_path, monkeypatch):
 def test_repeated_cells_are_refused(tmp_path, monkeypatch, root):
     # Once within the shard, once because an earlier round has it.
     other = strut_octant(8, 4)
-    known = store.read_dataset(root)[0][0]
+    known = load_dataset(root)[0][0]
     copy = shutil.copytree(root, tmp_path / "data.zarr")
     store.forget(copy, SHARDS - 1)
     octants = [other, other, known]

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from mmdiff.data import store
+from mmdiff.data import dataset, store
 from mmdiff.errors import DataError
 
 N, SIZE, SHARDS = 4, 3, 4
@@ -45,7 +45,7 @@ def root(written, tmp_path):
 
 
 def test_round_trip(written):
-    octants, constants, volume, info = store.read_dataset(written)
+    octants, constants, volume, info = dataset.load_dataset(written)
     parts = [_shard(0), _shard(1, 2)]
     want = np.concatenate([p["octants"] for p in parts])
     assert octants.dtype == np.uint8 and constants.dtype == np.float64
@@ -62,9 +62,9 @@ def test_round_trip(written):
 
 
 def test_directory_above_is_found(written):
-    octants, _, _, _ = store.read_dataset(written.parent)
+    octants, _, _, _ = dataset.load_dataset(written.parent)
     assert len(octants) == 5
-    assert len(store.read_dataset(str(written))[0]) == 5
+    assert len(dataset.load_dataset(str(written))[0]) == 5
 
 
 def test_arrays_are_plain_zarr_with_one_file_per_shard(written):
@@ -78,14 +78,14 @@ def test_arrays_are_plain_zarr_with_one_file_per_shard(written):
 
 def test_selection_leaves_duplicates_out(root):
     store.write_selection(root, {"duplicates": [1, 4], "selected": [0, 3]})
-    octants, constants, _, info = store.read_dataset(root)
+    octants, constants, _, info = dataset.load_dataset(root)
     assert len(octants) == len(constants) == 3
     assert [r["id"] for r in info["records"]] == [0, 2, 3]
     np.testing.assert_array_equal(info["selected"], [True, False, True])
 
 
 def test_without_selection_every_cell_counts(written):
-    assert store.read_dataset(written)[3]["selected"].all()
+    assert dataset.load_dataset(written)[3]["selected"].all()
 
 
 def test_create_twice_is_allowed_for_the_same_layout_only(root):
@@ -104,12 +104,12 @@ def test_older_format_is_named(root):
     layout = json.loads((root / "layout.json").read_text())
     (root / "layout.json").write_text(json.dumps({**layout, "format": 1}))
     with pytest.raises(DataError, match="is of format 1, this version reads format 2"):
-        store.read_dataset(root)
+        dataset.load_dataset(root)
 
 
 def test_labels_leave_the_octants_on_disk(root):
     labels = store.read_labels(root)
-    octants, constants, volume, info = store.read_dataset(root)
+    octants, constants, volume, info = dataset.load_dataset(root)
     np.testing.assert_array_equal(labels.constants, constants)
     np.testing.assert_array_equal(labels.volume, volume)
     assert labels.records == info["records"]
@@ -130,14 +130,14 @@ def test_missing_and_damaged_shards(root):
     assert list(store.damaged(root)) == [1]
     assert "shard constants/c/1/0 fails" in store.damaged(root)[1]
     # What is left without it can still be read.
-    octants, _, _, info = store.read_dataset(root, skip_bad=True)
+    octants, _, _, info = dataset.load_dataset(root, skip_bad=True)
     np.testing.assert_array_equal(octants, _shard(0)["octants"])
     assert info["skipped"] == [store.damaged(root)[1]]
     store.forget(root, 1)
     assert store.missing(root) == [1, 3] and store.damaged(root) == {}
     assert not [p for p in root.glob("*/c/1/**/*") if p.is_file()]
     store.write_shard(root, 1, **_shard(1, 2), rejected={"duplicate": 1})
-    assert len(store.read_dataset(root)[0]) == 5
+    assert len(dataset.load_dataset(root)[0]) == 5
 
 
 def test_timings_stand_beside_the_manifests(root):
@@ -161,7 +161,7 @@ def test_arrays_without_manifest_do_not_count(root):
     # What a writer leaves that was killed before its last step.
     store.manifest_path(root, 0).unlink()
     (root / "manifests" / "shard_00003.json.77.tmp").write_text('{"shard": 3')
-    octants, _, _, info = store.read_dataset(root)
+    octants, _, _, info = dataset.load_dataset(root)
     np.testing.assert_array_equal(octants, _shard(1, 2)["octants"])
     assert [m["shard"] for m in info["manifests"]] == [1, 2]
 
@@ -175,7 +175,7 @@ def test_manifest_is_written_after_the_arrays(root, monkeypatch):
         store.write_shard(root, 3, **_shard(3), rejected={})
     assert not store.manifest_path(root, 3).exists()
     assert len(list(root.glob("octant/c/3/*"))) == 1
-    assert len(store.read_dataset(root)[0]) == 5
+    assert len(dataset.load_dataset(root)[0]) == 5
 
 
 def _files(root, name, shard):
@@ -197,12 +197,12 @@ def test_flipped_byte_names_the_shard(root, name):
         with pytest.raises(
             DataError, match=f"shard {path} fails its checksum; 3 of 5 cells"
         ):
-            store.read_dataset(root)
+            dataset.load_dataset(root)
     file.write_bytes(data[: len(data) // 2])
     with pytest.raises(DataError, match="fails its checksum"):
-        store.read_dataset(root)
+        dataset.load_dataset(root)
     file.write_bytes(data)
-    assert len(store.read_dataset(root)[0]) == 5
+    assert len(dataset.load_dataset(root)[0]) == 5
 
 
 @pytest.mark.parametrize("name", ["octant", "constants", "volume"])
@@ -210,7 +210,7 @@ def test_missing_shard_file_is_not_read_as_zeros(root, name):
     (file,) = _files(root, name, 1)
     file.unlink()
     with pytest.raises(DataError, match="shard 1 does not match the hash"):
-        store.read_dataset(root)
+        dataset.load_dataset(root)
 
 
 def test_wrong_count_in_a_manifest_is_noticed(root):
@@ -218,14 +218,14 @@ def test_wrong_count_in_a_manifest_is_noticed(root):
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps({**manifest, "count": 1}))
     with pytest.raises(DataError, match="shard 1 does not match the hash"):
-        store.read_dataset(root)
+        dataset.load_dataset(root)
 
 
 @pytest.mark.parametrize("name", ["layout.json", "manifests/shard_00001.json"])
 def test_damaged_json_is_named(root, name):
     (root / name).write_text((root / name).read_text()[:20])
     with pytest.raises(DataError, match=f"{name} is damaged"):
-        store.read_dataset(root)
+        dataset.load_dataset(root)
 
 
 def test_unfinished_shard_is_named(root):
@@ -236,20 +236,20 @@ def test_unfinished_shard_is_named(root):
 def test_missing_array_is_named(root):
     shutil.rmtree(root / "constants")
     with pytest.raises(DataError, match="constants cannot be opened"):
-        store.read_dataset(root)
+        dataset.load_dataset(root)
 
 
 def test_missing_dataset(tmp_path):
     with pytest.raises(
         DataError, match=f"no dataset at {tmp_path}.*--config.data empty"
     ):
-        store.read_dataset(tmp_path)
+        dataset.load_dataset(tmp_path)
 
 
 def test_dataset_without_cells(tmp_path):
     _create(tmp_path / "data.zarr")
     with pytest.raises(DataError, match="holds no cells: 0 shards are finished"):
-        store.read_dataset(tmp_path)
+        dataset.load_dataset(tmp_path)
 
 
 def test_content_hash_depends_on_cells_and_tensors():
@@ -262,15 +262,15 @@ def test_content_hash_depends_on_cells_and_tensors():
 
 def test_compact_copy_keeps_what_was_selected(root, tmp_path):
     store.write_selection(root, {"duplicates": [2], "selected": [0, 4]})
-    store.compact(root, tmp_path / "copy.zarr", shard_size=4)
-    info = store.read_dataset(tmp_path / "copy.zarr")[3]
+    dataset.compact(root, tmp_path / "copy.zarr", shard_size=4)
+    info = dataset.load_dataset(tmp_path / "copy.zarr")[3]
     assert [r["id"] for r in info["records"]] == [0, 1, 3, 4]
     np.testing.assert_array_equal(info["selected"], [True, False, False, True])
 
 
 def test_compact_copy_holds_the_same(written, tmp_path):
-    store.compact(written, tmp_path / "data.zarr", shard_size=4)
-    got, want = store.read_dataset(tmp_path), store.read_dataset(written)
+    dataset.compact(written, tmp_path / "data.zarr", shard_size=4)
+    got, want = dataset.load_dataset(tmp_path), dataset.load_dataset(written)
     for a, b in zip(got[:3], want[:3], strict=True):
         np.testing.assert_array_equal(a, b)
     assert got[3]["records"] == want[3]["records"] and got[3]["base"] == BASE

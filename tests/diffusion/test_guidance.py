@@ -85,7 +85,7 @@ def test_posterior_steps_reach_given_linear_properties(smooth):
     assert symmetry.is_cubic(np.round(x0, 5))
 
 
-def test_free_properties_do_not_steer():
+def test_free_properties_do_not_guide():
     weights, x0 = _linear()
     alone = posterior_step(x0, jnp.asarray([0.01]), weights[:1])
     free = posterior_step(x0, jnp.asarray([0.01, jnp.nan]), weights)

@@ -7,7 +7,7 @@ import pytest
 
 from mmdiff import main
 from mmdiff.cells.voxels import threshold_to_volume
-from mmdiff.data import store
+from mmdiff.data import dataset
 from mmdiff.design.cloak import model
 from mmdiff.fem import structure
 from mmdiff.io import read_vti, render
@@ -29,7 +29,7 @@ def known(monkeypatch):
     constants = np.stack([evaluate(octant).constants for octant in octants])
     volume = octants.mean((1, 2, 3))
     monkeypatch.setattr(
-        store, "read_dataset", lambda path: (octants, constants, volume, {})
+        dataset, "load_dataset", lambda path: (octants, constants, volume, {})
     )
     picture = np.full((224, 224, 3), 200, np.uint8)  # the real one takes seconds
     monkeypatch.setattr(render, "render", lambda cell, size, cutaway: picture)
@@ -128,6 +128,6 @@ def test_bad_settings_are_named(monkeypatch, tmp_path, capsys, options, words):
     octants = np.stack([_frame(volume) for volume in np.linspace(0.1, 0.95, 24)])
     constants = octants.mean((1, 2, 3))[:, None] * np.array([0.4, 0.16, 0.12])
     data = (octants, constants, octants.mean((1, 2, 3)), {})
-    monkeypatch.setattr(store, "read_dataset", lambda path: data)
+    monkeypatch.setattr(dataset, "load_dataset", lambda path: data)
     assert _run(tmp_path, **options) == 2
     assert words in " ".join(capsys.readouterr().err.split())

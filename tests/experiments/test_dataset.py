@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from mmdiff import main
-from mmdiff.data import select, store
+from mmdiff.data import dataset, select, store
 from mmdiff.data.recipe import Recipe
 from mmdiff.errors import DataError, InputError
 
@@ -65,7 +65,7 @@ def made(tmp_path_factory):
 @pytest.mark.slow
 def test_files_and_what_they_say(made):
     folder, text = made
-    octants, constants, volume, info = store.read_dataset(folder)
+    octants, constants, volume, info = dataset.load_dataset(folder)
     assert len(octants) > 20
     np.testing.assert_array_equal(volume, octants.mean((1, 2, 3)))
     with (folder / "labels.csv").open() as file:
@@ -148,7 +148,7 @@ def test_flipped_byte_is_named_and_only_its_shard_is_made_again(made, tmp_path):
     data[40] ^= 1
     file.write_bytes(data)
     with pytest.raises(DataError, match="octant/c/1/0/0/0 fails its checksum; 4 of"):
-        store.read_dataset(folder)
+        dataset.load_dataset(folder)
     code, text = _run(folder, tmp_path, "workers=1")
     assert code == 0, text
     assert "is not whole: going on with it" in text

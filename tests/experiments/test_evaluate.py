@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmdiff import main
-from mmdiff.data import store
+from mmdiff.data import dataset
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def known(monkeypatch):
     labels = np.array([[0.2, 0.08, 0.06], [0.3, 0.1, 0.1]]), np.array([0.5, 0.6])
     info = {"split": np.zeros(2, int)}
     monkeypatch.setattr(
-        store, "read_dataset", lambda path, skip_bad: (octants, *labels, info)
+        dataset, "load_dataset", lambda path, skip_bad: (octants, *labels, info)
     )
 
 
@@ -78,7 +78,7 @@ def test_targets_are_those_of_the_test_cells(quick, no_plots, monkeypatch, tmp_p
     volume = np.linspace(0.3, 0.8, 6)
     info = {"split": np.array([0, 0, 1, 2, 2, 2])}
     stored = octants, constants, volume, info
-    monkeypatch.setattr(store, "read_dataset", lambda path, skip_bad: stored)
+    monkeypatch.setattr(dataset, "load_dataset", lambda path, skip_bad: stored)
     out = tmp_path / "out"
     assert _held_out(out, "--config.num_targets=3") == 0
     asked = json.loads((out / "metrics.json").read_text())["targets"]

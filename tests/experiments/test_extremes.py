@@ -15,15 +15,14 @@ from fem_helpers import QUICK
 from mmdiff import bounds, elasticity, main
 from mmdiff.cells.symmetry import cell_to_octant
 from mmdiff.cells.voxels import is_load_bearing, threshold_to_volume
-from mmdiff.data import store
+from mmdiff.data import dataset
 from mmdiff.design.generate import sampler
-from mmdiff.design.interpolate import path as paths
 from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.process import symmetric_noise
 from mmdiff.diffusion.schedule import ExponentialSchedule
 from mmdiff.fem.homogenize import homogenize
 from mmdiff.io import render
-from mmdiff.models import weights
+from mmdiff.models import noise_codec, weights
 from mmdiff.run import workdir
 from mmdiff.topopt import interface, optimize
 from mmdiff.topopt.optimize import COLUMNS, Loop, State
@@ -69,14 +68,14 @@ def _put_in_place(patch, data, drawn):
     names = ("C11", "C12", "C44", "V")
     scaling = fit_conditions(names, np.column_stack(data[1:]))
 
-    def bridge_of(params, meta, *, steer, **settings):
-        return paths.make_bridge(denoise, SCHEDULE, **settings), scaling
+    def bridge_of(params, meta, *, guide, **settings):
+        return noise_codec.make_noise_codec(denoise, SCHEDULE, **settings), scaling
 
     picture = np.full((96, 96, 3), 200, np.uint8)  # the real one takes seconds
-    patch.setattr(store, "read_dataset", lambda path: (*data, {}))
+    patch.setattr(dataset, "load_dataset", lambda path: (*data, {}))
     patch.setattr(sampler, "make_sampler", make_sampler)
     patch.setattr(weights, "load_weights", lambda path: ({}, {"octant": N}))
-    patch.setattr(paths, "bridge_of", bridge_of)
+    patch.setattr(noise_codec, "load_noise_codec", bridge_of)
     patch.setattr(render, "render", lambda cell, cutaway: picture)
 
 

@@ -9,12 +9,12 @@ import pytest
 from mmdiff import main
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.cells.voxels import threshold_to_volume
-from mmdiff.data import store
+from mmdiff.data import dataset
 from mmdiff.design.interpolate import family
-from mmdiff.design.interpolate import path as paths
 from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.schedule import ExponentialSchedule
 from mmdiff.io import render
+from mmdiff.models import noise_codec
 
 N = 8
 VOLUMES = (0.2, 0.3, 0.31, 0.5, 0.6)
@@ -34,7 +34,7 @@ def known(quick, monkeypatch):
     # What `quick` calls their stiffness.
     constants = volume[:, None] * np.array([0.4, 0.16, 0.12])
     monkeypatch.setattr(
-        store, "read_dataset", lambda path: (octants, constants, volume, {})
+        dataset, "load_dataset", lambda path: (octants, constants, volume, {})
     )
 
     def denoise(x, t, x0_prev, cond):
@@ -45,7 +45,7 @@ def known(quick, monkeypatch):
     scaling = fit_conditions(names, np.column_stack([constants, volume]))
 
     def bridge_of(params, meta, **settings):
-        return paths.make_bridge(denoise, SCHEDULE, **settings), scaling
+        return noise_codec.make_noise_codec(denoise, SCHEDULE, **settings), scaling
 
     solved = []
 
@@ -55,7 +55,7 @@ def known(quick, monkeypatch):
 
     picture = np.full((224, 224, 3), 200, np.uint8)  # the real one takes seconds
     monkeypatch.setattr(render, "render", lambda cell, size, cutaway: picture)
-    monkeypatch.setattr(paths, "bridge_of", bridge_of)
+    monkeypatch.setattr(noise_codec, "load_noise_codec", bridge_of)
     monkeypatch.setattr(family, "pair_stiffness", pair_stiffness)
     return solved
 
@@ -166,7 +166,7 @@ def test_bad_input_exits_with_2(known, tmp_path, capsys, options, said):
 def test_another_grid_than_the_network_has(known, tmp_path, capsys, monkeypatch):
     cell = np.zeros((1, 4, 4, 4), np.uint8)
     monkeypatch.setattr(
-        store, "read_dataset", lambda path: (cell, np.ones((1, 3)), np.ones(1), {})
+        dataset, "load_dataset", lambda path: (cell, np.ones((1, 3)), np.ones(1), {})
     )
     assert _run(tmp_path) == 2
     assert (

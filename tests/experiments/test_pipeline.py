@@ -14,6 +14,7 @@ import pytest
 from mmdiff import main
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data import store
+from mmdiff.data.dataset import load_dataset
 from mmdiff.models.weights import load_weights, save_weights
 from mmdiff.run import workdir
 
@@ -57,7 +58,7 @@ def test_training_and_what_it_writes(dataset, tmp_path, capsys):
     params, meta = load_weights(out / "ema.npz")
     assert meta["octant"] == 8 and meta["training"]["steps"] == 4
     assert meta["base"]["nu"] == 0.3 and meta["base"]["penal"] == 3.0
-    octants, *_, info = store.read_dataset(dataset)
+    octants, *_, info = load_dataset(dataset)
     assert len(meta["training"]["labels"]) == (info["split"] == 0).sum()
     assert params
     assert meta["training"]["cells"] == 13

@@ -9,6 +9,7 @@ import pytest
 from mmdiff import main
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data import store
+from mmdiff.data.dataset import load_dataset
 from mmdiff.models.regressor import load_regressor
 
 N = 8
@@ -60,7 +61,7 @@ def test_what_training_writes(trained, dataset):
     params, meta = load_regressor(trained / "regressor.npz")
     assert params and meta["octant"] == N and meta["base"]["nu"] == 0.3
     assert meta["training"]["steps"] == 4
-    split = store.read_dataset(dataset)[-1]["split"]
+    split = load_dataset(dataset)[-1]["split"]
     assert meta["training"]["cells"] == (split == 0).sum()
     card = (trained / "MODEL_CARD.md").read_text()
     for name, number in (("validation", 1), ("test", 2)):

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from mmdiff.io.png import encode_png, write_png
+from mmdiff.io.write import encode_png, write_png
 
 
 @pytest.mark.parametrize("shape", [(5, 7, 3), (4, 9), (1, 1, 3)])

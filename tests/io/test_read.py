@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from scipy import io
 
-from mmdiff.data import store
-from mmdiff.errors import DataError, InputError
+from mmdiff.errors import InputError
 from mmdiff.io import read
 from mmdiff.io import write as writers
 
@@ -201,29 +200,6 @@ def test_select_names_shape_and_option(cell):
     for index in ("3", "-1", "1.0", "best"):
         refuses(cells, index, rf"index={index} is no cell of a.npz, which holds 3 ")
     refuses(cell, "1", "a.npz holds one cell .* Leave --config.index empty")
-
-
-def test_datasets_are_read_as_octants(tmp_path):
-    octants = np.random.default_rng(0).integers(0, 2, (2, 4, 4, 4)).astype(np.uint8)
-    root = tmp_path / "run/data.zarr"
-    store.create(root, n=4, shards=1, shard_size=2, base={}, recipe={})
-    store.write_shard(
-        root,
-        0,
-        octants=octants,
-        constants=np.ones((2, 3)),
-        records=[{"id": 0, "split": 0}, {"id": 1, "split": 1}],
-        rejected={},
-    )
-    for path in (root, root.parent):
-        assert read.is_dataset(path)
-        array, info = read.read(path)
-        np.testing.assert_array_equal(array, octants)
-        assert info["format"] == "dataset"
-    assert not read.is_dataset(tmp_path)
-    store.manifest_path(root, 0).write_text("{")
-    with pytest.raises(DataError, match="is damaged"):
-        read.read(root)
 
 
 def test_files_that_cannot_be_opened_are_named(tmp_path, cell, monkeypatch):

@@ -14,6 +14,7 @@ import pytest
 
 from mmdiff.cells.mesh import smooth_surface, voxel_surface
 from mmdiff.io import write
+from mmdiff.io.json import markdown, write_csv, write_json
 from mmdiff.io.read_vti import read_vti
 
 
@@ -188,7 +189,7 @@ def test_json_is_strict_and_takes_arrays(tmp_path):
         "path": tmp_path,
         1: "ä",
     }
-    path = write.write_json(tmp_path / "a.json", data)
+    path = write_json(tmp_path / "a.json", data)
     read = json.loads(path.read_text("utf-8"), parse_constant=pytest.fail)
     assert read == {
         "n": 3,
@@ -202,14 +203,14 @@ def test_json_is_strict_and_takes_arrays(tmp_path):
 
 
 def test_markdown_tables():
-    text = write.markdown(["", "mean %"], [["all", "0.1"], ["some", ""]])
+    text = markdown(["", "mean %"], [["all", "0.1"], ["some", ""]])
     assert text == "|  | mean % |\n|---|---|\n| all | 0.1 |\n| some |  |\n"
-    assert write.markdown(["a"], []) == "| a |\n|---|\n"
+    assert markdown(["a"], []) == "| a |\n|---|\n"
 
 
 def test_csv_has_all_columns_in_order(tmp_path):
     rows = [{"name": "a, b", "x": np.float64(0.1)}, {"name": "c", "y": np.nan}]
-    path = write.write_csv(tmp_path / "a.csv", rows)
+    path = write_csv(tmp_path / "a.csv", rows)
     with path.open(newline="") as file:
         assert list(csv.reader(file)) == [
             ["name", "x", "y"],
@@ -220,7 +221,7 @@ def test_csv_has_all_columns_in_order(tmp_path):
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
-    write.write_json(path, {"x": 1})
+    write_json(path, {"x": 1})
     before = path.read_bytes()
 
     def full(*_):
@@ -228,11 +229,11 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
     monkeypatch.setattr(write.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        write.write_json(path, {"x": 2})
+        write_json(path, {"x": 2})
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_a_missing_folder_is_an_os_error(tmp_path):
     with pytest.raises(OSError, match="none"):
-        write.write_csv(tmp_path / "none" / "a.csv", [])
+        write_csv(tmp_path / "none" / "a.csv", [])

@@ -31,10 +31,10 @@ RECIPE = Recipe(
 UNDISTURBED = """
 import sys
 from mmdiff.data.cores import claim_core
-from mmdiff.io import record
+from mmdiff.run import environment
 claim_core()
-record.prepare_xla()
-record.enable_compilation_cache()
+environment.silence_xla()
+environment.enable_compilation_cache()
 from mmdiff.data import pipeline
 for shard in range(int(sys.argv[2])):
     pipeline.shard_unit(sys.argv[1], shard)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdiff.data import cores, pipeline, store
+from mmdiff.data import cores, dataset, pipeline, store
 from mmdiff.run import environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -136,7 +136,7 @@ def test_task_counts_from_its_base(slurm, monkeypatch):
     monkeypatch.setattr(pipeline, "shard_unit", lambda *args: made.append(args))
     # This process keeps its cores, its environment and its cache.
     monkeypatch.setattr(cores, "claim_core", lambda: made.append("core"))
-    monkeypatch.setattr(environment, "prepare_xla", lambda: None)
+    monkeypatch.setattr(environment, "silence_xla", lambda: None)
     monkeypatch.setattr(environment, "enable_compilation_cache", lambda: None)
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "7")
     slurm.task("data.zarr", "2000")
@@ -226,7 +226,7 @@ def test_jobs_make_a_dataset_and_are_not_submitted_twice(tmp_path):
     assert second["dependency"] == "afterok:101"
     assert close["dependency"] == "afterok:102"
     assert store.missing(out / "data.zarr") == []
-    octants, *_ = store.read_dataset(out)
+    octants, *_ = dataset.load_dataset(out)
     assert len((out / "labels.csv").read_text().splitlines()) == 1 + len(octants)
     assert "unit cells of 16^3 voxels" in (out / "DATASET_CARD.md").read_text()
     (close,) = run()

@@ -9,7 +9,7 @@ import pytest
 
 from mmdiff import assets
 from mmdiff.bounds import hashin_shtrikman_ratios
-from mmdiff.data import select, store
+from mmdiff.data import dataset, select
 from mmdiff.errors import DataError
 from mmdiff.models import regressor
 from mmdiff.models.weights import save_weights
@@ -144,7 +144,7 @@ def test_header_of_another_network_is_refused(tmp_path, params, change):
 @pytest.mark.slow
 def test_the_shipped_weights_know_families_they_have_not_seen():
     params, meta = regressor.load_regressor(assets.regressor_path())
-    octants, constants, volume, info = store.read_dataset(assets.dataset_path())
+    octants, constants, volume, info = dataset.load_dataset(assets.dataset_path())
     # Every fourth test cell: 129 of 44 families.
     rows = np.flatnonzero(info["split"] == select.TEST)[::4]
     true = hashin_shtrikman_ratios(constants[rows], volume[rows])["K"]

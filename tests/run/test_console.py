@@ -39,7 +39,7 @@ def test_everything_said_goes_to_the_log(tmp_path, capsys):
 def test_a_reader_that_leaves_stops_nothing(tmp_path):
     code = (
         "import pathlib, sys\n"
-        "from mmdiff.io import console\n"
+        "from mmdiff.run import console\n"
         "with console.logging_to(pathlib.Path(sys.argv[1])):\n"
         "    console.say('first')\n"
         "    console.table([['a', 1]], ['', 'x'])\n"

@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from mmdiff.run import environment, workdir
+from mmdiff.io.json import plain
+from mmdiff.run import environment
 
 
 def test_environment_is_json_with_versions_and_devices():
-    found = json.loads(json.dumps(workdir.plain(environment.environment())))
+    found = json.loads(json.dumps(plain(environment.environment())))
     assert found["versions"]["jax"] == jax.__version__
     assert {"mmdiff", "flax", "numpy"} <= found["versions"].keys()
     assert len(found["devices"]) == len(jax.devices())
@@ -55,11 +56,11 @@ def test_peak_memory_of_this_process_is_plausible():
 
 
 SCRIPT = """
-from mmdiff.io import record
-record.prepare_xla()
+from mmdiff.run import environment
+environment.silence_xla()
 import jax, jax.numpy as jnp
-record.MIN_COMPILE_SECONDS = 0.0
-print(record.enable_compilation_cache())
+environment.MIN_COMPILE_SECONDS = 0.0
+print(environment.enable_compilation_cache())
 jax.jit(lambda x: jnp.linalg.inv(x) @ x)(jnp.ones((30, 30))).block_until_ready()
 """
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mmdiff.errors import InputError
+from mmdiff.io.json import write_json
 from mmdiff.run import workdir
 
 
@@ -33,14 +34,14 @@ def test_metrics_of_a_new_workdir(tmp_path):
 
 def test_a_write_that_is_killed_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "run.json"
-    workdir.write_json(path, {"a": 1})
+    write_json(path, {"a": 1})
     with monkeypatch.context() as patch:
         patch.setattr(workdir.os, "replace", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            workdir.write_json(path, {"a": 2})
+            write_json(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 1}
     assert workdir.results(tmp_path, {}) == []  # what is left of it is no result
-    workdir.write_json(path, {"a": 3})
+    write_json(path, {"a": 3})
     assert [item.name for item in tmp_path.iterdir()] == ["run.json"]
 
 
@@ -96,7 +97,7 @@ def test_a_full_disk_names_both_sizes(tmp_path):
 
 def test_a_workdir_in_use_is_refused_and_a_stale_lock_taken_over(tmp_path):
     script = (
-        "import sys; from pathlib import Path; from mmdiff.io import workdir\n"
+        "import sys; from pathlib import Path; from mmdiff.run import workdir\n"
         "with workdir.opened(Path(sys.argv[1])): print('locked', flush=True); input()"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]

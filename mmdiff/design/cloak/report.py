@@ -11,9 +11,9 @@ from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.design.cloak import figures, resolved
 from mmdiff.design.cloak.model import Body, Test
 from mmdiff.design.cloak.pool import BODY, SOLID, Pool, joined
-from mmdiff.design.generate.report import cutaway
 from mmdiff.io import page, plots, render
 from mmdiff.io import write as writers
+from mmdiff.io.json import write_csv, write_json
 from mmdiff.run import console, saved
 
 SHOWN = 12  # cells drawn of the first case, the most frequent ones
@@ -130,11 +130,11 @@ def write(
         | {"C11, C12, C44 of the body": case.pool.constants[-1].tolist()}
         for facts, case in zip(lines, cases, strict=True)
     ]
-    writers.write_json(
+    write_json(
         folder / "distortion.json",
         {"conventions": CONVENTIONS, "cases": details, "checks": checks},
     )
-    writers.write_csv(folder / "distortion.csv", lines)
+    write_csv(folder / "distortion.csv", lines)
     for case in cases:
         _write_fields(folder / f"displacement_{case.name}.vti", case)
     _write_index(folder / "cells_index.npz", cases)
@@ -216,7 +216,7 @@ def _write_cells(path, case) -> None:
     images = []
     for octant, _ in shown:
         voxels = octant_to_cell(octant)
-        images.append(render.render(voxels, size=224, cutaway=cutaway(voxels)))
+        images.append(render.render(voxels, size=224, cutaway=render.cutaway(voxels)))
     plots.contact_sheet(path, images, [text for _, text in shown], columns=5)
 
 

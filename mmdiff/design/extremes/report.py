@@ -13,6 +13,7 @@ from mmdiff.design.extremes.quest import Extreme, Quest
 from mmdiff.design.generate import report as deliver
 from mmdiff.io import page, plots, render
 from mmdiff.io import write as writers
+from mmdiff.io.json import write_csv, write_json
 from mmdiff.run import console
 
 
@@ -40,7 +41,7 @@ def write(
         quest.name: summary.summary(quest, records, returned.get(quest.name))
         for quest in quests
     }
-    writers.write_csv(folder / "extremes.csv", lines)
+    write_csv(folder / "extremes.csv", lines)
     arrays = {f"{r.name}_before": r.before.octant for r in records}
     arrays |= {r.name: r.after.octant for r in records if r.after}
     np.savez_compressed(folder / "extremes.npz", **arrays)
@@ -55,7 +56,7 @@ def write(
     drawn &= _write_pairs(folder, quests, records)
     if not drawn:
         console.note("plots need matplotlib: pip install 'mmdiff[viz]'.")
-    writers.write_json(
+    write_json(
         folder / "extremes.json", {"quests": facts, **report, "settings": settings}
     )
     rows = [
@@ -112,7 +113,7 @@ def _write_pairs(folder, quests, records) -> bool:
             captions.append("")
             return
         voxels = octant_to_cell(shape.octant)
-        images.append(render.render(voxels, cutaway=deliver.cutaway(voxels)))
+        images.append(render.render(voxels, cutaway=render.cutaway(voxels)))
         captions.append(f"{text}: {_told(quest, shape)}")
 
     for quest in quests:

@@ -20,8 +20,8 @@ from mmdiff.design.extremes.quest import PROBLEM, Extreme, Quest, Shape
 from mmdiff.design.extremes.starts import Evaluate, shape_of
 from mmdiff.design.generate import fem_guidance
 from mmdiff.design.generate.cell import binarize
-from mmdiff.design.interpolate import path as paths
 from mmdiff.design.optimize import resumable
+from mmdiff.models import noise_codec
 from mmdiff.run import saved, workdir
 from mmdiff.targets.target import of_constants
 from mmdiff.topopt import binary
@@ -144,7 +144,7 @@ def varied(
       evaluate: finite elements on octants of n voxels a side.
       n: voxels per side of the model's octants.
       sizes: share of new noise of each variant.
-      spent: finite-element solutions that the bridge's steering takes per variant; 0 to
+      spent: finite-element solutions that the bridge's guidance takes per variant; 0 to
         decode without it.
       steps: most steps of the binary refinement.
       keep: most variants in the diverse set.
@@ -195,7 +195,7 @@ def varied(
     return found, float(held["returned"])
 
 
-def _decoded(known, key, make_bridge, sizes, steered) -> dict[str, np.ndarray]:
+def _decoded(known, key, make_bridge, sizes, guided) -> dict[str, np.ndarray]:
     """Return the octants that noise near a cell's own leads to, of the same volume."""
     bridge, scaling = make_bridge()
     values = map(float, [*known.constants, known.volume])
@@ -203,9 +203,9 @@ def _decoded(known, key, make_bridge, sizes, steered) -> dict[str, np.ndarray]:
     cond = scaling.from_values(**dict(zip(names, values, strict=True)))
     x0 = jnp.asarray(2.0 * known.octant - 1, jnp.float32)
     wanted = None
-    if steered:
+    if guided:
         target = of_constants(known.constants, known.volume)
-        wanted = jnp.asarray(fem_guidance.wanted_of(target))
+        wanted = jnp.asarray(fem_guidance.target_values(target))
     noise = bridge.encode(jax.random.fold_in(key, 0), x0, cond)
     back = bridge.decode(noise, cond)
     octants, refused = [], []
@@ -216,7 +216,7 @@ def _decoded(known, key, make_bridge, sizes, steered) -> dict[str, np.ndarray]:
         octants.append(octant)
         refused.append(bool(reason))
     return {
-        "returned": np.array(paths.returned(back, known.octant)),
+        "returned": np.array(noise_codec.returned(back, known.octant)),
         "octant": np.stack(octants),
         "refused": np.array(refused),
     }

@@ -14,6 +14,7 @@ from mmdiff.design.generate import properties
 from mmdiff.design.generate.report import KINDS
 from mmdiff.io import page
 from mmdiff.io import write as writers
+from mmdiff.io.json import write_csv, write_json
 from mmdiff.targets import quantities
 from mmdiff.targets.target import Target
 
@@ -130,10 +131,8 @@ def write(
       the summary.
     """
     summary = summarize(rows) | {"skipped": list(skipped)}
-    writers.write_csv(folder / "targets.csv", columns(rows))
-    writers.write_json(
-        folder / "summary.json", {"summary": summary, "targets": list(rows)}
-    )
+    write_csv(folder / "targets.csv", columns(rows))
+    write_json(folder / "summary.json", {"summary": summary, "targets": list(rows)})
     views = []
     for line in [line for line in rows if line["cells"]][:PICTURED]:
         name = line["name"]

@@ -38,14 +38,14 @@ TOL = 1e-2  # of these solves: the estimate itself is far less certain
 NAMES = (*quantities.NAMES, "V")
 
 
-def wanted_of(target: Target) -> np.ndarray:
+def target_values(target: Target) -> np.ndarray:
     """Return what a target counts, (9,) in the order of `NAMES`, NaN where free."""
     asked = dict(target.counted) | {"V": target.volume}
     return np.array([asked.get(name) for name in NAMES], np.float32)
 
 
 def missing(values: Float[Array, "4"], wanted: Float[Array, "9"]) -> Float[Array, "9"]:
-    """Return what C11, C12, C44 and V miss of `wanted_of`, in units of error."""
+    """Return what C11, C12, C44 and V miss of `target_values`, in units of error."""
     scale = jnp.asarray([*quantities.scales(), 1.0], values.dtype)
     present = jnp.append(quantities.values(values[:3]), values[3])
     return (wanted - present) / scale
@@ -63,18 +63,18 @@ def sharpened(x0: Float[Array, "..."], t: Float[Array, ""]) -> Float[Array, "...
     return 0.5 * (1 + jnp.tanh((early * t + late * (1 - t)) * jnp.arctanh(x0)))
 
 
-def make_steer(
+def make_fem_guidance(
     n: int,
     *,
     newton: int = 2,
     void: float = homogenize.VOID,
     nu: float = NU,
 ) -> Callable[..., Float[Array, "b n n n"]]:
-    """Return `steer(x0, t, wanted) -> x0`, traceable.
+    """Return `guide(x0, t, wanted) -> x0`, traceable.
 
     `x0` (b, n, n, n) are estimates in [-1, 1] at the scalar time `t`; `wanted` see
-    `wanted_of`, (9,) of all or (b, 9) of each. One program serves all targets: what is
-    free is masked.
+    `target_values`, (9,) of all or (b, 9) of each. One program serves all targets: what
+    is free is masked.
 
     Args:
       n: octant side.
@@ -97,7 +97,7 @@ def make_steer(
         # The axes in turn: exact symmetry is lost by rounding.
         return symmetrize(gaussian_filter(field, SMOOTHING))
 
-    def steer_one(x0, t, wanted):
+    def guide_one(x0, t, wanted):
         def step(_, carry):
             x0, fields = carry
             x0 = jnp.clip(x0, -SOFTEST, SOFTEST)
@@ -120,13 +120,13 @@ def make_steer(
         fields = jnp.zeros(shape, x0.dtype)
         return lax.fori_loop(0, newton, step, (x0, fields))[0]
 
-    def steer(x0, t, wanted):
+    def guide(x0, t, wanted):
         wanted = jnp.broadcast_to(wanted, (len(x0), len(NAMES)))
         return lax.cond(
             t <= FIRST,
-            lambda x0: each(lambda one, goal: steer_one(one, t, goal), x0, wanted),
+            lambda x0: each(lambda one, goal: guide_one(one, t, goal), x0, wanted),
             lambda x0: x0,
             x0,
         )
 
-    return steer
+    return guide

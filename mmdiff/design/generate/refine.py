@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mmdiff.design.generate.cell import Cell, binarize, make_cell, nearby
-from mmdiff.design.generate.fem_guidance import wanted_of
+from mmdiff.design.generate.fem_guidance import target_values
 from mmdiff.targets import quantities
 from mmdiff.targets import target as targets
 from mmdiff.targets.target import Target
@@ -84,7 +84,7 @@ def make_refine(
         )
 
     def better(best, held, target):
-        density = rework(best.octant, wanted_of(held))
+        density = rework(best.octant, target_values(held))
         octant, refused, _ = binarize(2 * density - 1, held.volume)
         if refused:
             return best

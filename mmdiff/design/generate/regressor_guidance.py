@@ -1,4 +1,4 @@
-"""Classifier guidance: the sampler steered by the gradient of a trained regressor.
+"""Classifier guidance: the sampler guided by the gradient of a trained regressor.
 
 Where `mmdiff.design.generate.fem_guidance` asks finite elements for the constants of an
 estimate, this asks `mmdiff.models.regressor`: for the highest K / K_HS, as in arXiv
@@ -66,7 +66,7 @@ def make_loss(
     return loss
 
 
-def make_regressed_steer(
+def make_regressor_guidance(
     params: Any,
     meta: dict,
     *,
@@ -76,7 +76,7 @@ def make_regressed_steer(
     first: float = FIRST,
     last: float = LAST,
 ) -> Callable[..., Float[Array, "b n n n"]]:
-    """Return `steer(x0, t, wanted) -> x0`, traceable, as `steer.make_steer` does.
+    """Return `guide(x0, t, wanted) -> x0`, traceable, as `make_fem_guidance` does.
 
     Each step moves an estimate in log-odds by the least change that cancels what is
     missing to first order, see `posterior_step`, and no voxel by more than `longest`:
@@ -111,7 +111,7 @@ def make_regressed_steer(
 
         return jax.vmap(move, (0, 0, 1, 0))(x0, values, rows, wanted)
 
-    def steer_batch(x0, t, wanted):
+    def guide_batch(x0, t, wanted):
         wanted = jnp.broadcast_to(wanted, (len(x0), len(fem_guidance.NAMES)))
         return lax.cond(
             (t <= first) & (t >= last),
@@ -120,7 +120,7 @@ def make_regressed_steer(
             x0,
         )
 
-    return steer_batch
+    return guide_batch
 
 
 def _make_properties(params, meta):

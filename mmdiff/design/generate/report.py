@@ -9,8 +9,9 @@ from mmdiff.cells import mesh
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.design.generate import properties
 from mmdiff.design.generate.cell import Cell
-from mmdiff.io import page, plots, png, render
+from mmdiff.io import page, plots, render
 from mmdiff.io import write as writers
+from mmdiff.io.json import write_csv, write_json
 from mmdiff.run import console
 from mmdiff.targets import quantities
 from mmdiff.targets.target import Target
@@ -57,8 +58,8 @@ def write(
             )
         )
     _write_plots(folder, target, cells, images)
-    writers.write_json(folder / "properties.json", report)
-    writers.write_csv(
+    write_json(folder / "properties.json", report)
+    write_csv(
         folder / "properties.csv",
         [
             {
@@ -69,14 +70,6 @@ def write(
         ],
     )
     _write_page(folder, target, cells, views, report)
-
-
-def cutaway(voxels: np.ndarray) -> float:
-    """Return the part of a cell to cut away for a picture; see `render.render`.
-
-    Half of it where closed walls would hide the inside.
-    """
-    return 0.5 if voxels[0].mean() > 0.8 else 0.0
 
 
 def write_cell(
@@ -108,8 +101,8 @@ def write_cell(
         spacing=size / voxels.shape[0],
         conventions="; ".join(f"{k}: {v}" for k, v in report["conventions"].items()),
     )
-    image = render.render(voxels, cutaway=cutaway(voxels))
-    png.write_png(folder / f"{name}.png", image)
+    image = render.render(voxels, cutaway=render.cutaway(voxels))
+    writers.write_png(folder / f"{name}.png", image)
     return image
 
 

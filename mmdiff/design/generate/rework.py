@@ -44,8 +44,8 @@ def make_rework(
     """Return `rework(octant, wanted) -> density`, compiled once per grid size.
 
     `octant` (n, n, n) is binary; `wanted` (9,) as of
-    `mmdiff.design.generate.fem_guidance.wanted_of`; the density (n, n, n) in [0, 1] is
-    nearly binary.
+    `mmdiff.design.generate.fem_guidance.target_values`; the density (n, n, n) in [0, 1]
+    is nearly binary.
 
     Args:
       n: octant side.

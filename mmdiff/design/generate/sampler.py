@@ -3,7 +3,7 @@
 The network is told the constants and the volume that are asked. Where constants stay
 free (of E alone, say, all three), each sample has a tensor of its own that meets the
 target, see `mmdiff.targets.completion`; a volume that is free stays so for the
-steering.
+guidance.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from mmdiff import assets, elasticity
-from mmdiff.design.generate.fem_guidance import make_steer, wanted_of
-from mmdiff.design.generate.regressor_guidance import make_regressed_steer
+from mmdiff.design.generate.fem_guidance import make_fem_guidance, target_values
+from mmdiff.design.generate.regressor_guidance import make_regressor_guidance
 from mmdiff.errors import InputError
 from mmdiff.models.regressor import load_regressor
 from mmdiff.models.sampling import make_draw
@@ -23,8 +23,8 @@ from mmdiff.targets.target import Target, of_constants
 GUIDES = ("homogenizer", "regressor")
 
 
-def choose_steer(guide: str, n: int, newton: int) -> Callable | None:
-    """Return the steering of a name, None for no Newton steps.
+def choose_guidance(guide: str, n: int, newton: int) -> Callable | None:
+    """Return the guidance of a name, None for no Newton steps.
 
     Args:
       guide: "homogenizer" for finite elements, see
@@ -41,14 +41,14 @@ def choose_steer(guide: str, n: int, newton: int) -> Callable | None:
     if not newton:
         return None
     if guide == "homogenizer":
-        return make_steer(n, newton=newton)
+        return make_fem_guidance(n, newton=newton)
     params, meta = load_regressor(assets.regressor_path())
     if int(meta["octant"]) != n:
         raise InputError(
             f"the shipped regressor knows cells of {2 * int(meta['octant'])}^3 voxels "
             f"and the network makes {2 * n}^3. Use --config.guide=homogenizer."
         )
-    return make_regressed_steer(params, meta, count=newton)
+    return make_regressor_guidance(params, meta, count=newton)
 
 
 def make_sampler(
@@ -67,14 +67,14 @@ def make_sampler(
       meta: header of the weights file, see `mmdiff.models.weights`.
       num_samples: samples per call.
       newton: Newton steps on the estimate of each sampling step; 0 samples without.
-      guide: what these steps ask for the constants, see `choose_steer`.
+      guide: what these steps ask for the constants, see `choose_guidance`.
       **settings: as for `mmdiff.models.sampling.make_draw`.
 
     Raises:
-      InputError: see `choose_steer`.
+      InputError: see `choose_guidance`.
     """
-    steer = choose_steer(guide, int(meta["octant"]), newton)
-    draw = make_draw(params, meta, num_samples=num_samples, steer=steer, **settings)
+    guide = choose_guidance(guide, int(meta["octant"]), newton)
+    draw = make_draw(params, meta, num_samples=num_samples, guide=guide, **settings)
     known = np.array(meta["training"]["labels"])
 
     def draw_for(key, target: Target):
@@ -82,11 +82,11 @@ def make_sampler(
             told = dict(target.counted)
             if target.volume is not None:
                 told["V"] = target.volume
-            return draw(key, told, wanted_of(target))
+            return draw(key, told, target_values(target))
         seed = np.asarray(jax.random.key_data(key))
         rows = complete(target, known, num_samples, seed)
         wanted = [
-            wanted_of(of_constants(constants, target.volume))
+            target_values(of_constants(constants, target.volume))
             for constants in rows[:, :3]
         ]
         told = dict(zip((*elasticity.NAMES, "V"), rows.T, strict=True))

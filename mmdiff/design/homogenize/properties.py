@@ -19,7 +19,7 @@ from mmdiff.cells.prepare import Grid
 from mmdiff.errors import InputError
 from mmdiff.fem import boundary, homogenize
 from mmdiff.fem import fields as fem_fields
-from mmdiff.run import workdir
+from mmdiff.io.json import plain
 from mmdiff.typing import Float
 
 CONVENTIONS = {
@@ -280,7 +280,7 @@ def report(
         "penal": material.penal,
         "threshold": threshold,
     }
-    return workdir.plain(facts)  # numbers that do not exist are None
+    return plain(facts)  # numbers that do not exist are None
 
 
 def brackets(direction) -> str:

@@ -13,6 +13,7 @@ from mmdiff.anisotropy import VOIGT
 from mmdiff.design.homogenize import properties, remarks
 from mmdiff.io import page, plots
 from mmdiff.io import write as writers
+from mmdiff.io.json import write_json
 from mmdiff.run import console
 
 # Stand in every file that holds numbers of the cell.
@@ -50,7 +51,7 @@ def write(
     if not drawn:
         console.note("plots need matplotlib: pip install 'mmdiff[viz]'.")
     _write_page(folder, name, cell, solution.tensor, facts, notes, drawn)
-    writers.write_json(folder / "properties.json", facts)
+    write_json(folder / "properties.json", facts)
 
 
 def _write_fields(path, cell, solution, conventions) -> None:

@@ -7,11 +7,11 @@ import numpy as np
 
 from mmdiff import elasticity
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.design.generate.report import cutaway
 from mmdiff.design.interpolate import family, figures
 from mmdiff.design.interpolate.family import Member
 from mmdiff.io import page, plots, render
 from mmdiff.io import write as writers
+from mmdiff.io.json import write_csv, write_json
 from mmdiff.run import console, saved
 
 SHOWN = 24  # cells drawn at most, spread over all
@@ -103,8 +103,8 @@ def write(
     """
     every = [*path, *members]
     saved.save(folder / "family.npz", arrays(every))
-    writers.write_csv(folder / "family.csv", lines)
-    writers.write_json(
+    write_csv(folder / "family.csv", lines)
+    write_json(
         folder / "family.json",
         {"summary": facts, "conventions": CONVENTIONS, "cells": lines},
     )
@@ -112,7 +112,7 @@ def write(
     images = []
     for i in chosen:
         voxels = octant_to_cell(every[i].octant)
-        images.append(render.render(voxels, size=288, cutaway=cutaway(voxels)))
+        images.append(render.render(voxels, size=288, cutaway=render.cutaway(voxels)))
     captions = [
         f"{lines[i]['cell']}: V {every[i].volume:.3f}, K/K_HS {every[i].share:.2f}"
         for i in chosen

@@ -123,7 +123,7 @@ def ask(
                 f"target={target} asks for another volume than vf={volume:g}. Give it "
                 "once, with --config.vf."
             )
-        feasibility.check(wanted, nu=nu, allow_infeasible=allow_infeasible)
+        feasibility.check_feasible(wanted, nu=nu, allow_infeasible=allow_infeasible)
     goal = goals.choose(objective, wanted, weights)
     notes = []
     floor = min_young / base

@@ -15,7 +15,8 @@ from mmdiff.design.optimize.goal import Goal
 from mmdiff.design.optimize.ranking import DOUBLED, Entry
 from mmdiff.io import page, plots, render
 from mmdiff.io import write as writers
-from mmdiff.run import console, workdir
+from mmdiff.io.json import plain, write_csv, write_json
+from mmdiff.run import console
 from mmdiff.topopt.optimize import COLUMNS
 
 _SETTINGS = ("base_E", "base_nu", "void", "penal", "symmetry")
@@ -51,7 +52,7 @@ def write_history(
             for i in range(len(lines))
         ]
     order = sorted(rows, key=lambda row: (row["resolution"], row["start"], row["step"]))
-    writers.write_csv(folder / "history.csv", order)
+    write_csv(folder / "history.csv", order)
     titles = {
         # Root mean square and not mean, see the conventions.
         "share": "distance to target" if goal.name == "target" else goal.label,
@@ -99,8 +100,8 @@ def write(
     _write_arrays(folder, entries, report)
     _write_frames(folder, entries[0], images[0], goal, report)
     _write_bounds(folder, entries, facts, plates, report, goal)
-    writers.write_json(folder / "properties.json", report)
-    writers.write_csv(
+    write_json(folder / "properties.json", report)
+    write_csv(
         folder / "properties.csv",
         [
             {
@@ -132,7 +133,7 @@ def _write_arrays(folder, entries, report) -> None:
         volume=best.volume,
         residual=best.outcome.residual,
         resolution=best.edge,
-        settings=json.dumps(workdir.plain(report["settings"])),
+        settings=json.dumps(plain(report["settings"])),
         **stated,
     )
     alike = [entry for entry in entries if entry.name != DOUBLED]
@@ -150,7 +151,7 @@ def _write_arrays(folder, entries, report) -> None:
 def _write_frames(folder, entry, final, goal, report) -> None:
     """Write the strip of the best start's development, and its two ends."""
     outcome = entry.outcome
-    left_out = deliver.cutaway(octant_to_cell(outcome.octant))
+    left_out = render.cutaway(octant_to_cell(outcome.octant))
     images, captions = [], []
     for step, shot in zip(outcome.when, outcome.snapshots, strict=True):
         if step < 0:

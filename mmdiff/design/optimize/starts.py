@@ -13,6 +13,7 @@ import numpy as np
 
 from mmdiff import assets
 from mmdiff.cells import plates, prepare
+from mmdiff.data import dataset
 from mmdiff.design.generate import pipeline, sampler
 from mmdiff.errors import InputError
 from mmdiff.io import read
@@ -56,7 +57,7 @@ def check(
             )
     elif kind not in KINDS:
         path = pathlib.Path(kind)
-        if not path.is_file() and not read.is_dataset(path):
+        if not path.is_file() and not dataset.is_dataset(path):
             raise InputError(
                 f"start={kind} is neither {', '.join(KINDS)} nor a file that exists. "
                 "Correct --config.start."
@@ -196,7 +197,7 @@ def file_starts(
     Raises:
       InputError: what cannot be read, or lacks the symmetry.
     """
-    array, _ = read.read(path, key=key)
+    array, _ = dataset.read_voxels(path, key=key)
     found = []
     for number, voxels in read.select(array, path.name, index):
         label = path.name if number is None else f"{path.name}[{number}]"

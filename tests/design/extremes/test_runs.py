@@ -8,8 +8,8 @@ import pytest
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.design.extremes import quest, runs
 from mmdiff.design.extremes.quest import Extreme, Shape
-from mmdiff.design.interpolate.path import Bridge
 from mmdiff.diffusion.conditions import fit_conditions
+from mmdiff.models.noise_codec import NoiseCodec
 from mmdiff.topopt.interface import Evaluation
 
 N = 8
@@ -49,7 +49,7 @@ def bridge():
 
     points = np.outer([0.2, 0.4, 0.6], np.append(CONSTANTS, 1.0))
     scaling = fit_conditions(("C11", "C12", "C44", "V"), points)
-    return (Bridge(lambda key, x0, cond: 2 * x0, decode), scaling), asked
+    return (NoiseCodec(lambda key, x0, cond: 2 * x0, decode), scaling), asked
 
 
 def test_variants_are_refined_counted_and_kept(bridge, tmp_path):
@@ -79,7 +79,7 @@ def test_variants_are_refined_counted_and_kept(bridge, tmp_path):
         assert one.kept == other.kept and one.similarity == other.similarity
 
 
-def test_steered_variants_are_asked_for_the_cell_itself(bridge, tmp_path):
+def test_guided_variants_are_asked_for_the_cell_itself(bridge, tmp_path):
     made, asked = bridge
     octant = _frame(N)
     found, _ = _varied(octant, tmp_path, lambda: made, spent=22)

@@ -31,7 +31,7 @@ def estimate():
 
 @pytest.fixture(scope="module")
 def moved(estimate):
-    run = jax.jit(fem_guidance.make_steer(N, newton=8))
+    run = jax.jit(fem_guidance.make_fem_guidance(N, newton=8))
     return lambda t, wanted: run(estimate, jnp.float32(t), jnp.float32(wanted))
 
 
@@ -54,12 +54,12 @@ def test_wanted_is_what_a_target_counts():
         "V",
     )
     nan = np.nan
-    got = fem_guidance.wanted_of(target.parse("E=0.1,zener=2", volume=0.3))
+    got = fem_guidance.target_values(target.parse("E=0.1,zener=2", volume=0.3))
     expected = [nan, nan, nan, nan, nan, 0.1, nan, 2, 0.3]
     np.testing.assert_array_equal(got, np.float32(expected))
     # As errors are told of the constants, it is the constants that are wanted.
     asked = target.parse("E=0.1,nu=0.2,zener=2")
-    got = fem_guidance.wanted_of(asked)
+    got = fem_guidance.target_values(asked)
     expected = [*asked.constants, *6 * [nan]]
     np.testing.assert_array_equal(got, np.float32(expected))
 

@@ -9,7 +9,7 @@ from mmdiff.cells.thickness import thin_shares
 from mmdiff.cells.voxels import clean_octant, is_load_bearing, threshold_to_volume
 from mmdiff.design.generate import rework
 from mmdiff.design.generate.cell import binarize, make_cell
-from mmdiff.design.generate.fem_guidance import wanted_of
+from mmdiff.design.generate.fem_guidance import target_values
 from mmdiff.design.generate.refine import FAR, GOAL, double, goal, make_refine, smoothed
 from mmdiff.fem import homogenize
 from mmdiff.targets.target import of_constants, parse
@@ -143,7 +143,7 @@ def test_the_better_of_polished_and_reworked_counts():
     cell = make_refine(_proportional, steps=2, rework=worse, rounds=3)(start, asked)
     # Nothing was gained, so it stopped after the first and kept what it had.
     assert len(calls) == 1 and cell.history == plain.history
-    np.testing.assert_array_equal(calls[0], wanted_of(asked))
+    np.testing.assert_array_equal(calls[0], target_values(asked))
 
     def better(octant, wanted):
         return _schwarz(0.8, 8).astype(float)
@@ -213,7 +213,7 @@ def test_rework_meets_a_target_that_moving_the_surface_does_not():
     constants = evaluate(_schwarz(0.45)).constants * [0.7, 0.7, 1.0]
     asked = of_constants(constants, 0.45)
     run = rework.make_rework(N, betas=(4.0,) * 10 + (8.0,) * 8)
-    density = run(other, wanted_of(asked))
+    density = run(other, target_values(asked))
     assert density.shape == (N, N, N) and np.ptp(density) > 0.9
     assert density.min() >= 0 and density.max() <= 1
     tensor, _ = homogenize.homogenize(
@@ -232,7 +232,7 @@ def test_rework_leaves_free_what_is_free():
     octant = _schwarz(0.4)
     run = rework.make_rework(N, betas=(4.0,) * 6)
     asked = parse("E=0.2", volume=None)
-    density = run(octant, wanted_of(asked))
+    density = run(octant, target_values(asked))
     tensor, _ = homogenize.homogenize(
         jnp.asarray(symmetrize(density)), penal=rework.PENAL, void=rework.VOID
     )

@@ -53,7 +53,7 @@ def test_what_a_target_misses():
     values = jnp.array([0.2, 0.08, 0.05, 0.4])
     aim = target.from_values({"C11": 0.3, "E": 0.1}, volume=0.5)
     missing = regressor_guidance.target_residual(
-        values, jnp.asarray(fem_guidance.wanted_of(aim))
+        values, jnp.asarray(fem_guidance.target_values(aim))
     )
     young = quantities.values(np.asarray(values)[:3], ["E"])[0]
     scale = quantities.SCALES["C11"]
@@ -131,15 +131,15 @@ def test_loss_guidance_lowers_the_loss(params, estimate, start, slope, residual)
 
 
 @pytest.fixture(scope="module")
-def steered(params, estimate):
-    run = jax.jit(regressor_guidance.make_regressed_steer(params, META, count=6))
+def guided(params, estimate):
+    run = jax.jit(regressor_guidance.make_regressor_guidance(params, META, count=6))
     return lambda t, wanted: run(estimate, jnp.float32(t), wanted)
 
 
-def test_estimates_get_what_was_asked(estimate, said, start, steered):
+def test_estimates_get_what_was_asked(estimate, said, start, guided):
     # What the network says of a denser octant, so that the values go together.
     denser = said(jnp.tanh(jnp.arctanh(estimate) + 0.2))[0]
-    moved = steered(0.5, _wanted(denser, *fem_guidance.NAMES[:3]))
+    moved = guided(0.5, _wanted(denser, *fem_guidance.NAMES[:3]))
     assert moved.shape == estimate.shape and abs(moved).max() < 1
     before, after = (abs(values - denser)[:, :3] for values in (start, said(moved)))
     # Newton's method: what is left is small beside what was missing.
@@ -147,15 +147,17 @@ def test_estimates_get_what_was_asked(estimate, said, start, steered):
     assert all(symmetry.is_cubic(np.asarray(one)) for one in moved)
 
 
-def test_nothing_asked_and_other_times_change_nothing(estimate, steered, start):
-    np.testing.assert_allclose(steered(0.5, FREE), estimate, atol=1e-5)
+def test_nothing_asked_and_other_times_change_nothing(estimate, guided, start):
+    np.testing.assert_allclose(guided(0.5, FREE), estimate, atol=1e-5)
     wanted = _wanted(start[0] * 1.1, "C11")
     for t in (regressor_guidance.FIRST + 0.01, regressor_guidance.LAST - 0.01):
-        np.testing.assert_array_equal(steered(t, wanted), estimate)
+        np.testing.assert_array_equal(guided(t, wanted), estimate)
 
 
 def test_steps_are_no_longer_than_told(params, estimate, start):
-    run = regressor_guidance.make_regressed_steer(params, META, count=1, longest=0.05)
+    run = regressor_guidance.make_regressor_guidance(
+        params, META, count=1, longest=0.05
+    )
     moved = jax.jit(run)(estimate, jnp.float32(0.5), _wanted(start[0] * 3, "C11"))
     change = abs(np.arctanh(moved) - np.arctanh(estimate))
     # Rounding of tanh and back.
@@ -163,7 +165,7 @@ def test_steps_are_no_longer_than_told(params, estimate, start):
 
 
 def test_the_bulk_modulus_rises_and_the_volume_stays(params, estimate, said, start):
-    run = regressor_guidance.make_regressed_steer(
+    run = regressor_guidance.make_regressor_guidance(
         params, META, residual=regressor_guidance.bulk_residual, count=4, longest=0.3
     )
     wanted = FREE.at[-1].set(float(start[0, 3]))
@@ -182,13 +184,13 @@ def test_guided_samples_of_the_shipped_model_are_better_by_finite_elements():
     (params, meta), known = networks
     evaluate = interface.make_evaluate(int(meta["octant"]))
     volume = 0.3
-    stiff = regressor_guidance.make_regressed_steer(
+    stiff = regressor_guidance.make_regressor_guidance(
         *known, residual=regressor_guidance.bulk_residual, count=1, longest=0.3
     )
     wanted = FREE.at[-1].set(volume)
     ratios = []
-    for steering in (None, stiff):
-        draw = make_draw(params, meta, num_samples=4, steps=12, steer=steering)
+    for guidance in (None, stiff):
+        draw = make_draw(params, meta, num_samples=4, steps=12, guide=guidance)
         fields = np.asarray(draw(jax.random.key(0), {"V": volume}, wanted))
         octants = [pipeline.binarize(field, volume)[0] for field in fields]
         constants = np.stack([evaluate(octant).constants for octant in octants])

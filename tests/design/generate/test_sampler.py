@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from mmdiff.design.generate import fem_guidance as steer
+from mmdiff.design.generate import fem_guidance as guide
 from mmdiff.design.generate import sampler
 from mmdiff.errors import InputError
 from mmdiff.targets import quantities, target
@@ -12,29 +12,29 @@ from mmdiff.targets import quantities, target
 
 def test_the_guide_is_the_one_of_its_name(monkeypatch):
     monkeypatch.setattr(
-        sampler, "make_steer", lambda n, newton: ("finite elements", n, newton)
+        sampler, "make_fem_guidance", lambda n, newton: ("finite elements", n, newton)
     )
     monkeypatch.setattr(
         sampler,
-        "make_regressed_steer",
+        "make_regressor_guidance",
         lambda params, meta, count: ("network", meta["octant"], count),
     )
-    assert sampler.choose_steer("homogenizer", 32, 3) == ("finite elements", 32, 3)
+    assert sampler.choose_guidance("homogenizer", 32, 3) == ("finite elements", 32, 3)
     # The shipped weights are of cells of 64^3 voxels.
-    assert sampler.choose_steer("regressor", 32, 2) == ("network", 32, 2)
-    assert sampler.choose_steer("regressor", 32, 0) is None
-    assert sampler.choose_steer("homogenizer", 32, 0) is None
+    assert sampler.choose_guidance("regressor", 32, 2) == ("network", 32, 2)
+    assert sampler.choose_guidance("regressor", 32, 0) is None
+    assert sampler.choose_guidance("homogenizer", 32, 0) is None
 
 
 @pytest.mark.parametrize("newton", [0, 2])
 def test_an_unknown_guide_is_named(newton):
     with pytest.raises(InputError, match="guide='oracle' is unknown. Use homogenizer"):
-        sampler.choose_steer("oracle", 32, newton)
+        sampler.choose_guidance("oracle", 32, newton)
 
 
 def test_a_regressor_of_other_cells_is_refused():
     with pytest.raises(InputError, match=r"cells of 64\^3 voxels and the network"):
-        sampler.choose_steer("regressor", 8, 2)
+        sampler.choose_guidance("regressor", 8, 2)
 
 
 KNOWN = [[0.1, 0.04, 0.03, 0.3], [0.12, 0.05, 0.05, 0.35], [0.3, 0.1, 0.1, 0.5]]
@@ -42,9 +42,9 @@ KNOWN = [[0.1, 0.04, 0.03, 0.3], [0.12, 0.05, 0.05, 0.35], [0.3, 0.1, 0.1, 0.5]]
 
 @pytest.fixture
 def told(monkeypatch):
-    """`draw(text, volume)` that returns what network and steering are told."""
+    """`draw(text, volume)` that returns what network and guidance are told."""
 
-    def make_draw(params, meta, *, num_samples, steer, **settings):
+    def make_draw(params, meta, *, num_samples, guide, **settings):
         return lambda key, values, wanted: (values, wanted)
 
     monkeypatch.setattr(sampler, "make_draw", make_draw)
@@ -72,8 +72,8 @@ def test_a_part_of_a_tensor_is_completed_for_each_sample(told, volume):
     constants = np.column_stack([values[name] for name in ("C11", "C12", "C44")])
     got = quantities.values(constants, ("nu", "zener"))
     np.testing.assert_allclose(got, np.tile([0.2, 1.0], (5, 1)), atol=1e-3)
-    # The network is told a volume, the steering only that which is asked.
-    assert wanted.shape == (5, len(steer.NAMES))
+    # The network is told a volume, the guidance only that which is asked.
+    assert wanted.shape == (5, len(guide.NAMES))
     np.testing.assert_allclose(wanted[:, :3], constants, rtol=1e-6)
     assert np.isnan(wanted[:, 3:8]).all()
     if volume is None:

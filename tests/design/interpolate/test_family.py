@@ -19,6 +19,7 @@ from mmdiff.diffusion.process import without_previous
 from mmdiff.diffusion.schedule import ExponentialSchedule
 from mmdiff.errors import InputError
 from mmdiff.fem import homogenize
+from mmdiff.models import noise_codec
 from mmdiff.topopt.interface import Evaluation
 
 SCHEDULE = ExponentialSchedule()
@@ -47,7 +48,7 @@ def _denoise(x, t, x0_prev, cond):
 @pytest.fixture(scope="module")
 def bridge():
     with jax.numpy_dtype_promotion("standard"):
-        return path.make_bridge(_denoise, SCHEDULE, steps=16)
+        return noise_codec.make_noise_codec(_denoise, SCHEDULE, steps=16)
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +64,9 @@ def noises(bridge):
 def test_the_ends_of_the_path_are_the_two_cells(bridge, noises):
     cells, (first, second) = noises
     for theta, cell in zip((0.0, np.pi / 2), cells, strict=True):
-        x0 = bridge.decode(path.spherical(first, second, theta), FREE)
-        assert path.returned(x0, cell) == 1
-    assert path.returned(bridge.decode(second, FREE), cells[0]) < 0.9
+        x0 = bridge.decode(noise_codec.spherical(first, second, theta), FREE)
+        assert noise_codec.returned(x0, cell) == 1
+    assert noise_codec.returned(bridge.decode(second, FREE), cells[0]) < 0.9
 
 
 def test_noises_keep_the_symmetry_and_have_the_variance_of_noise(noises):
@@ -83,25 +84,27 @@ def test_noises_keep_the_symmetry_and_have_the_variance_of_noise(noises):
         assert abs(clean).std() < 0.01 and 0.4 < abs(noise).std() < 0.8
 
 
-def test_steering_acts_on_the_way_back_alone():
+def test_guidance_acts_on_the_way_back_alone():
     seen = []
 
-    def steer(x0, t, wanted):
+    def guide(x0, t, wanted):
         seen.append(wanted.shape)
         return 0 * x0 + wanted[None, None, None]
 
-    steered = path.make_bridge(_denoise, SCHEDULE, steps=4, steer=steer)
+    guided = noise_codec.make_noise_codec(_denoise, SCHEDULE, steps=4, guide=guide)
     x0 = jnp.asarray(2.0 * _ball(0.3) - 1, jnp.float32)
-    noise = steered.encode(jax.random.key(0), x0, FREE)
-    assert not seen and path.returned(steered.decode(noise, FREE), _ball(0.3)) == 1
-    assert (steered.decode(noise, FREE, jnp.ones(1)) == 1).all() and seen
+    noise = guided.encode(jax.random.key(0), x0, FREE)
+    assert (
+        not seen and noise_codec.returned(guided.decode(noise, FREE), _ball(0.3)) == 1
+    )
+    assert (guided.decode(noise, FREE, jnp.ones(1)) == 1).all() and seen
 
 
 def test_spherical_points_keep_the_variance():
     first, second = np.random.default_rng(0).normal(size=(2, 20, 20, 20))
     for theta in path.angles(4):
         # 8000 samples: the standard deviation is within 1/sqrt(16000), three times.
-        assert abs(path.spherical(first, second, theta).std() - 1) < 0.024
+        assert abs(noise_codec.spherical(first, second, theta).std() - 1) < 0.024
     assert (path.angles(3) > 0).all() and path.angles(3)[1] == np.pi / 4
     middle = path.between([0.0, 2.0], [1.0, 4.0], np.pi / 4)
     np.testing.assert_allclose(middle, [0.5, 3.0])

@@ -11,7 +11,7 @@ from mmdiff.design.optimize import problem, properties, ranking
 from mmdiff.design.optimize import report as optimized_files
 from mmdiff.design.optimize.ranking import Entry
 from mmdiff.design.optimize.resumable import SHOWN, Outcome
-from mmdiff.run.workdir import plain
+from mmdiff.io.json import plain
 from mmdiff.topopt.optimize import COLUMNS
 
 N = 8

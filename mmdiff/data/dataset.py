@@ -1,0 +1,150 @@
+"""A dataset as arrays: every accepted cell with its tensor, volume and provenance."""
+
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mmdiff import assets
+from mmdiff.data import store
+from mmdiff.errors import DataError
+from mmdiff.io import read
+from mmdiff.typing import Float, UInt8
+
+
+class Dataset(NamedTuple):
+    """Cells of one resolution, duplicates left out.
+
+    Attributes:
+      octants: (N, n, n, n) parts [0, 1/2]^3 of the cells.
+      constants: (N, 3) C11, C12, C44 for base E = 1.
+      volume: (N,) solid fractions.
+      info: "split" (N,) (0 train, 1 validation, 2 test), "selected" (N,) (whether a
+        cell is in the property-uniform subset; all are where none was chosen), "base"
+        (material and void of the tensors), "records", "manifests" and "skipped", the
+        messages of damaged shards.
+    """
+
+    octants: UInt8[np.ndarray, "N n n n"]
+    constants: Float[np.ndarray, "N 3"]
+    volume: Float[np.ndarray, "N"]
+    info: dict[str, Any]
+
+
+def load_dataset(path: str | os.PathLike = "", *, skip_bad: bool = False) -> Dataset:
+    """Return every accepted cell of a dataset, duplicates left out.
+
+    Args:
+      path: a `data.zarr` directory, or the directory that holds it; empty for the
+        shipped cells.
+      skip_bad: leave damaged shards out instead of raising.
+
+    Raises:
+      DataError: if there is none, or it is damaged.
+    """
+    root = _root(path or assets.dataset_path())
+    if not (root / "layout.json").exists():
+        raise DataError(
+            f"no dataset at {root}. Make one with configs/dataset.py first, or leave "
+            "`data` empty to use the shipped cells."
+        )
+    layout = store.read_layout(root)
+    n = layout["n"]
+    octants = [np.zeros((0, n, n, n), np.uint8)]
+    constants, volume = [np.zeros((0, 3))], [np.zeros(0)]
+    manifests, skipped = store.read_manifests(root), []
+    records: list[dict] = []
+    for manifest in manifests:
+        try:
+            parts = store.read_shard(root, manifest)
+        except DataError as error:
+            if not skip_bad:
+                raise
+            skipped.append(str(error))
+            continue
+        for whole, part in zip((octants, constants, volume), parts, strict=True):
+            whole.append(part)
+        records += manifest["records"]
+    if not records:
+        raise DataError(
+            f"{root} holds no cells: {len(manifests)} shards are finished and none has "
+            "an accepted cell. Rerun configs/dataset.py to finish it."
+        )
+    chosen = store.read_selection(root)
+    ids = np.array([record["id"] for record in records])
+    keep = np.flatnonzero(~np.isin(ids, chosen.get("duplicates", [])))
+    selected = np.isin(ids, chosen["selected"]) if chosen else np.ones(len(ids), bool)
+    records = [records[i] for i in keep]
+    info = {
+        "base": layout["base"],
+        "records": records,
+        "manifests": manifests,
+        "split": np.array([record["split"] for record in records], int),
+        "selected": selected[keep],
+        "skipped": skipped,
+    }
+    arrays = (np.concatenate(parts)[keep] for parts in (octants, constants, volume))
+    return Dataset(*arrays, info)
+
+
+def is_dataset(path: str | os.PathLike) -> bool:
+    """Whether a folder is a dataset as `mmdiff.data.store` writes it, or holds one."""
+    return (_root(path) / "layout.json").is_file()
+
+
+def read_voxels(path: str | os.PathLike, **options) -> tuple[np.ndarray, dict]:
+    """Return the octants of a dataset, or the array of a file; see `io.read.read`.
+
+    Args:
+      path: dataset or voxel file.
+      **options: of `io.read.read`, for files.
+    """
+    if not is_dataset(path):
+        return read.read(path, **options)
+    octants = load_dataset(path).octants
+    info = {"file": pathlib.Path(path).name, "format": "dataset", "array": None}
+    info |= {"dtype": octants.dtype.name, "shape": list(octants.shape), "notes": []}
+    return octants, info
+
+
+def _root(path: str | os.PathLike) -> pathlib.Path:
+    root = pathlib.Path(path)
+    return root / "data.zarr" if (root / "data.zarr").is_dir() else root
+
+
+def compact(source, destination: pathlib.Path, *, shard_size: int = 1024) -> None:
+    """Copy a finished dataset into few large shards, for shipping.
+
+    Args:
+      source: as for `load_dataset`.
+      destination: new `data.zarr` directory.
+      shard_size: cells per shard of the copy.
+    """
+    octants, constants, _, info = load_dataset(source)
+    rejected: dict[str, int] = {}
+    for manifest in info["manifests"]:
+        for reason, count in manifest["rejected"].items():
+            rejected[reason] = rejected.get(reason, 0) + count
+    store.create(
+        destination,
+        n=octants.shape[-1],
+        shards=-(-len(octants) // shard_size),
+        shard_size=shard_size,
+        base=info["base"],
+        recipe=store.read_layout(_root(source))["recipe"],
+    )
+    for shard in range(-(-len(octants) // shard_size)):
+        rows = slice(shard * shard_size, (shard + 1) * shard_size)
+        store.write_shard(
+            destination,
+            shard,
+            octants=octants[rows],
+            constants=constants[rows],
+            records=info["records"][rows],
+            # The counts belong to the whole set; they stand once.
+            rejected=rejected if shard == 0 else {},
+        )
+    chosen = zip(info["records"], info["selected"], strict=True)
+    ids = [record["id"] for record, selected in chosen if selected]
+    store.write_selection(destination, {"duplicates": [], "selected": ids})

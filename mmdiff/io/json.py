@@ -1,0 +1,58 @@
+"""Plain values as text files: JSON, CSV and Markdown tables.
+
+JSON is strict: NaN and infinity become null, arrays lists, paths text. Files appear at
+once, see `mmdiff.io.write.write_bytes`.
+"""
+
+import csv
+import io
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mmdiff.io.write import write_bytes
+
+
+def plain(value: Any) -> Any:
+    """Return `value` in JSON's types: arrays as lists, NaN as None, paths as text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if hasattr(value, "tolist"):  # NumPy and JAX arrays and scalars
+        return plain(value.tolist())
+    return str(value)
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table, a line for each row."""
+    lines = ["| " + " | ".join(line) + " |" for line in [header, *rows]]
+    lines.insert(1, "|---" * len(header) + "|")
+    return "\n".join(lines) + "\n"
+
+
+def write_json(path: str | os.PathLike, data) -> pathlib.Path:
+    """Write nested data as indented strict JSON; arrays are lists and NaN is null."""
+    text = json.dumps(plain(data), indent=2, allow_nan=False, ensure_ascii=False)
+    return write_bytes(path, (text + "\n").encode())
+
+
+def write_csv(path: str | os.PathLike, rows: Iterable[Mapping]) -> pathlib.Path:
+    """Write rows as CSV; columns are all keys in order of first appearance.
+
+    Missing and non-finite values become empty fields.
+    """
+    rows = [plain(row) for row in rows]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return write_bytes(path, buffer.getvalue().encode())

@@ -1,0 +1,146 @@
+"""A report as a value, and the one writer that makes files of it.
+
+What a run found is filled into a `Report`: numbers, tables, cells, arrays, pictures and
+notes. `write` turns it into JSON, CSV, NPZ, the files of the cells and a page. The
+conventions and the settings of the numbers stand in each of these files.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmdiff.io import page
+from mmdiff.io.cell_files import CellEntry, write_cell
+from mmdiff.io.json import write_csv, write_json
+from mmdiff.io.write import write_bytes
+
+NO_PLOTS = "plots need matplotlib: pip install 'mmdiff[viz]'."
+
+# What every report that holds a tensor says of it.
+CONVENTIONS = {
+    "voigt_order": "11 22 33 23 13 12",
+    "shear": "engineering shear strain: C44 = tau23 / gamma23",
+    "moduli": "K = (C11 + 2 C12) / 3, G = C44, E and nu along <100>, "
+    "Zener = 2 C44 / (C11 - C12)",
+    "finite_elements": "trilinear hexahedra, one per voxel, 2x2x2 Gauss points",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Report:
+    """What a run found.
+
+    Attributes:
+      title: heading of the page.
+      values: content of the JSON file, beside the conventions.
+      conventions: texts by name; what the numbers mean.
+      settings: what the numbers depend on, by name; stands in arrays and tables too.
+      tables: rows of the tables of the page by heading.
+      cells: whose files are written, in this order.
+      views: further cells of the page, whose files are there.
+      cell_size_mm: edge of the printed cells.
+      arrays: arrays by name, by the name of their .npz file.
+      rows: rows by the name of their .csv file.
+      files: by name what writes or draws a file at a path; False means that a package
+        is missing.
+      notes: paragraphs of the page.
+      json: name of the JSON file.
+      page: name of the page.
+    """
+
+    title: str
+    values: Mapping[str, Any]
+    conventions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    tables: Mapping[str, Sequence[Mapping]] = dataclasses.field(default_factory=dict)
+    cells: Sequence[CellEntry] = ()
+    views: Sequence[page.CellView] = ()
+    cell_size_mm: float = 10.0
+    arrays: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    rows: Mapping[str, Sequence[Mapping]] = dataclasses.field(default_factory=dict)
+    files: Mapping[str, Callable[[pathlib.Path], bool | None]] = dataclasses.field(
+        default_factory=dict
+    )
+    notes: Sequence[str] = ()
+    json: str = "properties.json"
+    page: str = "index.html"
+
+
+def write(folder: str | os.PathLike, report: Report) -> list[str]:
+    """Write all files of a report, the page last.
+
+    Args:
+      folder: directory, made where it is missing.
+      report: what was found.
+
+    Returns:
+      sentences about what a missing package left out.
+    """
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    conventions = joined(report.conventions)
+    missing = []
+    for cell in report.cells:
+        missing += write_cell(
+            folder,
+            cell.name,
+            cell.voxels,
+            cell_size_mm=report.cell_size_mm,
+            conventions=conventions,
+            image=cell.image,
+        )
+    for name, arrays in report.arrays.items():
+        stated = {**report.settings, "conventions": conventions}
+        np.savez_compressed(folder / name, **stated | dict(arrays))
+    for name, rows in report.rows.items():
+        write_csv(folder / name, [{**row, **report.settings} for row in rows])
+    for name, draw in report.files.items():
+        if draw(folder / name) is False:
+            missing.append(NO_PLOTS)
+    values = {"conventions": report.conventions, **report.values}
+    write_json(folder / report.json, values)
+    write_bytes(folder / report.page, _page(folder, report).encode())
+    return list(dict.fromkeys(missing))
+
+
+def joined(conventions: Mapping[str, Any]) -> str:
+    """Return conventions as one line of text."""
+    return "; ".join(f"{name}: {text}" for name, text in conventions.items())
+
+
+def _page(folder, report: Report) -> str:
+    written = [
+        page.CellView(cell.label, cell.voxels, cell.files[-1], cell.files, cell.caption)
+        for cell in report.cells
+    ]
+    return page.page(
+        report.title,
+        tables=report.tables,
+        cells=[*written, *report.views],
+        files=page.list_files(folder, report.page),
+        notes=[
+            *report.notes,
+            *stated(report.settings, report.cell_size_mm if report.cells else None),
+            *(f"{name}: {text}." for name, text in report.conventions.items()),
+        ],
+    )
+
+
+def stated(settings: Mapping[str, Any], cell_size_mm: float | None = None) -> list[str]:
+    """Return the settings of finite elements as a paragraph; none without settings."""
+    texts = {
+        "base_E": "base material E = {:g}",
+        "base_nu": "nu = {:g}",
+        "void": "void stiffness {:g} of the solid",
+        "resolution": "{}^3 voxels",
+        "tol": "relative residual of the finite elements at most {:g}",
+    }
+    found = [t.format(settings[key]) for key, t in texts.items() if key in settings]
+    if found and cell_size_mm is not None:
+        found.append(f"cell edge {cell_size_mm:g} mm")
+    text = "; ".join(found)
+    return [text[0].upper() + text[1:] + "."] if text else []
