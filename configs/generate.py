@@ -11,6 +11,22 @@ and paper draw more samples, from which the best are kept.
 from ml_collections import ConfigDict
 
 VARIANTS = ("tiny", "small", "paper")
+RANGES = {
+    "num_samples": "[1, inf)",
+    "num_best": "[1, inf)",
+    "cell_size_mm": "(0, inf) mm",
+    "steps": "[2, inf)",
+    "newton": "[0, inf)",
+    "polish_steps": "[0, inf)",
+    "rework": "[0, inf)",
+    "spare": "[0, inf)",
+    "volume_price": "[0, inf)",
+    "time_limit_s": "[0, inf) s",
+    "base.E": "(0, inf)",
+    "solver.void": "(0, 1)",
+    "solver.tol": "(0, 1)",
+    "solver.maxiter": "[1, inf)",
+}
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:

@@ -195,7 +195,7 @@ def study(folder: pathlib.Path, steps: int = 300, root=None) -> list[dict]:
       steps: of training, for each variant.
       root: a dataset; None for the shipped one.
     """
-    _, config = main.load_config("configs/train.py:cpu")
+    _, config, _ = main.load_config("configs/train.py:cpu")
     data = load(config, root)
     n = data.training.octant.shape[-1]
     evaluate = interface.make_evaluate(n)

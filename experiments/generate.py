@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from mmdiff import assets, elasticity
 from mmdiff.design.generate import batch, pipeline, properties, refine, rework, sampler
 from mmdiff.design.generate import report as deliver
-from mmdiff.errors import InputError, check_least
+from mmdiff.errors import InputError
 from mmdiff.fem import homogenize
 from mmdiff.io.json import write_json
 from mmdiff.models import weights
@@ -19,16 +19,10 @@ from mmdiff.run import console, workdir
 from mmdiff.targets import feasibility, table, target
 from mmdiff.topopt import interface
 
-LEAST = {
-    **{"num_samples": 1, "num_best": 1, "steps": 2, "newton": 0},
-    **{"polish_steps": 0, "rework": 0, "spare": 0, "volume_price": 0.0},
-}
-
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
     """Generate cells for the target or the targets of the config."""
     start = time.monotonic()
-    _check_numbers(config)
     if config.targets:
         _run_list(config, folder)
         return
@@ -71,20 +65,6 @@ def intact(folder: pathlib.Path) -> bool:
         line.problem or batch.is_done(folder / line.name, line.target, base)
         for line in lines
     )
-
-
-def _check_numbers(config):
-    check_least(config, LEAST)
-    if config.cell_size_mm <= 0:
-        raise InputError(
-            f"cell_size_mm={config.cell_size_mm:g} is not a length. Set the edge of "
-            "the printed cell with --config.cell_size_mm=10."
-        )
-    if not config.time_limit_s >= 0:
-        raise InputError(
-            f"time_limit_s={config.time_limit_s:g} is not a time. Set the seconds for "
-            "each target with --config.time_limit_s=60, or 0 for no limit."
-        )
 
 
 def _maker(config):

@@ -19,10 +19,10 @@ from absl import flags
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags, config_path
 
-from mmdiff.errors import InputError
+from mmdiff.errors import InputError, check_ranges
 from mmdiff.io.json import plain
 from mmdiff.run import console, distributed, runner
-from mmdiff.run.runner import first_line, flat
+from mmdiff.run.runner import first_line, flat, with_flags
 
 DEFAULT_CONFIG = "configs/generate.py"
 PACKAGE = Path(__file__).resolve().parent
@@ -69,8 +69,14 @@ def parse(argv: Sequence[str]) -> runner.Job | None:
         print(_help(known, label))
         return None
     _refuse_unknown(rest[1:], list(known))
-    path, config = load_config(label)
+    path, config, ranges = load_config(label)
     override(config, rest, label)
+    values = config.to_dict()
+    settings = plain({"experiment": path.stem, "config": values})
+    try:
+        check_ranges(flat(values), ranges)
+    except InputError as error:
+        raise InputError(with_flags(str(error), settings)) from error
     experiment = path.parent.parent / "experiments" / path.name
     if not experiment.is_file():
         raise InputError(
@@ -83,10 +89,9 @@ def parse(argv: Sequence[str]) -> runner.Job | None:
             "configs/train.py."
         )
     folder = Path(known["workdir"].value)
-    values = config.to_dict()
     return runner.Job(
         label=label,
-        settings=plain({"experiment": path.stem, "config": values}),
+        settings=settings,
         workdir=folder,
         run=lambda: _load(experiment, "experiment").run(config, folder),
         argv=tuple(argv),
@@ -110,8 +115,8 @@ def _says(experiment: Path, text: str) -> bool:
     return any(line.startswith(text) for line in lines)
 
 
-def load_config(label: str) -> tuple[Path, ConfigDict]:
-    """Return the file and the locked config of `FILE.py[:variant]`.
+def load_config(label: str) -> tuple[Path, ConfigDict, dict[str, str]]:
+    """Return the file, the locked config and the ranges of `FILE.py[:variant]`.
 
     Relative files are looked for below the current directory, the clone and the
     installed package, in this order. (ml_collections' own loader takes a missing file
@@ -136,7 +141,7 @@ def load_config(label: str) -> tuple[Path, ConfigDict]:
     except Exception as error:
         what = f"{type(error).__name__}: {first_line(error)}"
         raise InputError(f"config {label} cannot be loaded. {what}") from error
-    return path, config.lock()
+    return path, config.lock(), getattr(module, "RANGES", {})
 
 
 def override(config: ConfigDict, args: Sequence[str], label: str) -> None:
@@ -243,7 +248,7 @@ def _help(values: flags.FlagValues, label: str) -> str:
         shown = f" (default: {default})" if default else ""
         lines.append(f"  --{name:11}  {values[name].help}{shown}")
     lines += ["", "configs: " + (", ".join(_configs()) or "none found")]
-    _, config = load_config(label)
+    _, config, _ = load_config(label)
     keys = [
         f"  --config.{key}={value}" for key, value in flat(config.to_dict()).items()
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).resolve().parent.parent
-# Every call of a function of mmdiff is checked against its annotations, shapes included.
+# Each call of a function of mmdiff is checked against its annotations, with shapes.
 install_import_hook("mmdiff", "beartype.beartype")
 # Compiled programs are shared by the processes of the tests, and kept for the next run.
 os.environ.setdefault(
