@@ -176,3 +176,36 @@ def test_upper_files_stand_alone(path):
 @pytest.mark.parametrize("config", _files("configs"), ids=_name)
 def test_every_config_has_an_experiment(config):
     assert (ROOT / "experiments" / config.name).is_file()
+
+
+MOST_LINES, MOST_PARAMETERS = 90, 8  # of a function
+
+
+def _functions(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+@pytest.mark.parametrize("path", _files("mmdiff", "experiments", "launch"), ids=_name)
+def test_functions_are_short(path):
+    for node in _functions(path):
+        assert node.end_lineno - node.lineno < MOST_LINES, node.name
+        taken = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        names = [argument.arg for argument in taken if argument.arg != "self"]
+        assert len(names) <= MOST_PARAMETERS, f"{node.name}: {len(names)} parameters"
+
+
+def test_experiments_are_short():
+    for path in _files("experiments"):
+        lines = len(path.read_text("utf-8").splitlines())
+        assert lines <= 120, f"{path.name}: {lines} lines"
+
+
+RUNNERS = ("main.py", "run/")
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=_name)
+def test_flags_are_named_by_the_runner_alone(path):
+    if not _name(path).removeprefix("mmdiff/").startswith(RUNNERS):
+        assert "--config" not in path.read_text("utf-8").replace("--config=configs", "")

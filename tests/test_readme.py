@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 from mmdiff.cells import symmetry
 
@@ -12,14 +13,32 @@ ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text()
 
 
-def test_the_python_example_runs(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+def _run(code):
     names = {}
     with (
         jax.numpy_rank_promotion("allow"),
         jax.numpy_dtype_promotion("standard"),
     ):
         exec(code, names)
+    return names
+
+
+GENERATE, GRADIENT = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+
+
+@pytest.mark.slow
+def test_five_lines_make_a_printable_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = _run(GENERATE)
+    assert len(GENERATE.strip().splitlines()) <= 5
+    cell = names["cell"]
+    assert len(names["others"]) == 3 and cell.error < 1e-3 and cell.pieces == 1
+    stl = (tmp_path / "out/python/cell.stl").read_bytes()
+    assert len(stl) > 1e5 and np.load("out/python/cell.npy").shape == (64, 64, 64)
+
+
+def test_the_gradient_of_a_function_of_the_tensor(capsys):
+    names = _run(GRADIENT)
     gradient = np.asarray(names["gradient"])
     # More material is never softer. C11 and C12 come from one load along x, so that
     # single voxels may have either sign, but not their orbits.
