@@ -7,8 +7,9 @@ in a design loop. Every specimen is a cubic octant that exists at any resolution
 
 import numpy as np
 
+from mmdiff.cells.connectivity import is_load_bearing, keep_largest
 from mmdiff.cells.symmetry import cell_to_octant, octant_to_cell, symmetrize
-from mmdiff.cells.voxels import is_load_bearing, keep_largest, threshold_to_volume
+from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.typing import Float
 
 KINDS = ("network", "debris", "graded", "grains")

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from mmdiff import assets
-from mmdiff.cells.voxels import is_load_bearing
+from mmdiff.cells.connectivity import is_load_bearing
 from mmdiff.data import space, store
 from mmdiff.data.recipe import Recipe, Shard
 from mmdiff.elasticity import NAMES

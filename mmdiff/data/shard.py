@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import spatial
 
-from mmdiff.cells.voxels import clean_octant, spanning_axes, threshold_to_volume
+from mmdiff.cells.connectivity import clean_octant, spanning_axes
+from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data import optimized, perturbed, proposed, select, store
 from mmdiff.data.recipe import OPTIMIZED, PROPOSED, Recipe, Shard
 from mmdiff.errors import DataError

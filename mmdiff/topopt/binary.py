@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
+from mmdiff.cells.connectivity import clean_octant, is_load_bearing
 from mmdiff.cells.symmetry import gather_independent, spread, symmetrize
-from mmdiff.cells.voxels import clean_octant, is_load_bearing, threshold_to_volume
+from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.topopt import interface, objectives
 from mmdiff.topopt.interface import Evaluation
 from mmdiff.topopt.problem import Limits, Problem, constraints

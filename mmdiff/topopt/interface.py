@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
+from mmdiff.cells.connectivity import clean_octant, is_load_bearing
 from mmdiff.cells.symmetry import gather_independent, multiplicity, spread, symmetrize
-from mmdiff.cells.voxels import clean_octant, is_load_bearing
 from mmdiff.elasticity import (
     NU,
     PAPER_RANGES,

@@ -7,7 +7,7 @@ import pytest
 from fem_helpers import solve
 
 from mmdiff import bounds, elasticity
-from mmdiff.cells import plates, symmetry, voxels
+from mmdiff.cells import connectivity, plates, symmetry
 from mmdiff.fem.homogenize import VOID
 
 N = 16
@@ -118,9 +118,9 @@ def test_baselines_carry_load_and_have_closed_pores(baselines):
     assert list(baselines) == ["sc", "bcc", "octet", "sc + bcc", "sc + octet"]
     for name, octant in baselines.items():
         assert abs(octant.mean() - 0.5) <= 3 / N**3, name
-        assert symmetry.is_cubic(octant) and voxels.is_load_bearing(octant), name
+        assert symmetry.is_cubic(octant) and connectivity.is_load_bearing(octant), name
         void = 1 - symmetry.octant_to_cell(octant)
-        assert not any(voxels.winding_axes(void)), name
+        assert not any(connectivity.winding_axes(void)), name
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_baselines_carry_load_and_have_closed_pores(baselines):
 )
 def test_plates_part_the_void_as_published(families, count):
     octant = plates.plate_lattice(N, dict.fromkeys(families, 0.06))
-    labels, _ = voxels.periodic_pieces(1 - symmetry.octant_to_cell(octant))
+    labels, _ = connectivity.periodic_pieces(1 - symmetry.octant_to_cell(octant))
     sizes = np.bincount(labels.ravel())[1:]
     # In the tips of the tetrahedra single voxels are cut off.
     assert (sizes > 1).sum() == count

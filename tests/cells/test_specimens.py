@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mmdiff.cells import specimens
+from mmdiff.cells.connectivity import is_load_bearing, periodic_pieces
 from mmdiff.cells.symmetry import is_cubic, octant_to_cell
-from mmdiff.cells.voxels import is_load_bearing, periodic_pieces
 
 N = 16
 ALL = specimens.specimens(N)

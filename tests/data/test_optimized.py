@@ -5,7 +5,7 @@ import pytest
 
 from mmdiff import bounds, elasticity
 from mmdiff.cells import symmetry
-from mmdiff.cells.voxels import clean_octant
+from mmdiff.cells.connectivity import clean_octant
 from mmdiff.data import optimized
 from mmdiff.data.recipe import Optimized, Recipe
 from mmdiff.fem import batch

@@ -9,7 +9,7 @@ import pytest
 from fem_helpers import solve, strut_octant
 
 from mmdiff import bounds, elasticity
-from mmdiff.cells import symmetry, voxels
+from mmdiff.cells import connectivity, symmetry
 from mmdiff.data import select, store
 from mmdiff.data import shard as generate
 from mmdiff.data.dataset import load_dataset
@@ -77,7 +77,7 @@ def test_cells_are_what_the_recipe_asks(dataset):
     low, high = RECIPE.volume_range
     for octant, share in zip(octants, volume, strict=True):
         assert symmetry.is_cubic(octant) and set(np.unique(octant)) <= {0, 1}
-        assert voxels.is_load_bearing(octant)
+        assert connectivity.is_load_bearing(octant)
         assert share == octant.mean() and low <= share <= high
     margins = elasticity.stability_margins(constants)
     assert all((margin > 1e-4).all() for margin in margins.values())

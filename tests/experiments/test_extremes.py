@@ -13,8 +13,9 @@ import pytest
 from fem_helpers import QUICK
 
 from mmdiff import bounds, elasticity, main
+from mmdiff.cells.connectivity import is_load_bearing
 from mmdiff.cells.symmetry import cell_to_octant
-from mmdiff.cells.voxels import is_load_bearing, threshold_to_volume
+from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data import dataset
 from mmdiff.design.generate import sampler
 from mmdiff.diffusion.conditions import fit_conditions

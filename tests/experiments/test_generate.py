@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mmdiff import assets, main
+from mmdiff.cells.connectivity import periodic_pieces, spanning_axes
 from mmdiff.cells.symmetry import cell_to_octant
-from mmdiff.cells.voxels import periodic_pieces, spanning_axes
 from mmdiff.design.generate import report as deliver
 from mmdiff.elasticity import cubic_to_voigt
 from mmdiff.fem.homogenize import homogenize

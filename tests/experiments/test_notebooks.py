@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from mmdiff import bounds, elasticity
+from mmdiff.cells.connectivity import periodic_pieces, winding_axes
 from mmdiff.cells.symmetry import cell_to_octant, octant_to_cell
-from mmdiff.cells.voxels import periodic_pieces, winding_axes
 from mmdiff.fem.homogenize import homogenize
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "notebooks"

@@ -17,8 +17,8 @@ from fem_helpers import QUICK
 
 from mmdiff import main
 from mmdiff.bounds import hashin_shtrikman_ratios
+from mmdiff.cells.connectivity import periodic_pieces
 from mmdiff.cells.symmetry import cell_to_octant
-from mmdiff.cells.voxels import periodic_pieces
 from mmdiff.elasticity import voigt_to_cubic
 from mmdiff.fem.homogenize import homogenize
 from mmdiff.run import workdir

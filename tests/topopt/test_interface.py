@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from mmdiff.cells import specimens
+from mmdiff.cells.connectivity import is_load_bearing
 from mmdiff.cells.symmetry import gather_independent, is_cubic, multiplicity, spread
-from mmdiff.cells.voxels import is_load_bearing, threshold_to_volume
+from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.topopt import interface
 
 N = 16

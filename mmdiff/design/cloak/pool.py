@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from mmdiff import elasticity
+from mmdiff.cells.connectivity import clean_octant, spanning_axes
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.cells.voxels import clean_octant, pack, spanning_axes
+from mmdiff.cells.voxels import pack
 from mmdiff.data import select, space
 from mmdiff.design.cloak.resolved import shrunk
 from mmdiff.topopt.interface import Evaluation

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmdiff.cells.connectivity import clean_octant, is_load_bearing
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.cells.voxels import clean_octant, is_load_bearing, threshold_to_volume
+from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.design.cloak.model import Body, Test
 from mmdiff.elasticity import NU, voigt_to_cubic
 from mmdiff.fem import element, structure

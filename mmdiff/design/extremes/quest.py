@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmdiff import bounds, elasticity
-from mmdiff.cells.voxels import is_load_bearing
+from mmdiff.cells.connectivity import is_load_bearing
 from mmdiff.design.optimize import goal as goals
 from mmdiff.design.optimize import ranking
 from mmdiff.design.optimize.goal import Goal

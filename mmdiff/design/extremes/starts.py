@@ -13,7 +13,8 @@ import jax
 import numpy as np
 
 from mmdiff import bounds, elasticity
-from mmdiff.cells.voxels import agreement, is_load_bearing, pack
+from mmdiff.cells.connectivity import is_load_bearing
+from mmdiff.cells.voxels import agreement, pack
 from mmdiff.design.extremes.quest import Extreme, Quest, Shape
 from mmdiff.design.generate import pipeline
 from mmdiff.design.optimize import starts

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmdiff.cells.voxels import is_load_bearing
+from mmdiff.cells.connectivity import is_load_bearing
 from mmdiff.design.extremes import quest as extreme
 from mmdiff.design.extremes.quest import Extreme, Quest
 from mmdiff.design.optimize import properties

@@ -10,13 +10,9 @@ import dataclasses
 import numpy as np
 from scipy import ndimage
 
+from mmdiff.cells.connectivity import clean_octant, is_load_bearing, periodic_pieces
 from mmdiff.cells.symmetry import octant_to_cell, symmetrize
-from mmdiff.cells.voxels import (
-    clean_octant,
-    is_load_bearing,
-    periodic_pieces,
-    threshold_to_volume,
-)
+from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.targets import target as targets
 from mmdiff.targets.target import Target
 from mmdiff.topopt.interface import Evaluation

@@ -14,7 +14,7 @@ import numpy as np
 
 from mmdiff import anisotropy, bounds, elasticity
 from mmdiff.anisotropy import VOIGT
-from mmdiff.cells import voxels
+from mmdiff.cells import connectivity
 from mmdiff.cells.prepare import Grid
 from mmdiff.errors import InputError
 from mmdiff.fem import boundary, homogenize
@@ -231,8 +231,8 @@ def report(
     along = elasticity.directional_modulus(tensor, unit)
     extremes = elasticity.extreme_moduli(tensor)
     solid = cell > threshold
-    labels, pieces = voxels.periodic_pieces(solid)
-    winds = voxels.winding_axes(solid)
+    labels, pieces = connectivity.periodic_pieces(solid)
+    winds = connectivity.winding_axes(solid)
     loads = [VOIGT[load] for load in solution.loads]
     singular = [
         name for name, is_so in zip(loads, solution.singular, strict=True) if is_so

@@ -12,8 +12,8 @@ import numpy as np
 
 from mmdiff import bounds, elasticity
 from mmdiff.cells import thickness
+from mmdiff.cells.connectivity import periodic_pieces
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.cells.voxels import periodic_pieces
 from mmdiff.design.generate import properties
 from mmdiff.design.optimize.goal import Goal
 from mmdiff.design.optimize.ranking import Entry

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mmdiff.cells.voxels import is_load_bearing, threshold_to_volume
+from mmdiff.cells.connectivity import is_load_bearing
+from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.design.cloak import pool as cloak_pool
 from mmdiff.design.interpolate import family
 from mmdiff.design.interpolate.family import Member

@@ -8,8 +8,8 @@ import pytest
 
 from mmdiff import elasticity
 from mmdiff.cells import specimens
+from mmdiff.cells.connectivity import is_load_bearing, periodic_pieces
 from mmdiff.cells.symmetry import octant_to_cell, symmetrize
-from mmdiff.cells.voxels import is_load_bearing, periodic_pieces
 from mmdiff.design.generate import pipeline, properties
 from mmdiff.design.generate.cell import binarize, make_cell
 from mmdiff.design.generate.refine import GOAL, make_refine

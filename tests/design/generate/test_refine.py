@@ -4,9 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mmdiff.cells.connectivity import clean_octant, is_load_bearing
 from mmdiff.cells.symmetry import is_cubic, symmetrize
 from mmdiff.cells.thickness import thin_shares
-from mmdiff.cells.voxels import clean_octant, is_load_bearing, threshold_to_volume
+from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.design.generate import rework
 from mmdiff.design.generate.cell import binarize, make_cell
 from mmdiff.design.generate.fem_guidance import target_values

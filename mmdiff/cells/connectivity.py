@@ -1,0 +1,124 @@
+"""Connectivity of binary cells: pieces, load paths, clean-up.
+
+A printed lattice repeats the cell, so connectivity is always periodic: pieces that meet
+through opposite faces are one piece. The same functions serve the void. Host-side NumPy
+and SciPy; nothing here is traced.
+"""
+
+import numpy as np
+from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from mmdiff.cells.symmetry import is_cubic, octant_to_cell
+
+
+def periodic_pieces(cell: np.ndarray) -> tuple[np.ndarray, int]:
+    """Label the solid pieces of a full cell, connected through faces and periodically.
+
+    Returns:
+      labels (N, N, N) int, 0 where void, and the number of pieces.
+    """
+    labels, count = ndimage.label(cell)
+    if count < 2:
+        return labels, count
+    pairs = [
+        np.stack([np.take(labels, 0, axis).ravel(), np.take(labels, -1, axis).ravel()])
+        for axis in range(3)
+    ]
+    i, j = np.concatenate(pairs, axis=1)
+    both = (i > 0) & (j > 0)
+    graph = coo_array(
+        (np.ones(both.sum(), bool), (i[both] - 1, j[both] - 1)), shape=(count, count)
+    )
+    merged, component = connected_components(graph, directed=False)
+    return np.concatenate([[0], component + 1])[labels], int(merged)
+
+
+def keep_largest(cell: np.ndarray) -> tuple[np.ndarray, int, float]:
+    """Keep the largest periodic piece.
+
+    Returns:
+      the cell with that piece alone, the number of pieces found, and the share of the
+      solid that was kept (0 for an empty cell).
+    """
+    labels, count = periodic_pieces(cell)
+    if count == 0:
+        return cell, 0, 0.0
+    sizes = np.bincount(labels.ravel())[1:]
+    kept = (labels == 1 + np.argmax(sizes)).astype(cell.dtype)
+    return kept, count, float(sizes.max() / sizes.sum())
+
+
+def spanning_axes(cell: np.ndarray) -> tuple[bool, bool, bool]:
+    """Whether some piece connects the two faces of each axis inside one period.
+
+    A piece that touches both faces without winding round the cell also counts as
+    spanning here; for mirror-symmetric cells the two notions agree, because a path to
+    one face is reflected into a path to the other.
+    """
+    labels, _ = ndimage.label(cell)
+    spans = []
+    for axis in range(3):
+        low, high = np.take(labels, 0, axis), np.take(labels, -1, axis)
+        spans.append(bool(np.intersect1d(low[low > 0], high[high > 0]).size))
+    return tuple(spans)
+
+
+def winding_axes(cell: np.ndarray) -> tuple[bool, bool, bool]:
+    """Whether solid runs on for ever along each axis when the cell is repeated.
+
+    Unlike `spanning_axes` this follows paths through the other faces and does not take
+    a piece for spanning that touches both faces without meeting its own image.
+    """
+    labels, _ = ndimage.label(cell)
+    links: dict[int, list[tuple[int, np.ndarray]]] = {}
+    for axis in range(3):
+        step = np.eye(3, dtype=int)[axis]
+        faces = np.take(labels, -1, axis).ravel(), np.take(labels, 0, axis).ravel()
+        pairs = np.stack(faces, axis=1)[(faces[0] > 0) & (faces[1] > 0)]
+        for high, low in np.unique(pairs, axis=0).tolist():
+            links.setdefault(high, []).append((low, step))
+            links.setdefault(low, []).append((high, -step))
+    winds = np.zeros(3, bool)
+    period: dict[int, np.ndarray] = {}  # in which copy of the cell a piece was met
+    for root in links:
+        if root in period:
+            continue
+        period[root] = np.zeros(3, int)
+        stack = [root]
+        while stack:
+            piece = stack.pop()
+            for other, step in links[piece]:
+                if other in period:
+                    winds |= period[piece] + step != period[other]
+                else:
+                    period[other] = period[piece] + step
+                    stack.append(other)
+    return bool(winds[0]), bool(winds[1]), bool(winds[2])
+
+
+def clean_octant(
+    octant: np.ndarray, symmetry: str = "cubic"
+) -> tuple[np.ndarray, int, float]:
+    """Keep the largest periodic piece of the octant's cell; see `keep_largest`.
+
+    When the largest pieces are mirror or permutation images of each other, the kept
+    piece is not symmetric; such a cell has no connected symmetric part and comes back
+    empty.
+    """
+    n = octant.shape[-1]
+    cell, count, share = keep_largest(octant_to_cell(octant))
+    kept = cell[:n, :n, :n]
+    symmetric = np.array_equal(octant_to_cell(kept), cell)
+    if symmetry == "cubic":
+        symmetric = symmetric and is_cubic(kept)
+    if not symmetric:
+        return np.zeros_like(octant), count, 0.0
+    return kept, count, share
+
+
+def is_load_bearing(octant: np.ndarray) -> bool:
+    """Whether the solid of the octant's cell is one piece that spans all three axes."""
+    cell = octant_to_cell(octant)
+    return periodic_pieces(cell)[1] == 1 and all(spanning_axes(cell))
