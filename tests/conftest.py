@@ -9,7 +9,7 @@ from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).resolve().parent.parent
 # Each call of a function of mmdiff is checked against its annotations, with shapes.
-install_import_hook("mmdiff", "beartype.beartype")
+install_import_hook("mmdiff", "checked.check")
 # Compiled programs are shared by the processes of the tests, and kept for the next run.
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "programs")
