@@ -5,7 +5,7 @@ rows and columns, e elements, d degrees of freedom. Shapes in signatures are
 documentation; the tests check them, the library does not at run time.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
@@ -14,6 +14,7 @@ Key = PRNGKeyArray
 __all__ = ["Array", "Bool", "Denoiser", "Float", "Int", "Key", "UInt8"]
 
 
+@runtime_checkable
 class Denoiser(Protocol):
     """Predicts the clean octants from noisy ones."""
 
