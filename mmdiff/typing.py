@@ -7,11 +7,24 @@ documentation; the tests check them, the library does not at run time.
 
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
 Key = PRNGKeyArray
+AnyArray = Array | np.ndarray  # of JAX, traced or not, or of NumPy
+Scalar = float | np.number | Float[AnyArray, ""] | Int[AnyArray, ""]
 
-__all__ = ["Array", "Bool", "Denoiser", "Float", "Int", "Key", "UInt8"]
+__all__ = [
+    "AnyArray",
+    "Array",
+    "Bool",
+    "Denoiser",
+    "Float",
+    "Int",
+    "Key",
+    "Scalar",
+    "UInt8",
+]
 
 
 @runtime_checkable
