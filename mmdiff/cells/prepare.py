@@ -7,7 +7,6 @@ one with equal axes ("cubic") with two loads instead of six, any other one whole
 """
 
 import dataclasses
-import math
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from mmdiff.cells.resample import (
     tile_edge,
 )
 from mmdiff.cells.symmetry import cell_to_octant, is_cubic, octant_to_cell, symmetrize
-from mmdiff.errors import InputError
+from mmdiff.errors import InputError, check_ranges
 from mmdiff.typing import Float
 
 SYMMETRIES = ("auto", "cubic", "orthotropic", "periodic")
@@ -53,42 +52,70 @@ class Grid:
         return octant_to_cell(self.density)
 
 
-def prepare(
-    array: np.ndarray,
-    name: str,
-    *,
-    input_is: str = "cell",
-    symmetry: str = "auto",
-    scale: float = 1.0,
-    threshold: float = 0.5,
-    binarize: bool = False,
-    resize: int = 0,
-    method: str = "nearest",
-) -> Grid:
-    """Return the density grid of an array of voxels.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """How an array of voxels becomes a density grid.
 
-    Args:
-      array: (nx, ny, nz) of any real type; 1 solid, 0 void, between them a density.
-      name: what messages call it, such as the file's name.
+    Attributes:
       input_is: "cell", or "octant" for the part [0, 1/2]^3 of a mirror-symmetric cell.
       symmetry: one of `SYMMETRIES`.
       scale: value of solid; 255 for masks of 0 and 255.
       threshold: voxels above it count as solid (after scaling).
       binarize: replace densities by 0 and 1 at the threshold.
-      resize: wanted edge, in voxels of what the file holds; 0 for none.
-      method: how: "nearest" or "linear" resampling, "pad" with void, or "tile": repeat
-        the box, which changes nothing of the material.
+      resize: edge to reach, in voxels of the array; 0 for none.
+      resize_method: how: "nearest" or "linear" resampling, "pad" with void, or "tile":
+        repeat the box, which changes nothing of the material.
+    """
+
+    input_is: str = "cell"
+    symmetry: str = "auto"
+    scale: float = 1.0
+    threshold: float = 0.5
+    binarize: bool = False
+    resize: int = 0
+    resize_method: str = "nearest"
+
+    def __post_init__(self):
+        """Refuse unknown words, numbers out of range and edges that are not solved."""
+        for key, known in (
+            ("input_is", KINDS),
+            ("symmetry", SYMMETRIES),
+            ("resize_method", (*RESAMPLING, *FILLING)),
+        ):
+            if (value := getattr(self, key)) not in known:
+                raise InputError(f"{key}={value} is unknown. Use {', '.join(known)}.")
+        check_ranges(vars(self), {"scale": "(0, inf)", "threshold": "[0, 1)"})
+        if self.resize_method in FILLING and not self.resize:
+            raise InputError(
+                f"resize_method={self.resize_method} needs the edge to reach. Pass "
+                "`resize=64`."
+            )
+        if self.resize and (self.resize < 8 or self.resize % 4):
+            raise InputError(
+                f"resize={self.resize}: the edge must be a multiple of 4 and at least "
+                f"8. Next good size: {good_edge(self.resize)}."
+            )
+
+
+def prepare(array: np.ndarray, name: str, options: Options = Options()) -> Grid:
+    """Return the density grid of an array of voxels.
+
+    Args:
+      array: (nx, ny, nz) of any real type; 1 solid, 0 void, between them a density.
+      name: what messages call it, such as the file's name.
+      options: what the array holds, and what is wanted of it.
 
     Raises:
       InputError: wrong shape or values, nothing to homogenize, an edge the solver does
         not take, or a symmetry that the cell does not have.
     """
-    _check_options(input_is, symmetry, scale, threshold, resize, method)
-    density = to_density(array, name, scale=scale)
+    input_is, threshold, resize = options.input_is, options.threshold, options.resize
+    method, symmetry = options.resize_method, options.symmetry
+    density = to_density(array, name, scale=options.scale)
     notes = []
     if not resize:
         check_shape(density.shape, name, input_is=input_is)
-    check_phases(density, name, threshold, scale=scale)
+    check_phases(density, name, threshold, scale=options.scale)
     if method in FILLING:
         octant = input_is == "octant"
         density, note = fill(density, resize, method, name, octant=octant)
@@ -105,9 +132,9 @@ def prepare(
         # The octant is resampled, not the cell: so every mirror plane stays one.
         edge = resize // 2 if halved else resize
         density = resample(density, edge, method, periodic=found == "periodic")
-    if binarize:
+    if options.binarize:
         density = (density > threshold).astype(density.dtype)
-    if resize or binarize:
+    if resize or options.binarize:
         check_phases(density, name, threshold)
     if found == "cubic":
         # Equal to rounding is not enough for the solver, which takes it at its word.
@@ -119,8 +146,8 @@ def prepare(
             n = density.shape[0]
             notes.append(
                 f"{name}: mirror-symmetric, but half its edge of {n} is not a multiple "
-                "of 4, so the whole cell is solved. "
-                f"--config.resize={good_edge(n, 8)} would be faster."
+                f"of 4, so the whole cell is solved. `resize={good_edge(n, 8)}` would "
+                "be faster."
             )
     check_edge(density.shape[0], name)
     return Grid(density, used, tuple(notes))
@@ -151,7 +178,7 @@ def to_density(array: np.ndarray, name: str, *, scale: float = 1.0) -> np.ndarra
             advice = f"For labels {low:g} and {high:g} save array == {high:g}."
         elif high > 1:
             # 255 is the usual mask, and the smallest scale that helps otherwise.
-            advice = f"For a 0/{high:g} mask pass --config.scale={high:g}."
+            advice = f"For a 0/{high:g} mask pass `scale={high:g}`."
         else:
             advice = "Shift and scale the values first."
         raise InputError(
@@ -165,20 +192,18 @@ def check_shape(shape: tuple[int, ...], name: str, *, input_is: str = "cell") ->
     """Raise InputError unless the three edges are equal."""
     if len(set(shape)) == 1:
         return
-    octant = "If this is one octant of a larger cell pass --config.input_is=octant; to "
+    octant = "If this is one octant of a larger cell pass `input_is=octant`; to "
     edge = good_edge(max(shape))
     repeated = tile_edge(*shape)
     tile = (
-        f" To repeat the box to a cube pass --config.resize={repeated} "
-        "--config.resize_method=tile."
+        f" To repeat the box to a cube pass `resize={repeated}` `resize_method=tile`."
     )
     raise InputError(
         f"{name} has shape {tuple(shape)}; a cubic cell needs three equal edges. "
         f"{octant if input_is == 'cell' else 'To '}pad or resample pass "
-        f"--config.resize={edge} (--config.resize_method=pad fills up with void, "
-        "nearest and linear stretch)."
+        f"`resize={edge}` (`resize_method=pad` fills up with void, nearest and linear "
+        "stretch)." + (tile if repeated <= max(2 * max(shape), 64) else "")
         # Worth naming while the solver can still take it.
-        + (tile if repeated <= max(2 * max(shape), 64) else "")
     )
 
 
@@ -190,37 +215,14 @@ def check_phases(
     if high > threshold:
         return
     if high == 0:
-        advice = "It is empty: choose another array with --config.key or --config.index"
+        advice = "It is empty: choose another array with `key` or `index`"
     elif scale > 1:
-        advice = f"Check --config.scale={scale:g}, or choose --config.threshold"
+        advice = f"Check `scale={scale:g}`, or choose `threshold`"
     else:
-        advice = "Choose --config.threshold"
+        advice = "Choose `threshold`"
     raise InputError(
         f"{name} has no solid voxel above {threshold:g} (max {high:.3g}). {advice}."
     )
-
-
-def _check_options(input_is, symmetry, scale, threshold, resize, method):
-    for key, value, known in (
-        ("input_is", input_is, KINDS),
-        ("symmetry", symmetry, SYMMETRIES),
-        ("resize_method", method, (*RESAMPLING, *FILLING)),
-    ):
-        if value not in known:
-            raise InputError(f"{key}={value} is unknown. Use {', '.join(known)}.")
-    if not 0 < scale < math.inf:
-        raise InputError(f"scale={scale:g} is not positive. Give the value of solid.")
-    if not 0 <= threshold < 1:
-        raise InputError(f"threshold={threshold:g} is not in [0, 1).")
-    if method in FILLING and not resize:
-        raise InputError(
-            f"resize_method={method} needs the edge to reach. Pass --config.resize=64."
-        )
-    if resize and (resize < 8 or resize % 4):
-        raise InputError(
-            f"resize={resize}: the edge must be a multiple of 4 and at least 8. Next "
-            f"good size: {good_edge(resize)}."
-        )
 
 
 def _reduce(density, input_is):
@@ -252,7 +254,7 @@ def _choose(found, asked, name, *, edge, halved):
     if order.index(asked) < order.index(found):
         raise InputError(
             f"{name} is not {asked}: it is {found} (mirror planes and equal axes are "
-            "checked). Pass --config.symmetry=auto."
+            "checked). Pass `symmetry=auto`."
         )
     if asked != "periodic" and halved:
         check_edge(edge, name, factor=2)

@@ -39,13 +39,12 @@ def check_edge(edge: int, name: str, *, factor: int = 1) -> None:
         size, multiple = factor * edge, 4 * factor
         repeated = tile_edge(size, multiple=multiple)
         tile = (
-            f", or --config.resize={repeated} --config.resize_method=tile to repeat "
-            "the cell as it is"
+            f", or `resize={repeated}` `resize_method=tile` to repeat the cell as it is"
         )
         raise InputError(
             f"{name} has {size} voxels per edge; the solver needs a multiple of "
             f"{multiple} and at least {2 * multiple}. Pass "
-            f"--config.resize={good_edge(size, multiple)} to resample"
+            f"`resize={good_edge(size, multiple)}` to resample"
             # Four times an odd edge is 64 times the voxels.
             f"{tile if repeated <= max(2 * size, 64) else ''}."
         )
@@ -92,7 +91,7 @@ def fill(density, edge: int, method: str, name: str, *, octant: bool):
         if any(edge % size for size in shape):
             raise InputError(
                 f"{name} has shape {shape}, which does not fill resize={edge} with "
-                f"whole copies. Pass --config.resize={tile_edge(*shape)}."
+                f"whole copies. Pass `resize={tile_edge(*shape)}`."
             )
         mode = "symmetric" if octant else "wrap"
         times = " x ".join(str(edge // size) for size in shape)
@@ -101,7 +100,7 @@ def fill(density, edge: int, method: str, name: str, *, octant: bool):
     if min(missing) < 0:
         raise InputError(
             f"{name} has shape {shape}, more than resize={edge}: padding only adds "
-            f"voxels. Pass --config.resize={good_edge(max(shape))}."
+            f"voxels. Pass `resize={good_edge(max(shape))}`."
         )
     before = [m if octant else m // 2 for m in missing]
     widths = [(b, m - b) for b, m in zip(before, missing, strict=True)]

@@ -12,12 +12,14 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 
-from mmdiff.typing import Array, Float
+from mmdiff.typing import AnyArray, Float, Int, Shaped
 
 PERMUTATIONS = tuple(itertools.permutations(range(3)))
 
 
-def octant_to_cell(octant):
+def octant_to_cell(
+    octant: Shaped[AnyArray, "*b n n n"],
+) -> Shaped[AnyArray, "*b m m m"]:
     """Reflect an octant (..., n, n, n) into its cell (..., 2n, 2n, 2n)."""
     xp = np if isinstance(octant, np.ndarray) else jnp
     for axis in (-3, -2, -1):
@@ -25,15 +27,15 @@ def octant_to_cell(octant):
     return octant
 
 
-def cell_to_octant(cell):
+def cell_to_octant(cell: Shaped[AnyArray, "*b m m m"]) -> Shaped[AnyArray, "*b n n n"]:
     """Return the octant (..., n, n, n) of a mirror-symmetric cell (..., 2n, 2n, 2n)."""
     n = cell.shape[-1] // 2
     return cell[..., :n, :n, :n]
 
 
 def symmetrize(
-    octant: Float[Array, "*b n n n"], symmetry: str = "cubic"
-) -> Float[Array, "*b n n n"]:
+    octant: Float[AnyArray, "*b n n n"], symmetry: str = "cubic"
+) -> Float[AnyArray, "*b n n n"]:
     """Average over the 6 permutations of the axes: the projection on cubic symmetry.
 
     The six terms are summed as a symmetric tree of transposes, so that the result is
@@ -53,7 +55,7 @@ def _cyclic_axes():
     return ((-3, -2, -1), (-2, -1, -3), (-1, -3, -2))
 
 
-def is_cubic(octant) -> bool:
+def is_cubic(octant: Shaped[AnyArray, "*b n n n"]) -> bool:
     """Whether a concrete octant is unchanged by every permutation of the axes."""
     octant = np.asarray(octant)
     swap = np.array_equal(octant, np.swapaxes(octant, -1, -2))
@@ -72,34 +74,40 @@ def num_independent(n: int, symmetry: str = "cubic") -> int:
 
 
 @functools.lru_cache(maxsize=8)
-def _orbits(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Map voxel -> orbit (n, n, n), and the flat index of each orbit's first voxel."""
+def _orbits(n: int) -> tuple[Int[np.ndarray, "n n n"], Int[np.ndarray, "m"]]:
+    """Return the orbit of each voxel, and the flat index of each orbit's first voxel.
+
+    Shared by all callers, and so read-only.
+    """
     low, mid, high = np.sort(np.indices((n, n, n)).reshape(3, -1), axis=0)
     code = (high * n + mid) * n + low
     _, first, index = np.unique(code, return_index=True, return_inverse=True)
-    return index.reshape(n, n, n).astype(np.int32), first.astype(np.int32)
+    maps = index.reshape(n, n, n).astype(np.int32), first.astype(np.int32)
+    for array in maps:
+        array.setflags(write=False)
+    return maps
 
 
-def orbit_index(n: int) -> np.ndarray:
-    """Return the orbit number of every voxel, int32 (n, n, n)."""
+def orbit_index(n: int) -> Int[np.ndarray, "n n n"]:
+    """Return the orbit number of every voxel, int32."""
     return _orbits(n)[0]
 
 
-def orbit_first(n: int) -> np.ndarray:
-    """Return the flat index of one voxel of each orbit, int32 (m,)."""
+def orbit_first(n: int) -> Int[np.ndarray, "m"]:
+    """Return the flat index of one voxel of each orbit, int32."""
     return _orbits(n)[1]
 
 
-def multiplicity(n: int, symmetry: str = "cubic") -> np.ndarray:
-    """Return the number of voxels in each orbit (1, 3 or 6), int64 (m,)."""
+def multiplicity(n: int, symmetry: str = "cubic") -> Int[np.ndarray, "m"]:
+    """Return the number of voxels in each orbit (1, 3 or 6), int64."""
     if symmetry == "orthotropic":
         return np.ones(n**3, np.int64)
     return np.bincount(orbit_index(n).ravel(), minlength=num_independent(n))
 
 
 def spread(
-    values: Float[Array, "*b m"], n: int, symmetry: str = "cubic"
-) -> Float[Array, "*b n n n"]:
+    values: Shaped[AnyArray, "*b m"], n: int, symmetry: str = "cubic"
+) -> Shaped[AnyArray, "*b n n n"]:
     """Give every voxel the value of its orbit."""
     if symmetry == "orthotropic":
         return values.reshape(*values.shape[:-1], n, n, n)
@@ -107,8 +115,8 @@ def spread(
 
 
 def gather_independent(
-    octant: Float[Array, "*b n n n"], symmetry: str = "cubic"
-) -> Float[Array, "*b m"]:
+    octant: Shaped[AnyArray, "*b n n n"], symmetry: str = "cubic"
+) -> Shaped[AnyArray, "*b m"]:
     """Return one value per orbit; inverse of `spread` on symmetric octants."""
     n = octant.shape[-1]
     flat = octant.reshape(*octant.shape[:-3], n**3)

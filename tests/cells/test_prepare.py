@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmdiff.cells.prepare import prepare
+from mmdiff.cells import prepare as preparing
 from mmdiff.cells.resample import good_edge, tile_edge
 from mmdiff.cells.symmetry import octant_to_cell, spread
 from mmdiff.errors import InputError
@@ -20,9 +20,13 @@ def orthotropic(n=8):
     return (RNG.random((n, n, n)) > 0.5).astype(np.float32)
 
 
+def prepare(array, name="cell.npy", **options):
+    return preparing.prepare(array, name, preparing.Options(**options))
+
+
 def refuses(array, match, **options):
     with pytest.raises(InputError, match=match):
-        prepare(array, "cell.npy", **options)
+        prepare(array, **options)
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, ">u2", np.float64])
@@ -44,7 +48,7 @@ def test_a_mask_of_255_needs_the_scale():
     refuses(
         signed,
         r"^cell.npy holds values from -1 to 255; density must lie in \[0, 1\]. For a "
-        r"0/255 mask pass --config.scale=255.$",
+        r"0/255 mask pass `scale=255`.$",
     )
     refuses(signed, r"values from -1 to 255 \(scale 255\)", scale=255.0)
     refuses(2 * cubic() - 1, "from -1 to 1; .* Shift and scale the values first.")
@@ -65,18 +69,18 @@ def test_wrong_shape_says_what_to_do():
     refuses(
         np.zeros((64, 64, 32)),
         r"^cell.npy has shape \(64, 64, 32\); a cubic cell needs three equal edges. If "
-        r"this is one octant of a larger cell pass --config.input_is=octant; to pad or "
-        r"resample pass --config.resize=64 \(--config.resize_method=pad fills up with "
+        r"this is one octant of a larger cell pass `input_is=octant`; to pad or "
+        r"resample pass `resize=64` \(`resize_method=pad` fills up with "
         r"void, nearest and linear stretch\). To repeat the box to a cube pass "
-        r"--config.resize=64 --config.resize_method=tile.$",
+        r"`resize=64` `resize_method=tile`.$",
     )
     refuses(
         np.zeros((64, 64, 32)),
-        r"equal edges. To pad or resample pass --config.resize=64 \(",
+        r"equal edges. To pad or resample pass `resize=64` \(",
         input_is="octant",
     )
     # 17 x 19 x 20 is repeated to a cube of 6460 only.
-    refuses(np.zeros((17, 19, 20)), r"pass --config.resize=20 \(.* stretch\).$")
+    refuses(np.zeros((17, 19, 20)), r"pass `resize=20` \(.* stretch\).$")
 
 
 def test_cells_without_solid_name_the_threshold():
@@ -84,10 +88,10 @@ def test_cells_without_solid_name_the_threshold():
     refuses(
         cell,
         r"^cell.npy has no solid voxel above 0.5 \(max 0.31\). Choose "
-        r"--config.threshold.$",
+        r"`threshold`.$",
     )
     refuses(np.zeros((16, 16, 16)), r"above 0.5 \(max 0\). It is empty: choose another")
-    refuses(cell, r"\(max 0.00122\). Check --config.scale=255, or", scale=255.0)
+    refuses(cell, r"\(max 0.00122\). Check `scale=255`, or", scale=255.0)
     assert prepare(cell, "cell.npy", threshold=0.2).symmetry == "cubic"
     binary = prepare(cell, "cell.npy", threshold=0.2, binarize=True)
     assert set(np.unique(binary.density)) == {0, 1}
@@ -107,7 +111,7 @@ def test_bad_edges_name_the_next_good_one(edge):
     refuses(
         cell,
         rf"cell.npy has {edge} voxels per edge; the solver needs a multiple of 4 and "
-        rf"at least 8. Pass --config.resize={good} to resample.",
+        rf"at least 8. Pass `resize={good}` to resample.",
     )
     assert prepare(cell, "cell.npy", resize=good).density.shape == (good,) * 3
     refuses(cell, "resize=18: .* Next good size: 20", resize=18)
@@ -153,11 +157,11 @@ def test_an_octant_too_odd_for_the_solver_is_solved_whole():
     cell = octant_to_cell(cubic(10))
     grid = prepare(cell, "cell.npy")
     assert grid.symmetry == "periodic" and grid.density.shape == (20, 20, 20)
-    assert "--config.resize=24 would be faster" in grid.notes[0]
+    assert "`resize=24` would be faster" in grid.notes[0]
     refuses(
         cell,
         "has 20 voxels per edge; the solver needs a multiple of 8 and at least 16. "
-        "Pass --config.resize=24",
+        "Pass `resize=24`",
         symmetry="cubic",
     )
 
@@ -167,7 +171,7 @@ def test_an_octant_too_odd_for_the_solver_is_solved_whole():
 def test_resampling_keeps_symmetry_and_volume(method, edge):
     x = (np.indices((32, 32, 32)) + 0.5) / 32 * 2 * np.pi
     cell = (abs(np.cos(x).sum(0)) < 0.8).astype(np.float32)
-    grid = prepare(cell, "cell.npy", resize=edge, method=method)
+    grid = prepare(cell, "cell.npy", resize=edge, resize_method=method)
     assert grid.symmetry == "cubic" and grid.cell.shape == (edge,) * 3
     # A surface voxel more or less: walls are four voxels thick at edge 16.
     assert abs(grid.cell.mean() - cell.mean()) < 0.04
@@ -176,43 +180,43 @@ def test_resampling_keeps_symmetry_and_volume(method, edge):
 def test_periodic_resampling_wraps_round():
     cell = np.zeros((16, 16, 16))
     cell[:, :, 0] = cell[:, :4, 8:11] = 1
-    grid = prepare(cell, "cell.npy", resize=32, method="linear")
+    grid = prepare(cell, "cell.npy", resize=32, resize_method="linear")
     # The voxel plane at z = 0 spreads over the boundary to the last plane.
     assert grid.density[20, 20, -1] == pytest.approx(0.25)
 
 
 def test_tiling_repeats_the_box():
     box = (RNG.random((8, 8, 4)) > 0.5).astype(float)
-    grid = prepare(box, "c", resize=16, method="tile")
+    grid = prepare(box, "c", resize=16, resize_method="tile")
     np.testing.assert_array_equal(grid.density, np.tile(box, (2, 2, 4)))
     assert grid.notes == ("c: repeated 2 x 2 x 4 times to 16^3 voxels.",)
     octant = orthotropic()
-    grid = prepare(octant, "c", resize=16, method="tile", input_is="octant")
+    grid = prepare(octant, "c", resize=16, resize_method="tile", input_is="octant")
     np.testing.assert_array_equal(grid.density, octant_to_cell(octant))
     np.testing.assert_array_equal(grid.cell, np.tile(octant_to_cell(octant), (2,) * 3))
     refuses(
         np.ones((10, 10, 10)),
-        r"does not fill resize=16 with whole copies. Pass --config.resize=20",
+        r"does not fill resize=16 with whole copies. Pass `resize=20`",
         resize=16,
-        method="tile",
+        resize_method="tile",
     )
 
 
 def test_padding_adds_void_around_the_cell():
     box = 1 + RNG.random((8, 7, 4)) / 10 - 0.1
-    grid = prepare(box, "c", resize=12, method="pad")
+    grid = prepare(box, "c", resize=12, resize_method="pad")
     np.testing.assert_array_equal(grid.density[2:10, 2:9, 4:8], box.clip(0, 1))
     assert grid.density.sum() == pytest.approx(box.sum())
     assert grid.notes == ("c: shape (8, 7, 4) padded with void to 12^3 voxels.",)
     octant = orthotropic()
-    grid = prepare(octant, "c", resize=12, method="pad", input_is="octant")
+    grid = prepare(octant, "c", resize=12, resize_method="pad", input_is="octant")
     np.testing.assert_array_equal(grid.cell[4:20, 4:20, 4:20], octant_to_cell(octant))
     refuses(
         np.ones((10, 10, 10)),
         r"shape \(10, 10, 10\), more than resize=8: padding only adds voxels. Pass "
-        "--config.resize=12",
+        "`resize=12`",
         resize=8,
-        method="pad",
+        resize_method="pad",
     )
 
 
@@ -227,14 +231,20 @@ def test_stretching_is_noted():
     [
         ({"input_is": "half"}, "input_is=half is unknown. Use cell, octant"),
         ({"symmetry": "mirror"}, "symmetry=mirror is unknown"),
-        ({"method": "cubic"}, "resize_method=cubic is unknown. Use nearest, linear, p"),
-        ({"method": "tile"}, "resize_method=tile needs the edge to reach"),
+        (
+            {"resize_method": "cubic"},
+            "resize_method=cubic is unknown. Use nearest, linear, p",
+        ),
+        ({"resize_method": "tile"}, "resize_method=tile needs the edge to reach"),
         ({"resize": 9}, "resize=9: the edge must be .* Next good size: 12"),
         ({"resize": -4}, "resize=-4: the edge must be .* Next good size: 8"),
-        ({"scale": 0.0}, "scale=0 is not positive"),
-        ({"scale": np.nan}, "scale=nan is not positive"),
-        ({"threshold": 1.0}, "threshold=1 is not in"),
-        ({"threshold": np.nan}, "threshold=nan is not in"),
+        ({"scale": 0.0}, "scale=0.0 is too small. Set `scale` to more than 0"),
+        ({"scale": np.nan}, "scale=nan is not a finite number"),
+        (
+            {"threshold": 1.0},
+            "threshold=1.0 is too large. Set `threshold` to less than 1",
+        ),
+        ({"threshold": np.nan}, "threshold=nan is not a finite number"),
     ],
 )
 def test_unknown_options(options, match):
