@@ -8,7 +8,7 @@ documentation; the tests check them, the library does not at run time.
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped, UInt8
 
 Key = PRNGKeyArray
 AnyArray = Array | np.ndarray  # of JAX, traced or not, or of NumPy
@@ -23,6 +23,7 @@ __all__ = [
     "Int",
     "Key",
     "Scalar",
+    "Shaped",
     "UInt8",
 ]
 
