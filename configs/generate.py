@@ -16,6 +16,7 @@ RANGES = {
     "num_best": "[1, inf)",
     "cell_size_mm": "(0, inf) mm",
     "steps": "[2, inf)",
+    "guidance": "[0, inf)",
     "newton": "[0, inf)",
     "polish_steps": "[0, inf)",
     "rework": "[0, inf)",

@@ -26,12 +26,12 @@ from mmdiff.design.evaluate import metrics
 from mmdiff.design.generate import (
     cell,
     fem_guidance,
-    pipeline,
     refine,
     regressor_guidance,
     rework,
     sampler,
 )
+from mmdiff.design.generate.search import Budget, search
 from mmdiff.models import sampling, weights
 from mmdiff.models.regressor import load_regressor
 from mmdiff.targets import feasibility, table, target
@@ -78,8 +78,8 @@ class Model:
 
         Args:
           goals: targets.
-          refined: see `generate.generate`.
-          spare: see there.
+          refined: refinement, see `mmdiff.design.generate.search`.
+          spare: of its budget.
           **options: of the sampler, where they are not the default.
         """
         settings = {"steps": STEPS, "weight": 1.0, "newton": NEWTON, **options}
@@ -89,16 +89,15 @@ class Model:
         jax.block_until_ready(draw(jax.random.key(1), goals[0]))
         start, found = time.perf_counter(), []
         for i, goal in enumerate(goals):
-            cells, _ = pipeline.generate(
+            cells, _ = search(
                 jax.random.fold_in(jax.random.key(0), i),
                 goal,
                 draw=draw,
                 evaluate=self.evaluate,
                 num_best=SAMPLES,
                 refine=refined,
-                rounds=1 + bool(spare),
-                spare=spare,
                 price=refine.PRICE,
+                budget=Budget(rounds=1 + bool(spare), spare=spare),
             )
             found.append(cells)
         return found, (time.perf_counter() - start) / (SAMPLES * len(goals))

@@ -78,6 +78,8 @@ def list_files(
 ) -> list[tuple[str, int]]:
     """Return names and bytes of what lies in a folder, a subfolder as one entry.
 
+    A subfolder with a page of its own is named by that.
+
     Args:
       folder: the directory.
       own: name of the page itself, which is left out.
@@ -88,7 +90,8 @@ def list_files(
             continue
         if path.is_dir():
             size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
-            entries.append((path.name + "/", size))
+            index = "index.html" if (path / "index.html").is_file() else ""
+            entries.append((f"{path.name}/{index}", size))
         else:
             entries.append((path.name, path.stat().st_size))
     return entries

@@ -1,6 +1,7 @@
 """A trained network as a function from conditions to sampled fields."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,8 @@ from mmdiff.typing import Array, Float
 
 
 def make_draw(
-    params,
-    meta: dict,
+    params: Any,
+    meta: Mapping[str, Any],
     *,
     num_samples: int,
     steps: int = 16,
@@ -22,11 +23,11 @@ def make_draw(
     guide: Callable | None = None,
     denoiser: Callable = make_denoiser,
     initial: Noise = symmetric_noise,
-):
-    """Return `draw(key, values, wanted=None) -> (num_samples, n, n, n)` in [-1, 1].
+) -> Callable[..., Float[Array, "b n n n"]]:
+    """Return `draw(key, values, goal=None) -> (num_samples, n, n, n)` in [-1, 1].
 
     `values` are raw conditions by name, such as {"C11": 0.1, "V": 0.3}, of all samples
-    or one for each; those left out stay free. Compiles once for all of them. `wanted`
+    or one for each; those left out stay free. Compiles once for all of them. `goal`
     goes to `guide` as it is.
 
     Args:
@@ -35,7 +36,7 @@ def make_draw(
       num_samples: samples per call.
       steps: evaluations of the network per sample.
       weight: classifier-free guidance weight, 1 for none.
-      guide: moves estimates, `guide(x0, t, wanted) -> x0`; `wanted` is a pytree.
+      guide: moves estimates, `guide(x0, t, goal) -> x0`; `goal` is a pytree.
       denoiser: `denoiser(model, schedule) -> apply`, what the network was trained as.
       initial: draws the noise that sampling starts from, as in training.
     """
@@ -45,7 +46,7 @@ def make_draw(
     n = int(meta["octant"])
 
     @jax.jit
-    def run(key, params, cond, wanted):
+    def run(key, params, cond, goal):
         def denoise(x, t, x0_prev, cond):
             return apply(params, x, t, x0_prev, cond)
 
@@ -53,7 +54,7 @@ def make_draw(
         if guide is not None:
 
             def correct(x0, t):
-                return guide(x0, t, wanted)
+                return guide(x0, t, goal)
 
         return samplers.sample(
             key,
@@ -66,9 +67,9 @@ def make_draw(
             noise=initial,
         )
 
-    def draw(key, values: Mapping[str, float | Float[Array, "b"]], wanted=None):
+    def draw(key, values: Mapping[str, float | Float[Array, "b"]], goal=None):
         cond = scaling.from_values(**values)
         cond = jnp.broadcast_to(cond, (num_samples, cond.shape[-1]))
-        return run(key, params, cond, wanted)
+        return run(key, params, cond, goal)
 
     return draw

@@ -1,1 +1,1 @@
-"""What is asked of a cell: quantities, tensors, tables, feasibility."""
+"""Targets: quantities of a cubic tensor, texts and tables of them, feasibility."""

@@ -1,9 +1,9 @@
-"""Tensors of one's own choice where a target leaves constants free.
+"""Whole tensors for a target that leaves constants free.
 
-A sampler that is asked for Poisson's ratio alone has to find the rest of the tensor on
-its way, and mostly ends at a cell that is not in one piece. So the rest is settled
-before: it is that of a training cell which nearly meets the target, changed by the
-least that makes it meet the target exactly. The network knows such cells.
+A sampler that gets Poisson's ratio alone has to find the rest of the tensor on its way,
+and mostly ends at a cell that is not in one piece. So the rest is settled before: it is
+that of a training cell which nearly meets the target, changed by the least that makes
+it meet the target exactly. The network knows such cells.
 """
 
 import functools
@@ -29,22 +29,22 @@ def complete(
     """Return C11, C12, C44, V of several tensors that meet a target.
 
     Args:
-      target: what is asked for, with constants left free.
+      target: with constants left free.
       known: C11, C12, C44, V of training cells, N > 0.
-      count: tensors wanted.
+      count: number of tensors.
       seed: of the choice among the nearest cells, see `numpy.random.default_rng`.
 
     Returns:
       constants of training cells among the nearest, changed so that they meet the
       target, as far as this leaves them stable; where none of them is, as they were.
-      The volume is the asked one or that of these cells.
+      The volume is that of the target or of these cells.
     """
     nearest = feasibility.training_distances(target, known).argsort(kind="stable")
     rows = known[nearest[: CHOICE * count]].astype(float)
-    names, wanted = zip(*target.asked, strict=True)
-    moved = _meet(jnp.asarray(rows[:, :3], float), names, jnp.asarray(wanted, float))
+    names, goals = zip(*target.asked, strict=True)
+    moved = _meet(jnp.asarray(rows[:, :3], float), names, jnp.asarray(goals, float))
     moved = np.asarray(moved, float)
-    off = abs(quantities.values(moved, names) - np.array(wanted)[None])
+    off = abs(quantities.values(moved, names) - np.array(goals)[None])
     good = (off < CLOSE * quantities.scales(names)[None]).all(1)
     margins = elasticity.stability_margins(moved).values()
     good &= np.all([margin > 0 for margin in margins], axis=0)
@@ -57,7 +57,7 @@ def complete(
 
 @functools.partial(jax.jit, static_argnums=1)
 def _meet(
-    constants: Float[Array, "b 3"], names: tuple[str, ...], wanted: Float[Array, "k"]
+    constants: Float[Array, "b 3"], names: tuple[str, ...], goals: Float[Array, "k"]
 ) -> Float[Array, "b 3"]:
     """Change constants by the least, in units of their size, to given quantities."""
 
@@ -70,7 +70,7 @@ def _meet(
 
         def step(_, change):
             rows = jax.jacfwd(present)(change)
-            return change + multipliers(rows @ rows.T, wanted - present(change)) @ rows
+            return change + multipliers(rows @ rows.T, goals - present(change)) @ rows
 
         return start + size * jax.lax.fori_loop(0, STEPS, step, jnp.zeros(3))
 

@@ -1,9 +1,9 @@
-"""What no cell can be, said before anything is computed, and how far training reaches.
+"""Bounds that refuse a target before anything is computed, and distances to training.
 
 The bounds are that of Hashin and Shtrikman for K, Voigt's for each of the shear moduli
 C44 and (C11 - C12) / 2 of a cubic cell, and that of the stiffest laminates for the two
-together (`mmdiff.data.space`). What is asked by other names is written in these; where
-free constants could still meet it, it passes.
+together (`mmdiff.bounds`). Other quantities are written in these; a target that free
+constants could still meet passes.
 """
 
 import numpy as np
@@ -12,22 +12,31 @@ from mmdiff import bounds, elasticity
 from mmdiff.errors import InputError
 from mmdiff.targets import quantities
 from mmdiff.targets.target import Target
+from mmdiff.typing import Float
 
-ANYWAY = "To try anyway: --config.allow_infeasible=true"
+ANYWAY = "To try anyway: `allow_infeasible=True`"
 
 
 def check_feasible(
     target: Target, *, nu: float = elasticity.NU, allow_infeasible: bool = False
-):
-    """Refuse targets that no cell can reach.
+) -> None:
+    """Raise InputError for a target that no cell can reach.
 
     Args:
-      target: what is asked for, base E = 1.
+      target: from `mmdiff.target`.
       nu: Poisson's ratio of the base material.
       allow_infeasible: skip the bounds (not the stability of the target itself).
 
     Raises:
-      InputError: not positive definite, units suspected, or above a bound.
+      InputError: the tensor is not positive definite, its units are not those of the
+        base material, or it exceeds a bound, which the message names.
+
+    Example:
+      >>> mm.check_feasible(mm.target("E=0.1,nu=0.2", volume=0.3))
+      >>> mm.check_feasible(mm.target("K=0.2", volume=0.3))  # +ELLIPSIS
+      Traceback (most recent call last):
+      ...
+      mmdiff.errors.InputError: target bulk modulus 0.2 at volume fraction 0.30 ...
     """
     _check_stability(target)
     if allow_infeasible:
@@ -41,20 +50,20 @@ def _check_stability(target):
     poisson, zener = asked.get("nu", 0.0), asked.get("zener", 1.0)
     if not -1 < poisson < 0.5 or zener <= 0:
         raise InputError(
-            f"target {_said(target.asked)} is not a stable material: -1 < nu < 0.5 and "
+            f"target {_text(target.asked)} is not a stable material: -1 < nu < 0.5 and "
             "zener > 0 are needed. Change them."
         )
     alone = ("K", "G", "E") if "C12" in asked else ("K", "G", "E", "C11")
     for name in alone:
         if asked.get(name, 1.0) <= 0:
             raise InputError(
-                f"target {_said(target.asked)} is not a stable material: {name} = "
+                f"target {_text(target.asked)} is not a stable material: {name} = "
                 f"{asked[name]:.4g} must be positive. Change it."
             )
     constants = np.array(target.constants)
     if np.isinf(constants).any():
         raise InputError(
-            f"target {_said(target.asked)} is not a stable material: no finite "
+            f"target {_text(target.asked)} is not a stable material: no finite "
             "constants have these values together. Change one of them."
         )
     margins = elasticity.stability_margins(constants)
@@ -67,12 +76,12 @@ def _check_stability(target):
             ]
             also = f" (also {' and '.join(others)})" if others else ""
             raise InputError(
-                f"target {_said(target.asked)} is not a stable material: {name} = "
+                f"target {_text(target.asked)} is not a stable material: {name} = "
                 f"{margin:.4g} must be positive{also}."
             )
     if {"C11", "E"} <= asked.keys() and asked["E"] > asked["C11"]:
         raise InputError(
-            f"target {_said(target.asked)} is not a stable material: E = "
+            f"target {_text(target.asked)} is not a stable material: E = "
             f"{asked['E']:.4g} must not exceed C11. Lower E or raise C11."
         )
 
@@ -86,8 +95,7 @@ def _check_units(target, nu):
         if value > 1.5 * quantities.values(solid, [name])[0]:
             raise InputError(
                 f"target {name}={value:g}: this checkpoint expects stiffness divided "
-                "by the base Young's modulus. Pass --config.base.E=210000 to give "
-                "values in MPa."
+                "by the base Young's modulus. Pass `base=210000` to give values in MPa."
             )
 
 
@@ -100,11 +108,11 @@ def _check_bounds(target, nu):
     bulk = asked.get("K", (c11 + 2 * c12) / 3)
     if bulk > top_bulk:
         needed = bounds.volume_for_bulk(bulk, nu)
-        way = f"Lower C or raise vf to at least {needed:.2f}."
+        way = f"Lower C or raise the volume to at least {needed:.2f}."
         if needed >= 1:
             way = "Lower C: the solid itself is softer."
         raise InputError(
-            f"target bulk modulus {bulk:.3g} at vf {share:.2f} exceeds the "
+            f"target bulk modulus {bulk:.3g} at volume {share:.2f} exceeds the "
             f"Hashin-Shtrikman limit {top_bulk:.3g} for E=1, nu={nu:g}. {way} {ANYWAY}"
         )
     # Voigt's bound holds for each shear modulus of a cubic cell.
@@ -116,16 +124,17 @@ def _check_bounds(target, nu):
     ):
         if value > top_shear:
             raise InputError(
-                f"target shear modulus {name} = {value:.3g} at vf {share:.2f} exceeds "
-                f"the Voigt limit {top_shear:.3g} for E=1, nu={nu:g}. Lower it or "
-                f"raise vf. {ANYWAY}"
+                f"target shear modulus {name} = {value:.3g} at volume {share:.2f} "
+                f"exceeds the Voigt limit {top_shear:.3g} for E=1, nu={nu:g}. Lower it "
+                f"or raise the volume. {ANYWAY}"
             )
     if target.is_determined and target.volume is not None:
         if not bounds.is_reachable(np.array(target.constants), share, nu):
             raise InputError(
                 f"target shear moduli C44 = {c44:.3g} and (C11 - C12)/2 = {shear:.3g} "
-                f"at vf {share:.2f} exceed together what the stiffest laminates have "
-                f"for E=1, nu={nu:g}. Lower one of them or raise vf. {ANYWAY}"
+                f"at volume {share:.2f} exceed together what the stiffest laminates "
+                f"have for E=1, nu={nu:g}. Lower one of them or raise the volume. "
+                f"{ANYWAY}"
             )
     if not np.isnan(shear):
         return  # the rest follows from these three
@@ -139,28 +148,28 @@ def _check_bounds(target, nu):
     for name, limit in limits.items():
         if asked.get(name, 0.0) > limit:
             raise InputError(
-                f"target {name} = {asked[name]:.3g} at vf {share:.2f} exceeds "
+                f"target {name} = {asked[name]:.3g} at volume {share:.2f} exceeds "
                 f"{limit:.3g}, all that the Hashin-Shtrikman limit of K and the Voigt "
                 f"limit of (C11 - C12)/2 leave for E=1, nu={nu:g}. Lower it or raise "
-                f"vf. {ANYWAY}"
+                f"the volume. {ANYWAY}"
             )
     if asked.get("C12", 0.0) < -2 * top_shear / 3:
         raise InputError(
-            f"target C12 = {asked['C12']:.3g} at vf {share:.2f} is below "
+            f"target C12 = {asked['C12']:.3g} at volume {share:.2f} is below "
             f"{-2 * top_shear / 3:.3g}, all that the Voigt limit of (C11 - C12)/2 "
-            f"leaves for E=1, nu={nu:g}. Raise it or vf. {ANYWAY}"
+            f"leaves for E=1, nu={nu:g}. Raise it or the volume. {ANYWAY}"
         )
     least = asked.get("zener", np.nan) * _least_shear(asked, top_bulk)
     if least > top_shear:
         raise InputError(
-            f"target {_said(target.asked)} at vf {share:.2f} needs C44 of at least "
+            f"target {_text(target.asked)} at volume {share:.2f} needs C44 of at least "
             f"{least:.3g}, above the Voigt limit {top_shear:.3g} for E=1, nu={nu:g}. "
-            f"Lower zener or raise vf. {ANYWAY}"
+            f"Lower zener or raise the volume. {ANYWAY}"
         )
 
 
 def _least_shear(asked, top_bulk):
-    """Return the least (C11 - C12)/2 that goes with what is asked and K <= top_bulk."""
+    """Return the least (C11 - C12)/2 of these quantities with K <= top_bulk."""
     if "E" in asked:
         return 1 / (3 / asked["E"] - 1 / (3 * top_bulk))
     if "C11" in asked:
@@ -168,28 +177,30 @@ def _least_shear(asked, top_bulk):
     return -1.5 * asked.get("C12", 0.0)
 
 
-def _said(pairs) -> str:
+def _text(pairs) -> str:
     return ", ".join(f"{name}={value:g}" for name, value in pairs)
 
 
-def training_distances(target: Target, known: np.ndarray) -> np.ndarray:
-    """Return the distance to each training cell (N,), a fraction.
+def training_distances(
+    target: Target, known: Float[np.ndarray, "N 4"]
+) -> Float[np.ndarray, "N"]:
+    """Return the distance of a target to each training cell, a fraction.
 
-    The mean of |difference| over what is asked: the quantities of `Target.counted`, in
-    units of error, and the volume.
+    The mean of |difference| over the quantities of `Target.counted`, in units of error,
+    and the volume.
 
     Args:
-      target: what is asked for, base E = 1.
-      known: (N, 4) C11, C12, C44, V of the training cells.
+      target: with base E = 1.
+      known: C11, C12, C44, V of the training cells.
     """
-    names, wanted = zip(*target.counted, strict=True)
-    off = abs(quantities.values(known[:, :3], names) - np.array(wanted)[None])
+    names, goals = zip(*target.counted, strict=True)
+    off = abs(quantities.values(known[:, :3], names) - np.array(goals)[None])
     off = off / quantities.scales(names)[None]
     if target.volume is not None:
         off = np.concatenate([off, abs(known[:, 3:] - target.volume)], axis=1)
     return off.mean(1)
 
 
-def training_distance(target: Target, known: np.ndarray) -> float:
+def training_distance(target: Target, known: Float[np.ndarray, "N 4"]) -> float:
     """Return the least of `training_distances`."""
     return float(training_distances(target, known).min())

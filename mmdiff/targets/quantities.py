@@ -1,4 +1,4 @@
-"""What can be asked of a cubic tensor by name, and which constants follow from it.
+"""Quantities of a cubic tensor by name, and the constants that follow from them.
 
 Eight quantities of three constants: C11, C12, C44, K = (C11 + 2 C12) / 3, G = C44, E
 and nu along <100>, zener = 2 C44 / (C11 - C12). With s = C11 + C12, C11 = s (1 - nu),
@@ -14,12 +14,13 @@ import numpy as np
 from mmdiff import elasticity
 from mmdiff.elasticity import PAPER_RANGES
 from mmdiff.errors import InputError
+from mmdiff.typing import AnyArray, Float
 
 NAMES = (*elasticity.NAMES, "K", "G", "E", "nu", "zener")
 STIFF = (*elasticity.NAMES, "K", "G", "E")  # in units of the base material's modulus
 _R11, _R12, _R44 = (float(r) for r in PAPER_RANGES)
-# What one unit of error is: the ranges of arXiv 2401.13570, Eq. 3, for the constants,
-# what follows from them for K and G, that of C11 for E, and 1 for plain ratios.
+# Units of error: the ranges of arXiv 2401.13570, Eq. 3, for the constants, those that
+# follow from them for K and G, that of C11 for E, and 1 for plain ratios.
 SCALES = {
     "C11": _R11,
     "C12": _R12,
@@ -32,13 +33,16 @@ SCALES = {
 }
 LABELS = {  # on axes
     **{name: f"{name} / E base" for name in STIFF},
-    **{"nu": "Poisson's ratio along <100>", "zener": "Zener ratio"},
+    "nu": "Poisson's ratio along <100>",
+    "zener": "Zener ratio",
 }
 _NORMAL = ("C11", "C12", "K", "E", "nu")  # of C11 and C12 alone
 _SHEAR = ("C44", "G")
 
 
-def values(constants, names: Sequence[str] = NAMES):
+def values(
+    constants: Float[AnyArray, "*b 3"], names: Sequence[str] = NAMES
+) -> Float[AnyArray, "*b k"]:
     """Return the named quantities (..., k) of cubic constants (..., 3)."""
     found = dict(
         zip(elasticity.NAMES, (constants[..., i] for i in range(3)), strict=True)
@@ -48,8 +52,8 @@ def values(constants, names: Sequence[str] = NAMES):
     return stack([found[name] for name in names], axis=-1)
 
 
-def scales(names: Sequence[str] = NAMES) -> np.ndarray:
-    """Return the unit of error (k,) of each quantity, see `SCALES`."""
+def scales(names: Sequence[str] = NAMES) -> Float[np.ndarray, "k"]:
+    """Return the unit of error of each quantity, see `SCALES`."""
     return np.array([SCALES[name] for name in names])
 
 
@@ -79,11 +83,11 @@ def check_independent(asked: Mapping[str, float]) -> None:
         )
 
 
-def solve(asked: Mapping[str, float]) -> np.ndarray:
-    """Return C11, C12, C44 (3,) as far as they follow; NaN where they are free.
+def solve(asked: Mapping[str, float]) -> Float[np.ndarray, "3"]:
+    """Return C11, C12, C44 as far as they follow from values; NaN where they are free.
 
-    C11 and E together leave the sign of nu open, and C12 free. What no stable material
-    has gives unstable or infinite constants.
+    C11 and E together leave the sign of nu open, and C12 free. Values that no stable
+    material has give unstable or infinite constants.
 
     Args:
       asked: values by name, independent of each other, see `check_independent`.

@@ -1,4 +1,4 @@
-"""A CSV file of many targets: every line is read, and judged, before any is computed.
+"""A CSV file of many targets: every line is read and checked before any is computed.
 
 Columns are quantities by name (C11, C12, C44, K, G, E, nu, zener), V for the volume and
 `name`, in any order and case; an empty field is free. Other columns are not read. A
@@ -116,20 +116,20 @@ def _line(index, number, columns, row, base):
         return line._replace(problem=str(error))
 
 
-def judge(
+def check(
     lines: Sequence[Line],
     *,
     nu: float = elasticity.NU,
     allow_infeasible: bool = False,
 ) -> list[Line]:
-    """Return the lines with the problem of those that no cell can reach.
+    """Return the lines, with the problem of those that no cell can reach.
 
     Args:
       lines: see `read`.
       nu: Poisson's ratio of the base material.
       allow_infeasible: see `feasibility.check_feasible`.
     """
-    judged = []
+    checked = []
     for line in lines:
         if not line.problem:
             try:
@@ -138,15 +138,15 @@ def judge(
                 )
             except InputError as error:
                 line = line._replace(problem=str(error))
-        judged.append(line)
-    return judged
+        checked.append(line)
+    return checked
 
 
 def refuse(lines: Sequence[Line], path: str | os.PathLike, advice: str = "") -> None:
-    """Raise InputError if any line has a problem; the first one is told in full.
+    """Raise InputError if any line has a problem, with that of the first one.
 
     Args:
-      lines: see `read` and `judge`.
+      lines: see `read` and `check`.
       path: of the list, for the message.
       advice: what else a person can do.
     """

@@ -1,33 +1,34 @@
-"""The target a person asks for: any quantities of a cubic tensor, and how it is missed.
+"""Targets: any quantities of a cubic tensor, and the distance of a cell from them.
 
 A target fixes up to three of C11, C12, C44, K, G, E, nu and zener, stiffness in units
 of the base material's Young's modulus, with or without a volume fraction. Where all
 three constants follow, errors are those of the constants (arXiv 2401.13570, Eq. 3);
-else each asked quantity counts, and what is not asked is free. `feasible` says what
-cannot be reached.
+else each quantity of the target counts, and the others are free. `feasibility` refuses
+what no cell can have.
 """
 
 import dataclasses
 import functools
 import re
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from mmdiff import elasticity
 from mmdiff.errors import InputError
 from mmdiff.targets import quantities, tensor_text
-from mmdiff.typing import Array
+from mmdiff.typing import AnyArray, Float
 
 FORMS = (
     'Give "C11,C12,C44", some of C11, C12, C44, K, G, E, nu and zener by name, such as '
     '"E=0.1,nu=0.2", or the 36 numbers of a 6x6 tensor; for example '
-    "--config.target=0.110,0.045,0.040."
+    "`target=0.110,0.045,0.040`."
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What is asked for, with base E = 1.
+    """Quantities that a cell shall have, with base E = 1; made by `mmdiff.target`.
 
     Attributes:
       asked: names and values, see `quantities.NAMES`; independent of each other.
@@ -39,7 +40,7 @@ class Target:
 
     @functools.cached_property
     def constants(self) -> tuple[float, float, float]:
-        """C11, C12, C44 as far as they follow from what is asked, NaN where free."""
+        """C11, C12, C44 as far as they follow from these quantities, NaN where free."""
         return tuple(float(c) for c in quantities.solve(dict(self.asked)))
 
     @property
@@ -49,43 +50,49 @@ class Target:
 
     @property
     def counted(self) -> tuple[tuple[str, float], ...]:
-        """Names and values that errors are told of: the constants if all are fixed."""
+        """Names and values that the error is of: the constants if all are fixed."""
         if self.is_determined:
             return tuple(zip(elasticity.NAMES, self.constants, strict=True))
         return self.asked
 
 
-def of_constants(constants, volume: float | None = None) -> Target:
+def of_constants(
+    constants: Float[np.ndarray, "3"] | Sequence[float], volume: float | None = None
+) -> Target:
     """Return the target of C11, C12, C44 (3,) with base E = 1."""
     pairs = zip(elasticity.NAMES, map(float, constants), strict=True)
     return Target(tuple(pairs), volume)
 
 
-def residual(target: Target):
-    """Return `constants (..., 3) -> (..., k)`, what is missing in units of error.
+def residual(target: Target) -> Callable[[AnyArray], AnyArray]:
+    """Return `residual(constants (..., 3)) -> (..., k)` of a target.
 
-    (wanted - present) / scale of each quantity in `Target.counted`, with the scales of
+    (goal - present) / scale of each quantity in `Target.counted`, with the scales of
     `quantities.SCALES`; takes NumPy and JAX arrays and may be traced.
     """
     names = [name for name, _ in target.counted]
-    wanted = np.array([value for _, value in target.counted])
+    goals = np.array([value for _, value in target.counted])
     scales = quantities.scales(names)
 
-    def missing(constants: Array) -> Array:
+    def residual(constants: AnyArray) -> AnyArray:
         present = quantities.values(constants, names)
-        like = (np.asarray(a, constants.dtype) for a in (wanted, scales))
+        like = (np.asarray(a, constants.dtype) for a in (goals, scales))
         goal, unit = (a.reshape((1,) * (present.ndim - 1) + (-1,)) for a in like)
         return (goal - present) / unit
 
-    return missing
+    return residual
 
 
-def error(target: Target, constants: np.ndarray):
+def error(
+    target: Target, constants: Float[np.ndarray, "*b 3"]
+) -> Float[np.ndarray, "*b"] | np.floating:
     """Return the mean of |residual|: the range error where all constants are fixed."""
     return abs(residual(target)(constants)).mean(-1)
 
 
-def relative_error(target: Target, constants: np.ndarray):
+def relative_error(
+    target: Target, constants: Float[np.ndarray, "*b 3"]
+) -> Float[np.ndarray, "*b"] | np.floating:
     """Return the mean relative error of the counted quantities.
 
     As `elasticity.relative_error` where all constants are fixed. Else |C12| is floored
@@ -94,15 +101,15 @@ def relative_error(target: Target, constants: np.ndarray):
     if target.is_determined:
         return elasticity.relative_error(constants, np.array(target.constants))
     parts = []
-    for name, wanted in target.asked:
-        difference = abs(quantities.values(constants, [name])[..., 0] - wanted)
+    for name, goal in target.asked:
+        difference = abs(quantities.values(constants, [name])[..., 0] - goal)
         if name == "nu":
             parts.append(difference)
         elif name == "C12":
             floor = 0.01 * abs(constants[..., 0])
-            parts.append(difference / np.maximum(abs(wanted), floor))
+            parts.append(difference / np.maximum(abs(goal), floor))
         else:
-            parts.append(difference / abs(wanted))
+            parts.append(difference / abs(goal))
     return np.mean(parts, axis=0)
 
 
@@ -113,17 +120,30 @@ def parse(
     base: float = 1.0,
     project_cubic: bool = False,
 ) -> Target:
-    """Read a target.
+    """Return the target that a text describes: the elastic tensor of a cell, or parts.
+
+    Stiffness is in units of `base`, so that the default 1 takes it as a fraction of the
+    Young's modulus of the solid. Quantities that are not named are free.
 
     Args:
-      text: "C11,C12,C44"; quantities by name, such as "E=0.1,nu=0.2", "V=0.3" for the
-        volume among them; the 36 numbers of a 6x6 tensor, or a .txt file of them.
-      volume: volume fraction, None where it is free; a V in the text goes before it.
+      text: the constants "C11,C12,C44" of a cubic tensor; up to three of C11, C12, C44,
+        K, G, E, nu and zener by name, such as "E=0.1,nu=0.2", and "V=0.3" for the
+        volume among them; the 36 numbers of a 6x6 tensor, or the name of a .txt file
+        of them. E and nu are along <100>, zener = 2 C44 / (C11 - C12).
+      volume: volume fraction of solid, None or 0 where it is free; a V in the text goes
+        before it.
       base: Young's modulus of the base material, in the units of the target.
       project_cubic: take the closest cubic tensor of one that is not cubic.
 
     Raises:
-      InputError: if the text cannot be read, or asks for one thing twice.
+      InputError: the text cannot be read, or names quantities that depend on each
+        other.
+
+    Example:
+      >>> mm.target("E=0.1,nu=0.2", volume=0.3)
+      Target(asked=(('E', 0.1), ('nu', 0.2)), volume=0.3)
+      >>> mm.target("23100, 9450, 8400", base=210000).constants  # in MPa, of steel
+      (0.11, 0.045, 0.04)
     """
     text = tensor_text.load(text)
     parts = re.sub(r"\s*=\s*", "=", text.strip())
@@ -157,35 +177,34 @@ def parse(
 
 
 def from_values(
-    asked: dict[str, float], *, volume: float | None = None, base: float = 1.0
+    asked: Mapping[str, float], *, volume: float | None = None, base: float = 1.0
 ) -> Target:
     """Return the target of quantities by name, in units of a base material.
 
     Args:
       asked: finite values of `quantities.NAMES`, and "V" for the volume fraction.
-      volume: volume fraction where `asked` has none, None where it is free.
+      volume: volume fraction where `asked` has none, None or 0 where it is free.
       base: Young's modulus of the base material.
 
     Raises:
       InputError: an unknown name, nothing asked, quantities that follow from others, or
         a base modulus or a volume out of range.
     """
-    if base <= 0:
+    if not 0 < base < np.inf:
         raise InputError(
-            f"base Young's modulus is {base:g}; it must be positive. "
-            "Set --config.base.E."
+            f"base Young's modulus is {base:g}; it must be positive. Set `base`."
         )
     asked = dict(asked)
-    volume = asked.pop("V", volume)
+    volume = asked.pop("V", volume or None)
     if volume is not None and not 0 < volume < 1:
         raise InputError(
-            f"volume fraction vf={volume:g} is not between 0 and 1. Give a fraction of "
-            "solid such as --config.vf=0.3, or --config.vf=0 to leave it free."
+            f"volume fraction {volume:g} is not between 0 and 1. Give a fraction of "
+            "solid such as `volume=0.3`, or `volume=0` to leave it free."
         )
     unknown = [name for name in asked if name not in quantities.NAMES]
     if unknown:
         raise InputError(
-            f"target names {unknown[0]!r}, which is not known here. Use some of "
+            f"target names {unknown[0]!r}, which is no known quantity. Use some of "
             f"{', '.join(quantities.NAMES)} and V."
         )
     if not asked:

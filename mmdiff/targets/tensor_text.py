@@ -1,8 +1,8 @@
-"""A pasted 6x6 tensor as a target: finding it, and whether it is cubic.
+"""A pasted 6x6 tensor as a target: reading it, and the closest cubic tensor.
 
 Six rows of six numbers in Voigt order 11 22 33 23 13 12 with engineering shear, as
-`configs/homogenize.py` writes them to tensor.txt. Cells made here are cubic, so that a
-tensor which is not needs the user's word before it is replaced by the closest one.
+`configs/homogenize.py` writes them to tensor.txt. The model makes cubic cells, so that
+another tensor is replaced by the closest cubic one only where the user says so.
 """
 
 import pathlib
@@ -11,14 +11,19 @@ import numpy as np
 
 from mmdiff import elasticity
 from mmdiff.errors import InputError
+from mmdiff.typing import Float
 
 CUBIC = 5e-3  # relative distance up to which rounding explains what is not cubic
 # Entries that are equal in a cubic tensor, by the name of their group.
 _GROUPS = (
     {"C11": (0, 0), "C22": (1, 1), "C33": (2, 2)},
     {
-        **{"C12": (0, 1), "C13": (0, 2), "C23": (1, 2)},
-        **{"C21": (1, 0), "C31": (2, 0), "C32": (2, 1)},
+        "C12": (0, 1),
+        "C13": (0, 2),
+        "C23": (1, 2),
+        "C21": (1, 0),
+        "C31": (2, 0),
+        "C32": (2, 1),
     },
     {"C44": (3, 3), "C55": (4, 4), "C66": (5, 5)},
 )
@@ -42,17 +47,19 @@ def load(text: str) -> str:
         ) from error
 
 
-def to_cubic(tensor: np.ndarray, *, project: bool = False) -> np.ndarray:
-    """Return C11, C12, C44 (3,) of a tensor that is cubic, or of the closest one.
+def to_cubic(
+    tensor: Float[np.ndarray, "6 6"], *, project: bool = False
+) -> Float[np.ndarray, "3"]:
+    """Return C11, C12, C44 of a tensor that is cubic, or of the closest one.
 
     Args:
-      tensor: (6, 6), finite.
+      tensor: of finite numbers.
       project: accept a tensor that is not cubic.
 
     Raises:
       InputError: it differs from cubic symmetry by more than `CUBIC`.
     """
-    # Also what a tensor lacks in symmetry keeps it from being cubic.
+    # A tensor that is not symmetric is no cubic one either.
     closest = elasticity.voigt_to_cubic((tensor + tensor.T) / 2)
     off = float(elasticity.cubic_distance(tensor)) if tensor.any() else 0.0
     if not project and not off <= CUBIC:
@@ -62,13 +69,13 @@ def to_cubic(tensor: np.ndarray, *, project: bool = False) -> np.ndarray:
             f"target tensor differs from cubic symmetry by {100 * off:.2g} % "
             f"({first} {one:.3g}, {second} {two:.3g}). This model makes cubic cells; "
             f"using the closest cubic tensor {numbers}: pass "
-            "--config.project_cubic=true to accept."
+            "`project_cubic=True` to accept."
         )
     return closest
 
 
 def _worst(tensor):
-    """Return names and values of the two entries that differ most, and should not."""
+    """Return names and values of the two entries that differ most from a cubic one."""
     pairs = []
     for group in _GROUPS:
         found = sorted((float(tensor[place]), name) for name, place in group.items())

@@ -1,6 +1,6 @@
 """A verified binary cell, and how a sampled field becomes one.
 
-A field is thresholded, to a volume if one is asked, and freed of loose pieces; what
+A field is thresholded, to a volume if one is given, and freed of loose pieces; what
 does not hang together or carry load is refused. The tensor of a `Cell` is that of its
 very voxels.
 """
@@ -13,28 +13,30 @@ from scipy import ndimage
 from mmdiff.cells.connectivity import clean_octant, is_load_bearing, periodic_pieces
 from mmdiff.cells.symmetry import octant_to_cell, symmetrize
 from mmdiff.cells.voxels import threshold_to_volume
+from mmdiff.elasticity import NAMES, cubic_to_voigt
 from mmdiff.targets import target as targets
 from mmdiff.targets.target import Target
 from mmdiff.topopt.interface import Evaluation
+from mmdiff.typing import Float, UInt8
 
 MIN_SHARE = 0.8  # least share of the solid that the largest piece must hold
 NEAR = 1.0  # standard deviation of a voxel's neighbourhood, in voxels
 SUPPORT = 0.5  # weight of a voxel's neighbours in what becomes solid first
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Cell:
-    """A verified binary cell, base E = 1.
+    """A binary cell whose tensor finite elements have given, base E = 1.
 
     Attributes:
       octant: (n, n, n) uint8, symmetric under permutations of its axes.
       constants: C11, C12, C44 by finite elements on this very octant.
       volume: solid share of the octant.
-      pieces: periodic pieces of this very octant's cell; always one.
+      pieces: periodic pieces of the cell of this very octant; always one.
       pieces_found: periodic pieces before loose ones were removed.
-      error: `target.error`, of all three constants the range error (arXiv 2401.13570,
-        Eq. 3), a fraction.
-      relative_error: `target.relative_error`, a fraction.
+      error: distance from the target, `targets.target.error`; of all three constants
+        the range error (arXiv 2401.13570, Eq. 3), a fraction.
+      relative_error: `targets.target.relative_error`, a fraction.
       residual: relative residual of the solve.
       history: error of the sample, of its smoothed surface where that was polished,
         then after each accepted polishing step; a cell that was made anew on the way
@@ -43,8 +45,8 @@ class Cell:
       sampled: constants of the sample, before its surface was moved.
     """
 
-    octant: np.ndarray
-    constants: np.ndarray
+    octant: UInt8[np.ndarray, "n n n"]
+    constants: Float[np.ndarray, "3"]
     volume: float
     pieces: int
     pieces_found: int
@@ -53,15 +55,37 @@ class Cell:
     residual: float
     history: tuple[float, ...]
     volumes: tuple[float, ...]
-    sampled: np.ndarray
+    sampled: Float[np.ndarray, "3"]
+
+    @property
+    def voxels(self) -> UInt8[np.ndarray, "m m m"]:
+        """The whole cell, 1 solid, axes x y z."""
+        return octant_to_cell(self.octant)
+
+    @property
+    def tensor(self) -> Float[np.ndarray, "6 6"]:
+        """Elastic tensor in Voigt order 11 22 33 23 13 12, engineering shear."""
+        return cubic_to_voigt(self.constants)
+
+    def __repr__(self) -> str:
+        """Return size, volume, constants and error on one line."""
+        edge = 2 * self.octant.shape[-1]
+        constants = zip(NAMES, self.constants, strict=True)
+        return (
+            f"Cell({edge}^3 voxels, volume {self.volume:.3f}, "
+            f"{', '.join(f'{name} {value:.4f}' for name, value in constants)}, "
+            f"{100 * self.error:.2f} % from the target)"
+        )
 
 
-def binarize(field: np.ndarray, volume: float | None) -> tuple[np.ndarray, str, int]:
-    """Turn a sampled field into a connected binary octant.
+def binarize(
+    field: Float[np.ndarray, "n n n"], volume: float | None
+) -> tuple[UInt8[np.ndarray, "n n n"], str, int]:
+    """Return the connected binary octant of a sampled field.
 
     Args:
-      field: (n, n, n) sample, solid where positive.
-      volume: wanted solid share; None thresholds at zero.
+      field: sample, solid where positive.
+      volume: solid share to reach; None thresholds at zero.
 
     Returns:
       the octant, the reason for refusing it ("" if it is good), and the number of
@@ -73,14 +97,14 @@ def binarize(field: np.ndarray, volume: float | None) -> tuple[np.ndarray, str, 
         # Samples are nearly saturated: without their neighbours, voxels that the volume
         # asks for in addition would be dust in the void instead of thicker walls.
         field = field + SUPPORT * nearby(field)
-        wanted = volume
-        # What the clean-up takes away is asked for again.
+        aim = volume
+        # What the clean-up takes away is added to the next threshold.
         for _ in range(3):
-            octant, pieces, share = clean_octant(threshold_to_volume(field, wanted))
-            missing = volume - octant.mean()
-            if share < MIN_SHARE or abs(missing) < 1e-3:
+            octant, pieces, share = clean_octant(threshold_to_volume(field, aim))
+            lost = volume - octant.mean()
+            if share < MIN_SHARE or abs(lost) < 1e-3:
                 break
-            wanted = min(wanted + missing, 1.0)
+            aim = min(aim + lost, 1.0)
     if share < MIN_SHARE:
         return octant, "disconnected", pieces
     if not is_load_bearing(octant):
@@ -88,7 +112,7 @@ def binarize(field: np.ndarray, volume: float | None) -> tuple[np.ndarray, str, 
     return octant, "", pieces
 
 
-def nearby(field: np.ndarray) -> np.ndarray:
+def nearby(field: Float[np.ndarray, "n n n"]) -> Float[np.ndarray, "n n n"]:
     """Return the mean over the neighbourhood of each voxel, exactly symmetric."""
     field = np.asarray(field, np.float64)
     return symmetrize(ndimage.gaussian_filter(field, NEAR, mode="reflect"))
@@ -103,7 +127,7 @@ def make_cell(
     volumes: tuple[float, ...] = (),
     sampled: np.ndarray | None = None,
 ) -> Cell:
-    """Return the record of an octant and its finite-element result."""
+    """Return the cell of an octant and its finite-element result."""
     error = float(targets.error(target, result.constants))
     volume = float(octant.mean())
     return Cell(

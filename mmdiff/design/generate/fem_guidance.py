@@ -1,13 +1,14 @@
 """Guidance of the sampler by the homogenizer itself.
 
 Long before a sample is finished, its estimated end can be homogenized. The estimate is
-moved until it has the asked quantities (`mmdiff.diffusion.guidance.posterior_step`) and
-the network goes on from there: what it would have got wrong is put right while the cell
-still can change its shape. No trained regressor is needed, and the physics is exact.
+moved until it has the quantities of the target
+(`mmdiff.diffusion.guidance.posterior_step`) and the network goes on from there: its
+errors are corrected while the cell still can change its shape. No trained regressor is
+needed, and the physics is exact.
 
-What is homogenized early is greyer than the estimate and answers smoothly; late it is
-close to the binary cell that the sample will be cut to. Steps are smooth in space:
-single voxels that would answer best make surfaces rough, which is hard to print.
+The density that is homogenized is greyer than the estimate at early times, where it
+responds smoothly, and close to the binary cell at late ones. Steps are smooth in space:
+single voxels of the largest gradient make surfaces rough, which is hard to print.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ from mmdiff.targets.target import Target
 from mmdiff.topopt.filters import gaussian_filter
 from mmdiff.typing import Array, Float
 
-FIRST = 0.95  # time before which nothing can be told from the estimate
+FIRST = 0.95  # time before which the estimate is no use
 # Log-odds of the estimate are multiplied by these at t = 1 and at t = 0, and linearly
 # between, before it is homogenized.
 SHARPEN = 0.5, 2.0
@@ -38,22 +39,22 @@ TOL = 1e-2  # of these solves: the estimate itself is far less certain
 NAMES = (*quantities.NAMES, "V")
 
 
-def target_values(target: Target) -> np.ndarray:
-    """Return what a target counts, (9,) in the order of `NAMES`, NaN where free."""
+def target_values(target: Target) -> Float[np.ndarray, "9"]:
+    """Return the values of a target in the order of `NAMES`, NaN where free."""
     asked = dict(target.counted) | {"V": target.volume}
     return np.array([asked.get(name) for name in NAMES], np.float32)
 
 
-def missing(values: Float[Array, "4"], wanted: Float[Array, "9"]) -> Float[Array, "9"]:
-    """Return what C11, C12, C44 and V miss of `target_values`, in units of error."""
+def residual(values: Float[Array, "4"], goal: Float[Array, "9"]) -> Float[Array, "9"]:
+    """Return `target_values` less those of C11, C12, C44 and V, in units of error."""
     scale = jnp.asarray([*quantities.scales(), 1.0], values.dtype)
     present = jnp.append(quantities.values(values[:3]), values[3])
-    return (wanted - present) / scale
+    return (goal - present) / scale
 
 
 def solutions(times: Sequence[float], newton: int) -> int:
-    """Return the finite-element solutions that one sample of these times costs."""
-    times = np.asarray(times, float)[:-1]  # the last one is arrived at
+    """Return the number of finite-element solutions of one sample at these times."""
+    times = np.asarray(times, float)[:-1]  # no step is taken from the last one
     return newton * int((times <= FIRST).sum())
 
 
@@ -70,11 +71,11 @@ def make_fem_guidance(
     void: float = homogenize.VOID,
     nu: float = NU,
 ) -> Callable[..., Float[Array, "b n n n"]]:
-    """Return `guide(x0, t, wanted) -> x0`, traceable.
+    """Return `guide(x0, t, goal) -> x0`, traceable.
 
-    `x0` (b, n, n, n) are estimates in [-1, 1] at the scalar time `t`; `wanted` see
-    `target_values`, (9,) of all or (b, 9) of each. One program serves all targets: what
-    is free is masked.
+    `x0` (b, n, n, n) are estimates in [-1, 1] at the scalar time `t`; `goal` see
+    `target_values`, (9,) of all or (b, 9) of each. One program serves all targets: free
+    quantities are masked.
 
     Args:
       n: octant side.
@@ -97,7 +98,7 @@ def make_fem_guidance(
         # The axes in turn: exact symmetry is lost by rounding.
         return symmetrize(gaussian_filter(field, SMOOTHING))
 
-    def guide_one(x0, t, wanted):
+    def guide_one(x0, t, goal):
         def step(_, carry):
             x0, fields = carry
             x0 = jnp.clip(x0, -SOFTEST, SOFTEST)
@@ -106,11 +107,11 @@ def make_fem_guidance(
             )
             # The solver sees the loads along one axis only.
             jacobian = symmetrize(jacobian)
-            slope = -jax.jacfwd(lambda values: missing(values, wanted))(values)
+            slope = -jax.jacfwd(lambda values: residual(values, goal))(values)
             jacobian = jnp.einsum("qc,cxyz->qxyz", slope, jacobian)
             x0 = posterior_step(
                 x0,
-                missing(values, wanted),
+                residual(values, goal),
                 jacobian,
                 smooth=smooth,
                 softest=SOFTEST,
@@ -120,11 +121,11 @@ def make_fem_guidance(
         fields = jnp.zeros(shape, x0.dtype)
         return lax.fori_loop(0, newton, step, (x0, fields))[0]
 
-    def guide(x0, t, wanted):
-        wanted = jnp.broadcast_to(wanted, (len(x0), len(NAMES)))
+    def guide(x0, t, goal):
+        goal = jnp.broadcast_to(goal, (len(x0), len(NAMES)))
         return lax.cond(
             t <= FIRST,
-            lambda x0: each(lambda one, goal: guide_one(one, t, goal), x0, wanted),
+            lambda x0: each(lambda one, goal: guide_one(one, t, goal), x0, goal),
             lambda x0: x0,
             x0,
         )

@@ -1,114 +1,299 @@
-"""From a target to ranked, finite-element-checked binary cells.
+"""From a target to printable cells: the model, finite elements and refinement at work.
 
-Samples of the diffusion model are thresholded, freed of loose pieces, refused when they
-do not carry load, homogenized, and ranked by their distance from the target. The best
-are then refined until they meet it (`mmdiff.design.generate.refine`); what their volume
-is off counts too, at a price.
-
-Nothing is returned that is not one piece, load bearing and verified; refused samples
-are counted and replaced by new ones, and so are, to a number, cells that stay far from
-the target. With a time budget this goes on, batch after batch, until the budget is used
-or every cell wanted meets the target.
+`generate` is what `mmdiff.generate` and, with the settings of configs/generate.py, the
+command line run. `make_generate` prepares the same for many targets. Every cell is one
+piece, carries load, and has its tensor from finite elements on its very voxels.
 """
 
-import collections
-import itertools
-from collections.abc import Callable
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from mmdiff.design.generate.cell import Cell, binarize, make_cell
-from mmdiff.design.generate.refine import FAR, goal
-from mmdiff.targets.target import Target
+from mmdiff.design.generate import refine, rework, sampler
+from mmdiff.design.generate.cell import Cell
+from mmdiff.design.generate.search import Budget, search
+from mmdiff.errors import InputError, check_ranges
+from mmdiff.fem import homogenize
+from mmdiff.models.weights import Model, load_model
+from mmdiff.run import console
+from mmdiff.targets import feasibility
+from mmdiff.targets.target import Target, parse
 from mmdiff.topopt import interface
-from mmdiff.topopt.interface import Evaluation
+from mmdiff.typing import Key
 
-ROUNDS = 4  # batches of samples drawn before giving up
+RANGES = {
+    "num_cells": "[1, inf)",
+    "num_samples": "[1, inf)",
+    "steps": "[2, inf)",
+    "guidance": "[0, inf)",
+    "newton": "[0, inf)",
+    "polish_steps": "[0, inf)",
+    "rework": "[0, inf)",
+    "spare": "[0, inf)",
+    "volume_price": "[0, inf)",
+    "time_limit_s": "[0, inf) s",
+    "void": "(0, 1)",
+    "tol": "(0, 1)",
+    "maxiter": "[1, inf)",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How cells are drawn, checked and refined.
+
+    Attributes:
+      steps: evaluations of the network per sample.
+      guidance: classifier-free guidance weight, 1 for none.
+      newton: Newton steps on the estimated end of each sampling step; 0 for none.
+      guide: what gives their constants: "homogenizer", finite elements, or "regressor",
+        the shipped network.
+      polish_steps: steps of moving the surface of the best cells until they meet the
+        target; 0 gives them as sampled.
+      rework: most times that a cell which polishing leaves far from its target is made
+        anew from what it is.
+      spare: most cells that are polished in place of those that stay far all the same.
+      volume_price: error that a unit of volume off is worth.
+      double: whether cells get twice the resolution of the model.
+      time_limit_s: seconds in which batch after batch is drawn and polished; 0 for one
+        round without a limit.
+      void: modulus of void as a fraction of solid.
+      tol: relative residual of the finite elements.
+      maxiter: most iterations of their solver.
+    """
+
+    steps: int = 16
+    guidance: float = 1.0
+    newton: int = 2
+    guide: str = sampler.GUIDES[0]
+    polish_steps: int = 24
+    rework: int = 1
+    spare: int = 2
+    volume_price: float = refine.PRICE
+    double: bool = False
+    time_limit_s: float = 0.0
+    void: float = homogenize.VOID
+    tol: float = homogenize.TOL
+    maxiter: int = homogenize.MAXITER
+
+
+NAMES = tuple(field.name for field in dataclasses.fields(Settings))
+
+
+def settings_of(values: Mapping[str, Any]) -> Settings:
+    """Return the settings that values of those names give; others are not read."""
+    return Settings(**{name: values[name] for name in NAMES if name in values})
+
+
+class Outcome(NamedTuple):
+    """What was found for a target.
+
+    Attributes:
+      cells: best first.
+      counts: samples drawn, and those refused by reason.
+      distance: from the target to the nearest training cell, a fraction.
+    """
+
+    cells: list[Cell]
+    counts: dict[str, int]
+    distance: float
 
 
 def generate(
-    key,
-    target: Target,
+    target: Target | str,
+    model: Model | None = None,
     *,
-    draw: Callable,
-    evaluate: Callable[..., Evaluation],
-    num_best: int,
-    refine: Callable[[Cell, Target], Cell] | None = None,
-    rounds: int = ROUNDS,
-    spare: int = 0,
-    price: float = 0.0,
-    time_left: Callable[[], bool] | None = None,
-) -> tuple[list[Cell], dict[str, int]]:
-    """Return the best cells for a target, best first.
+    num_cells: int = 4,
+    num_samples: int = 8,
+    seed: int = 0,
+    allow_infeasible: bool = False,
+    settings: Settings | None = None,
+    **options,
+) -> list[Cell]:
+    """Return printable unit cells that have a given elastic tensor, best first.
+
+    Samples of a diffusion model are made binary and homogenized; the best of them are
+    smoothed, and their surface is moved until the tensor is what was asked. Each cell
+    is one piece, carries load, and has its tensor from finite elements on its voxels.
+    With the shipped model cells have 64^3 voxels, and take seconds each on a CPU.
 
     Args:
-      key: typed random key.
-      target: what is asked for.
-      draw: `draw(key, target) -> (b, n, n, n)` sampled fields.
-      evaluate: finite elements on one octant, `interface.make_evaluate`.
-      num_best: cells wanted; further batches are drawn while there are fewer.
-      refine: makes a cell meet the target, see `mmdiff.design.generate.refine`; None
-        gives cells as sampled.
-      rounds: most batches; of no account with a time budget.
-      spare: most cells to refine in place of those that stay far from the target,
-        where another one shows that it can be met; the next best samples, then those of
-        a further batch.
-      price: error that a unit of volume off is worth, see `interface.cost`.
-      time_left: of a time budget, whether some is left; asked before each batch but the
-        first and before each cell that is polished. What it leaves no time for is
-        returned as sampled. None for no budget.
+      target: from `mmdiff.target`, or a text for it, such as "E=0.1,nu=0.2,V=0.3".
+      model: from `mmdiff.load_model`; None for the shipped one.
+      num_cells: cells to return; fewer where fewer samples are good.
+      num_samples: samples drawn at a time.
+      seed: of the samples; the same one gives the same cells.
+      allow_infeasible: ask also for what exceeds the bounds of elasticity.
+      settings: how cells are drawn, checked and refined, all at once; None for the
+        defaults of `mmdiff.design.generate.pipeline.Settings`.
+      **options: fields of it, one by one. `polish_steps=0` gives cells as sampled,
+        `double=True` cells of 128^3 voxels, `time_limit_s=600` goes on until all cells
+        meet the target, and a higher `volume_price` (0.1) holds the volume at the
+        expense of the tensor; `steps`, `newton` and `guide` are of the sampler, `void`,
+        `tol` and `maxiter` of the finite elements.
 
     Returns:
-      the cells, and counts: "sampled", "refused" by reason, "unconverged".
+      the cells, with `voxels`, `tensor`, `volume`, `error` and more, see `mmdiff.Cell`.
+
+    Raises:
+      InputError: the target is beyond what any cell can be, an option is out of its
+        range, or no sample was a connected, load-bearing cell.
+
+    Example:
+      >>> target = mm.target("0.110,0.045,0.040", volume=0.3)
+      >>> quick = {"num_samples": 1, "steps": 4, "newton": 0, "polish_steps": 0}
+      >>> (cell,) = mm.generate(target, num_cells=1, **quick)
+      >>> cell.voxels.shape, cell.tensor.shape, cell.pieces
+      ((64, 64, 64), (6, 6), 1)
     """
-    counts = collections.Counter()
-    waiting, done, seen = [], [], set()
-    timed = time_left is not None
-    near = goal(target) if timed else FAR * goal(target)
+    start = time.monotonic()
+    unknown = [name for name in options if name not in NAMES]
+    if unknown:
+        raise TypeError(
+            f"generate() has no option {unknown[0]!r}. Use some of {', '.join(NAMES)}."
+        )
+    settings = dataclasses.replace(settings or Settings(), **options)
+    target = parse(target) if isinstance(target, str) else target
+    feasibility.check_feasible(target, allow_infeasible=allow_infeasible)
+    make = make_generate(model, settings, num_cells=num_cells, num_samples=num_samples)
+    cells, counts, _ = make(target, jax.random.key(seed), start)
+    if not cells:
+        raise InputError(no_cell(counts))
+    return cells
+
+
+def make_generate(
+    model: Model | None = None,
+    settings: Settings = Settings(),
+    *,
+    num_cells: int = 4,
+    num_samples: int = 8,
+) -> Callable[..., Outcome]:
+    """Return `make(target, key, start=None) -> Outcome`, compiled once for all targets.
+
+    `start` is the `time.monotonic()` at which a time limit begins, None for now. A
+    target far from all training cells is noted.
+
+    Args:
+      model: trained network; None for the shipped one.
+      settings: how cells are drawn, checked and refined.
+      num_cells: cells to return.
+      num_samples: samples drawn at a time.
+
+    Raises:
+      InputError: a setting is out of its range.
+    """
+    counts = {"num_cells": num_cells, "num_samples": num_samples}
+    check_ranges(vars(settings) | counts, RANGES)
+    model = load_model() if model is None else model
+    n = int(model.meta["octant"])
+    draw = make_draw(model, settings, num_samples)
+    evaluate = make_evaluate(n, settings)
+    improve = make_improve(n, settings, evaluate)
+    fine = make_evaluate(2 * n, settings) if settings.double else None
+    known = np.array(model.meta["training"]["labels"])
+
+    def make(target: Target, key: Key, start: float | None = None) -> Outcome:
+        distance = feasibility.training_distance(target, known)
+        if distance > model.meta["training"]["coverage"]:
+            console.note(
+                "target is outside the region this checkpoint was trained on (nearest "
+                f"training cell differs by {100 * distance:.1f} %). Expect larger "
+                "errors; distance is recorded in properties.json."
+            )
+        cells, counts = search(
+            key,
+            target,
+            draw=draw,
+            evaluate=evaluate,
+            num_best=num_cells,
+            refine=improve,
+            price=settings.volume_price,
+            budget=Budget(
+                spare=settings.spare, time_left=_timer(settings.time_limit_s, start)
+            ),
+        )
+        if fine:
+            cells = _doubled(cells, target, fine, settings)
+        return Outcome(cells, counts, distance)
+
+    return make
+
+
+def make_draw(model: Model, settings: Settings, num_samples: int) -> Callable:
+    """Return `draw(key, target) -> (num_samples, n, n, n)` sampled fields."""
+    return sampler.make_sampler(
+        *model,
+        num_samples=num_samples,
+        steps=settings.steps,
+        weight=settings.guidance,
+        newton=settings.newton,
+        guide=settings.guide,
+    )
+
+
+def make_evaluate(n: int, settings: Settings) -> Callable[..., interface.Evaluation]:
+    """Return the finite elements on octants of side n."""
+    return interface.make_evaluate(
+        n, void=settings.void, tol=settings.tol, maxiter=settings.maxiter
+    )
+
+
+def make_improve(
+    n: int, settings: Settings, evaluate: Callable[..., interface.Evaluation]
+) -> Callable[[Cell, Target], Cell] | None:
+    """Return what makes a cell meet its target; None where cells stay as sampled."""
+    if not settings.polish_steps:
+        return None
+    return refine.make_refine(
+        evaluate,
+        steps=settings.polish_steps,
+        rework=rework.make_rework(n) if settings.rework else None,
+        rounds=settings.rework,
+        price=settings.volume_price,
+    )
+
+
+def _doubled(cells, target, evaluate, settings):
+    """Return the cells at twice the resolution, polished there, best first."""
+    improve = None
+    if settings.polish_steps:
+        improve = refine.make_refine(
+            evaluate,
+            steps=settings.polish_steps,
+            price=settings.volume_price,
+            smooth=False,  # doubled cells are
+        )
+    fine = []
+    for i, cell in enumerate(cells):
+        try:
+            cell = refine.double(cell, target, evaluate)
+        except ValueError as error:
+            console.note(f"cell {i} is left out at twice the resolution: {error}.")
+            continue
+        fine.append(improve(cell, target) if improve else cell)
 
     def cost(cell):
-        return interface.cost(cell.error, cell.volume, target.volume, price)
+        volume, price = target.volume, settings.volume_price
+        return interface.cost(cell.error, cell.volume, volume, price)
 
-    def met():
-        return sum(cost(cell) <= near for cell in done)
-
-    def ended():
-        hopeless = not timed and len(done) >= num_best and not met()
-        return met() >= num_best or hopeless
-
-    for i in itertools.count():
-        fields = np.asarray(draw(jax.random.fold_in(key, i), target))
-        waiting += _verified(fields, target, evaluate, seen, counts)
-        waiting.sort(key=cost)
-        last = not timed and i + 1 == rounds
-        if not (timed or last or done) and len(waiting) < num_best:
-            continue
-        # Of each batch as many are refined as are wanted in all, and the spare ones.
-        most = num_best if timed else num_best + spare - len(done)
-        for _ in range(most if refine else 0):
-            if not waiting or ended() or (timed and not time_left()):
-                break
-            done.append(refine(waiting.pop(0), target))
-        used_up = not refine or len(done) >= num_best + spare
-        if last or ended() or (not time_left() if timed else used_up):
-            return sorted(waiting + done, key=cost)[:num_best], dict(counts)
+    return sorted(fine, key=cost)
 
 
-def _verified(fields, target, evaluate, seen, counts) -> list[Cell]:
-    """Return the new, connected and converged cells of a batch; count the others."""
-    cells = []
-    counts["sampled"] += len(fields)
-    for field in fields:
-        octant, reason, pieces = binarize(field, target.volume)
-        if not reason and octant.tobytes() in seen:
-            reason = "duplicate"
-        if not reason:
-            seen.add(octant.tobytes())
-            result = evaluate(octant)
-            reason = "" if result.converged else "unconverged"
-        if reason:
-            counts[reason] += 1
-        else:
-            cells.append(make_cell(octant, result, target, pieces))
-    return cells
+def _timer(limit, start):
+    """Return whether time is left of a budget; None where there is no budget."""
+    start = time.monotonic() if start is None else start
+    return (lambda: time.monotonic() < start + limit) if limit else None
+
+
+def no_cell(counts: Mapping[str, int]) -> str:
+    """Return the message that no sample was good, and what to do."""
+    return (
+        f"none of {counts['sampled']} samples was a connected, load-bearing cell "
+        f"({counts}). Ask for more samples with `num_samples`, or for a target nearer "
+        "to the trained region."
+    )

@@ -1,21 +1,22 @@
-"""What is reported about cells: one plain dictionary, and the table on the terminal.
+"""Properties of cells as reported: a plain dictionary, and the table on the terminal.
 
 Every number comes from finite elements on the written binary cell. Stiffness is in the
 units of the base material's Young's modulus.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from mmdiff import elasticity
 from mmdiff.design.generate.cell import Cell
+from mmdiff.io import report
 from mmdiff.targets import quantities
 from mmdiff.targets.target import Target
 
 CONVENTIONS = {
-    "voigt_order": "11 22 33 23 13 12",
-    "shear": "engineering shear strain: C44 = tau23 / gamma23",
-    "moduli": "K = (C11 + 2 C12) / 3, G = C44, E and nu along <100>, "
-    "Zener = 2 C44 / (C11 - C12)",
+    **report.CONVENTIONS,
     "error": "mean of |C - target| / R over C11, C12, C44 with R = 1.330768, 0.667355, "
     "0.383357 times base E (arXiv 2401.13570, Eq. 3)",
     "error_of_part": "where C11, C12, C44 do not all follow from what is asked: mean "
@@ -28,7 +29,6 @@ CONVENTIONS = {
     "each step of polishing",
     "target": "what was asked by name; C11, C12, C44 that follow from it, null where "
     "they are free",
-    "finite_elements": "trilinear hexahedra, one per voxel, 2x2x2 Gauss points",
     "cell": "cell_XX.npy: full cell, uint8, 1 solid, axes x y z",
 }
 
@@ -38,27 +38,28 @@ def name_of(index: int) -> str:
     return f"cell_{index:02d}"
 
 
-def report(target: Target, cells: list[Cell], settings: dict) -> dict:
-    """Return the content of properties.json.
+def values(
+    target: Target, cells: Sequence[Cell], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the content of properties.json, beside the conventions.
 
     Args:
-      target: what was asked.
-      cells: the delivered cells, best first.
+      target: target of the cells.
+      cells: the cells, best first.
       settings: solver, base material and provenance; needs "base_E".
     """
     edge = 2 * cells[0].octant.shape[0] if cells else None
     scale = settings["base_E"]
     return {
-        "conventions": CONVENTIONS,
         **settings,
         "resolution": edge,
-        "target": asked(target, scale),
+        "target": request(target, scale),
         "cells": [_cell(i, cell, scale) for i, cell in enumerate(cells)],
     }
 
 
-def asked(target: Target, scale: float = 1.0) -> dict:
-    """Return a target in units of base E: what is asked by name, and what follows."""
+def request(target: Target, scale: float = 1.0) -> dict[str, Any]:
+    """Return a target in units of base E: its quantities by name, and the constants."""
     factors = {name: scale for name in quantities.STIFF}
     constants = zip(elasticity.NAMES, target.constants, strict=True)
     return {
@@ -95,24 +96,24 @@ def _cell(index: int, cell: Cell, scale: float) -> dict:
 
 
 def header(target: Target) -> list[str]:
-    """Return the columns of `table`: the constants, what else is asked, the rest."""
+    """Return the columns of `table`: constants, other quantities asked, the rest."""
     extra = [name for name in ("K", "G", "E", "nu") if name in dict(target.asked)]
     last = ("V", "raw %", "err %", "rel %", "pieces", "Zener")
     return ["", *elasticity.NAMES, *extra, *last]
 
 
-def table(target: Target, cells: list[Cell], scale: float = 1.0) -> list[list]:
+def table(target: Target, cells: Sequence[Cell], scale: float = 1.0) -> list[list[str]]:
     """Return the rows of the asked / got table, columns as in `header`.
 
-    What is free is blank in the row of what was asked; what follows from it is not.
+    Constants that the target leaves free are blank in its row.
     """
     names = [name for name in header(target) if name in quantities.NAMES]
     goal = np.array(target.constants)
     follow = dict(zip(quantities.NAMES, quantities.values(goal), strict=True))
-    wanted = follow | dict(target.asked)
+    aims = follow | dict(target.asked)
     volume = "free" if target.volume is None else f"{target.volume:.3f}"
-    first = [_number(name, wanted[name], scale) for name in names]
-    rows = [["asked", *first, volume, *[""] * 4, _number("zener", wanted["zener"])]]
+    first = [_number(name, aims[name], scale) for name in names]
+    rows = [["asked", *first, volume, *[""] * 4, _number("zener", aims["zener"])]]
     for i, cell in enumerate(cells):
         got = dict(
             zip(quantities.NAMES, quantities.values(cell.constants), strict=True)

@@ -1,9 +1,10 @@
 """Classifier guidance: the sampler guided by the gradient of a trained regressor.
 
-Where `mmdiff.design.generate.fem_guidance` asks finite elements for the constants of an
-estimate, this asks `mmdiff.models.regressor`: for the highest K / K_HS, as in arXiv
-2401.13570, or for what a target counts. A network is no physics: it can be led to where
-it is wrong, so cells are checked by finite elements afterwards, as all are.
+Where `mmdiff.design.generate.fem_guidance` takes the constants of an estimate from
+finite elements, this takes them from `mmdiff.models.regressor`. The aim is the highest
+K / K_HS, as in arXiv 2401.13570, or the values of a target. A network is no physics: it
+can be led to where it is wrong, so cells are checked by finite elements afterwards, as
+all are.
 """
 
 from collections.abc import Callable
@@ -21,47 +22,47 @@ from mmdiff.elasticity import NU
 from mmdiff.models.regressor import make_regress
 from mmdiff.typing import Array, Float
 
-# Before the first of these times nothing can be told from the estimate, after the
-# second the shape is settled.
+# Before the first of these times the estimate is no use, after the second the shape is
+# settled.
 FIRST, LAST = fem_guidance.FIRST, 0.3
 SHARPEN = 3.0  # the network knows binary cells: log-odds are multiplied by this
 
-# residual((C11, C12, C44, V), wanted) -> what is missing (k,), NaN where free
+# residual((C11, C12, C44, V), goal) -> (k,), NaN where free
 Residual = Callable[..., Float[Array, "k"]]
 
-target_residual = fem_guidance.missing
+target_residual = fem_guidance.residual
 
 
 def bulk_residual(
-    values: Float[Array, "4"], wanted: Float[Array, "9"], *, nu: float = NU
+    values: Float[Array, "4"], goal: Float[Array, "9"], *, nu: float = NU
 ) -> Float[Array, "2"]:
-    """Return what K / K_HS misses to 1, and the volume to what is asked of it.
+    """Return 1 less K / K_HS, and the volume of the goal less that of the values.
 
-    Of `wanted` only the last entry counts, the volume, NaN where it is free.
+    Of `goal` only the last entry counts, the volume, NaN where it is free.
     """
     bulk = (values[0] + 2 * values[1]) / 3
     ratio = bulk / hashin_shtrikman(values[3], nu)[0]
-    return jnp.stack([1 - ratio, wanted[-1] - values[3]])
+    return jnp.stack([1 - ratio, goal[-1] - values[3]])
 
 
 def make_loss(
     params: Any, meta: dict, residual: Residual = target_residual
 ) -> Callable[..., Float[Array, ""]]:
-    """Return `loss(x0, wanted)`, the sum of the squares of what is missing.
+    """Return `loss(x0, goal)`, the sum of the squares of the residual.
 
-    `loss_guidance` of `mmdiff.diffusion.guidance` takes it with `wanted` filled in.
+    `loss_guidance` of `mmdiff.diffusion.guidance` takes it with `goal` filled in.
 
     Args:
       params: parameters of the regressor.
       meta: header of its weights file.
-      residual: `target_residual`, `bulk_residual` or one's own.
+      residual: `target_residual`, `bulk_residual` or another one.
     """
     properties = _make_properties(params, meta)
 
-    def loss(x0: Float[Array, "n n n"], wanted):
-        missing = residual(properties(x0[None])[0], wanted)
+    def loss(x0: Float[Array, "n n n"], goal):
+        off = residual(properties(x0[None])[0], goal)
         # Masked before it is squared: the gradient of the square of NaN is NaN.
-        return jnp.sum(jnp.where(jnp.isnan(missing), 0.0, missing) ** 2)
+        return jnp.sum(jnp.where(jnp.isnan(off), 0.0, off) ** 2)
 
     return loss
 
@@ -76,24 +77,24 @@ def make_regressor_guidance(
     first: float = FIRST,
     last: float = LAST,
 ) -> Callable[..., Float[Array, "b n n n"]]:
-    """Return `guide(x0, t, wanted) -> x0`, traceable, as `make_fem_guidance` does.
+    """Return `guide(x0, t, goal) -> x0`, traceable, as `make_fem_guidance` does.
 
-    Each step moves an estimate in log-odds by the least change that cancels what is
-    missing to first order, see `posterior_step`, and no voxel by more than `longest`:
-    the network is trusted near what it has seen.
+    Each step moves an estimate in log-odds by the least change that cancels the
+    residual to first order, see `posterior_step`, and no voxel by more than `longest`:
+    the network is trusted near its training cells.
 
     Args:
       params: parameters of the regressor.
       meta: header of its weights file.
-      residual: `target_residual`, `bulk_residual` or one's own.
+      residual: `target_residual`, `bulk_residual` or another one.
       count: steps per call.
       longest: largest change of half the log-odds of a voxel in one step.
-      first: time before which estimates are let be.
-      last: time after which they are let be.
+      first: time before which estimates are left as they are.
+      last: time after which they are.
     """
     properties = _make_properties(params, meta)
 
-    def step(_, x0, wanted):
+    def step(_, x0, goal):
         x0 = jnp.clip(x0, -fem_guidance.SOFTEST, fem_guidance.SOFTEST)
         values, pull = jax.vjp(properties, x0)
         # Examples do not see each other: one pull-back serves the whole batch.
@@ -101,21 +102,21 @@ def make_regressor_guidance(
         units = jnp.broadcast_to(units, (4, *values.shape))
         rows = symmetrize(jax.vmap(pull)(units)[0])
 
-        def move(x0, values, rows, wanted):
-            missing = residual(values, wanted)
-            slope = -jax.jacfwd(lambda v: residual(v, wanted))(values)
+        def move(x0, values, rows, goal):
+            off = residual(values, goal)
+            slope = -jax.jacfwd(lambda v: residual(v, goal))(values)
             jacobian = jnp.einsum("kc,cxyz->kxyz", slope, rows)
             return posterior_step(
-                x0, missing, jacobian, longest=longest, softest=fem_guidance.SOFTEST
+                x0, off, jacobian, longest=longest, softest=fem_guidance.SOFTEST
             )
 
-        return jax.vmap(move, (0, 0, 1, 0))(x0, values, rows, wanted)
+        return jax.vmap(move, (0, 0, 1, 0))(x0, values, rows, goal)
 
-    def guide_batch(x0, t, wanted):
-        wanted = jnp.broadcast_to(wanted, (len(x0), len(fem_guidance.NAMES)))
+    def guide_batch(x0, t, goal):
+        goal = jnp.broadcast_to(goal, (len(x0), len(fem_guidance.NAMES)))
         return lax.cond(
             (t <= first) & (t >= last),
-            lambda x0: lax.fori_loop(0, count, lambda i, x: step(i, x, wanted), x0),
+            lambda x0: lax.fori_loop(0, count, lambda i, x: step(i, x, goal), x0),
             lambda x0: x0,
             x0,
         )

@@ -1,155 +1,102 @@
-"""Write cells for where people open them: slicer, ParaView, browser, NumPy, Excel."""
+"""The report of a set of cells: tables, files of the cells, pictures and a page."""
 
+import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from mmdiff.cells import mesh
-from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.design.generate import properties
 from mmdiff.design.generate.cell import Cell
-from mmdiff.io import page, plots, render
-from mmdiff.io import write as writers
-from mmdiff.io.json import write_csv, write_json
-from mmdiff.run import console
+from mmdiff.io import plots
+from mmdiff.io.cell_files import CellEntry
+from mmdiff.io.report import Report
 from mmdiff.targets import quantities
 from mmdiff.targets.target import Target
 
-KINDS = ("npy", "stl", "3mf", "vti", "png")
-# Stand in every file that holds a tensor.
-_SETTINGS = ("resolution", "base_E", "base_nu", "void", "penal")
+SETTINGS = ("resolution", "base_E", "base_nu", "void", "penal", "tol")
 _NESTED = ("C", "history")  # of properties.json, no columns of a table
 
 
-def write(
-    folder: pathlib.Path, target: Target, cells: list[Cell], report: dict
-) -> None:
-    """Write all files of a set of cells.
+def report(
+    target: Target, cells: Sequence[Cell], settings: Mapping[str, Any]
+) -> Report:
+    """Return the report of the cells of a target.
 
     Args:
-      folder: existing directory.
-      target: what was asked.
-      cells: the cells, best first.
-      report: see `properties.report`.
+      target: target of the cells.
+      cells: the cells, best first; there may be none.
+      settings: solver, base material, edge and provenance by name, all for
+        properties.json; "base_E" and "cell_size_mm" are among them.
     """
-    full = [octant_to_cell(cell.octant) for cell in cells]
-    arrays = {
-        "cells": np.stack(full),
-        "constants": report["base_E"] * np.stack([cell.constants for cell in cells]),
+    values = properties.values(target, cells, settings)
+    header = properties.header(target)
+    rows = properties.table(target, cells, settings["base_E"])
+    asked = (f"{name} {v:.4g}" for name, v in values["target"]["asked"].items())
+    entries = [_entry(i, cell) for i, cell in enumerate(cells)]
+    draw = {
+        "sheet.png": functools.partial(_draw_sheet, entries),
+        "spheres.png": functools.partial(_draw_spheres, target, cells),
+        "parity.png": functools.partial(_draw_parity, target, cells),
+    }
+    flat = [
+        {name: value for name, value in line.items() if name not in _NESTED}
+        for line in values["cells"]
+    ]
+    return Report(
+        title=f"mmdiff: cells for {', '.join(asked)}",
+        values=values,
+        conventions=properties.CONVENTIONS,
+        settings={k: values[k] for k in SETTINGS if values.get(k) is not None},
+        tables={"Asked and got": [dict(zip(header, r, strict=True)) for r in rows]},
+        cells=entries,
+        cell_size_mm=settings["cell_size_mm"],
+        arrays={"cells.npz": _arrays(cells, settings["base_E"])} if cells else {},
+        rows={"properties.csv": flat} if cells else {},
+        files=draw if cells else {},
+    )
+
+
+def _entry(index: int, cell: Cell) -> CellEntry:
+    caption = f"volume {cell.volume:.3f}, error {100 * cell.error:.2f} %"
+    return CellEntry(
+        name=properties.name_of(index),
+        label=f"cell {index}",
+        voxels=cell.voxels,
+        caption=caption,
+    )
+
+
+def _arrays(cells: Sequence[Cell], base: float) -> dict[str, np.ndarray]:
+    return {
+        "cells": np.stack([cell.voxels for cell in cells]),
+        "constants": base * np.stack([cell.constants for cell in cells]),
         "volume": np.array([cell.volume for cell in cells]),
         "residual": np.array([cell.residual for cell in cells]),
-        **{key: report[key] for key in _SETTINGS},
-        "conventions": "; ".join(f"{k}: {v}" for k, v in report["conventions"].items()),
     }
-    np.savez_compressed(folder / "cells.npz", **arrays)
-    views, images = [], []
-    for i, voxels in enumerate(full):
-        name = properties.name_of(i)
-        images.append(write_cell(folder, name, voxels, report))
-        error = 100 * cells[i].error
-        views.append(
-            page.CellView(
-                f"cell {i}",
-                voxels,
-                picture=f"{name}.png",
-                files=[f"{name}.{kind}" for kind in KINDS],
-                caption=f"volume {cells[i].volume:.3f}, error {error:.2f} %",
-            )
-        )
-    _write_plots(folder, target, cells, images)
-    write_json(folder / "properties.json", report)
-    write_csv(
-        folder / "properties.csv",
-        [
-            {
-                **{key: value for key, value in cell.items() if key not in _NESTED},
-                **{key: report[key] for key in _SETTINGS},
-            }
-            for cell in report["cells"]
-        ],
-    )
-    _write_page(folder, target, cells, views, report)
 
 
-def write_cell(
-    folder: pathlib.Path, name: str, voxels: np.ndarray, report: Mapping
-) -> np.ndarray:
-    """Write the files of one cell, `KINDS`, and return its picture.
-
-    Args:
-      folder: existing directory.
-      name: stem of the files.
-      voxels: (N, N, N) binary cell.
-      report: with "cell_size_mm", the edge, and "conventions", text by name.
-    """
-    size = report["cell_size_mm"]
-    writers.write_npy(folder / f"{name}.npy", voxels)
-    try:
-        vertices, faces = mesh.smooth_surface(voxels, size)
-    except ImportError:
-        console.note(
-            "STL smoothing needs scikit-image: pip install 'mmdiff[viz]'. Wrote the "
-            "voxel-exact STL instead."
-        )
-        vertices, faces = mesh.voxel_surface(voxels, size)
-    writers.write_stl(folder / f"{name}.stl", vertices, faces)
-    writers.write_3mf(folder / f"{name}.3mf", vertices, faces, name=name)
-    writers.write_vti(
-        folder / f"{name}.vti",
-        {"density": voxels},
-        spacing=size / voxels.shape[0],
-        conventions="; ".join(f"{k}: {v}" for k, v in report["conventions"].items()),
-    )
-    image = render.render(voxels, cutaway=render.cutaway(voxels))
-    writers.write_png(folder / f"{name}.png", image)
-    return image
+def _draw_sheet(entries: Sequence[CellEntry], path: pathlib.Path) -> bool:
+    captions = [f"{entry.label}: {entry.caption}" for entry in entries]
+    return plots.contact_sheet(path, [entry.image for entry in entries], captions)
 
 
-def _write_plots(folder, target, cells, images) -> None:
-    labels = [f"cell {i}" for i in range(len(cells))]
-    captions = [
-        f"{label}: {100 * cell.error:.2f} % off, V {cell.volume:.2f}"
-        for label, cell in zip(labels, cells, strict=True)
-    ]
-    plots.contact_sheet(folder / "sheet.png", images, captions)
+def _draw_spheres(target: Target, cells: Sequence[Cell], path: pathlib.Path) -> bool:
+    # Each surface takes half a second: the target and the best cell say it all.
+    shown = {"cell 0": cells[0].constants}
+    if target.is_determined:
+        shown = {"asked": np.array(target.constants), **shown}
+    return plots.modulus_spheres(path, np.stack(list(shown.values())), list(shown))
+
+
+def _draw_parity(target: Target, cells: Sequence[Cell], path: pathlib.Path) -> bool:
+    names, asked = zip(*target.counted, strict=True)
     constants = np.stack([cell.constants for cell in cells])
-    # Each surface takes half a second: the asked one and the best cell say it all.
-    shown = {"asked": np.array(target.constants), labels[0]: constants[0]}
-    if not target.is_determined:
-        del shown["asked"]
-    plots.modulus_spheres(
-        folder / "spheres.png", np.stack(list(shown.values())), list(shown)
-    )
-    names, wanted = zip(*target.counted, strict=True)
-    got = quantities.values(constants, names)
     volume = np.array([cell.volume for cell in cells])
-    plots.parity(
-        folder / "parity.png",
-        np.array([*wanted, target.volume or np.nan]),
-        np.column_stack([got, volume]),
+    return plots.parity(
+        path,
+        np.array([*asked, target.volume or np.nan]),
+        np.column_stack([quantities.values(constants, names), volume]),
         names=[*(quantities.LABELS[name] for name in names), "volume fraction"],
     )
-
-
-def _write_page(folder, target, cells, views, report) -> None:
-    rows = [
-        dict(zip(properties.header(target), row, strict=True))
-        for row in properties.table(target, cells, report["base_E"])
-    ]
-    notes = [
-        f"Base material E = {report['base_E']:g}, nu = {report['base_nu']:g}; void "
-        f"stiffness {report['void']:g} of the solid; {report['resolution']}^3 voxels; "
-        f"cell edge {report['cell_size_mm']:g} mm; relative residual of the finite "
-        f"elements at most {report['tol']:g}.",
-        *(f"{name}: {text}." for name, text in report["conventions"].items()),
-    ]
-    wanted = report["target"]["asked"].items()
-    text = page.page(
-        views,
-        title="mmdiff: cells for " + ", ".join(f"{k} {v:.4g}" for k, v in wanted),
-        rows=rows,
-        files=page.list_files(folder),
-        notes=notes,
-    )
-    writers.write_bytes(folder / "index.html", text.encode())

@@ -1,11 +1,11 @@
 """Rework of a cell whose surface cannot be moved any further towards its target.
 
 Moving the surface keeps the topology, and some cells stop far from their target. Here
-the cell is blurred and gets sharp again in stages while Newton steps hold the asked
-quantities: walls may vanish, merge and appear as long as the density is grey. It is a
-homotopy of the projection's sharpness; the steps are those of least norm in the
-variables of `mmdiff.topopt.parametrization`. What comes out is grey at a voxel or so of
-the surface, to be made binary and polished as a sample is.
+the cell is blurred and gets sharp again in stages while Newton steps hold the
+quantities of the target: walls may vanish, merge and appear as long as the density is
+grey. It is a homotopy of the projection's sharpness; the steps are those of least norm
+in the variables of `mmdiff.topopt.parametrization`. The result is grey at a voxel or so
+of the surface, to be made binary and polished as a sample is.
 """
 
 import functools
@@ -18,7 +18,7 @@ from jax import lax
 from scipy import ndimage
 
 from mmdiff.cells.symmetry import gather_independent, multiplicity
-from mmdiff.design.generate.fem_guidance import missing
+from mmdiff.design.generate import fem_guidance
 from mmdiff.elasticity import NU, voigt_to_cubic
 from mmdiff.fem import boundary, homogenize
 from mmdiff.fem.implicit import field_shape
@@ -41,9 +41,9 @@ MARGIN = 0.02  # so that every variable can move from the start
 def make_rework(
     n: int, *, nu: float = NU, betas: tuple[float, ...] = BETAS
 ) -> Callable[..., Float[Array, "n n n"]]:
-    """Return `rework(octant, wanted) -> density`, compiled once per grid size.
+    """Return `rework(octant, goal) -> density`, compiled once per grid size.
 
-    `octant` (n, n, n) is binary; `wanted` (9,) as of
+    `octant` (n, n, n) is binary; `goal` (9,) as of
     `mmdiff.design.generate.fem_guidance.target_values`; the density (n, n, n) in [0, 1]
     is nearly binary.
 
@@ -71,16 +71,16 @@ def make_rework(
         return values, (values, info.fields)
 
     @jax.jit
-    def run(design, wanted):
+    def run(design, goal):
         def step(i, carry):
             design, fields = carry
             beta = jnp.asarray(betas, design.dtype)[i]
             jacobian, (values, fields) = jax.jacrev(properties, has_aux=True)(
                 design, beta, fields
             )
-            residual = missing(values, wanted)
+            residual = fem_guidance.residual(values, goal)
             asked = ~jnp.isnan(residual)
-            slope = -jax.jacfwd(lambda values: missing(values, wanted))(values)
+            slope = -jax.jacfwd(lambda v: fem_guidance.residual(v, goal))(values)
             rows = jnp.where(asked[:, None], slope, 0.0) @ jacobian
             # A voxel's change costs its square, so an orbit's costs that many.
             lazy = rows * jnp.asarray(share)[None]
@@ -92,13 +92,13 @@ def make_rework(
         design, _ = lax.fori_loop(0, len(betas), step, start)
         return physical(design, betas[-1])
 
-    def rework(octant, wanted):
+    def rework(octant, goal):
         blurred = ndimage.gaussian_filter(
             np.asarray(octant, np.float64), BLUR, mode="reflect"
         )
         design = gather_independent(np.clip(blurred, MARGIN, 1 - MARGIN))
         return np.asarray(
-            run(jnp.asarray(design, jnp.float32), jnp.asarray(wanted, jnp.float32))
+            run(jnp.asarray(design, jnp.float32), jnp.asarray(goal, jnp.float32))
         )
 
     return rework

@@ -1,12 +1,13 @@
 """A trained network as a function from a target to sampled fields.
 
-The network is told the constants and the volume that are asked. Where constants stay
-free (of E alone, say, all three), each sample has a tensor of its own that meets the
-target, see `mmdiff.targets.completion`; a volume that is free stays so for the
-guidance.
+The conditions of the network are the constants and the volume of the target. Where
+constants stay free (of E alone, say, all three), each sample has a tensor of its own
+that meets the target, see `mmdiff.targets.completion`; a volume that is free stays so
+for the guidance.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,6 +20,7 @@ from mmdiff.models.regressor import load_regressor
 from mmdiff.models.sampling import make_draw
 from mmdiff.targets.completion import complete
 from mmdiff.targets.target import Target, of_constants
+from mmdiff.typing import Array, Float
 
 GUIDES = ("homogenizer", "regressor")
 
@@ -46,20 +48,20 @@ def choose_guidance(guide: str, n: int, newton: int) -> Callable | None:
     if int(meta["octant"]) != n:
         raise InputError(
             f"the shipped regressor knows cells of {2 * int(meta['octant'])}^3 voxels "
-            f"and the network makes {2 * n}^3. Use --config.guide=homogenizer."
+            f"and the network makes {2 * n}^3. Use `guide=homogenizer`."
         )
     return make_regressor_guidance(params, meta, count=newton)
 
 
 def make_sampler(
-    params,
-    meta: dict,
+    params: Any,
+    meta: Mapping[str, Any],
     *,
     num_samples: int,
     newton: int = 0,
     guide: str = GUIDES[0],
     **settings,
-):
+) -> Callable[..., Float[Array, "b n n n"]]:
     """Return `draw(key, target) -> (num_samples, n, n, n)` fields in [-1, 1].
 
     Args:
@@ -67,7 +69,7 @@ def make_sampler(
       meta: header of the weights file, see `mmdiff.models.weights`.
       num_samples: samples per call.
       newton: Newton steps on the estimate of each sampling step; 0 samples without.
-      guide: what these steps ask for the constants, see `choose_guidance`.
+      guide: what gives the constants for these steps, see `choose_guidance`.
       **settings: as for `mmdiff.models.sampling.make_draw`.
 
     Raises:
@@ -79,17 +81,17 @@ def make_sampler(
 
     def draw_for(key, target: Target):
         if target.is_determined:
-            told = dict(target.counted)
+            values = dict(target.counted)
             if target.volume is not None:
-                told["V"] = target.volume
-            return draw(key, told, target_values(target))
+                values["V"] = target.volume
+            return draw(key, values, target_values(target))
         seed = np.asarray(jax.random.key_data(key))
         rows = complete(target, known, num_samples, seed)
-        wanted = [
+        goals = [
             target_values(of_constants(constants, target.volume))
             for constants in rows[:, :3]
         ]
-        told = dict(zip((*elasticity.NAMES, "V"), rows.T, strict=True))
-        return draw(key, told, np.stack(wanted))
+        values = dict(zip((*elasticity.NAMES, "V"), rows.T, strict=True))
+        return draw(key, values, np.stack(goals))
 
     return draw_for

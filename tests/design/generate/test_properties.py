@@ -1,0 +1,63 @@
+"""Properties and table of cells: the numbers of the cells, in units of the base."""
+
+import numpy as np
+import pytest
+from design_helpers import octant, proportional
+
+from mmdiff import elasticity
+from mmdiff.design.generate import properties
+from mmdiff.design.generate.cell import make_cell
+from mmdiff.targets.target import of_constants, parse
+
+
+def _cell(goal, *rest):
+    part = octant()
+    return make_cell(part, proportional(part), goal, 1, *rest)
+
+
+def test_values_and_table_hold_the_numbers_of_the_cells():
+    goal = of_constants((0.25, 0.08, 0.06))
+    cell = _cell(goal)
+    values = properties.values(goal, [cell], {"base_E": 2.0, "counts": {"sampled": 4}})
+    first = values["cells"][0]
+    keys = "C K G E nu Zener volume pieces error residual".split()
+    assert set(keys) <= set(first)
+    c11, c12, c44 = 2 * cell.constants
+    np.testing.assert_allclose(first["C"][0][:3], [c11, c12, c12], rtol=1e-12)
+    np.testing.assert_allclose(first["C"][3][3], c44, rtol=1e-12)
+    np.testing.assert_allclose(first["K"], (c11 + 2 * c12) / 3, rtol=1e-12)
+    assert values["resolution"] == 16 and values["counts"] == {"sampled": 4}
+    rows = properties.table(goal, [cell])
+    assert [len(row) for row in rows] == 2 * [len(properties.header(goal))]
+    assert rows[1][1] == f"{cell.constants[0]:.4f}"
+
+
+def test_the_history_of_polishing_is_reported():
+    goal = parse("K=0.2,nu=0.1", volume=0.3)
+    cell = _cell(goal, (0.2, 0.1), (0.5, 0.4))
+    values = properties.values(goal, [cell], {"base_E": 10.0})
+    history = values["cells"][0]["history"]
+    assert history == {"error": [0.2, 0.1], "volume": [0.5, 0.4]}
+    assert values["target"] == {
+        "asked": {"K": 2.0, "nu": 0.1},
+        "C11": pytest.approx(10 * 0.6 * 0.9 / 1.1),  # s = 3 K / (1 + nu), s (1 - nu)
+        "C12": pytest.approx(10 * 0.6 * 0.1 / 1.1),
+        "C44": None,
+        "volume": 0.3,
+    }
+
+
+def test_the_table_leaves_free_what_is_free():
+    goal = parse("E=0.1,nu=0.25", volume=None)
+    cell = _cell(goal)
+    assert properties.header(goal)[:7] == ["", "C11", "C12", "C44", "E", "nu", "V"]
+    asked, got = properties.table(goal, [cell])
+    # E = 0.1 and nu = 1/4: s = 0.1 / (1 / 2) / (5 / 4) = 0.16.
+    expected = ["asked", "0.1200", "0.0400", "", "0.1000", "0.250", "free"]
+    assert asked == expected + 5 * [""]
+    assert len(got) == len(asked) and "" not in got
+    young = elasticity.moduli(cell.constants)["E"]
+    assert got[4] == f"{young:.4f}"
+    zener = parse("zener=2,C44=0.03")
+    asked, _ = properties.table(zener, [cell], 10.0)
+    assert asked[1:4] == ["", "", "0.3"] and asked[-1] == "2.000"

@@ -1,0 +1,179 @@
+"""The search: refusal, ranking, counting, spare cells and time, on known fields."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from design_helpers import block, fields, frame, proportional
+
+from mmdiff.cells.connectivity import is_load_bearing
+from mmdiff.design.generate.refine import GOAL, make_refine
+from mmdiff.design.generate.search import ROUNDS, Budget, search
+from mmdiff.targets.target import of_constants, parse
+
+FAR = of_constants((0.9, 0.3, 0.3))  # not in proportion: no cell meets it
+HALF = of_constants((0.6, 0.24, 0.18), 0.3)  # of the constants of volume 0.6
+
+
+def _search(target, draw, **options):
+    """Return cells, counts and how often was drawn; `draw(number)` gives the fields."""
+    drawn = []
+
+    def count(key, target):
+        drawn.append(target)
+        return draw(len(drawn))
+
+    options = {"evaluate": proportional, "num_best": 2} | options
+    cells, counts = search(jax.random.key(0), target, draw=count, **options)
+    assert all(one is target for one in drawn)
+    return cells, counts, len(drawn)
+
+
+def test_cells_are_ranked_valid_and_distinct():
+    batch = np.stack([frame(8, 1), block(), frame(8, 2), frame(8, 3), frame(8, 2)])
+    cells, counts, drawn = _search(FAR, lambda _: batch, num_best=4)
+    errors = [cell.error for cell in cells]
+    assert errors == sorted(errors) and len(cells) == 3
+    assert all(is_load_bearing(cell.octant) and cell.pieces == 1 for cell in cells)
+    # Three good fields, so it kept drawing until its rounds were used up.
+    assert drawn == ROUNDS and counts["sampled"] == 5 * ROUNDS
+    assert counts["not load bearing"] == ROUNDS
+    # One double in the first batch, all four good ones in each later batch.
+    assert counts["duplicate"] == 1 + 4 * (ROUNDS - 1)
+
+
+def test_unconverged_solves_are_counted():
+    def evaluate(octant):
+        return proportional(octant)._replace(converged=octant.mean() > 0.6)
+
+    batch = np.stack([frame(8, 1), frame(8, 3)])
+    cells, counts, _ = _search(FAR, lambda _: batch, evaluate=evaluate, num_best=1)
+    assert len(cells) == 1 and counts == {"sampled": 2, "unconverged": 1}
+
+
+class _Clock:
+    """Time that passes with every question."""
+
+    def __init__(self, asked):
+        self.left = asked
+
+    def __call__(self):
+        self.left -= 1
+        return self.left >= 0
+
+
+def _within(questions, target):
+    return _search(
+        target,
+        lambda number: fields(4, seed=number),
+        refine=make_refine(proportional, steps=3),
+        budget=Budget(time_left=_Clock(questions)),
+    )
+
+
+def test_a_used_up_budget_still_gives_verified_cells():
+    cells, counts, drawn = _within(0, FAR)
+    assert drawn == 1 and counts["sampled"] == 4
+    assert len(cells) == 2 and all(cell.pieces == 1 for cell in cells)
+    # As sampled: there was no time to polish.
+    assert all(len(cell.history) == 1 for cell in cells)
+    assert [cell.error for cell in cells] == sorted(cell.error for cell in cells)
+
+
+def test_batches_are_drawn_until_the_budget_is_used():
+    one = _within(0, FAR)
+    # Of each batch two questions before polishing, one before the next batch.
+    many = _within(8, FAR)
+    assert many[2] == 3 and many[1]["sampled"] == 12
+    assert all(len(cell.history) > 1 for cell in many[0])
+    assert many[0][0].error < one[0][0].error
+
+
+def test_time_that_runs_out_between_cells_leaves_the_others_as_sampled():
+    cells, _, drawn = _within(1, FAR)
+    assert drawn == 1
+    assert sorted(len(cell.history) > 1 for cell in cells) == [False, True]
+
+
+def test_it_ends_early_when_all_cells_meet_the_target():
+    cells, _, drawn = _within(10**6, parse("zener=1"))  # which all of them have
+    assert drawn == 1 and all(cell.error < GOAL for cell in cells)
+
+
+def test_without_cells_it_goes_on_until_the_budget_is_used():
+    budget = Budget(time_left=_Clock(9))
+    refine = make_refine(proportional, steps=1)
+    options = {"refine": refine, "budget": budget}
+    cells, counts, drawn = _search(FAR, lambda _: block()[None], **options)
+    assert not cells and drawn == 10 > ROUNDS
+    assert counts["not load bearing"] == 10
+
+
+def _spared(spare, far, *, first=0.0):
+    """Return cells, draws and number refined; the second to `far`th stay far."""
+    refined = []
+
+    def refine(cell, target):
+        refined.append(cell)
+        if len(refined) == 1:
+            return dataclasses.replace(cell, error=first)
+        error = 0.5 * cell.error if len(refined) <= far else 0.0
+        return dataclasses.replace(cell, error=error)
+
+    cells, counts, drawn = _search(
+        FAR,
+        lambda number: fields(3, seed=number),
+        refine=refine,
+        budget=Budget(rounds=2, spare=spare),
+    )
+    assert counts["sampled"] == 3 * drawn
+    return cells, drawn, len(refined)
+
+
+@pytest.mark.parametrize(
+    ("spare", "far", "drawn", "refined", "near"),
+    [
+        (0, 2, 1, 2, 1),
+        (2, 2, 1, 3, 2),  # one more sample is there,
+        (2, 3, 2, 4, 2),  # then another batch is drawn
+        (9, 99, 2, 6, 1),  # until rounds are used up
+        (1, 99, 1, 3, 1),
+    ],
+)
+def test_cells_that_stay_far_are_replaced(spare, far, drawn, refined, near):
+    cells, *counted = _spared(spare, far)
+    assert counted == [drawn, refined]
+    assert len(cells) == 2 and sum(cell.error == 0 for cell in cells) == near
+
+
+@pytest.mark.parametrize(("far", "first"), [(1, 0.0), (99, 0.1)])
+def test_nothing_is_replaced_where_all_is_met_or_nothing(far, first):
+    assert _spared(5, far, first=first)[1:] == (1, 2)
+
+
+@pytest.mark.parametrize(("price", "first"), [(0.0, 0.6), (0.1, 0.3)])
+def test_cells_are_ordered_by_error_and_by_volume(price, first):
+    outcomes = [{"error": 2e-3, "volume": 0.3}, {"error": 1e-3, "volume": 0.6}]
+    cells, _, _ = _search(
+        HALF,
+        lambda _: fields(2),
+        refine=lambda cell, target: dataclasses.replace(cell, **outcomes.pop()),
+        price=price,
+    )
+    assert [cell.volume for cell in cells] == sorted((0.3, 0.6), key=first.__ne__)
+
+
+@pytest.mark.parametrize(("price", "expected"), [(0.0, (0.3, 0.6)), (0.1, (0.3, 0.3))])
+def test_cells_of_another_volume_are_replaced_as_far_as_it_counts(price, expected):
+    volumes = [0.3, 0.6, 0.3]
+    cells, _, _ = _search(
+        HALF,
+        lambda _: fields(3),
+        refine=lambda cell, target: dataclasses.replace(
+            cell, error=0.0, volume=volumes.pop(0)
+        ),
+        price=price,
+        budget=Budget(spare=1),
+    )
+    assert tuple(cell.volume for cell in cells) == expected
