@@ -11,6 +11,17 @@ ones. tiny: four targets, a few minutes on two CPU cores; small: 200; paper: all
 from ml_collections import ConfigDict
 
 VARIANTS = ("tiny", "small", "paper")
+RANGES = {
+    "num_targets": "[1, inf)",
+    "num_samples": "[1, inf)",
+    "steps": "[2, inf)",
+    "guidance": "[0, inf)",
+    "newton": "[0, inf)",
+    "polish_steps": "[0, inf)",
+    "rework": "[0, inf)",
+    "spare": "[0, inf)",
+    "volume_price": "[0, inf)",
+}
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:

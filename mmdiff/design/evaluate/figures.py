@@ -1,7 +1,7 @@
 """Plots of an evaluation: errors, similarity and the property space that is reached.
 
-Of the kinds in Fig. 3 of arXiv 2401.13570. As in `plots`, each function returns False
-and writes nothing where matplotlib is absent.
+Of the kinds in Fig. 3 of arXiv 2401.13570. As in `mmdiff.io.plots`, each function
+returns False and writes nothing where matplotlib is absent.
 """
 
 import os
@@ -81,7 +81,7 @@ def coverage(
     constants: Float[np.ndarray, "N 3"],
     volume: Float[np.ndarray, "N"],
 ) -> bool:
-    """Draw targets and delivered cells over the training cells in property space.
+    """Draw targets and refined cells over the training cells in property space.
 
     Args:
       path: PNG file to write.
@@ -93,11 +93,11 @@ def coverage(
     if figure is None:
         return False
     known = np.column_stack([constants, volume])
-    asked = np.array([[r[k] for k in ("C11", "C12", "C44", "V")] for r in records])
+    names = ("C11", "C12", "C44", "V")
+    asked = np.array([[r[k] for k in names] for r in records])
     asked = asked.astype(float)  # a free volume becomes NaN and is not drawn
     cells = [[*c["constants"], c["volume"]] for r in records for c in r["cells"]]
     got = np.array(cells).reshape(-1, 4)
-    names = ("C11", "C12", "C44", "V")
     with plot_style():
         axes = figure.subplots(1, 3)
         for ax, (i, j) in zip(axes, ((0, 1), (0, 2), (3, 0)), strict=True):

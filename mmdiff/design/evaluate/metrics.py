@@ -1,13 +1,14 @@
-"""What is measured of a model: error, validity, diversity, novelty, coverage, surface.
+"""Metrics of a model: error, validity, diversity, novelty, coverage, surface.
 
 As in arXiv 2401.13570: the range error of its Eq. 3 over all samples and for the best
 of each target, and the similarity of two cells of its Eq. 4, which is the share of
-voxels that agree (`voxels.agreement`, a shift by half a period aside). How rough cells
-are tells the shares of solid and void in features of one voxel
+voxels that agree (`voxels.agreement`, a shift by half a period aside). The measure of
+roughness is the share of solid and of void in features of one voxel
 (`thickness.thin_shares`), the least that a printer of that voxel can make.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +18,13 @@ from mmdiff.cells.voxels import agreement, pack
 from mmdiff.data import space
 from mmdiff.design.generate.cell import Cell
 from mmdiff.targets.target import Target
-from mmdiff.typing import UInt8
+from mmdiff.typing import Float, UInt8
 
-# What others state of themselves: mean error, best of four, valid share, in percent,
-# and seconds per cell. arXiv 2401.13570 in its two versions (the time of the second on
-# an RTX 3090), and MIND (SIGGRAPH 2025), which asks for the tensor alone.
 GOAL = 1e-3  # range error of the best cell at which a target counts as reached
 SURFACE = ("thin", "pits")  # shares of solid and of void in features of one voxel
+# Published results: mean error, best of four, valid share, in percent, and seconds per
+# cell. arXiv 2401.13570 in its two versions (the time of the second on an RTX 3090),
+# and MIND (SIGGRAPH 2025), whose targets are tensors without a volume.
 PUBLISHED = {
     "paper v1": (2.55, 1.74, None, 3.0),
     "paper v2": (3.08, 1.30, 97.35, 0.42),
@@ -31,7 +32,7 @@ PUBLISHED = {
 }
 
 
-def similarity_within(octants: Sequence[np.ndarray]) -> float:
+def similarity_within(octants: Sequence[UInt8[np.ndarray, "n n n"]]) -> float:
     """Return the mean similarity of all pairs, NaN where there is none."""
     pairs = [
         agreement(octant, pack(octants[i + 1 :]), half_shift=True)
@@ -40,10 +41,21 @@ def similarity_within(octants: Sequence[np.ndarray]) -> float:
     return float(np.concatenate(pairs).mean()) if pairs else float("nan")
 
 
-def surface(octants: Sequence[np.ndarray]) -> dict[str, float]:
+def surface(
+    octants: Sequence[UInt8[np.ndarray, "n n n"]] | UInt8[np.ndarray, "N n n n"],
+) -> dict[str, float]:
     """Return the means of `SURFACE` over octants."""
     means = np.mean([thin_shares(octant) for octant in octants], axis=0)
     return dict(zip(SURFACE, means.tolist(), strict=True))
+
+
+def request(target: Target) -> dict[str, Any]:
+    """Return the part of a record that says what its target is."""
+    return {
+        "asked": dict(target.asked),
+        **dict(zip(elasticity.NAMES, target.constants, strict=True)),
+        "V": target.volume,
+    }
 
 
 def measure(
@@ -56,17 +68,15 @@ def measure(
     """Return the record of one target.
 
     Args:
-      target: what was asked.
-      cells: the delivered cells.
-      sampled: the good cells among the first samples, as sampled; what was drawn in
-        place of bad or far ones does not count.
+      target: target of the cells.
+      cells: the cells, refined.
+      sampled: the good cells among the first samples, as sampled; those drawn in place
+        of bad or far ones do not count.
       refused: how many of the first samples were no good.
       known: training octants, see `voxels.pack`.
     """
     return {
-        "asked": dict(target.asked),
-        **dict(zip(elasticity.NAMES, target.constants, strict=True)),
-        "V": target.volume,
+        **request(target),
         "sampled": len(sampled) + refused,
         "raw": [
             {
@@ -95,11 +105,11 @@ def measure(
 def summarize(records: Sequence[Mapping]) -> dict[str, float]:
     """Return the means over all targets, fractions throughout.
 
-    Errors are over delivered cells, raw ones over the good first samples, "best" over
-    the best of each target that has any, "valid" over all first samples; "answered" is
-    the share of all targets with a valid cell, "reached" that with one nearer than
-    GOAL; "volume_off" is the mean distance from the volumes that were asked; "thin" and
-    "pits" are means over delivered cells, "raw_thin" and "raw_pits" over first samples.
+    Errors are over refined cells, raw ones over the good first samples, "best" over the
+    best of each target that has any, "valid" over all first samples; "answered" is the
+    share of all targets with a valid cell, "reached" that with one nearer than GOAL;
+    "volume_off" is the mean distance from the volumes of the targets; "thin" and "pits"
+    are means over refined cells, "raw_thin" and "raw_pits" over first samples.
     """
     filled = [record for record in records if record["cells"]]
     summary = {}
@@ -142,13 +152,17 @@ def summarize(records: Sequence[Mapping]) -> dict[str, float]:
     }
 
 
-def new_bins(records: Sequence[Mapping], constants, volume) -> tuple[int, int]:
+def new_bins(
+    records: Sequence[Mapping],
+    constants: Float[np.ndarray, "N 3"],
+    volume: Float[np.ndarray, "N"],
+) -> tuple[int, int]:
     """Return how many bins of property space the cells fill, and how many anew.
 
     Args:
       records: see `measure`.
-      constants: (N, 3) of the training cells.
-      volume: (N,) of the training cells.
+      constants: of the training cells.
+      volume: of the training cells.
     """
     cells = [cell for record in records for cell in record["cells"]]
     if not cells:
@@ -159,15 +173,22 @@ def new_bins(records: Sequence[Mapping], constants, volume) -> tuple[int, int]:
 
 
 GROUPS_HEADER = (
-    *("targets", "number", "raw mean / median / best %"),
-    *("delivered mean / median / best %", "rel mean / median / best %"),
-    *("best within 0.1 %", "V off, mean / median", "thin %: raw, delivered"),
+    "targets",
+    "number",
+    "raw mean / median / best %",
+    "delivered mean / median / best %",
+    "rel mean / median / best %",
+    "best within 0.1 %",
+    "V off, mean / median",
+    "thin %: raw, delivered",
     "pits %: raw, delivered",
 )
 
 
 def groups(
-    records: Sequence[Mapping], constants: np.ndarray, volume: np.ndarray
+    records: Sequence[Mapping],
+    constants: Float[np.ndarray, "N 3"],
+    volume: Float[np.ndarray, "N"],
 ) -> list[list[str]]:
     """Return rows of `GROUPS_HEADER`: targets in filled and in empty bins, and all.
 
@@ -176,8 +197,8 @@ def groups(
 
     Args:
       records: see `measure`.
-      constants: (N, 3) of the training cells.
-      volume: (N,) of the training cells.
+      constants: of the training cells.
+      volume: of the training cells.
     """
     asked = np.array([[*map(r.get, elasticity.NAMES), r["V"]] for r in records], float)
     has_bin = ~np.isnan(asked).any(1)
@@ -206,8 +227,12 @@ def _group(name, records):
         return percent(*(f"{key}_{kind}" for kind in ("mean", "median", "best")))
 
     return [
-        *(name, str(len(records)), spread("raw_error"), spread("error")),
-        *(spread("relative"), f"{100 * summary['reached']:.0f} %"),
+        name,
+        str(len(records)),
+        spread("raw_error"),
+        spread("error"),
+        spread("relative"),
+        f"{100 * summary['reached']:.0f} %",
         f"{summary['volume_off']:.3f} / {summary['volume_off_median']:.3f}",
         *(percent(f"raw_{key}", key, digits=1, between=", ") for key in SURFACE),
     ]
@@ -217,17 +242,12 @@ HEADER = ("", "mean %", "best of each %", "mean rel %", "valid %", "s per cell")
 
 
 def comparison(summary: Mapping[str, float], polished: bool) -> list[list[str]]:
-    """Return the rows of the table against what others state, columns `HEADER`."""
+    """Return the rows of the table beside published results, columns `HEADER`."""
 
-    def row(name, mean, best, relative, valid, seconds):
-        numbers = [
-            ("" if v is None else f"{v:.{d}f}")
-            for v, d in (
-                *((mean, 2), (best, 2), (relative, 2)),
-                *((valid, 1), (seconds, 2)),
-            )
-        ]
-        return [name, *numbers]
+    def row(name, *values):
+        digits = (2, 2, 2, 1, 2)
+        pairs = zip(values, digits, strict=True)
+        return [name, *("" if v is None else f"{v:.{d}f}" for v, d in pairs)]
 
     rows = [
         row(name, mean, best, None, valid, seconds)

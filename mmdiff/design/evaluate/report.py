@@ -1,0 +1,116 @@
+"""The report of an evaluation: metrics, tables, pictures, and its summary in words."""
+
+import functools
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mmdiff.design.evaluate import figures, metrics
+from mmdiff.io import plots
+from mmdiff.io.json import markdown
+from mmdiff.io.report import Report
+from mmdiff.io.write import write_bytes
+from mmdiff.typing import Float, UInt8
+
+NUM_SURFACES = 500  # training cells whose surface stands beside that of the model
+CONVENTIONS = {
+    "error": "range error as in arXiv 2401.13570, Eq. 3, on binary connected cells",
+    "published": "the numbers of others are their own, on their own targets",
+}
+
+
+def report(
+    records: Sequence[Mapping],
+    octants: UInt8[np.ndarray, "N n n n"],
+    constants: Float[np.ndarray, "N 3"],
+    volume: Float[np.ndarray, "N"],
+    *,
+    polished: bool = True,
+) -> Report:
+    """Return the report of an evaluation.
+
+    Args:
+      records: see `metrics.measure`, with "infeasible" each.
+      octants: training cells.
+      constants: their C11, C12, C44 with base E = 1.
+      volume: their volume fractions.
+      polished: whether the cells were refined.
+    """
+    summary = metrics.summarize(records)
+    # Of a few, evenly drawn: their mean is all that is reported.
+    trained = metrics.surface(octants[:: len(octants) // NUM_SURFACES + 1])
+    summary |= {f"trained_{name}": value for name, value in trained.items()}
+    filled, fresh = metrics.new_bins(records, constants, volume)
+    summary |= {"bins": filled, "new_bins": fresh}
+    summary["infeasible"] = sum(record["infeasible"] for record in records)
+    tables = {
+        "Beside published results": (
+            metrics.HEADER,
+            metrics.comparison(summary, polished),
+        ),
+        "By the bin of the target": (
+            metrics.GROUPS_HEADER,
+            metrics.groups(records, constants, volume),
+        ),
+    }
+    draw = {
+        "table.md": functools.partial(_write_tables, list(tables.values())),
+        "parity.png": functools.partial(_draw_parity, records),
+        "error_hist.png": lambda path: figures.error_histogram(path, records),
+        "novelty.png": lambda path: figures.similarities(path, records),
+        "coverage.png": lambda path: figures.coverage(path, records, constants, volume),
+    }
+    if not any(record["cells"] for record in records):
+        del draw["parity.png"]
+    return Report(
+        title=f"mmdiff: evaluation on {len(records)} targets",
+        values={"summary": summary, "targets": records},
+        conventions=CONVENTIONS,
+        tables={
+            title: [dict(zip(header, row, strict=True)) for row in rows]
+            for title, (header, rows) in tables.items()
+        },
+        files=draw,
+        notes=messages(summary),
+        json="metrics.json",
+    )
+
+
+def messages(summary: Mapping[str, float]) -> list[str]:
+    """Return the summary of an evaluation in sentences."""
+
+    def percent(name, digits=1):
+        return f"{100 * summary[name]:.{digits}f}"
+
+    kinds = {"raw_": "raw", "": "delivered", "trained_": "in training cells"}
+    surfaces = (
+        f"{percent(f'{kind}thin')} and {percent(f'{kind}pits')} % {name}"
+        for kind, name in kinds.items()
+    )
+    return [
+        f"similarity {percent('within')} % between the cells of a target, "
+        f"{percent('nearest')} % to the nearest training cell; {summary['new_bins']} "
+        f"of {summary['bins']} bins of property space filled have no training cell; "
+        f"{summary['evaluations']:.1f} finite-element solutions after sampling and "
+        f"{summary['seconds']:.1f} s per cell; {percent('answered', 0)} % of targets "
+        f"got a valid cell, {percent('reached', 0)} % one within "
+        f"{100 * metrics.GOAL:g} % of range; medians {percent('raw_error_median', 3)} "
+        f"% raw, {percent('error_median', 3)} % delivered; volumes "
+        f"{summary['volume_off']:.4f} off in the mean.",
+        f"solid and void in features of one voxel: {', '.join(surfaces)}.",
+    ]
+
+
+def _write_tables(tables, path: pathlib.Path) -> None:
+    write_bytes(path, "\n".join(markdown(*table) for table in tables).encode())
+
+
+def _draw_parity(records, path: pathlib.Path) -> bool:
+    pairs = [
+        ([r["C11"], r["C12"], r["C44"], r["V"]], [*c["constants"], c["volume"]])
+        for r in records
+        for c in r["cells"]
+    ]  # None where the target is free becomes NaN, and no point
+    asked, got = (np.array(side, float) for side in zip(*pairs, strict=True))
+    return plots.parity(path, asked, got)
