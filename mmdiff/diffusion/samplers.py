@@ -177,10 +177,8 @@ def sample(
     n: int,
     *,
     schedule: Schedule,
-    steps: int = 16,
+    times: Float[Array, "s"],
     sampler: Sampler = dpm_solver,
-    grid: Callable[..., Float[Array, "s"]] = time_grid,
-    correct: Correction | None = None,
     noise: Noise = symmetric_noise,
 ) -> Float[Array, "b n n n"]:
     """Draw one octant per row of conditions.
@@ -193,10 +191,10 @@ def sample(
       cond: normalised conditions, -1 where free.
       n: octant side.
       schedule: noise schedule the denoiser was trained on.
-      steps: evaluations of the denoiser.
-      sampler: `dpm_solver`, `ddim` or what `make_ddpm` returns.
-      grid: `time_grid` or `snr_grid`.
-      correct: moves each estimate, see above; None to leave them.
+      times: descending times, one more than evaluations of the denoiser; see
+        `time_grid` and `snr_grid`.
+      sampler: `dpm_solver`, `ddim` or what `make_ddpm` returns; with a correction bound
+        by `functools.partial(sampler, correct=...)`.
       noise: draws the state at the first time, as in training.
 
     Returns:
@@ -204,8 +202,7 @@ def sample(
     """
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(cond.shape[0]))
     x = jax.vmap(lambda key: noise(key, n))(keys)
-    times = grid(schedule, steps)
-    return sampler(denoise, x, cond, times, schedule=schedule, correct=correct)[1]
+    return sampler(denoise, x, cond, times, schedule=schedule)[1]
 
 
 def _coefficients(schedule, times, dtype):

@@ -1,5 +1,6 @@
 """A trained network as a function from conditions to sampled fields."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -50,20 +51,19 @@ def make_draw(
         def denoise(x, t, x0_prev, cond):
             return apply(params, x, t, x0_prev, cond)
 
-        correct = None
+        sampler = samplers.dpm_solver
         if guide is not None:
-
-            def correct(x0, t):
-                return guide(x0, t, goal)
-
+            sampler = functools.partial(
+                sampler, correct=lambda x0, t: guide(x0, t, goal)
+            )
         return samplers.sample(
             key,
             guidance.classifier_free_guidance(denoise, weight),
             cond,
             n,
             schedule=noise,
-            steps=steps,
-            correct=correct,
+            times=samplers.time_grid(noise, steps),
+            sampler=sampler,
             noise=initial,
         )
 

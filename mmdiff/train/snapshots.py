@@ -15,55 +15,51 @@ import numpy as np
 
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.diffusion import samplers
-from mmdiff.diffusion.conditions import Conditions
-from mmdiff.diffusion.schedule import Schedule
 from mmdiff.io import plots, render
-from mmdiff.models.denoiser import Apply
-from mmdiff.typing import Float, UInt8
+from mmdiff.train.denoising import Diffusion, Examples
+
+SHOWN = 4  # cells
 
 
 def make_snapshots(
-    apply: Apply,
+    diffusion: Diffusion,
     folder: pathlib.Path,
-    octants: UInt8[np.ndarray, "b n n n"],
-    cond: Float[np.ndarray, "b k"],
+    data: Examples,
     *,
-    conditions: Conditions,
-    schedule: Schedule,
     seed: int = 0,
     steps: int = 16,
     size: int = 256,
 ) -> Callable[[int, Any], None]:
     """Return `snapshot(step, params)`, which writes `samples_STEP.png`.
 
-    The upper row shows cells, the lower one what is drawn for their conditions.
+    The upper row shows some cells, the lower one samples for their conditions.
 
     Args:
-      apply: apply(params, x, t, x0_prev, cond) -> x0.
+      diffusion: the denoiser.
       folder: existing directory.
-      octants: the cells of the upper row.
-      cond: their raw conditions, the volume fraction last.
-      conditions: scaling of the raw conditions.
-      schedule: noise schedule the network is trained on.
+      data: cells to choose from, the volume fraction last in their conditions.
       seed: of the noise.
       steps: evaluations of the network per sample.
       size: pixels per side of each cell.
     """
-    n = octants.shape[-1]
-    scaled = conditions.normalize(jnp.asarray(cond))
+    rows = np.linspace(0, len(data.octant) - 1, SHOWN).astype(int)
+    octants, cond = data.octant[rows], data.cond[rows]
+    n, schedule = octants.shape[-1], diffusion.schedule
+    scaled = diffusion.conditions.normalize(jnp.asarray(cond))
     # Training folds step numbers into the same seed; it never gets that far.
     key = jax.random.fold_in(jax.random.key(seed), np.uint32(2**32 - 2))
 
     @jax.jit
     def draw(params):
-        denoise = functools.partial(apply, params)
-        return samplers.sample(key, denoise, scaled, n, schedule=schedule, steps=steps)
+        denoise = functools.partial(diffusion.apply, params)
+        times = samplers.time_grid(schedule, steps)
+        return samplers.sample(key, denoise, scaled, n, schedule=schedule, times=times)
 
     def picture(octant):
         cell = octant_to_cell(octant)
         return render.render(cell, size=size, cutaway=render.cutaway(cell))
 
-    above = [picture(octant) for octant in np.asarray(octants)]
+    above = [picture(octant) for octant in octants]
     asked = [f"asked V {values[-1]:.2f}" for values in cond]
 
     def snapshot(step: int, params: Any) -> None:
