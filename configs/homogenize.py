@@ -13,6 +13,18 @@ float64 to 1e-8.
 from ml_collections import ConfigDict
 
 VARIANTS = ("tiny", "small", "paper")
+RANGES = {
+    "scale": "(0, inf)",
+    "threshold": "[0, 1)",
+    "resize": "[0, inf)",
+    "raw.shape": "[0, inf)",
+    "base.E": "(0, inf)",
+    "base.nu": "(-1, 0.5)",
+    "solver.void": "(0, 1)",
+    "solver.penal": "[1, inf)",
+    "solver.tol": "(0, 1)",
+    "solver.maxiter": "[1, inf)",
+}
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:

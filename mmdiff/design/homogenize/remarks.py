@@ -1,95 +1,121 @@
 """What a user must know about a homogenized cell, in sentences and in a table's row.
 
-Both speak of the dictionary of `characterize.report`, also when it comes back from
+Both take the dictionary of `properties.summarize`, also as it comes back from
 properties.json; numbers that do not exist are None there.
 """
 
+from collections.abc import Mapping, Sequence
+
 HEADER = (
-    *("", "C11", "C12", "C44", "K", "E", "nu", "Zener", "E min", "E max"),
-    *("V", "K/K_HS", "pieces", "solved as", "remark"),
+    "",
+    "C11",
+    "C12",
+    "C44",
+    "K",
+    "E",
+    "nu",
+    "Zener",
+    "E min",
+    "E max",
+    "V",
+    "K/K_HS",
+    "pieces",
+    "solved as",
+    "remark",
 )
 
 
-def row(name: str, facts: dict) -> list:
+def row(name: str, found: Mapping) -> list:
     """Return a line of the table on the terminal, columns as in `HEADER`."""
     return [
         name,
-        *(facts[key] for key in ("C11", "C12", "C44", "K", "E", "nu", "Zener")),
-        facts["E_min"]["value"],
-        facts["E_max"]["value"],
-        f"{facts['volume']:.4f}",
-        facts["HS"]["K/K_HS"],
-        facts["pieces"],
-        facts["symmetry"],
-        ", ".join(short(facts)),
+        *(found[key] for key in ("C11", "C12", "C44", "K", "E", "nu", "Zener")),
+        found["E_min"]["value"],
+        found["E_max"]["value"],
+        f"{found['volume']:.4f}",
+        found["HS"]["K/K_HS"],
+        found["pieces"],
+        found["symmetry"],
+        ", ".join(short(found)),
     ]
 
 
-def short(facts: dict) -> list[str]:
-    """Return the remarks that go beside the numbers themselves."""
-    remark = [] if facts["load_bearing"] else ["not load bearing"]
-    return remark + ([] if facts["converged"] else ["unconverged"])
+def short(found: Mapping) -> list[str]:
+    """Return the remarks that stand beside the numbers themselves."""
+    remark = [] if found["load_bearing"] else ["not load bearing"]
+    return remark + ([] if found["converged"] else ["unconverged"])
 
 
-def remarks(name: str, facts: dict, *, tol: float, maxiter: int) -> list[str]:
-    """Return what is to be said about a cell: loose pieces, no load path, no solution.
+def remarks(name: str, found: Mapping, *, tol: float, maxiter: int) -> list[str]:
+    """Return sentences about loose pieces, missing load paths and unsolved loads.
 
     Args:
-      name: of the file.
-      facts: see `report`.
-      tol: tolerance that was asked for.
+      name: of the cell.
+      found: its properties, see `properties.summarize`.
+      tol: tolerance of the solution.
       maxiter: iterations that were allowed.
     """
-    said = []
-    if facts["volume"] == 1:
-        said.append(
+    return [
+        *_phases(name, found),
+        *_paths(name, found),
+        *_unsolved(name, found, tol, maxiter),
+    ]
+
+
+def _phases(name, found) -> list[str]:
+    messages = []
+    if found["volume"] == 1:
+        messages.append(
             f"{name} is solid everywhere: the tensor is that of the base material."
         )
-    elif facts["solid_share"] == 1:
-        said.append(
-            f"{name} has no voxel at or below {facts['threshold']:g}: it counts as "
+    elif found["solid_share"] == 1:
+        messages.append(
+            f"{name} has no voxel at or below {found['threshold']:g}: it counts as "
             "solid throughout for pieces and load paths. Its densities were "
             "homogenized as they are."
         )
-    if facts["pieces"] > 1:
-        said.append(
-            f"{name} has {facts['pieces']} separate solid pieces across periodic "
-            f"boundaries; the largest holds {100 * facts['largest_piece_share']:.0f} % "
+    if found["pieces"] > 1:
+        messages.append(
+            f"{name} has {found['pieces']} separate solid pieces across periodic "
+            f"boundaries; the largest holds {100 * found['largest_piece_share']:.0f} % "
             "of the solid. It would fall apart when printed. Homogenized with all of "
             "them."
         )
-    missing = [axis for axis, spans in facts["spans"].items() if not spans]
-    if missing:
-        said.append(
-            f"{name}: the solid does not span the cell along {_and(missing)}: "
-            "stiffness is near zero there and the tensor is singular. Homogenized "
-            'anyway; marked "not load bearing".'
-        )
-    elif facts["singular_loads"]:
-        said.append(
-            f"{name}: the solid has no path for load {_and(facts['singular_loads'])}: "
-            "stiffness is near zero there and the tensor is singular. Homogenized "
-            'anyway; marked "not load bearing".'
-        )
-    count = len(facts["residual"])
-    for i, ok in enumerate(facts["converged_loads"]):
-        if not ok:
-            said.append(
-                f"{name}: CG stopped at residual {_short(facts['residual'][i])} after "
-                f"{facts['iterations'][i]} steps (wanted {_short(tol)}) for load "
-                f"{i + 1} of {count}; results marked unconverged. Very low densities "
-                f"need --config.solver.maxiter={max(2000, 4 * maxiter)} or "
-                "--config.solver.dtype=float64."
-            )
-    return said
+    return messages
 
 
-def _and(words):
+def _paths(name, found) -> list[str]:
+    without = [axis for axis, spans in found["spans"].items() if not spans]
+    if without:
+        what = f"does not span the cell along {_and(without)}"
+    elif found["singular_loads"]:
+        what = f"has no path for load {_and(found['singular_loads'])}"
+    else:
+        return []
+    return [
+        f"{name}: the solid {what}: stiffness is near zero there and the tensor is "
+        'singular. Homogenized anyway; marked "not load bearing".'
+    ]
+
+
+def _unsolved(name, found, tol, maxiter) -> list[str]:
+    count = len(found["residual"])
+    return [
+        f"{name}: CG stopped at residual {_short(found['residual'][i])} after "
+        f"{found['iterations'][i]} steps (wanted {_short(tol)}) for load {i + 1} of "
+        f"{count}; results marked unconverged. Very low densities need "
+        f"`maxiter={max(2000, 4 * maxiter)}` or `dtype=float64`."
+        for i, converged in enumerate(found["converged_loads"])
+        if not converged
+    ]
+
+
+def _and(words: Sequence[str]) -> str:
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _short(value):
+def _short(value: float) -> str:
     """Return a small number as 3e-3."""
     mantissa, _, exponent = f"{value:.1e}".partition("e")
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}"

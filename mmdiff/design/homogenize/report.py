@@ -1,64 +1,74 @@
-"""Write what is known about one homogenized cell: JSON, text, picture, fields, page.
+"""Report of one homogenized cell: properties, tensor, sphere of moduli, fields, page.
 
 The tensor goes to `tensor.txt` as six rows of six plain numbers, which ELATE
 (https://progs.coudert.name/elate) takes as they are.
 """
 
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from mmdiff.anisotropy import VOIGT
 from mmdiff.design.homogenize import properties, remarks
-from mmdiff.io import page, plots
-from mmdiff.io import write as writers
-from mmdiff.io.json import write_json
-from mmdiff.run import console
+from mmdiff.design.homogenize.solution import Solution
+from mmdiff.io import page, plots, write
+from mmdiff.io.report import Report, joined
+from mmdiff.typing import Float
 
-# Stand in every file that holds numbers of the cell.
-_SETTINGS = ("base_E", "base_nu", "void", "penal", "resolution", "symmetry")
+PAGE = "report.html"
 
 
-def write(
-    folder: pathlib.Path,
-    name: str,
-    cell: np.ndarray,
-    solution: properties.Solution,
-    facts: Mapping,
-    *,
+def report(
+    cell: Float[np.ndarray, "n n n"],
+    solution: Solution,
+    values: Mapping[str, Any],
     notes: Sequence[str] = (),
-) -> None:
-    """Write all files of one cell; properties.json comes last and marks the end.
+) -> Report:
+    """Return the report of one cell.
 
     Args:
-      folder: existing directory.
-      name: of the input file.
-      cell: (N, N, N) densities of the whole cell.
+      cell: densities of the whole cell.
       solution: tensor and fields.
-      facts: content of properties.json, see `characterize.report`; needs "conventions".
-      notes: what was said about the cell.
+      values: content of properties.json beside the conventions, see
+        `properties.summarize`; with "file", the name of the input.
+      notes: remarks on the cell.
     """
-    settings = {key: facts[key] for key in _SETTINGS}
-    worst = {"largest residual": max(facts["residual"])}
-    stated = {**facts["conventions"], **settings, **worst}
-    conventions = "; ".join(f"{key}: {value}" for key, value in stated.items())
-    writers.write_bytes(folder / "tensor.txt", tensor_text(solution.tensor).encode())
-    _write_fields(folder / "fields.vti", cell, solution, conventions)
-    drawn = plots.modulus_spheres(
-        folder / "sphere.png", solution.tensor[None] / facts["base_E"], [name]
+    name = values["file"]
+    keys = ("base_E", "base_nu", "void", "resolution")
+    solid = (cell > values["threshold"]).astype(np.uint8)
+    return Report(
+        title=f"mmdiff: {name} homogenized",
+        values=values,
+        conventions=properties.CONVENTIONS,
+        settings={key: values[key] for key in keys},
+        tables=_tables(solution.tensor, values),
+        views=[page.CellView(name, solid, files=("tensor.txt", "fields.vti"))],
+        files={
+            "tensor.txt": functools.partial(
+                write.write_bytes, data=tensor_text(solution.tensor).encode()
+            ),
+            "fields.vti": functools.partial(
+                _write_fields, cell=cell, solution=solution, values=values
+            ),
+            "sphere.png": functools.partial(
+                plots.modulus_spheres,
+                constants=solution.tensor[None] / values["base_E"],
+                labels=[name],
+            ),
+        },
+        notes=notes,
+        page=PAGE,
     )
-    if not drawn:
-        console.note("plots need matplotlib: pip install 'mmdiff[viz]'.")
-    _write_page(folder, name, cell, solution.tensor, facts, notes, drawn)
-    write_json(folder / "properties.json", facts)
 
 
-def _write_fields(path, cell, solution, conventions) -> None:
+def _write_fields(path: pathlib.Path, *, cell, solution, values) -> None:
     """Write density and fields: of voxels as cell data, displacements at the nodes."""
     voxels, nodes, components = {"density": cell}, {}, {}
-    for name, values in solution.fields.items():
-        for load, field in zip(solution.loads, values, strict=True):
+    for name, loads in solution.fields.items():
+        for load, field in zip(solution.loads, loads, strict=True):
             label = f"{name}_{VOIGT[load]}"
             if name == "displacement":
                 nodes[label] = np.moveaxis(field, 0, -1)
@@ -68,22 +78,25 @@ def _write_fields(path, cell, solution, conventions) -> None:
                 components[label] = VOIGT
             else:
                 voxels[label] = field
-    writers.write_vti(
+    keys = ("base_E", "base_nu", "void", "penal", "resolution", "symmetry")
+    settings = {key: values[key] for key in keys}
+    worst = {"largest residual": max(values["residual"])}
+    write.write_vti(
         path,
         voxels,
         points=nodes,
         components=components,
         spacing=1 / cell.shape[0],
-        conventions=conventions,
+        conventions=joined(properties.CONVENTIONS | settings | worst),
     )
 
 
-def tensor_text(tensor: np.ndarray) -> str:
+def tensor_text(tensor: Float[np.ndarray, "6 6"]) -> str:
     """Return a 6x6 tensor as six lines of six numbers."""
     return "\n".join(" ".join(f"{v:14.7g}" for v in r) for r in _clean(tensor)) + "\n"
 
 
-def tensor_rows(tensor: np.ndarray) -> list[list]:
+def tensor_rows(tensor: Float[np.ndarray, "6 6"]) -> list[list]:
     """Return the rows of the 6x6 tensor with the Voigt pair in front."""
     rows = _clean(tensor).tolist()
     return [[pair, *line] for pair, line in zip(VOIGT, rows, strict=True)]
@@ -96,102 +109,83 @@ def _clean(tensor):
     return np.where(abs(tensor) < 1e-6 * scale[:, None] * scale, 0.0, tensor)
 
 
-def flat(facts: Mapping) -> dict:
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the single numbers of properties.json as one row of a spreadsheet."""
-    line = {"file": facts["file"], "symmetry": facts["symmetry"]}
+    line = {"file": values["file"], "symmetry": values["symmetry"]}
     for i in range(6):
         for j in range(i, 6):
             # C11, C12 and C44 are those of the closest cubic tensor.
-            line[f"C_{VOIGT[i]}_{VOIGT[j]}"] = facts["C"][i][j]
-    for key, value in facts.items():
+            line[f"C_{VOIGT[i]}_{VOIGT[j]}"] = values["C"][i][j]
+    for key, value in values.items():
         if isinstance(value, bool | int | float | str):
             line[key] = value
-    line |= {f"E{name}": value for name, value in facts["E_along"].items()}
-    line |= {name: facts[name]["value"] for name in ("E_min", "E_max")}
-    line |= facts["HS"] | facts["engineering"]
+    line |= {f"E{name}": value for name, value in values["E_along"].items()}
+    line |= {name: values[name]["value"] for name in ("E_min", "E_max")}
+    line |= values["HS"] | values["engineering"]
     line |= {
         f"{name}_{average}": value
-        for average, values in facts["averages"].items()
-        for name, value in values.items()
+        for average, moduli in values["averages"].items()
+        for name, value in moduli.items()
     }
-    line |= {f"spans_{axis}": spans for axis, spans in facts["spans"].items()}
+    line |= {f"spans_{axis}": spans for axis, spans in values["spans"].items()}
     return line | {
-        "iterations": max(facts["iterations"]),
-        "residual": max(facts["residual"]),
-        "shear": facts["conventions"]["shear"],
+        "iterations": max(values["iterations"]),
+        "residual": max(values["residual"]),
+        "shear": properties.CONVENTIONS["shear"],
     }
 
 
-def _write_page(folder, name, cell, tensor, facts, notes, drawn) -> None:
-    base = facts["base_E"]
-    solid = (cell > facts["threshold"]).astype(np.uint8)
+def _tables(tensor, values) -> dict[str, list[dict]]:
+    """Return the tables of the page."""
+    constants = values["engineering"]
+    stiff = {key: value for key, value in constants.items() if key[0] in "EG"}
+    ratios = {key: value for key, value in constants.items() if key not in stiff}
+    along = values["E_along"].items()
+    return {
+        "Effective properties": _effective(values),
+        "Elastic tensor (Voigt)": [
+            dict(zip(("", *VOIGT), row, strict=True)) for row in tensor_rows(tensor)
+        ],
+        "Young's modulus along the axes": [
+            {"direction": direction, "E": value} for direction, value in along
+        ],
+        "Averages over all orientations": [
+            {"": key, **moduli} for key, moduli in values["averages"].items()
+        ],
+        "Young's and shear moduli along x y z": [stiff],
+        "Poisson's ratios along x y z": [ratios],
+        "Solution": [
+            {
+                "load": load,
+                "iterations": values["iterations"][i],
+                "residual": values["residual"][i],
+                "converged": values["converged_loads"][i],
+                "path in the solid": load not in values["singular_loads"],
+            }
+            for i, load in enumerate(values["loads"])
+        ],
+    }
+
+
+def _effective(values) -> list[dict]:
+    """Return the rows of the first table: what warns of the numbers, then they."""
     keys = ("C11", "C12", "C44", "cubic_distance", "K", "G", "E", "nu", "Zener")
     later = ("volume", "pieces", "load_bearing", "resolution", "symmetry", "converged")
-    state = ", ".join(remarks.short(facts))
+    remark = ", ".join(remarks.short(values))
     extremes = [
-        (f"{label} E, along {_text(facts[key])}", facts[key]["value"])
+        (f"{label} E, along {_text(values[key])}", values[key]["value"])
         for label, key in (("lowest", "E_min"), ("highest", "E_max"))
     ]
     entries = [
-        *([("remark", state)] if state else []),
-        *((key, facts[key]) for key in keys),
+        *([("remark", remark)] if remark else []),
+        *((key, values[key]) for key in keys),
         *extremes,
-        ("universal anisotropy", facts["universal_anisotropy"]),
-        *facts["HS"].items(),
-        *((key, facts[key]) for key in later),
-        ("residual", max(facts["residual"])),
+        ("universal anisotropy", values["universal_anisotropy"]),
+        *values["HS"].items(),
+        *((key, values[key]) for key in later),
+        ("residual", max(values["residual"])),
     ]
-    rows = [{"": key, "value": value} for key, value in entries]
-    matrix = [dict(zip(("", *VOIGT), r, strict=True)) for r in tensor_rows(tensor)]
-    along = [{"direction": d, "E": value} for d, value in facts["E_along"].items()]
-
-    def constants(kinds):
-        return {
-            key: value
-            for key, value in facts["engineering"].items()
-            if key.startswith(kinds)
-        }
-
-    averages = [{"": key, **values} for key, values in facts["averages"].items()]
-    loads = [
-        {
-            "load": load,
-            "iterations": facts["iterations"][i],
-            "residual": facts["residual"][i],
-            "converged": facts["converged_loads"][i],
-            "path in the solid": load not in facts["singular_loads"],
-        }
-        for i, load in enumerate(facts["loads"])
-    ]
-    view = page.CellView(
-        name,
-        solid,
-        picture="sphere.png" if drawn else None,
-        files=("properties.json", "tensor.txt", "fields.vti"),
-        caption="Young's modulus over all directions" if drawn else "",
-    )
-    text = page.page(
-        [view],
-        title=f"mmdiff: {name} homogenized",
-        rows=rows,
-        heading="Effective properties",
-        tables={
-            "Elastic tensor (Voigt)": matrix,
-            "Young's modulus along the axes": along,
-            "Averages over all orientations": averages,
-            "Young's and shear moduli along x y z": [constants(("E", "G"))],
-            "Poisson's ratios along x y z": [constants(("nu",))],
-            "Solution": loads,
-        },
-        files=[*page.list_files(folder), "properties.json"],
-        notes=[
-            *notes,
-            f"Base material E = {base:g}, nu = {facts['base_nu']:g}; void stiffness "
-            f"{facts['void']:g} of the solid; {facts['resolution']}^3 voxels.",
-            *(f"{key}: {value}." for key, value in facts["conventions"].items()),
-        ],
-    )
-    writers.write_bytes(folder / "report.html", text.encode())
+    return [{"": key, "value": value} for key, value in entries]
 
 
 def _text(extreme: Mapping) -> str:

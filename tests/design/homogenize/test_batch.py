@@ -1,0 +1,191 @@
+"""Files, folders and datasets: what is written, what is kept and what is left out."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from homogenize_helpers import schwarz
+
+from mmdiff.cells.prepare import Options
+from mmdiff.cells.symmetry import cell_to_octant, octant_to_cell
+from mmdiff.data import store
+from mmdiff.design.homogenize import batch, properties, solution
+from mmdiff.errors import DataError, InputError
+from mmdiff.io import plots, write
+
+
+@pytest.fixture(autouse=True)
+def no_spheres(monkeypatch):
+    """Draw nothing: the report has its own tests."""
+    monkeypatch.setattr(plots, "modulus_spheres", lambda path, **_: True)
+
+
+@pytest.fixture
+def solved(monkeypatch):
+    """Return the labels of the cells that are solved, as they come."""
+    labels, real = [], batch.prepare.prepare
+
+    def prepare(array, name, options):
+        labels.append(name)
+        return real(array, name, options)
+
+    monkeypatch.setattr(batch.prepare, "prepare", prepare)
+    return labels
+
+
+def run(source, tmp_path, **settings):
+    return batch.homogenize(source, tmp_path / "out", batch.Settings(**settings))
+
+
+def stored(folder):
+    return json.loads((folder / "properties.json").read_text())
+
+
+def test_results_are_kept_while_they_are_those_of_the_file(tmp_path, solved):
+    path, out = tmp_path / "cell.npy", tmp_path / "out"
+    out.mkdir()
+    np.save(path, 255 * schwarz())
+    settings = {"options": Options(scale=255.0)}
+    [values], left_out = run(path, tmp_path, **settings)
+    assert not left_out and stored(out) == values | {
+        "conventions": properties.CONVENTIONS
+    }
+    assert values["file"] == "cell.npy" and values["input"]["scale"] == 255
+    assert values["input"] | batch.checksum(path) == values["input"]
+    assert "cell.npy" in (out / "metrics.jsonl").read_text()
+    [again], _ = run(path, tmp_path, **settings)
+    assert again == stored(out) and len(solved) == 1 and batch.is_current(path, out)
+    # Another file of the same name, a page that was not written yet.
+    np.save(path, 255 * (1 - schwarz()))
+    assert not batch.is_current(path, out)
+    [other], _ = run(path, tmp_path, **settings)
+    assert other["volume"] == pytest.approx(1 - values["volume"])
+    (out / "report.html").unlink()
+    assert not batch.is_current(path, out)
+    [last], _ = run(path, tmp_path, **settings)
+    assert last["C"] == other["C"] and len(solved) == 3
+    (out / "properties.json").write_text("{")
+    assert not batch.is_current(path, out)
+    assert not batch.is_current(path, tmp_path / "none")
+
+
+def test_many_cells_of_one_file(tmp_path, capsys, solved):
+    path, out = tmp_path / "cells.npz", tmp_path / "out"
+    cells = np.stack([schwarz(), 0 * schwarz(), 1 - schwarz()])
+    np.savez_compressed(path, volume=np.zeros(3), cells=cells)
+    with pytest.raises(InputError, match=r"cells.npz holds 3 cells \(shape \(3, 16,"):
+        run(path, tmp_path)
+    with pytest.raises(InputError, match=r"cells.npz\[1\] has no solid voxel"):
+        run(path, tmp_path, index="1")
+    out.mkdir()
+    [one], _ = run(path, tmp_path, index="2")
+    assert one["file"] == "cells.npz[2]" and one["input"]["array"] == "cells"
+    (out / "properties.json").unlink()
+    found, left_out = run(path, tmp_path, index="all")
+    assert [values["file"] for values in found] == ["cells.npz[0]", "cells.npz[2]"]
+    assert found[1]["C"] == one["C"] and stored(out / "2")["C"] == one["C"]
+    [(label, reason)] = left_out
+    assert label == "cells.npz[1]" and "no solid voxel" in reason
+    assert f"left out: {reason}" in capsys.readouterr().out
+    assert {p.name for p in out.iterdir() if p.is_dir()} == {"0", "2"}
+    with (out / "properties.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == [v["file"] for v in found] + [label]
+    assert rows[2]["error"] == reason
+    assert "2/report.html" in (out / "index.html").read_text()
+    assert batch.is_current(path, out)
+
+
+def test_cells_of_a_dataset_are_octants(tmp_path):
+    root = tmp_path / "run/data.zarr"
+    store.create(root, n=8, shards=1, shard_size=1, base={}, recipe={})
+    store.write_shard(
+        root,
+        0,
+        octants=cell_to_octant(schwarz())[None],
+        constants=np.ones((1, 3)),
+        records=[{"id": 0, "split": 0}],
+        rejected={},
+    )
+    (tmp_path / "out").mkdir()
+    [values], _ = run(root.parent, tmp_path)
+    assert values["resolution"] == 16 and values["input"]["is"] == "octant"
+    assert values["volume"] == pytest.approx(schwarz().mean())
+    assert batch.is_current(root.parent, tmp_path / "out")
+    store.manifest_path(root, 0).write_text("{")
+    with pytest.raises(DataError, match="is damaged"):
+        run(root, tmp_path)
+
+
+def test_folders_without_a_usable_file_are_refused(tmp_path):
+    folder = tmp_path / "cells"
+    folder.mkdir()
+    with pytest.raises(InputError, match="holds no voxel file"):
+        run(folder, tmp_path)
+    np.save(folder / "a.npy", np.zeros((16, 16, 16)))
+    (folder / "b.npz").write_bytes(b"garbage")
+    with pytest.raises(InputError, match="none of 2 cells could be .* a.npy has no so"):
+        run(folder, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_folder_and_all_symmetries(tmp_path, solved):
+    cells, out = tmp_path / "cells", tmp_path / "out"
+    cells.mkdir()
+    out.mkdir()
+    octant = cell_to_octant(schwarz()).copy()
+    octant[:, 0, 0] = 1
+    ortho = octant_to_cell(octant)
+    np.save(cells / "cubic.npy", schwarz())
+    write.write_vti(cells / "ortho.vti", {"density": ortho})
+    shifted = np.roll(ortho, 3, axis=(0, 1, 2))  # no mirror in the middle any more
+    np.savez_compressed(cells / "ortho.npz", cell=shifted)
+    np.save(cells / "bad.npy", schwarz()[:8])
+    settings = {"solver": solution.Solver(tol=1e-6)}
+    found, [(bad, reason)] = run(cells, tmp_path, **settings)
+    assert bad == "bad.npy" and "three equal edges" in reason
+    # Two files of one stem keep their suffixes.
+    names = {path.name for path in out.iterdir() if path.is_dir()}
+    assert names == {"cubic", "ortho.vti", "ortho.npz"}
+    index = (out / "index.html").read_text()
+    assert all(f"{name}/report.html" in index for name in names)
+    by_name = {values["file"]: values for values in found}
+    assert {name: values["symmetry"] for name, values in by_name.items()} == {
+        "cubic.npy": "cubic",
+        "ortho.npz": "periodic",
+        "ortho.vti": "orthotropic",
+    }
+    octant, whole = (np.array(by_name[f"ortho.{k}"]["C"]) for k in ("vti", "npz"))
+    # The same cell, shifted: solved on the octant and whole, both to 1e-6.
+    np.testing.assert_allclose(whole, octant, atol=2e-6)
+    assert abs(octant[0, 0] - octant[1, 1]) > 1e-3
+    # A file that is changed is the only one solved again, but for those left out.
+    before = len(solved)
+    np.save(cells / "cubic.npy", 1 - schwarz())
+    run(cells, tmp_path, **settings)
+    assert solved[before:] == ["bad.npy", "cubic.npy"]
+
+
+@pytest.mark.slow
+def test_loose_soft_and_unsolved_cells_are_noted(tmp_path, capsys):
+    octant = np.zeros((8, 8, 8))
+    octant[:, :, 2:4] = 1  # two slabs per cell, nothing across
+    octant[7, 7, 7] = 1  # eight such voxels are one island in the middle
+    np.save(tmp_path / "cell.npy", octant)
+    (tmp_path / "out").mkdir()
+    settings = {
+        "options": Options(input_is="octant"),
+        "solver": solution.Solver(tol=1e-7, maxiter=2),
+    }
+    [values], _ = run(tmp_path / "cell.npy", tmp_path, **settings)
+    said = capsys.readouterr().out
+    assert "cell.npy has 3 separate solid pieces across periodic boundaries" in said
+    assert "the solid does not span the cell along z: stiffness is near zero" in said
+    assert "after 2 steps (wanted 1e-7) for load" in said and "of 6; results" in said
+    assert not values["load_bearing"] and not values["converged"]
+    assert values["spans"] == {"x": True, "y": True, "z": False}
+    assert values["singular_loads"] == ["33", "23", "13"]
+    assert all(f"note: {note}" in said for note in values["notes"])
+    html = (tmp_path / "out/report.html").read_text()
+    assert "not load bearing, unconverged" in html and "after 2 steps (wanted" in html
