@@ -77,7 +77,7 @@ def _solid(nu):
 
 def is_reachable(
     constants: Float[np.ndarray, "*b 3"], volume, nu: float = NU
-) -> Bool[np.ndarray, "*b"]:
+) -> Bool[np.ndarray, "*b"] | np.bool_:
     """Whether some cubic microstructure of the volume may have the constants.
 
     Args:

@@ -3,6 +3,8 @@
 Host-side NumPy; nothing here is traced. Pieces and load paths: `cells.connectivity`.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mmdiff.cells.symmetry import (
@@ -38,7 +40,7 @@ def threshold_to_volume(
     return spread(solid, n, symmetry)
 
 
-def pack(octants: np.ndarray) -> np.ndarray:
+def pack(octants: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
     """Return binary octants or cells (N, n, n, n) as bits (N, b), for `agreement`."""
     octants = np.asarray(octants)
     return np.packbits(octants.reshape(len(octants), -1) > 0, axis=1)

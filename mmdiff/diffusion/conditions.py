@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmdiff.errors import InputError
-from mmdiff.typing import Array, Float, Key
+from mmdiff.typing import AnyArray, Array, Float, Key
 
 NULL = -1.0
 
@@ -35,7 +35,7 @@ class Conditions:
     high: tuple[float, ...]
     power: float = 1.0
 
-    def normalize(self, raw: Float[Array, "*b k"]) -> Float[Array, "*b k"]:
+    def normalize(self, raw: Float[AnyArray, "*b k"]) -> Float[Array, "*b k"]:
         """Map raw values to [0, 1] by min and max; NaN (free) becomes -1.
 
         Values outside the range are kept as they are beyond [0, 1], but never reach
@@ -88,7 +88,7 @@ class Conditions:
 
 
 def fit_conditions(
-    names: tuple[str, ...], raw: Float[Array, "b k"], power: float = 1.0
+    names: tuple[str, ...], raw: Float[AnyArray, "b k"], power: float = 1.0
 ) -> Conditions:
     """Return conditions whose range is the minimum and maximum of the data."""
     raw = np.asarray(raw, np.float64)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
-from mmdiff.typing import Array, Float
+from mmdiff.typing import Array, Float, Scalar
 
 
 def cone_kernel(radius: float) -> np.ndarray:
@@ -75,7 +75,7 @@ def gaussian_filter(
     return jnp.einsum("ax,by,cz,xyz->abc", line, line, line, field, precision="highest")
 
 
-def project(density, beta, eta: float = 0.5):
+def project(density, beta, eta: Scalar = 0.5):
     """Smoothed Heaviside step at `eta` with steepness `beta` (> 0), onto [0, 1]."""
     low = jnp.tanh(beta * eta)
     return (low + jnp.tanh(beta * (density - eta))) / (low + jnp.tanh(beta * (1 - eta)))
