@@ -9,13 +9,15 @@ on the faces normal to j or k. `cubic` needs one normal and one shear load only.
 """
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from mmdiff.errors import InputError
 from mmdiff.fem.element import VOIGT
-from mmdiff.typing import Array, Bool, Float
+from mmdiff.typing import AnyArray, Array, Bool, Float, Int
 
 SYMMETRIES = ("cubic", "orthotropic", "periodic")
 
@@ -38,7 +40,7 @@ class Loads:
         return self.symmetry == "periodic"
 
     @property
-    def strain(self) -> np.ndarray:
+    def strain(self) -> Float[np.ndarray, "l 6"]:
         """Macro strains (L, 6) in Voigt order, engineering shear."""
         return np.eye(6)[list(self.voigt)]
 
@@ -46,8 +48,12 @@ class Loads:
         """Number of nodes per side of an n^3 element grid."""
         return n if self.periodic else n + 1
 
-    def fixed(self) -> np.ndarray:
-        """Whether component c vanishes on faces normal to axis a: bool (L, c, a)."""
+    def field_shape(self, n: int) -> tuple[int, ...]:
+        """Return the shape (l, 3, m, m, m) of the fields on an n^3 grid."""
+        return (len(self.voigt), 3, *3 * (self.nodes(n),))
+
+    def fixed(self) -> Bool[np.ndarray, "l 3 3"]:
+        """Whether component c vanishes on faces normal to axis a: (l, c, a)."""
         fixed = np.zeros((len(self.voigt), 3, 3), bool)
         if self.periodic:
             return fixed
@@ -64,15 +70,40 @@ def loads(symmetry: str) -> Loads:
     """Return the load cases of a symmetry.
 
     Raises:
-      ValueError: if the symmetry is unknown.
+      InputError: if the symmetry is unknown.
     """
     if symmetry not in SYMMETRIES:
-        raise ValueError(f"symmetry {symmetry!r} is unknown; use one of {SYMMETRIES}")
+        raise InputError(f"symmetry {symmetry!r} is unknown; use one of {SYMMETRIES}")
     return Loads(symmetry, (0, 3) if symmetry == "cubic" else (0, 1, 2, 3, 4, 5))
 
 
+def load_pairs(
+    load_cases: Loads,
+) -> tuple[tuple[tuple[int, int], ...], Int[np.ndarray, "6 6"]]:
+    """Return the pairs of loads whose energies make up C, and their places in it.
+
+    The places (6, 6) hold the number of a pair, and that of pairs where C is zero. Load
+    2 of "cubic" is load 22, which is load 11 with x and y exchanged.
+    """
+    if load_cases.symmetry == "cubic":
+        place = np.full((6, 6), 3, np.int32)
+        place[:3, :3] = 1
+        np.fill_diagonal(place, (0, 0, 0, 2, 2, 2))
+        return ((0, 0), (0, 2), (1, 1)), place
+    pairs = tuple(
+        (i, j)
+        for i in range(6)
+        for j in range(i + 1)
+        if load_cases.periodic or i == j or max(i, j) < 3
+    )
+    place = np.full((6, 6), len(pairs), np.int32)
+    for number, (i, j) in enumerate(pairs):
+        place[i, j] = place[j, i] = number
+    return pairs, place
+
+
 def free_mask(
-    fixed: Bool[Array, "3 3"], n: int, dtype, *, periodic: bool
+    fixed: Bool[AnyArray, "3 3"], n: int, dtype: Any, *, periodic: bool
 ) -> Float[Array, "3 m m m"]:
     """Return 1 at free and 0 at other dofs of one load on (n + 1)^3 nodes.
 
@@ -123,7 +154,7 @@ def _faces(n):
     )
 
 
-def extend(u: Array, load_cases: Loads) -> Array:
+def extend(u: Float[AnyArray, "..."], load_cases: Loads) -> Float[AnyArray, "..."]:
     """Return fields on (n + 1)^3 nodes: periodic fields get their images appended."""
     if not load_cases.periodic:
         return u
@@ -133,7 +164,7 @@ def extend(u: Array, load_cases: Loads) -> Array:
     return u
 
 
-def fold(f: Array, load_cases: Loads) -> Array:
+def fold(f: Float[AnyArray, "..."], load_cases: Loads) -> Float[AnyArray, "..."]:
     """Transpose of `extend`: forces on image nodes are added to their originals."""
     if not load_cases.periodic:
         return f

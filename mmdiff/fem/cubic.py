@@ -19,13 +19,13 @@ from mmdiff.fem import element
 from mmdiff.fem.device import materialize, stack
 from mmdiff.fem.flat import CHUNK, join, split
 from mmdiff.fem.operator import EXACT
-from mmdiff.typing import Array, Float
+from mmdiff.typing import AnyArray, Array, Float, Shaped
 
 Shape = tuple[int, int, int]  # elements along x, y and z
 
 
-def tensor_basis() -> np.ndarray:
-    """Return (3, 6, 6): the stiffness tensors of C11 = 1, of C12 = 1 and of C44 = 1."""
+def tensor_basis() -> Float[np.ndarray, "3 6 6"]:
+    """Return the stiffness tensors of C11 = 1, of C12 = 1 and of C44 = 1."""
     basis = np.zeros((3, 6, 6))
     basis[1, :3, :3] = 1 - np.eye(3)
     for axis in range(3):
@@ -34,13 +34,14 @@ def tensor_basis() -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=1)
-def stiffness_basis() -> np.ndarray:
-    """Return the stiffnesses (3, 24, 24) of `tensor_basis`, dof 8 c + corner."""
+def stiffness_basis() -> Float[np.ndarray, "3 24 24"]:
+    """Return the element stiffnesses of `tensor_basis`, read-only, dof 8 c + corner."""
     gauss = 0.5 + np.array([-1.0, 1.0]) / (2 * np.sqrt(3))
     total = np.zeros((3, 24, 24))
     for point in itertools.product(gauss, repeat=3):
         b = element.strain_matrix(np.array(point))
         total += b.T @ tensor_basis() @ b / 8
+    total.setflags(write=False)
     return total
 
 
@@ -160,7 +161,7 @@ def apply(
     return out[:, :size]
 
 
-def corners(u: Float[Array, "3 X Y Z"]) -> list[Float[Array, "3 nx ny nz"]]:
+def corners(u: Shaped[AnyArray, "3 X Y Z"]) -> list[Shaped[AnyArray, "3 nx ny nz"]]:
     """Return the values at the eight corners of every element."""
     nx, ny, nz = (size - 1 for size in u.shape[1:])
     return [u[:, x : x + nx, y : y + ny, z : z + nz] for x, y, z in element.CORNERS]

@@ -12,19 +12,24 @@ grid: coarse corrections vanish where the displacement is given.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from mmdiff.fem import cubic
 from mmdiff.fem.cubic import Shape
-from mmdiff.fem.device import stack
-from mmdiff.fem.multigrid import DEGREES, chebyshev
+from mmdiff.fem.multigrid import DEGREES
 from mmdiff.fem.operator import EXACT
-from mmdiff.typing import Array, Bool, Float
+from mmdiff.fem.vcycle import (
+    Smoother,
+    chebyshev,
+    dense_inverse,
+    inverse_blocks,
+    relax,
+)
+from mmdiff.typing import AnyArray, Array, Bool, Float, Int
 
 COARSEST = 216  # most nodes of the densely solved grid
 
@@ -65,7 +70,7 @@ def coarsen(constants: Float[Array, "nx ny nz 3"]) -> Float[Array, "hx hy hz 3"]
     return 2 * constants.reshape(*pairs, 3).mean((1, 3, 5))
 
 
-def weights(n: int) -> np.ndarray:
+def weights(n: int) -> Float[np.ndarray, "t s"]:
     """Linear interpolation (n + 1, h + 1) from nodes two apart."""
     h = (n + 1) // 2
     distance = abs(np.arange(n + 1)[:, None] - 2 * np.arange(h + 1))
@@ -90,7 +95,7 @@ def restrict(f: Float[Array, "3 t"], shape: Shape) -> Float[Array, "3 s"]:
     return f.reshape(3, -1)
 
 
-def coarse_fixed(fixed: Bool[Array, "3 X Y Z"]) -> np.ndarray:
+def coarse_fixed(fixed: Bool[AnyArray, "3 X Y Z"]) -> Bool[np.ndarray, "3 x y z"]:
     """Return which dofs of the next coarser grid touch a fixed dof."""
     touched = np.asarray(fixed, np.float64)
     for size in touched.shape[1:]:
@@ -100,11 +105,11 @@ def coarse_fixed(fixed: Bool[Array, "3 X Y Z"]) -> np.ndarray:
 
 def make_multigrid(
     shape: Shape,
-    fixed: Bool[Array, "3 X Y Z"],
+    fixed: Bool[AnyArray, "3 X Y Z"],
     *,
     degrees: tuple[int, int] = DEGREES,
     coarsest: int = COARSEST,
-):
+) -> tuple[Callable, Callable]:
     """Return `(setup, cycle)` of the preconditioner.
 
     `setup(constants)` builds the `Hierarchy` of element constants (nx, ny, nz, 3).
@@ -132,96 +137,51 @@ def make_multigrid(
                 constants = coarsen(constants)
             lines = cubic.flatten(constants)
             mask = jnp.asarray(free[i], lines.dtype)
-            levels.append(Level(lines, inverse_blocks(lines, mask, size)))
-        return Hierarchy(tuple(levels), _dense_inverse(constants, free[-1]))
+            levels.append(Level(lines, level_blocks(lines, mask, size)))
+        matrix = _assemble(constants)
+        return Hierarchy(tuple(levels), dense_inverse(matrix, mask.reshape(-1)))
 
     def descend(hierarchy, b, i):
         if i == len(shapes) - 1:
             x = jnp.matmul(hierarchy.coarse_inverse, b.reshape(-1), precision=EXACT)
             return x.reshape(b.shape)
         constants, blocks = hierarchy.levels[i]
-        degree = degrees[min(i, 1)]
-        table = jnp.asarray(chebyshev(degree, bound), b.dtype)
-
-        def step(k, z, r):
-            return table[k, 0] * z + table[k, 1] * _relax(blocks, r)
-
-        def before(k, state):
-            x, z, r = state
-            z = step(k, z, r)
-            return x + z, z, r - cubic.apply(constants, z, shapes[i])
-
-        def after(k, state):
-            x, z, r = state
-            r = r - cubic.apply(constants, z, shapes[i])
-            z = step(k, z, r)
-            return x + z, z, r
-
-        zero = jnp.zeros_like(b)
-        x, _, r = lax.fori_loop(0, degree, before, (zero, zero, b))
+        smoother = Smoother(
+            lambda u: cubic.apply(constants, u, shapes[i]),
+            lambda r: relax(blocks, r),
+            jnp.asarray(chebyshev(degrees[min(i, 1)], bound), b.dtype),
+        )
+        x, z, r = smoother.before(b)
         z = descend(hierarchy, restrict(r, shapes[i]), i + 1)
         z = prolong(z, shapes[i])
-        return lax.fori_loop(0, degree, after, (x + z, z, r))[0]
+        return smoother.after(x + z, z, r)
 
     return setup, lambda hierarchy, b: descend(hierarchy, b, 0)
 
 
-def inverse_blocks(
+def level_blocks(
     lines: Float[Array, "3 e"], mask: Float[Array, "3 s"], shape: Shape
 ) -> Float[Array, "6 s"]:
     """Return the inverses of the nodal blocks of the free dofs, zero on all others."""
     diagonal, coupling = cubic.node_blocks(lines, shape)
     solid = diagonal > 0  # nodes amid void without a floor have none
     diagonal = jnp.where(solid, diagonal, 1)
-    x, y, z = mask * solid.astype(mask.dtype)[None]
-    p, q, r = coupling / diagonal[None] * stack([y * z, x * z, x * y])
-    scale = 1 / (diagonal * (1 + 2 * p * q * r - p * p - q * q - r * r))
-    return scale[None] * stack(
-        [
-            x * (1 - p * p),
-            y * (1 - q * q),
-            z * (1 - r * r),
-            q * r - p,
-            p * r - q,
-            p * q - r,
-        ]
-    )
+    return inverse_blocks(diagonal, coupling, mask * solid.astype(mask.dtype)[None])
 
 
-def _relax(blocks, r):
-    xx, yy, zz, yz, xz, xy = blocks
-    return stack(
-        [
-            xx * r[0] + xy * r[1] + xz * r[2],
-            xy * r[0] + yy * r[1] + yz * r[2],
-            xz * r[0] + yz * r[1] + zz * r[2],
-        ]
-    )
-
-
-def element_dofs(shape: Shape) -> np.ndarray:
+def element_dofs(shape: Shape) -> Int[np.ndarray, "e 24"]:
     """Return the dofs (e, 24) of every element: component-major, as fields are."""
     nodes = [n + 1 for n in shape]
     dofs = np.arange(3 * math.prod(nodes)).reshape(3, *nodes)
     return np.stack(cubic.corners(dofs), 1).reshape(24, -1).T
 
 
-def _dense_inverse(constants, free):
-    """Return the inverse on the free dofs, zero on all others."""
-    free = free.reshape(-1)
-    dofs = element_dofs(constants.shape[:3])
+def _assemble(constants):
+    """Return K (d, d) of element constants (nx, ny, nz, 3)."""
+    shape = constants.shape[:3]
+    dofs = element_dofs(shape)
     basis = jnp.asarray(cubic.stiffness_basis(), constants.dtype)
     values = jnp.einsum("ek,kij->eij", constants.reshape(-1, 3), basis, precision=EXACT)
-    matrix = jnp.zeros((free.size, free.size), constants.dtype)
-    matrix = matrix.at[dofs[:, :, None], dofs[:, None, :]].add(values)
-    diagonal = jnp.diagonal(matrix)
-    scale = jnp.where(diagonal > 0, diagonal, 1) ** -0.5 * free.astype(matrix.dtype)
-    # Unit diagonal by scaling, and a shift as in `multigrid`: it bounds the condition
-    # number where rounding would not, of bodies that nothing holds, say.
-    shift = 30 * jnp.finfo(matrix.dtype).eps ** 0.5 * 1e-2
-    eye = jnp.eye(free.size, dtype=matrix.dtype)
-    rest = jnp.asarray(~free, matrix.dtype)[None] + shift
-    factor = jnp.linalg.cholesky(matrix * scale[:, None] * scale[None] + rest * eye)
-    half = jax.scipy.linalg.solve_triangular(factor, eye, lower=True)
-    inverse = jnp.matmul(half.T, half, precision=EXACT)
-    return inverse * scale[:, None] * scale[None]
+    size = 3 * math.prod(n + 1 for n in shape)
+    matrix = jnp.zeros((size, size), constants.dtype)
+    return matrix.at[dofs[:, :, None], dofs[:, None, :]].add(values)

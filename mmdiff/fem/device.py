@@ -6,6 +6,10 @@ one of their users and computes them again there: the operator of the solver the
 eight times its arithmetic. Accelerators want batches, and fuse well.
 """
 
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -18,14 +22,19 @@ def on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
-def each(function, *batch):
+def each(function: Callable, *batch: Any) -> Any:
     """Return `function` over the leading axis of its arguments: in turn, or vmapped."""
     if on_cpu():
         return lax.map(lambda one: function(*one), batch)
     return jax.vmap(function)(*batch)
 
 
-def materialize(function, true: Bool[Array, ""], *args):
+def map_batch(function: Callable) -> Callable:
+    """Return the jitted `function` over a leading batch axis of every argument."""
+    return jax.jit(functools.partial(each, function))
+
+
+def materialize(function: Callable, true: Bool[Array, ""], *args: Any) -> Any:
     """Return `function(*args)`, on a CPU stored in memory before anything uses it.
 
     The branch of a conditional is compiled on its own, which nothing else stops XLA's
@@ -46,7 +55,7 @@ def materialize(function, true: Bool[Array, ""], *args):
     return lax.cond(true, function, never, *args)
 
 
-def stack(arrays: list[Array]) -> Array:
+def stack(arrays: Sequence[Array]) -> Array:
     """Stack arrays of one shape along a new first axis.
 
     XLA's CPU compiler turns a concatenation into a loop that branches at every element;

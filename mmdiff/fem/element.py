@@ -11,13 +11,15 @@ import itertools
 
 import numpy as np
 
+from mmdiff.typing import Float
+
 CORNERS = tuple(itertools.product((0, 1), repeat=3))
 # Voigt rows as pairs of axes.
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
-def stiffness_tensor(nu: float) -> np.ndarray:
-    """Return the isotropic 6x6 stiffness with E = 1, engineering shear strain."""
+def stiffness_tensor(nu: float) -> Float[np.ndarray, "6 6"]:
+    """Return the isotropic stiffness with E = 1, engineering shear strain."""
     lam = nu / ((1 + nu) * (1 - 2 * nu))
     mu = 1 / (2 * (1 + nu))
     tensor = np.diag([2 * mu] * 3 + [mu] * 3)
@@ -25,8 +27,8 @@ def stiffness_tensor(nu: float) -> np.ndarray:
     return tensor
 
 
-def strain_matrix(point: np.ndarray) -> np.ndarray:
-    """Strain-displacement matrix (6, 24) at a point of the unit cube, dof = 8 c + v."""
+def strain_matrix(point: Float[np.ndarray, "3"]) -> Float[np.ndarray, "6 24"]:
+    """Strain-displacement matrix at a point of the unit cube, dof = 8 c + v."""
     shape = np.zeros((3, 8))
     for v, corner in enumerate(CORNERS):
         value = np.where(np.array(corner) == 1, point, 1 - point)
@@ -44,8 +46,8 @@ def strain_matrix(point: np.ndarray) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=8)
-def stiffness(nu: float) -> np.ndarray:
-    """Return the element stiffness (24, 24), ordered component-major: dof 8 c + corner.
+def stiffness(nu: float) -> Float[np.ndarray, "24 24"]:
+    """Return the element stiffness, read-only; component-major: dof 8 c + corner.
 
     Args:
       nu: Poisson's ratio of the base material, -1 < nu < 0.5.
@@ -56,17 +58,19 @@ def stiffness(nu: float) -> np.ndarray:
     for point in itertools.product(gauss, repeat=3):
         b = strain_matrix(np.array(point))
         total += b.T @ tensor @ b / 8
-    return (total + total.T) / 2
+    total = (total + total.T) / 2
+    total.setflags(write=False)
+    return total
 
 
-def hadamard() -> np.ndarray:
-    """Return H (8, 8): modes = H corners, with H H^T = 8 I."""
+def hadamard() -> Float[np.ndarray, "8 8"]:
+    """Return H: modes = H corners, with H H^T = 8 I."""
     pair = np.array([[1.0, 1.0], [-1.0, 1.0]])  # rows: sum, difference
     return np.kron(np.kron(pair, pair), pair)
 
 
-def dense_mode_stiffness(nu: float) -> np.ndarray:
-    """Return the stiffness (24, 24) in the mode basis, mode 8 c + m."""
+def dense_mode_stiffness(nu: float) -> Float[np.ndarray, "24 24"]:
+    """Return the stiffness in the mode basis, mode 8 c + m."""
     transform = np.kron(np.eye(3), hadamard())
     return transform @ stiffness(nu) @ transform.T / 64
 
@@ -85,9 +89,8 @@ def mode_stiffness(nu: float) -> tuple[tuple[tuple[int, float], ...], ...]:
     )
 
 
-def macro_modes(strain: np.ndarray) -> np.ndarray:
-    """Return the element modes (L, 24) of macro strains (L, 6) (engineering)."""
-    strain = np.atleast_2d(np.asarray(strain, np.float64))
+def macro_modes(strain: Float[np.ndarray, "l 6"]) -> Float[np.ndarray, "l 24"]:
+    """Return the element modes of macro strains (engineering shear)."""
     corners = np.array(CORNERS, np.float64)
     gradient = np.zeros((len(strain), 3, 3))
     for row, (i, j) in enumerate(VOIGT):
@@ -96,8 +99,10 @@ def macro_modes(strain: np.ndarray) -> np.ndarray:
     return (displacement @ hadamard().T).reshape(len(strain), 24)
 
 
-def macro_stress(strain: np.ndarray, nu: float) -> np.ndarray:
-    """Return the element force modes (L, 24) of macro strains (L, 6), for E = 1."""
+def macro_stress(
+    strain: Float[np.ndarray, "l 6"], nu: float
+) -> Float[np.ndarray, "l 24"]:
+    """Return the element force modes of macro strains, for E = 1."""
     return macro_modes(strain) @ dense_mode_stiffness(nu)
 
 

@@ -1,8 +1,10 @@
-"""Displacement, strain and energy of a solved cell, for files and pictures.
+"""Displacement, strain and energy of a solved cell.
 
-A solve leaves the fluctuation of every load in voxel edges. Here macro strain and
-fluctuation are put together, and the fields of an octant are continued over its cell:
-under a mirror a load is even or odd, and so are its fields.
+A solve leaves the fluctuation of every load in voxel edges. Macro strain and
+fluctuation together make the strain x of every element, and e = x_i^T K0 x_j is its
+energy for a modulus of one: the effective tensor, its sensitivity and the fields of
+files and pictures are all made of these. The fields of an octant are continued over its
+cell: under a mirror a load is even or odd, and so are its fields.
 """
 
 import functools
@@ -14,13 +16,49 @@ from jax import lax
 
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.elasticity import NU
-from mmdiff.fem import boundary, element
-from mmdiff.fem.energy import pair_energies, total_modes
-from mmdiff.typing import Array, Float
+from mmdiff.fem import boundary, element, operator
+from mmdiff.typing import AnyArray, Array, Float
 
 # Among the 8 modes of a component, those that are its slopes along x, y and z (times 4
 # at the centre of the element).
 SLOPES = (4, 2, 1)
+
+
+def total_modes(x: Float[Array, "3 m m m"], macro: Float[Array, "24"]) -> list[Array]:
+    """Return the 24 modes (n, n, n) of macro strain and fluctuation together.
+
+    The macro part is added to the modes and not to the nodes, where its large numbers
+    would round the fluctuation.
+    """
+    flat = [mode for c in range(3) for mode in operator.modes(x[c])]
+    return [f + macro[i] for i, f in enumerate(flat)]
+
+
+def pair_energies(
+    fields: Float[Array, "l 3 m m m"],
+    strain: Float[np.ndarray, "l 6"],
+    pairs: tuple[tuple[int, int], ...],
+    nu: float,
+) -> Float[Array, "p n n n"]:
+    """Return x_i^T K0 x_j of every element for pairs (i, j) of loads.
+
+    Args:
+      fields: fluctuations on (n + 1)^3 nodes, in voxel edges.
+      strain: macro strains of the loads in Voigt order, engineering shear.
+      pairs: load numbers.
+      nu: Poisson's ratio of the base material.
+    """
+    macro = jnp.asarray(element.macro_modes(strain), fields.dtype)
+
+    # Derivatives keep the fields and make the 48 modes again.
+    @jax.checkpoint
+    def energy(fields, i, j):
+        x, y = (total_modes(fields[k], macro[k]) for k in (i, j))
+        return operator.element_energy(x, y, nu)
+
+    # One pair after the other: their modes are memory enough, and compiled only once.
+    first, second = jnp.asarray(pairs, jnp.int32).T
+    return lax.map(lambda pair: energy(fields, *pair), (first, second))
 
 
 @functools.partial(jax.jit, static_argnames=("symmetry", "nu"))
@@ -98,14 +136,16 @@ def displacement(
     return (fields + affine) / (n if load_cases.periodic else 2 * n)
 
 
-def on_cell(field: Float[Array, "l n n n"], symmetry: str) -> Float[Array, "l m m m"]:
+def on_cell(
+    field: Float[AnyArray, "l n n n"], symmetry: str
+) -> Float[AnyArray, "l m m m"]:
     """Return a mirror-even field of a solve, as energies are, on the whole cell."""
     return field if symmetry == "periodic" else octant_to_cell(field)
 
 
 def strain_on_cell(
-    field: Float[Array, "l 6 n n n"], symmetry: str
-) -> Float[Array, "l 6 m m m"]:
+    field: Float[AnyArray, "l 6 n n n"], symmetry: str
+) -> Float[AnyArray, "l 6 m m m"]:
     """Return the strain (or stress) of a solve on the whole cell."""
     load_cases = boundary.loads(symmetry)
     if load_cases.periodic:
@@ -122,8 +162,8 @@ def strain_on_cell(
 
 
 def vectors_on_cell(
-    field: Float[Array, "l 3 k k k"], symmetry: str
-) -> Float[Array, "l 3 m m m"]:
+    field: Float[AnyArray, "l 3 k k k"], symmetry: str
+) -> Float[AnyArray, "l 3 m m m"]:
     """Return the `displacement` of a solve at the nodes of the whole cell.
 
     The image of an octant under the mirror at x = 1/2 is moved on by the macro strain

@@ -1,24 +1,27 @@
 """One symmetric geometric multigrid V-cycle, a preconditioner for conjugate gradients.
 
 Coarse levels are rediscretized: the modulus is averaged over the coarse elements and
-the element stiffness grows with the edge. The smoother is the fourth-kind Chebyshev
-iteration (Lottes, Numer. Linear Algebra Appl. 30 (2023) e2518), scaled by the 3x3 nodal
-blocks of the operator. It needs an upper bound of the spectrum only, and `element`
-gives a rigorous one, so the cycle stays positive definite on every modulus field. The
-coarsest grid is solved by a dense factorization. All of it is for one load, on fields
-laid out as in `flat`.
+the element stiffness grows with the edge. Smoother and coarsest solve are those of
+`vcycle`; `element` gives the bound of the spectrum. All of it is for one load, on
+fields laid out as in `flat`.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from mmdiff.fem import boundary, element, flat
-from mmdiff.fem.device import stack
 from mmdiff.fem.operator import EXACT
+from mmdiff.fem.vcycle import (
+    Smoother,
+    chebyshev,
+    dense_inverse,
+    inverse_blocks,
+    relax,
+)
 from mmdiff.typing import Array, Float
 
 COARSEST = 4  # most elements per side of the densely solved grid
@@ -124,7 +127,7 @@ def restrict(f: Float[Array, "3 t"], n: int) -> Float[Array, "3 s"]:
     return f.reshape(3, -1)
 
 
-def make_apply(n: int, nu: float, *, periodic: bool):
+def make_apply(n: int, nu: float, *, periodic: bool) -> Callable:
     """Return `apply(flat_modulus, u)`, K u on n^3 elements for consistent images."""
 
     def apply(modulus, u):
@@ -134,7 +137,9 @@ def make_apply(n: int, nu: float, *, periodic: bool):
     return apply
 
 
-def make_multigrid(n: int, nu: float, *, periodic: bool, degrees=DEGREES):
+def make_multigrid(
+    n: int, nu: float, *, periodic: bool, degrees: tuple[int, int] = DEGREES
+) -> tuple[Callable, Callable]:
     """Return `(setup, cycle)` of the preconditioner on an n^3 grid.
 
     `setup(modulus, fixed)` builds the `Hierarchy` of element moduli (n, n, n) and of
@@ -161,104 +166,30 @@ def make_multigrid(n: int, nu: float, *, periodic: bool, degrees=DEGREES):
             mask = boundary.free_mask(fixed, m, modulus.dtype, periodic=periodic)
             mask = mask.reshape(3, -1)
             line = flat.flatten(modulus)
-            levels.append(Level(line, _inverse_blocks(line, mask, m)))
-        return Hierarchy(tuple(levels), _coarse_inverse(modulus, mask, sizes[-1]))
-
-    def _inverse_blocks(line, mask, m):
-        diagonal, coupling = flat.node_blocks(line, m, nu)
-        if periodic:
-            both = jnp.concatenate([diagonal[None], coupling])
-            both = boundary.fold_images(both, m)
-            diagonal, coupling = both[0], both[1:]
-        diagonal = jnp.where(diagonal > 0, diagonal, 1)  # images have none
-        x, y, z = mask
-        p, q, r = coupling / diagonal[None] * stack([y * z, x * z, x * y])
-        scale = 1 / (diagonal * (1 + 2 * p * q * r - p * p - q * q - r * r))
-        return scale[None] * stack(
-            [
-                x * (1 - p * p),
-                y * (1 - q * q),
-                z * (1 - r * r),
-                q * r - p,
-                p * r - q,
-                p * q - r,
-            ]
-        )
-
-    def _coarse_inverse(modulus, mask, m):
-        matrix = _assemble(modulus, m)
-        free = mask.reshape(-1)
-        diagonal = jnp.diagonal(matrix)
-        scale = jnp.where(diagonal > 0, diagonal, 1) ** -0.5 * free
-        # Unit diagonal by scaling; the shift bounds the condition number (5e4 in
-        # float32, 1e9 in float64) where rounding would not: rigid translations of
-        # periodic cells, islands in void.
-        shift = 30 * jnp.finfo(matrix.dtype).eps ** 0.5 * 1e-2
-        eye = jnp.eye(free.size, dtype=matrix.dtype)
-        system = matrix * scale[:, None] * scale[None] + (1 - free[None] + shift) * eye
-        factor = jnp.linalg.cholesky(system)
-        half = jax.scipy.linalg.solve_triangular(factor, eye, lower=True)
-        inverse = jnp.matmul(half.T, half, precision=EXACT)
-        return inverse * scale[:, None] * scale[None]
-
-    def _assemble(modulus, m):
-        index = np.arange(m)[:, None] + np.array([0, 1])
-        if periodic:
-            index = index % m
-        grid = np.arange((m + 1) ** 3).reshape(m + 1, m + 1, m + 1)
-        corner = grid[
-            index[:, None, None, :, None, None],
-            index[None, :, None, None, :, None],
-            index[None, None, :, None, None, :],
-        ].reshape(m**3, 8)
-        dof = (np.arange(3)[:, None] * grid.size + corner[:, None, :]).reshape(-1, 24)
-        stiffness = jnp.asarray(element.stiffness(nu), modulus.dtype)
-        values = modulus.reshape(-1, 1, 1) * stiffness[None]
-        matrix = jnp.zeros((3 * grid.size, 3 * grid.size), modulus.dtype)
-        return matrix.at[dof[:, :, None], dof[:, None, :]].add(values)
+            levels.append(Level(line, _level_blocks(line, mask, m, nu, periodic)))
+        matrix = _assemble(modulus, nu, periodic)
+        return Hierarchy(tuple(levels), dense_inverse(matrix, mask.reshape(-1)))
 
     def complete(u, m):
         return boundary.copy_images(u, m) if periodic else u
-
-    def relax(blocks, r, m):
-        xx, yy, zz, yz, xz, xy = blocks
-        scaled = [
-            xx * r[0] + xy * r[1] + xz * r[2],
-            xy * r[0] + yy * r[1] + yz * r[2],
-            xz * r[0] + yz * r[1] + zz * r[2],
-        ]
-        return complete(stack(scaled), m)
 
     def descend(hierarchy, b, i):
         m = sizes[i]
         if i == len(sizes) - 1:
             x = jnp.matmul(hierarchy.coarse_inverse, b.reshape(-1), precision=EXACT)
             return complete(x.reshape(b.shape), m)
-        (modulus, blocks), apply = hierarchy.levels[i], applies[i]
-        degree = degrees[min(i, 1)]
-        table = jnp.asarray(chebyshev(degree, bound), b.dtype)
-
-        def step(k, z, r):
-            return table[k, 0] * z + table[k, 1] * relax(blocks, r, m)
-
-        def before(k, state):
-            x, z, r = state
-            z = step(k, z, r)
-            return x + z, z, r - apply(modulus, z)
-
-        def after(k, state):
-            x, z, r = state
-            r = r - apply(modulus, z)
-            z = step(k, z, r)
-            return x + z, z, r
-
-        zero = jnp.zeros_like(b)
-        x, _, r = lax.fori_loop(0, degree, before, (zero, zero, b))
+        modulus, blocks = hierarchy.levels[i]
+        smoother = Smoother(
+            lambda u: applies[i](modulus, u),
+            lambda r: complete(relax(blocks, r), m),
+            jnp.asarray(chebyshev(degrees[min(i, 1)], bound), b.dtype),
+        )
+        x, z, r = smoother.before(b)
         coarse = restrict(r, m)
         if periodic:
             coarse = boundary.fold_images(coarse, sizes[i + 1])
         z = prolong(descend(hierarchy, coarse, i + 1), m)
-        return lax.fori_loop(0, degree, after, (x + z, z, r))[0]
+        return smoother.after(x + z, z, r)
 
     def cycle(hierarchy, b):
         if not periodic:
@@ -277,9 +208,31 @@ def _mean(u, free):
     return (u * free).sum(-1, keepdims=True) / free[:1].sum()
 
 
-def chebyshev(degree, bound):
-    """Return (degree, 2): the share of the last step that is kept, and the new step."""
-    k = np.arange(1, degree + 1)
-    kept = (2 * k - 3) / (2 * k + 1)
-    kept[0] = 0
-    return np.stack([kept, (8 * k - 4) / (2 * k + 1) / bound], 1)
+def _level_blocks(line, mask, m, nu, periodic):
+    """Return the inverses of the nodal blocks on m^3 elements."""
+    diagonal, coupling = flat.node_blocks(line, m, nu)
+    if periodic:
+        both = jnp.concatenate([diagonal[None], coupling])
+        both = boundary.fold_images(both, m)
+        diagonal, coupling = both[0], both[1:]
+    diagonal = jnp.where(diagonal > 0, diagonal, 1)  # images have none
+    return inverse_blocks(diagonal, coupling, mask)
+
+
+def _assemble(modulus, nu, periodic):
+    """Return K (d, d) of element moduli (m, m, m)."""
+    m = len(modulus)
+    index = np.arange(m)[:, None] + np.array([0, 1])
+    if periodic:
+        index = index % m
+    grid = np.arange((m + 1) ** 3).reshape(m + 1, m + 1, m + 1)
+    corner = grid[
+        index[:, None, None, :, None, None],
+        index[None, :, None, None, :, None],
+        index[None, None, :, None, None, :],
+    ].reshape(m**3, 8)
+    dof = (np.arange(3)[:, None] * grid.size + corner[:, None, :]).reshape(-1, 24)
+    stiffness = jnp.asarray(element.stiffness(nu), modulus.dtype)
+    values = modulus.reshape(-1, 1, 1) * stiffness[None]
+    matrix = jnp.zeros((3 * grid.size, 3 * grid.size), modulus.dtype)
+    return matrix.at[dof[:, :, None], dof[:, None, :]].add(values)

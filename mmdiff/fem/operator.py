@@ -6,6 +6,8 @@ result back to the nodes. Spatial axes come last. This is the plain form, for en
 and for derivatives to go through; the solver runs the one of `flat`.
 """
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from jax import lax
 
@@ -60,8 +62,8 @@ def apply(
 
 
 def element_energy(
-    x: Float[Array, "24 n n n"], y: Float[Array, "24 n n n"], nu: float
+    x: Sequence[Float[Array, "n n n"]], y: Sequence[Float[Array, "n n n"]], nu: float
 ) -> Float[Array, "n n n"]:
-    """Return x^T K0 y of every element from element modes (lists of 24 arrays)."""
+    """Return x^T K0 y of every element from its 24 modes."""
     stress = stress_modes(element.mode_stiffness(nu), y)
     return sum(a * b for a, b in zip(x, stress, strict=True) if b is not None)

@@ -6,12 +6,14 @@ on its own, and what one needs does not touch the others.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-from mmdiff.typing import Array, Bool, Float, Int
+from mmdiff.typing import Array, Bool, Float, Int, Scalar
 
 # Rounding of a solution after some iterations, in units of eps |D x|: 0.7 to 2 were
 # seen on binary, graded and random cells of 16^3 to 64^3 after 7 to 50 iterations.
@@ -55,9 +57,9 @@ def pcg(
     b: Float[Array, "3 s"],
     x0: Float[Array, "3 s"],
     *,
-    tol: float,
-    maxiter: int,
-    floor: Float[Array, ""],
+    tol: Scalar,
+    maxiter: Scalar,
+    floor: Scalar,
 ) -> tuple[Float[Array, "3 s"], SolveInfo]:
     """Solve K x = b.
 
@@ -115,8 +117,8 @@ def verified(
     info: SolveInfo,
     *,
     diagonal: Float[Array, "s"],
-    tol: float,
-    floor: Float[Array, ""],
+    tol: Scalar,
+    floor: Scalar,
 ) -> SolveInfo:
     """Return the outcome as it is, with the residual of x computed anew.
 
@@ -130,12 +132,47 @@ def verified(
       apply: the operator K.
       b: right-hand side.
       x: solution of `pcg`.
-      info: its report.
+      info: its outcome.
       diagonal: of K, at the nodes.
-      tol: wanted |b - K x| / |b|.
+      tol: target value of |b - K x| / |b|.
       floor: as for `pcg`.
     """
     norm_b, residual = _norm(b), _norm(b - apply(x))
     rounding = ROUNDINGS * jnp.finfo(x.dtype).eps * _norm(diagonal[None] * x)
     allowed = jnp.where(norm_b > floor, jnp.hypot(tol * norm_b, rounding), floor)
     return _outcome(info.iterations, residual, allowed, norm_b, floor)
+
+
+def pcg_verified(
+    apply: Callable[[Array], Array],
+    precondition: Callable[[Array], Array],
+    b: Float[Array, "3 s"],
+    x0: Float[Array, "3 s"],
+    *,
+    diagonal: Float[Array, "s"],
+    tol: Scalar,
+    maxiter: Scalar,
+    floor: Scalar,
+) -> tuple[Float[Array, "3 s"], SolveInfo]:
+    """Return the solution of `pcg` and its outcome as `verified` has it."""
+    x, info = pcg(apply, precondition, b, x0, tol=tol, maxiter=maxiter, floor=floor)
+    return x, verified(apply, b, x, info, diagonal=diagonal, tol=tol, floor=floor)
+
+
+def scaled(
+    inverse: Callable[[Array], Array], b: Float[Array, "l 3 x y z"]
+) -> Float[Array, "l 3 x y z"]:
+    """Return the linear `inverse` of b, applied to loads of largest entry one.
+
+    The norms of tiny right-hand sides underflow, and divisions give NaN.
+    """
+    size = abs(b).max((1, 2, 3, 4), keepdims=True)
+    size = jnp.where(size == 0, 1, size)
+    return size * inverse(b / size)
+
+
+def no_tangent(value: Array) -> Any:
+    """Return the zero tangent of a value that is not differentiated."""
+    if jnp.issubdtype(value.dtype, jnp.inexact):
+        return jnp.zeros_like(value)
+    return np.zeros(value.shape, jax.dtypes.float0)

@@ -8,8 +8,10 @@ implicit function theorem, one more solve with the same K, to any order. Small s
 nothing here knows about the cells themselves.
 """
 
+import dataclasses
 import functools
 import operator
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -22,20 +24,21 @@ from mmdiff.fem.cubic import Shape
 from mmdiff.fem.cubic_multigrid import COARSEST, DEGREES, make_multigrid
 from mmdiff.fem.device import each
 from mmdiff.fem.element import VOIGT
-from mmdiff.fem.implicit import no_tangent
-from mmdiff.typing import Array, Bool, Float
+from mmdiff.typing import AnyArray, Array, Bool, Float, Shaped
 
 TOL, MAXITER = 1e-5, 500
 FLOOR = 1e-6
 
 
-def faces(shape: Shape) -> np.ndarray:
+def faces(shape: Shape) -> Bool[np.ndarray, "3 X Y Z"]:
     """Return the dofs (3, nx + 1, ny + 1, nz + 1) on the outer boundary, as True."""
     inside = np.zeros([n - 1 for n in shape], bool)
     return np.stack(3 * [np.pad(inside, 1, constant_values=True)])
 
 
-def affine(shape: Shape, strain=None) -> np.ndarray:
+def affine(
+    shape: Shape, strain: Float[np.ndarray, "l 6"] | Sequence | None = None
+) -> Float[np.ndarray, "l 3 X Y Z"]:
     """Return the displacements u = strain x of uniform strains, x from the centre.
 
     Args:
@@ -60,9 +63,9 @@ def affine(shape: Shape, strain=None) -> np.ndarray:
 
 
 def distortion(
-    u: Float[Array, "3 X Y Z"],
-    reference: Float[Array, "3 X Y Z"],
-    mask: Bool[Array, "X Y Z"],
+    u: Float[AnyArray, "3 X Y Z"],
+    reference: Float[AnyArray, "3 X Y Z"],
+    mask: Shaped[AnyArray, "X Y Z"],
 ) -> Float[Array, ""]:
     """Return |u - reference| / |reference|, 2-norms over the nodes of a mask.
 
@@ -89,11 +92,11 @@ def _norm(a):
 
 def make_displacement(
     shape: Shape,
-    fixed: Bool[Array, "3 X Y Z"] | None = None,
+    fixed: Bool[AnyArray, "3 X Y Z"] | None = None,
     *,
     degrees: tuple[int, int] = DEGREES,
     coarsest: int = COARSEST,
-):
+) -> Callable:
     """Return `displacement(constants, values, forces, *, tol, maxiter, floor)`.
 
     It solves all loads with the same fixed dofs and returns the displacements
@@ -111,8 +114,8 @@ def make_displacement(
         where the iteration starts.
       forces: nodal forces of the shape of `values`, in the unit of the constants times
         an element face; those on fixed dofs are of no effect. None: no forces.
-      tol: wanted residual, relative to the forces and those of the fixed displacements
-        when all other dofs are zero.
+      tol: residual to reach, relative to the forces and those of the fixed
+        displacements when all other dofs are zero.
       maxiter: most iterations.
       floor: Young's modulus, in the unit of the constants, of a material of Poisson's
         ratio zero that every element gets on top, so that void holds together.
@@ -128,87 +131,14 @@ def make_displacement(
         not fit it, and if no dof is fixed.
     """
     shape = _checked_shape(shape)
-    nodes = (3, *(n + 1 for n in shape))
     fixed = faces(shape) if fixed is None else np.asarray(fixed, bool)
+    nodes = (3, *(n + 1 for n in shape))
     _check("the mask of fixed dofs", fixed.shape, nodes)
     if not fixed.any():
         raise InputError(
             "none of the dofs is fixed. Fix enough of them to hold the body in place."
         )
-    setup, cycle = make_multigrid(shape, fixed, degrees=degrees, coarsest=coarsest)
-
-    def free_part(u):
-        return jnp.where(jnp.broadcast_to(fixed, u.shape), 0, u)
-
-    def fixed_part(u):
-        return jnp.where(jnp.broadcast_to(fixed, u.shape), u, 0)
-
-    def invert(constants, b, start, tol, maxiter, given):
-        """Solve for the free dofs; `given` (l, 3, ...) tells of the rounding in b."""
-        hierarchy = setup(constants)
-        lines = cubic.flatten(constants)
-        diagonal, _ = cubic.node_blocks(lines, shape)
-        eps = jnp.finfo(b.dtype).eps
-
-        def apply(u):
-            force = cubic.apply(lines, u, shape)
-            return free_part(force.reshape(nodes)).reshape(3, -1)
-
-        def one(b, start, given):
-            b, start = b.reshape(3, -1), start.reshape(3, -1)
-            floor = eps * jnp.linalg.norm(diagonal[None] * given.reshape(3, -1))
-            limits = {"tol": tol, "floor": floor}
-            precondition = functools.partial(cycle, hierarchy)
-            x, info = solve.pcg(
-                apply, precondition, b, start, maxiter=maxiter, **limits
-            )
-            info = solve.verified(apply, b, x, info, diagonal=diagonal, **limits)
-            return x.reshape(nodes), info
-
-        return each(one, b, start, given)
-
-    def plain(constants, u):
-        return each(functools.partial(cubic.plain_apply, constants), u)
-
-    def load(constants, values, forces):
-        lines = cubic.flatten(constants)
-
-        def given(u):
-            return cubic.apply(lines, u.reshape(3, -1), shape).reshape(nodes)
-
-        return free_part(forces - each(given, fixed_part(values)))
-
-    @jax.custom_jvp
-    def solution(constants, values, forces, tol, maxiter):
-        b = load(constants, values, forces)
-        start = free_part(values)
-        x, info = invert(constants, b, start, tol, maxiter, values)
-        return x + fixed_part(values), info
-
-    @solution.defjvp
-    def derivative(primals, tangents):
-        constants, *_, tol, maxiter = primals
-        change, of_values, of_forces = tangents[:3]
-        u, info = solution(*primals)
-        frozen = lax.stop_gradient(constants)
-
-        def inverse(_, b):
-            # The norms of tiny right-hand sides underflow, and divisions give NaN.
-            size = abs(b).max((1, 2, 3, 4), keepdims=True)
-            size = jnp.where(size == 0, 1, size)
-            b = free_part(b / size)
-            zero = jnp.zeros_like(b)
-            return size * invert(frozen, b, zero, tol, maxiter, zero)[0]
-
-        of_values = fixed_part(of_values)
-        b = of_forces - plain(constants, of_values) - plain(change, u)
-        slope = lax.custom_linear_solve(
-            lambda x: free_part(plain(constants, free_part(x))),
-            free_part(b),
-            inverse,
-            symmetric=True,
-        )
-        return (u, info), (slope + of_values, jax.tree.map(no_tangent, info))
+    solution = _make_solution(_Box(shape, fixed), degrees, coarsest)
 
     def displacement(
         constants, values, forces=None, *, tol=TOL, maxiter=MAXITER, floor=FLOOR
@@ -225,6 +155,114 @@ def make_displacement(
         return solution(constants, values, forces, jnp.asarray(tol, kind), maxiter)
 
     return displacement
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Box:
+    """A box of elements, and which of its dofs have a given displacement.
+
+    Attributes:
+      shape: elements along x, y and z.
+      fixed: (3, nx + 1, ny + 1, nz + 1).
+    """
+
+    shape: Shape
+    fixed: Bool[np.ndarray, "3 X Y Z"]
+
+    def free_part(self, u):
+        """Return the field at free dofs, zero at others."""
+        return jnp.where(jnp.broadcast_to(self.fixed, u.shape), 0, u)
+
+    def fixed_part(self, u):
+        """Return the field at fixed dofs, zero at others."""
+        return jnp.where(jnp.broadcast_to(self.fixed, u.shape), u, 0)
+
+
+def _make_invert(box: _Box, degrees: tuple[int, int], coarsest: int) -> Callable:
+    """Return `invert(constants, b, start, tol, maxiter, given) -> (x, SolveInfo)`.
+
+    It solves for the free dofs; `given` (l, 3, ...) is what b comes of, and tells of
+    the rounding in it.
+    """
+    shape, fixed = box.shape, box.fixed
+    setup, cycle = make_multigrid(shape, fixed, degrees=degrees, coarsest=coarsest)
+
+    def invert(constants, b, start, tol, maxiter, given):
+        hierarchy = setup(constants)
+        lines = cubic.flatten(constants)
+        diagonal, _ = cubic.node_blocks(lines, shape)
+        eps = jnp.finfo(b.dtype).eps
+
+        def apply(u):
+            force = cubic.apply(lines, u, shape)
+            return box.free_part(force.reshape(fixed.shape)).reshape(3, -1)
+
+        def one(b, start, given):
+            b, start = b.reshape(3, -1), start.reshape(3, -1)
+            floor = eps * jnp.linalg.norm(diagonal[None] * given.reshape(3, -1))
+            x, info = solve.pcg_verified(
+                apply,
+                functools.partial(cycle, hierarchy),
+                b,
+                start,
+                diagonal=diagonal,
+                tol=tol,
+                maxiter=maxiter,
+                floor=floor,
+            )
+            return x.reshape(fixed.shape), info
+
+        return each(one, b, start, given)
+
+    return invert
+
+
+def _make_solution(box: _Box, degrees: tuple[int, int], coarsest: int) -> Callable:
+    """Return `solution(constants, values, forces, tol, maxiter) -> (u, SolveInfo)`."""
+    invert = _make_invert(box, degrees, coarsest)
+
+    def plain(constants, u):
+        return each(functools.partial(cubic.plain_apply, constants), u)
+
+    def load(constants, values, forces):
+        lines = cubic.flatten(constants)
+
+        def given(u):
+            force = cubic.apply(lines, u.reshape(3, -1), box.shape)
+            return force.reshape(box.fixed.shape)
+
+        return box.free_part(forces - each(given, box.fixed_part(values)))
+
+    @jax.custom_jvp
+    def solution(constants, values, forces, tol, maxiter):
+        b = load(constants, values, forces)
+        start = box.free_part(values)
+        x, info = invert(constants, b, start, tol, maxiter, values)
+        return x + box.fixed_part(values), info
+
+    @solution.defjvp
+    def derivative(primals, tangents):
+        constants, *_, tol, maxiter = primals
+        change, of_values, of_forces = tangents[:3]
+        u, info = solution(*primals)
+        frozen = lax.stop_gradient(constants)
+
+        def inverse(b):
+            b = box.free_part(b)
+            zero = jnp.zeros_like(b)
+            return invert(frozen, b, zero, tol, maxiter, zero)[0]
+
+        of_values = box.fixed_part(of_values)
+        b = of_forces - plain(constants, of_values) - plain(change, u)
+        slope = lax.custom_linear_solve(
+            lambda x: box.free_part(plain(constants, box.free_part(x))),
+            box.free_part(b),
+            lambda _, b: solve.scaled(inverse, b),
+            symmetric=True,
+        )
+        return (u, info), (slope + of_values, jax.tree.map(solve.no_tangent, info))
+
+    return solution
 
 
 def _checked_shape(shape):

@@ -28,7 +28,6 @@ from mmdiff.elasticity import (
     voigt_to_orthotropic,
 )
 from mmdiff.fem import boundary, homogenize
-from mmdiff.fem.implicit import field_shape
 from mmdiff.typing import Array
 
 SMOOTHING = 1.0  # voxels over which energy densities of the surface are averaged
@@ -86,7 +85,7 @@ def make_evaluate(
     """Return `(octant, fields=None) -> Evaluation`, compiled once per grid size."""
     solver = homogenize.make_solver(n, symmetry, nu=nu)
     from_tensor = voigt_to_cubic if symmetry == "cubic" else voigt_to_orthotropic
-    shape = field_shape(boundary.loads(symmetry), n)
+    shape = boundary.loads(symmetry).field_shape(n)
 
     def constants(stiff, fields):
         tensor, info = solver(stiff, tol=tol, maxiter=maxiter, fields=fields)

@@ -12,6 +12,8 @@ few multipliers are bounded by a penalty, so starts that violate the constraints
 welcome. The inner iterations that would make every step a descent are left out.
 """
 
+import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -19,7 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from mmdiff.topopt.oc import Optimizer
-from mmdiff.typing import Array, Float
+from mmdiff.typing import AnyArray, Array, Float, Scalar
 
 CONVEXITY = 0.001  # share of |gradient| in the term that it does not belong to
 FLATTEST = 1e-5  # curvature of what has no gradient, in terms of the mean gradient
@@ -27,6 +29,24 @@ FARTHEST = 10.0  # asymptotes, in terms of the range of a variable
 REACH = 0.9  # of the way to the asymptote
 EVALUATIONS = 30  # of the dual, at most
 OPPOSED = 1e-4  # 1 + cosine of two gradients that count as each other's negative
+
+
+@dataclasses.dataclass(frozen=True)
+class Asymptotes:
+    """How far the asymptotes stand from a design.
+
+    Attributes:
+      start: distance of the first ones, in terms of the range.
+      grow: factor of the distance while a variable keeps its direction.
+      shrink: factor of the distance when a variable turns back.
+      nearest: least distance, in terms of the range: iterates come this near to a
+        minimum where no constraint holds them, and turn back and forth.
+    """
+
+    start: float = 0.5
+    grow: float = 1.2
+    shrink: float = 0.7
+    nearest: float = 0.001
 
 
 class MmaState(NamedTuple):
@@ -49,13 +69,10 @@ class MmaState(NamedTuple):
 def mma(
     *,
     num_constraints: int,
-    low: float | Float[Array, "m"] = 0.0,
-    high: float | Float[Array, "m"] = 1.0,
+    low: Scalar | Float[AnyArray, "m"] | Sequence[float] = 0.0,
+    high: Scalar | Float[AnyArray, "m"] | Sequence[float] = 1.0,
     move: float = 0.2,
-    start: float = 0.5,
-    grow: float = 1.2,
-    shrink: float = 0.7,
-    nearest: float = 0.001,
+    asymptotes: Asymptotes = Asymptotes(),  # noqa: B008  (frozen)
     penalty: float = 1000.0,
 ) -> Optimizer:
     """Return the `(init, update)` pair of MMA.
@@ -70,11 +87,7 @@ def mma(
       low: bounds of the design variables, scalars or one for each.
       high: upper bounds.
       move: largest change of a variable per step, in terms of its range.
-      start: distance of the first asymptotes, in terms of the range.
-      grow: factor of the distance while a variable keeps its direction.
-      shrink: factor of the distance when a variable turns back.
-      nearest: least distance, in terms of the range: iterates come this near to a
-        minimum where no constraint holds them, and turn back and forth.
+      asymptotes: how they follow the designs.
       penalty: cost of violating a constraint, in terms of the divided functions: their
         largest multiplier. Must exceed the multipliers of the solution.
 
@@ -92,7 +105,7 @@ def mma(
     def init(design):
         lowest, highest = box(design)
         multipliers = jnp.zeros(num_constraints, design.dtype)
-        span = start * (highest - lowest)
+        span = asymptotes.start * (highest - lowest)
         return MmaState(design, jnp.zeros_like(design), span, multipliers)
 
     def update(gradient, state, design, constraints, jacobian):
@@ -108,8 +121,11 @@ def mma(
         still = abs(change) <= 8 * jnp.finfo(design.dtype).eps * width
         change = jnp.where(still, 0, change)
         turn = change * state.change
+        grow, shrink = asymptotes.grow, asymptotes.shrink
         factor = jnp.where(turn > 0, grow, jnp.where(turn < 0, shrink, 1.0))
-        span = jnp.clip(state.span * factor, nearest * width, FARTHEST * width)
+        span = jnp.clip(
+            state.span * factor, asymptotes.nearest * width, FARTHEST * width
+        )
 
         farthest = jnp.minimum(REACH, move * width / span)
         slopes = jnp.concatenate([gradient[None], jacobian])

@@ -1,10 +1,11 @@
 """Topology optimization of one octant: the design loop.
 
-Variables -> filter -> projection -> SIMP -> C -> objective and constraints (see `chain`
-and `problem`), and an optimizer (`mma`, `oc`) that moves the variables. Projection and
-penalization sharpen in stages. Solves start from the fields of the last design and stop
-at a loose residual, as the gradient needs no more. The whole loop is one jit-able
-function of a state, which may be stored between any two steps.
+Variables -> filter -> projection -> SIMP -> C -> objective and constraints (see
+`parametrization` and `problem`), and an optimizer (`mma`, `oc`) that moves the
+variables. Projection and penalization sharpen in stages. Solves start from the fields
+of the last design and stop at a loose residual, as the gradient needs no more. The
+whole loop is one jit-able function of a state, which may be stored between any two
+steps.
 """
 
 import dataclasses
@@ -13,12 +14,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from mmdiff.cells.symmetry import gather_independent
 from mmdiff.elasticity import NU, voigt_to_cubic
-from mmdiff.fem import boundary, homogenize, implicit
+from mmdiff.errors import InputError
+from mmdiff.fem import boundary, homogenize
 from mmdiff.fem.device import each
 from mmdiff.topopt import mma, parametrization
 from mmdiff.topopt.oc import Optimizer
@@ -61,7 +62,7 @@ FINE_STAGES = (Stage(3.0, 4.0, 20), Stage(3.0, 8.0, 15), Stage(3.0, 16.0, 15))
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How a design is found; none of it belongs to what is asked.
+    """How a design is found; none of it belongs to the problem.
 
     Attributes:
       symmetry: "cubic" or "orthotropic".
@@ -96,6 +97,10 @@ class Settings:
     def steps(self) -> int:
         """Most design steps of all stages."""
         return sum(stage.steps for stage in self.stages)
+
+    def column(self, name: str, dtype: Any) -> Array:
+        """Return one value of every stage."""
+        return jnp.asarray([getattr(stage, name) for stage in self.stages], dtype)
 
 
 class State(NamedTuple):
@@ -148,117 +153,37 @@ def make_optimize(
 
     Args:
       n: voxels per side of the octant.
-      problem: what is asked.
+      problem: objective and constraints.
       settings: how to get there.
       optimizer: of the problem's constraints; MMA with the move limit if None.
 
     Raises:
-      ValueError: without a nominal threshold 0.5 in `settings.etas`; for a symmetry
+      InputError: without a nominal threshold 0.5 in `settings.etas`; for a symmetry
         without octants.
     """
     if settings.symmetry not in ("cubic", "orthotropic"):
-        raise ValueError(
+        raise InputError(
             f"symmetry {settings.symmetry!r} has no octant to design; use cubic or "
             "orthotropic."
         )
     if 0.5 not in settings.etas:
-        raise ValueError(
+        raise InputError(
             f"etas={settings.etas} lack the nominal threshold 0.5; add it."
         )
-    nominal = settings.etas.index(0.5)
-    kind = settings.symmetry
-    load_cases = boundary.loads(kind)
-    solver = homogenize.make_solver(n, kind, nu=settings.nu)
-    init_optimizer, update = optimizer or mma.mma(
+    optimizer = optimizer or mma.mma(
         num_constraints=problem.num_constraints, move=settings.move
     )
-    penals, betas, limits_of_steps = (
-        np.array(c) for c in zip(*settings.stages, strict=True)
-    )
-    etas = np.array(settings.etas)
-
-    def physical(design, beta, eta):
-        radius = settings.radius
-        return parametrization.physical(
-            design, n, kind, radius=radius, beta=beta, eta=eta
-        )
-
-    def evaluate(design, penal, beta, fields, limits):
-        """Return f and g, all to be minimized or at most 0, and what is known else."""
-        objective = problem.objective(limits.params)
-
-        def one(eta, fields):
-            density = physical(design, beta, eta)
-            stiff = homogenize.modulus(density, settings.void, penal)
-            tensor, info = solver(
-                stiff, tol=settings.tol, maxiter=settings.maxiter, fields=fields
-            )
-            grey = (4 * density * (1 - density)).mean()
-            return tensor, density.mean(), grey, info.iterations.max(), info.fields
-
-        results = each(one, jnp.asarray(etas, design.dtype), fields)
-        tensor, volume, grey, iterations, fields = results
-        values = jax.vmap(objective)(tensor)
-        tensor, volume = tensor[nominal], volume[nominal]
-        g = constraints(problem, limits, tensor, volume)
-        facts = {
-            "value": values[nominal],
-            "volume": volume,
-            "constants": voigt_to_cubic(tensor),
-            "violation": g.max(),
-            "grey": grey[nominal],
-            "iterations": iterations.max(),
-        }
-        value = values[0] if len(etas) == 1 else _worst(values)
-        return jnp.append(g, -value), (facts, fields)
-
-    def step(state, limits):
-        dtype = state.design.dtype
-        penal, beta = (jnp.asarray(a, dtype)[state.stage] for a in (penals, betas))
-        outputs, pullback, (facts, fields) = jax.vjp(
-            lambda design: evaluate(design, penal, beta, state.fields, limits),
-            state.design,
-            has_aux=True,
-        )
-        (rows,) = jax.vmap(pullback)(jnp.eye(len(outputs), dtype=dtype))
-        design, optimizer = update(
-            rows[-1], state.optimizer, state.design, outputs[:-1], rows[:-1]
-        )
-        change = jnp.sqrt(((design - state.design) ** 2).mean())
-        line = jnp.stack(
-            [
-                facts["value"],
-                facts["volume"],
-                *facts["constants"],
-                facts["violation"],
-                change,
-                facts["grey"],
-                penal,
-                beta,
-                facts["iterations"].astype(dtype),
-            ]
-        )
-        count = state.step + 1
-        rested = (change < settings.change) & (count >= settings.patience)
-        over = rested | (count >= jnp.asarray(limits_of_steps, jnp.int32)[state.stage])
-        return State(
-            design,
-            optimizer,
-            fields,
-            state.stage + over.astype(jnp.int32),
-            jnp.where(over, 0, count),
-            state.total + 1,
-            state.history.at[state.total].set(line),
-        )
+    designs = _Designs(n, problem, settings)
+    step = _make_step(designs, optimizer)
 
     def init(start):
-        design = gather_independent(start, kind)
-        shape = implicit.field_shape(load_cases, n)
+        design = gather_independent(start, settings.symmetry)
+        shape = boundary.loads(settings.symmetry).field_shape(n)
         zero = jnp.zeros((), jnp.int32)
         return State(
             design,
-            init_optimizer(design),
-            jnp.zeros((len(etas), *shape), design.dtype),
+            optimizer.init(design),
+            jnp.zeros((len(settings.etas), *shape), design.dtype),
             zero,
             zero,
             zero,
@@ -277,10 +202,111 @@ def make_optimize(
 
     def density(state):
         stage = jnp.minimum(state.stage, len(settings.stages) - 1)
-        beta = jnp.asarray(betas, state.design.dtype)[stage]
-        return physical(state.design, beta, 0.5)
+        beta = settings.column("beta", state.design.dtype)[stage]
+        return designs.physical(state.design, beta, 0.5)
 
     return Loop(init, run, done, density)
+
+
+class _Designs:
+    """The functions of a design: density, tensors, objective and constraints.
+
+    Attributes:
+      n: voxels per side of the octant.
+      problem: objective and constraints.
+      settings: filter, projection and solver.
+      solver: see `homogenize.make_solver`.
+    """
+
+    def __init__(self, n: int, problem: Problem, settings: Settings):
+        self.n, self.problem, self.settings = n, problem, settings
+        self.solver = homogenize.make_solver(n, settings.symmetry, nu=settings.nu)
+
+    def physical(self, design, beta, eta):
+        """Return the density (n, n, n) of the variables."""
+        kind, radius = self.settings.symmetry, self.settings.radius
+        return parametrization.physical(
+            design, self.n, kind, radius=radius, beta=beta, eta=eta
+        )
+
+    def evaluate(self, design, penal, beta, fields, limits):
+        """Return f and g, all to be minimized or at most 0, and what is known else."""
+        settings = self.settings
+        objective = self.problem.objective(limits.params)
+        nominal = settings.etas.index(0.5)
+
+        def one(eta, fields):
+            density = self.physical(design, beta, eta)
+            stiff = homogenize.modulus(density, settings.void, penal)
+            tensor, info = self.solver(
+                stiff, tol=settings.tol, maxiter=settings.maxiter, fields=fields
+            )
+            grey = (4 * density * (1 - density)).mean()
+            return tensor, density.mean(), grey, info.iterations.max(), info.fields
+
+        results = each(one, jnp.asarray(settings.etas, design.dtype), fields)
+        tensor, volume, grey, iterations, fields = results
+        values = jax.vmap(objective)(tensor)
+        tensor, volume = tensor[nominal], volume[nominal]
+        g = constraints(self.problem, limits, tensor, volume)
+        known = {
+            "value": values[nominal],
+            "volume": volume,
+            "constants": voigt_to_cubic(tensor),
+            "violation": g.max(),
+            "grey": grey[nominal],
+            "iterations": iterations.max(),
+        }
+        value = values[0] if len(settings.etas) == 1 else _worst(values)
+        return jnp.append(g, -value), (known, fields)
+
+
+def _make_step(designs: _Designs, optimizer: Optimizer) -> Callable:
+    """Return `step(state, limits) -> State`."""
+    settings = designs.settings
+
+    def step(state, limits):
+        dtype = state.design.dtype
+        penal, beta = (
+            settings.column(name, dtype)[state.stage] for name in ("penal", "beta")
+        )
+        outputs, pullback, (known, fields) = jax.vjp(
+            lambda design: designs.evaluate(design, penal, beta, state.fields, limits),
+            state.design,
+            has_aux=True,
+        )
+        (rows,) = jax.vmap(pullback)(jnp.eye(len(outputs), dtype=dtype))
+        design, optimizer_state = optimizer.update(
+            rows[-1], state.optimizer, state.design, outputs[:-1], rows[:-1]
+        )
+        change = jnp.sqrt(((design - state.design) ** 2).mean())
+        line = jnp.stack(
+            [
+                known["value"],
+                known["volume"],
+                *known["constants"],
+                known["violation"],
+                change,
+                known["grey"],
+                penal,
+                beta,
+                known["iterations"].astype(dtype),
+            ]
+        )
+        count = state.step + 1
+        rested = (change < settings.change) & (count >= settings.patience)
+        over = rested | (count >= settings.column("steps", jnp.int32)[state.stage])
+        return State(
+            design,
+            optimizer_state,
+            fields,
+            state.stage + over.astype(jnp.int32),
+            jnp.where(over, 0, count),
+            state.total + 1,
+            state.history.at[state.total].set(line),
+        )
+
+    return step
 
 
 def _worst(values):

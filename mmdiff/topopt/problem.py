@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from mmdiff.topopt import objectives
-from mmdiff.typing import Array, Float
+from mmdiff.typing import AnyArray, Array, Float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Limits(NamedTuple):
 
 
 def constraints(
-    problem: Problem, limits: Limits, tensor: Float[Array, "6 6"], volume
+    problem: Problem, limits: Limits, tensor: Float[AnyArray, "6 6"], volume
 ) -> Float[Array, "k"]:
     """Return the constraints of a tensor and a volume, each met where <= 0."""
     excess = volume / limits.volume - 1

@@ -1,0 +1,126 @@
+"""The parts of a multigrid V-cycle that do not depend on the elements.
+
+The smoother is the fourth-kind Chebyshev iteration (Lottes, Numer. Linear Algebra Appl.
+30 (2023) e2518), scaled by the 3x3 nodal blocks of the operator. It needs an upper
+bound of the spectrum only; with a rigorous one the cycle stays positive definite on
+every field of stiffness. The coarsest grid is solved by a dense factorization.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from mmdiff.fem.device import stack
+from mmdiff.fem.operator import EXACT
+from mmdiff.typing import AnyArray, Array, Float
+
+
+def chebyshev(degree: int, bound: float) -> Float[np.ndarray, "k 2"]:
+    """Return (degree, 2): the share of the last step that is kept, and the new step."""
+    k = np.arange(1, degree + 1)
+    kept = (2 * k - 3) / (2 * k + 1)
+    kept[0] = 0
+    return np.stack([kept, (8 * k - 4) / (2 * k + 1) / bound], 1)
+
+
+class Smoother(NamedTuple):
+    """The smoothing passes of one level.
+
+    Attributes:
+      apply: the operator K.
+      relax: the inverse of its nodal blocks.
+      table: what `chebyshev` returns.
+    """
+
+    apply: Callable[[Array], Array]
+    relax: Callable[[Array], Array]
+    table: Float[Array, "k 2"]
+
+    def before(self, b: Float[Array, "3 s"]) -> tuple[Array, Array, Array]:
+        """Return a correction from zero, its last step and the residual."""
+
+        def body(k, state):
+            x, z, r = state
+            z = self._step(k, z, r)
+            return x + z, z, r - self.apply(z)
+
+        zero = jnp.zeros_like(b)
+        return lax.fori_loop(0, len(self.table), body, (zero, zero, b))
+
+    def after(self, x: Array, z: Array, r: Array) -> Float[Array, "3 s"]:
+        """Return the correction x, whose last step z is not in the residual r yet."""
+
+        def body(k, state):
+            x, z, r = state
+            r = r - self.apply(z)
+            z = self._step(k, z, r)
+            return x + z, z, r
+
+        return lax.fori_loop(0, len(self.table), body, (x, z, r))[0]
+
+    def _step(self, k, z, r):
+        return self.table[k, 0] * z + self.table[k, 1] * self.relax(r)
+
+
+def inverse_blocks(
+    diagonal: Float[Array, "s"],
+    coupling: Float[Array, "3 s"],
+    mask: Float[Array, "3 s"],
+) -> Float[Array, "6 s"]:
+    """Return the inverses of 3x3 nodal blocks, of the free dofs and zero for others.
+
+    Args:
+      diagonal: the diagonal entries, which are equal; positive.
+      coupling: entries yz, xz, xy.
+      mask: 1 at free dofs, 0 at others.
+
+    Returns:
+      entries xx yy zz yz xz xy.
+    """
+    x, y, z = mask
+    p, q, r = coupling / diagonal[None] * stack([y * z, x * z, x * y])
+    scale = 1 / (diagonal * (1 + 2 * p * q * r - p * p - q * q - r * r))
+    return scale[None] * stack(
+        [
+            x * (1 - p * p),
+            y * (1 - q * q),
+            z * (1 - r * r),
+            q * r - p,
+            p * r - q,
+            p * q - r,
+        ]
+    )
+
+
+def relax(blocks: Float[Array, "6 s"], r: Float[Array, "3 s"]) -> Float[Array, "3 s"]:
+    """Return r times the symmetric nodal blocks (entries xx yy zz yz xz xy)."""
+    xx, yy, zz, yz, xz, xy = blocks
+    return stack(
+        [
+            xx * r[0] + xy * r[1] + xz * r[2],
+            xy * r[0] + yy * r[1] + yz * r[2],
+            xz * r[0] + yz * r[1] + zz * r[2],
+        ]
+    )
+
+
+def dense_inverse(
+    matrix: Float[Array, "d d"], free: Float[AnyArray, "d"]
+) -> Float[Array, "d d"]:
+    """Return the inverse of a stiffness matrix on the free dofs, zero on all others."""
+    diagonal = jnp.diagonal(matrix)
+    scale = jnp.where(diagonal > 0, diagonal, 1) ** -0.5 * free
+    # Unit diagonal by scaling; the shift bounds the condition number (5e4 in float32,
+    # 1e9 in float64) where rounding would not: rigid translations of periodic cells,
+    # islands in void, bodies that nothing holds.
+    shift = 30 * jnp.finfo(matrix.dtype).eps ** 0.5 * 1e-2
+    eye = jnp.eye(free.size, dtype=matrix.dtype)
+    system = matrix * scale[:, None] * scale[None] + (1 - free[None] + shift) * eye
+    factor = jnp.linalg.cholesky(system)
+    half = jax.scipy.linalg.solve_triangular(factor, eye, lower=True)
+    inverse = jnp.matmul(half.T, half, precision=EXACT)
+    return inverse * scale[:, None] * scale[None]
