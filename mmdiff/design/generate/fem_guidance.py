@@ -23,7 +23,6 @@ from mmdiff.diffusion.guidance import posterior_step
 from mmdiff.elasticity import NU, voigt_to_cubic
 from mmdiff.fem import boundary, homogenize
 from mmdiff.fem.device import each
-from mmdiff.fem.implicit import field_shape
 from mmdiff.targets import quantities
 from mmdiff.targets.target import Target
 from mmdiff.topopt.filters import gaussian_filter
@@ -84,7 +83,7 @@ def make_fem_guidance(
       nu: Poisson's ratio of the base material.
     """
     solver = homogenize.make_solver(n, nu=nu)
-    shape = field_shape(boundary.loads("cubic"), n)
+    shape = boundary.loads("cubic").field_shape(n)
 
     def properties(x0, fields, t):
         density = sharpened(x0, t)

@@ -21,7 +21,6 @@ from mmdiff.cells.symmetry import gather_independent, multiplicity
 from mmdiff.design.generate import fem_guidance
 from mmdiff.elasticity import NU, voigt_to_cubic
 from mmdiff.fem import boundary, homogenize
-from mmdiff.fem.implicit import field_shape
 from mmdiff.linalg import multipliers
 from mmdiff.topopt import parametrization
 from mmdiff.typing import Array, Float
@@ -53,7 +52,7 @@ def make_rework(
       betas: sharpness of the projection, one entry a step.
     """
     solver = homogenize.make_solver(n, nu=nu)
-    shape = field_shape(boundary.loads("cubic"), n)
+    shape = boundary.loads("cubic").field_shape(n)
     share = 1 / np.asarray(multiplicity(n), np.float32)
 
     def physical(design, beta):
