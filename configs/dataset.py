@@ -12,6 +12,40 @@ resumes a run that was killed and rebuilds shards that were damaged.
 from ml_collections import ConfigDict
 
 VARIANTS = ("tiny", "small", "paper")
+RANGES = {
+    "seed": "[0, inf)",
+    "n": "[8, inf) voxels",
+    "shard_size": "[1, inf)",
+    "volume_range": "(0, 1]",
+    "optimized.bulk_shear": "[0, inf)",
+    "optimized.isotropic": "[0, inf)",
+    "optimized.poisson": "[0, inf)",
+    "optimized.poisson_isotropic": "[0, inf)",
+    "optimized.target": "[0, inf)",
+    "optimized.plates": "[0, inf)",
+    "optimized.steps": "[6, inf)",
+    "optimized.radius": "(0, inf) voxels",
+    "perturbed.everywhere": "[0, inf)",
+    "perturbed.poisson": "[0, inf)",
+    "perturbed.joint": "[0, inf)",
+    "perturbed.amplitude": "(0, inf) voxels",
+    "perturbed.length": "(0, inf) voxels",
+    "perturbed.times": "[1, inf)",
+    "perturbed.volume_jitter": "[0, 1)",
+    "proposed.count": "[0, inf)",
+    "proposed.steps": "[2, inf)",
+    "proposed.polish_steps": "[0, inf)",
+    "similarity": "[0, 1]",
+    "distance": "[0, inf)",
+    "void": "(0, 1)",
+    "tol": "(0, 1)",
+    "maxiter": "[1, inf)",
+    "validation": "[0, 1)",
+    "test": "[0, 1)",
+    "subset": "[0, inf)",
+    "num_targets": "[0, inf)",
+    "workers": "[0, inf)",
+}
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:
@@ -35,6 +69,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.optimized.target = 384
     # Plate lattices, not optimized.
     config.optimized.plates = 64
+    # Design steps, one for each of six stages at least; filter radius in voxels.
     config.optimized.steps = 48
     config.optimized.radius = 2.0
 

@@ -14,7 +14,7 @@ import sys
 
 import numpy as np
 
-from mmdiff.data import card, dataset, report, store
+from mmdiff.data import dataset, report, store, tables
 from mmdiff.data.recipe import Recipe
 from mmdiff.io.json import write_csv
 
@@ -30,30 +30,33 @@ def main(source: pathlib.Path, destination: pathlib.Path, machine: str) -> None:
     recipe = Recipe.from_dict(layout["recipe"])
     old = source / "data.zarr"
     chosen = json.loads((old / "selection.json").read_text())
-    labels = store.read_labels(root)
-    ids = [record["id"] for record in labels.records]
-    rows = report.label_rows(
-        labels, recipe, np.ones(len(ids), bool), np.isin(ids, chosen["selected"])
-    )
-    write_csv(destination / "labels.csv", rows)
+    copied = _contents(root, recipe, chosen | {"duplicates": []})
+    write_csv(destination / "labels.csv", tables.label_rows(copied))
     for name in ("splits.json", "targets.csv"):
         shutil.copy(source / name, destination / name)
-    every = store.read_labels(old)
-    ids = np.array([record["id"] for record in every.records])
-    text = card.card(
-        every,
-        recipe,
-        store.read_manifests(old),
-        store.read_timings(old),
-        ~np.isin(ids, chosen["duplicates"]),
-        np.isin(ids, chosen["selected"]),
+    text = report.card(
+        _contents(old, recipe, chosen),
         machine=machine,
-        size_bytes=sum(p.stat().st_size for p in root.rglob("*") if p.is_file()),
+        size_bytes=report.disk_usage(root),
     )
     (destination / "DATASET_CARD.md").write_text(text)
     with (destination / "targets.csv").open() as file:
         count = len(list(csv.DictReader(file)))
-    print(f"{len(labels.records)} cells and {count} targets in {destination}")
+    print(f"{len(copied.kept)} cells and {count} targets in {destination}")
+
+
+def _contents(root, recipe: Recipe, chosen: dict[str, list[int]]) -> tables.Contents:
+    """Return a dataset with the choices that were made of its cells."""
+    labels = store.read_labels(root)
+    ids = np.array([record["id"] for record in labels.records])
+    return tables.Contents(
+        labels,
+        recipe,
+        store.read_manifests(root),
+        store.read_timings(root),
+        ~np.isin(ids, chosen["duplicates"]),
+        np.isin(ids, chosen["selected"]),
+    )
 
 
 if __name__ == "__main__":

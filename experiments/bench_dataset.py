@@ -21,7 +21,7 @@ AIMS = ("bulk_shear", "poisson", "everywhere")
 
 def main(edge: int, size: int) -> dict:
     """Return candidates, seconds and overhead of optimized and perturbed shards."""
-    from mmdiff.data import pipeline, report, shard, store
+    from mmdiff.data import pipeline, shard, store, tables
     from mmdiff.data.recipe import Optimized, Perturbed, Recipe
 
     workers = environment.cores()
@@ -44,7 +44,7 @@ def main(edge: int, size: int) -> dict:
                 seconds = time.perf_counter() - start
                 made = sum(m["count"] for m in store.read_manifests(root, numbers))
                 rates[aim] = {"cells": made, "cells_per_hour": 3600 * made / seconds}
-        rows = report.throughput(
+        rows = tables.throughput(
             store.read_timings(root), store.read_manifests(root), recipe
         )
     for row in rows:

@@ -33,18 +33,16 @@ def make(root: Path, rounds, *, gpus: float = 0.0) -> int:
 
     from mmdiff.data import store
 
-    # What a worker runs travels by value: it must import nothing before it has a core.
+    # The function travels by value: a worker must not import JAX before it has a core.
     @ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)
     def shard_task(root, shard):
-        from mmdiff.data.cores import claim_core
+        from mmdiff.data import pipeline
         from mmdiff.run import environment
 
-        claim_core()
+        pipeline.claim_core()
         environment.silence_xla()
         environment.enable_compilation_cache()
-        from mmdiff.data.pipeline import shard_unit
-
-        return shard_unit(root, shard)
+        return pipeline.shard_unit(root, shard)
 
     made, missing = 0, set(store.missing(root))
     for shards in rounds:
@@ -63,10 +61,10 @@ def start(argv: list[str]) -> int:
     parser.add_argument("--gpus_per_task", type=float, default=0.0)
     options, rest = parser.parse_known_args(argv)
     from mmdiff import main
-    from mmdiff.data import recipe
-    from mmdiff.data import shard as generate
+    from mmdiff.data import recipe, shard
     from mmdiff.errors import DataError, InputError
     from mmdiff.run import workdir
+    from mmdiff.run.runner import with_flags
 
     try:
         import ray
@@ -76,24 +74,26 @@ def start(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
+    settings = {}
     try:
         job = main.parse(["launch/ray_tasks.py", *rest])
         if job is None:
             return 0
-        if job.settings["experiment"] != "dataset":
+        settings = job.settings
+        if settings["experiment"] != "dataset":
             raise InputError(
-                f"launch/ray_tasks.py makes datasets, not {job.settings['experiment']}"
-                ". Pass --config=configs/dataset.py:paper."
+                f"launch/ray_tasks.py makes datasets, not {settings['experiment']}. "
+                "Pass --config=configs/dataset.py:paper."
             )
         if job.overwrite:
             raise InputError(
                 "with --overwrite the closing run would delete the shards made before "
                 "it. Leave it out, or choose another --workdir."
             )
-        made, _ = recipe.from_config(job.settings["config"])
+        made, _ = recipe.from_config(settings["config"])
         root = (job.workdir / "data.zarr").resolve()
         with workdir.opened(job.workdir):
-            generate.create(made, root)
+            shard.create(made, root)
         try:
             ray.init(address=options.address)
         except ConnectionError as error:
@@ -107,7 +107,8 @@ def start(argv: list[str]) -> int:
             ray.shutdown()
     except (InputError, DataError) as error:
         # Ray hands an exception over with its own traceback in the text.
-        print(f"error: {getattr(error, 'cause', error)}", file=sys.stderr)
+        text = with_flags(str(getattr(error, "cause", error)), settings)
+        print(f"error: {text}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 3
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
         print(

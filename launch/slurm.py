@@ -28,21 +28,24 @@ def submit(argv: list[str]) -> int:
     from mmdiff import main
     from mmdiff.errors import DataError, InputError
     from mmdiff.run import workdir
+    from mmdiff.run.runner import with_flags
 
+    settings = {}
     try:
         extra = _split(options.sbatch)
         job = main.parse(["launch/slurm.py", *rest])
         if job is None:
             return 0
+        settings = job.settings
         if job.overwrite:
             raise InputError(
                 "with --overwrite the closing job would delete the shards of the jobs "
                 "before it. Leave it out, or choose another --workdir."
             )
         with workdir.opened(job.workdir):
-            jobs = plan(job.settings, job.workdir, rest)
+            jobs = plan(settings, job.workdir, rest)
     except (InputError, DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {with_flags(str(error), settings)}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 3
     after = ""
     for name, arguments, command in jobs:
@@ -89,8 +92,7 @@ def _split(options: str) -> list[str]:
 
 def plan(settings, workdir: Path, rest: list[str]):
     """Return name, array options and command of every job, in order."""
-    from mmdiff.data import recipe, store
-    from mmdiff.data import shard as generate
+    from mmdiff.data import recipe, shard, store
     from mmdiff.errors import InputError
 
     if settings["experiment"] != "dataset":
@@ -100,13 +102,13 @@ def plan(settings, workdir: Path, rest: list[str]):
         )
     made, _ = recipe.from_config(settings["config"])
     root = (workdir / "data.zarr").resolve()
-    generate.create(made, root)
+    shard.create(made, root)
     missing = set(store.missing(root))
     jobs = []
     for number, shards in enumerate(made.rounds()):
         todo = sorted(missing & set(shards))
         # Task numbers are limited, too: they count from a base.
-        for base in sorted({shard - shard % MOST for shard in todo}):
+        for base in sorted({i - i % MOST for i in todo}):
             numbers = [s - base for s in todo if base <= s < base + MOST]
             array = f"--array={','.join(map(str, numbers))}"
             script = str(Path(__file__).resolve())
@@ -118,15 +120,13 @@ def plan(settings, workdir: Path, rest: list[str]):
 
 def task(root: str, base: str) -> None:
     """Make the shard of this array task."""
-    from mmdiff.data.cores import claim_core
+    from mmdiff.data import pipeline
     from mmdiff.run import environment
 
-    claim_core()
+    pipeline.claim_core()
     environment.silence_xla()
     environment.enable_compilation_cache()
-    from mmdiff.data.pipeline import shard_unit
-
-    shard_unit(root, int(base) + int(os.environ["SLURM_ARRAY_TASK_ID"]))
+    pipeline.shard_unit(root, int(base) + int(os.environ["SLURM_ARRAY_TASK_ID"]))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ import numpy as np
 
 from mmdiff import assets
 from mmdiff.data import store
+from mmdiff.data.select import TRAIN
 from mmdiff.errors import DataError
 from mmdiff.io import read
-from mmdiff.typing import Float, UInt8
+from mmdiff.typing import Bool, Float, UInt8
 
 
 class Dataset(NamedTuple):
@@ -86,6 +87,27 @@ def load_dataset(path: str | os.PathLike = "", *, skip_bad: bool = False) -> Dat
     }
     arrays = (np.concatenate(parts)[keep] for parts in (octants, constants, volume))
     return Dataset(*arrays, info)
+
+
+def training_cells(data: Dataset, *, selected: bool = False) -> Bool[np.ndarray, "N"]:
+    """Return which cells a network may be trained on.
+
+    Args:
+      data: the dataset.
+      selected: those of the property-uniform subset only.
+
+    Raises:
+      DataError: if there is none.
+    """
+    chosen = data.info["split"] == TRAIN
+    if selected:
+        chosen &= data.info["selected"]
+    if not chosen.any():
+        raise DataError(
+            f"the dataset has no training cells among its {len(chosen)} cells. "
+            "Generate it again with configs/dataset.py."
+        )
+    return chosen
 
 
 def is_dataset(path: str | os.PathLike) -> bool:

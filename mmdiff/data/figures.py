@@ -1,6 +1,6 @@
-"""Plots of a dataset: its tensors beside what is possible, and how it came to cover it.
+"""Plots of a dataset: tensors beside their bounds, coverage by round, a sheet of cells.
 
-As in `plots`, each returns False and writes nothing where matplotlib is absent.
+As in `plots`, those that need matplotlib return False and write nothing without it.
 """
 
 import os
@@ -10,11 +10,23 @@ import numpy as np
 
 from mmdiff import bounds
 from mmdiff.bounds import hashin_shtrikman
+from mmdiff.cells.symmetry import octant_to_cell
+from mmdiff.data.store import Labels
 from mmdiff.elasticity import moduli
-from mmdiff.io.plots import BLUE, GREY, OCHRE, new_figure, plot_style, save_figure
-from mmdiff.typing import Float
+from mmdiff.io import render
+from mmdiff.io.plots import (
+    BLUE,
+    GREY,
+    OCHRE,
+    contact_sheet,
+    new_figure,
+    plot_style,
+    save_figure,
+)
+from mmdiff.typing import Bool, Float, Int
 
 INK = "#22262c"
+SHEET = 16  # cells in the contact sheet
 
 
 def tensor_space(
@@ -86,7 +98,7 @@ def coverage(
 
     Args:
       path: PNG file to write.
-      rounds: of `mmdiff.data.report.by_round`.
+      rounds: of `mmdiff.data.tables.by_round`.
       constants: (b, 3) cubic constants, base E = 1.
       volume: (b,) volume fractions in [0, 1].
     """
@@ -114,3 +126,34 @@ def coverage(
             figure.colorbar(image, ax=axis, label="cells")
             axis.set(xlabel="volume fraction", ylabel=name)
         return save_figure(path, figure)
+
+
+def sheet(path: str | os.PathLike, labels: Labels, kept: Bool[np.ndarray, "N"]) -> bool:
+    """Draw cells from the most negative to the largest Poisson's ratio.
+
+    Args:
+      path: PNG file to write.
+      labels: all accepted cells.
+      kept: whether a cell repeats no other.
+
+    Returns:
+      whether captions were drawn; pictures always are.
+    """
+    nu = moduli(labels.constants)["nu"]
+    able = np.flatnonzero(kept)
+    chosen = able[spread(nu[able], SHEET)]
+    images = [
+        render.render(octant_to_cell(octant), size=256)
+        for octant in labels.octants(chosen)
+    ]
+    captions = [f"V {labels.volume[i]:.2f}  nu {nu[i]:.2f}" for i in chosen]
+    return contact_sheet(path, images, captions)
+
+
+def spread(values: Float[np.ndarray, "N"], count: int) -> Int[np.ndarray, "k"]:
+    """Return numbers of values that are spread evenly over their range, least first."""
+    order, found = np.argsort(values), []
+    for value in np.linspace(values.min(), values.max(), min(count, len(values))):
+        near = order[np.argsort(abs(values[order] - value), kind="stable")]
+        found.append(next(i for i in near if i not in found))
+    return np.array(found)

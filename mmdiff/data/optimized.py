@@ -1,4 +1,4 @@
-"""Candidates by inverse homogenization: where a dataset starts from.
+"""Candidates by inverse homogenization: the first round of a dataset.
 
 Stiff cells, auxetic ones, cells of random reachable tensors, and plate lattices: each
 kind is one compiled program for a whole shard. The designs are thresholded to their
@@ -16,11 +16,12 @@ from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data import space
 from mmdiff.data.recipe import Optimized, Recipe, Shard
 from mmdiff.elasticity import NAMES
-from mmdiff.fem import batch
+from mmdiff.fem.device import map_batch
 from mmdiff.topopt import objectives, optimize
 from mmdiff.topopt import starts as initial
 from mmdiff.topopt.oc import optimality_criteria
 from mmdiff.topopt.problem import Limits, Problem
+from mmdiff.typing import UInt8
 
 # The continuation of `optimize.STAGES`, as shares of all steps.
 SHARES = (0.28, 0.18, 0.14, 0.14, 0.13, 0.13)
@@ -51,41 +52,52 @@ PROBLEMS = {
 }
 
 
-def candidates(recipe: Recipe, number: int, shard: Shard):
+def candidates(
+    recipe: Recipe, number: int, shard: Shard
+) -> tuple[UInt8[np.ndarray, "S n n n"], list[dict]]:
     """Return the candidates of a shard of round 0.
 
     Args:
       recipe: the dataset.
       number: the shard's number.
-      shard: what it is to hold.
+      shard: kind and number of candidates.
 
     Returns:
-      octants (S, n, n, n) uint8 and a record for each: its objective, and the family
-      where it is not one of its own.
+      octants and a record for each: its objective, and the family where it is not one
+      of its own.
     """
     rng = np.random.default_rng([recipe.seed, number])
     low, high = recipe.volume_range
     if shard.kind == "plates":
         return _plates(rng, recipe.n, shard.count, low, high)
-    asked, facts = _ask(rng, shard, low, high)
+    limits, records = draw_requests(rng, shard, low, high)
     keys = jax.random.split(
         jax.random.fold_in(jax.random.key(recipe.seed), number), shard.count
     )
     starts = [
         initial.random_start(key, recipe.n, float(volume))
-        for key, volume in zip(keys, asked.volume, strict=True)
+        for key, volume in zip(keys, limits.volume, strict=True)
     ]
     run = _optimizer(recipe.n, shard.kind, recipe.optimized)
-    densities = run(jnp.stack(starts), jax.tree.map(jnp.float32, asked))
+    densities = run(jnp.stack(starts), jax.tree.map(jnp.float32, limits))
     octants = [
         threshold_to_volume(density, volume)
-        for density, volume in zip(np.asarray(densities), asked.volume, strict=True)
+        for density, volume in zip(np.asarray(densities), limits.volume, strict=True)
     ]
-    return np.stack(octants), facts
+    return np.stack(octants), records
 
 
-def _ask(rng, shard, low, high) -> tuple[Limits, list[dict]]:
-    """Return what is asked of each candidate, and the same for the records."""
+def draw_requests(
+    rng: np.random.Generator, shard: Shard, low: float, high: float
+) -> tuple[Limits, list[dict]]:
+    """Return the limits of all candidates' problems, and records of them.
+
+    Args:
+      rng: source of the requests.
+      shard: kind and number of candidates.
+      low: least volume fraction.
+      high: largest volume fraction.
+    """
     count, kind = shard.count, shard.kind
     volume = rng.uniform(low, high, count)
     band, floor, params = np.full(count, STIFF_BAND), np.zeros(count), np.zeros(count)
@@ -93,20 +105,20 @@ def _ask(rng, shard, low, high) -> tuple[Limits, list[dict]]:
         bins = rng.choice(space.reachable_bins(low, high), count)
         points = space.draw_in_bins(rng, bins, (low, high))
         params, volume = points[:, :3], points[:, 3]
-        facts = [dict(zip(NAMES, p.round(6).tolist(), strict=True)) for p in params]
+        values = [dict(zip(NAMES, p.round(6).tolist(), strict=True)) for p in params]
     elif kind in ("bulk_shear", "isotropic"):
         # A third each are pure bulk and pure shear cells, the rest mixtures.
         params = rng.dirichlet([0.6, 0.6, 0.6], count)
         params[::3], params[1::3] = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
-        facts = [{"weights": weights.round(6).tolist()} for weights in params]
+        values = [{"weights": weights.round(6).tolist()} for weights in params]
     else:
         volume = rng.uniform(low, max(min(high, AUXETIC_VOLUME), low), count)
         floor = volume * 10 ** rng.uniform(*FLOOR, count)
         band = np.full(count, AUXETIC_BAND)
-        facts = [{"least E": round(value, 6)} for value in floor.tolist()]
+        values = [{"least E": round(least, 6)} for least in floor.tolist()]
     records = [
-        {"objective": {"kind": kind, "V": round(v, 6), **fact}}
-        for v, fact in zip(volume.tolist(), facts, strict=True)
+        {"objective": {"kind": kind, "V": round(v, 6), **more}}
+        for v, more in zip(volume.tolist(), values, strict=True)
     ]
     return Limits(volume, band, floor, params), records
 
@@ -130,10 +142,11 @@ def _optimizer(n: int, kind: str, settings: Optimized):
     def run(start, limits):
         return loop.density(loop.run(loop.init(start), limits, settings.steps))
 
-    return batch.map_batch(run)
+    return map_batch(run)
 
 
 def _plates(rng, n, count, low, high):
+    """Return octants of plate lattices at random volumes, and their records."""
     octants, records = [], []
     for volume in rng.uniform(low, high, count):
         index = int(rng.integers(len(PLATES)))
@@ -142,6 +155,6 @@ def _plates(rng, n, count, low, high):
         octants.append(plates.by_volume(n, thickness, volume))
         shown = {name: round(share, 6) for name, share in thickness.items()}
         # They differ in thickness alone, so that none may test what another taught.
-        asked = {"kind": "plates", "V": round(volume, 6), "thickness": shown}
-        records.append({"objective": asked, "family": -1 - index})
+        objective = {"kind": "plates", "V": round(volume, 6), "thickness": shown}
+        records.append({"objective": objective, "family": -1 - index})
     return np.stack(octants), records

@@ -1,41 +1,98 @@
-"""All shards of a dataset, round after round, by several processes of this machine.
+"""All shards of a dataset, round after round, each worker on a core of its own.
 
-Every worker keeps to one core (`cores`), so one and several of them write the same
-bytes. Other launchers map `shard_unit` over the same shard numbers; each of their
-processes calls `cores.claim_core` first.
+XLA counts the cores when it is loaded and splits its sums by that number, so results
+differ in their last bits between one thread and two, and designs then part ways. And
+its threads spin while they wait: two of them on one core are three times slower than
+one. So a worker claims its core before JAX is imported, one and several of them write
+the same bytes, and this module imports JAX inside its functions only.
+
+Other launchers map `shard_unit` over the shard numbers of a round; each of their
+processes calls `claim_core` first.
 """
 
 import contextlib
 import multiprocessing
 import os
 import pathlib
+import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
-import jax
-
-from mmdiff.data import shard as generate
-from mmdiff.data import store
-from mmdiff.data.cores import start_worker
-from mmdiff.data.recipe import Recipe
 from mmdiff.errors import MemoryLimitError
-from mmdiff.fem.device import on_cpu
+
+_locks = []  # the open lock of this process's core
 
 
 class Progress(NamedTuple):
-    """How far a run is.
+    """State of a run.
 
     Attributes:
       shard: the shard that has just been finished.
       done: finished shards of this run.
-      seconds_left: what the rest will take.
+      seconds_left: estimate for the rest.
     """
 
     shard: int
     done: int
     seconds_left: float
+
+
+def claim_core() -> int | None:
+    """Keep this process to one core that no other worker holds; returns which.
+
+    Call it before JAX is imported. Cores are claimed by locked files in the directory
+    for temporary files, so that processes of any launcher respect each other. Where a
+    system cannot do this nothing happens: results are as good, but not the same bytes.
+    """
+    try:
+        import fcntl
+
+        allowed = sorted(os.sched_getaffinity(0))
+    except (ImportError, AttributeError):
+        return None
+    if _locks or len(allowed) == 1:
+        return allowed[0]
+    chosen = allowed[os.getpid() % len(allowed)]  # should all be taken
+    for core in allowed:
+        path = pathlib.Path(tempfile.gettempdir()) / f"mmdiff-core-{core}.lock"
+        try:
+            file = path.open("a")
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue
+        _locks.append(file)
+        chosen = core
+        break
+    os.sched_setaffinity(0, {chosen})
+    return chosen
+
+
+def start_worker(parent: int, cache: str | None, least: float) -> None:
+    """Prepare a process of `local_pool`, before it computes anything.
+
+    Args:
+      parent: process to end with.
+      cache: directory of compiled programs, None for none.
+      least: seconds of compilation from which on a program is kept there.
+    """
+    claim_core()
+    if cache:
+        import jax
+
+        jax.config.update("jax_compilation_cache_dir", cache)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
+
+    def watch():
+        # A killed parent closes no pipe that its workers would not hold open, too.
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def shard_unit(root: str | os.PathLike, number: int) -> bool:
@@ -46,15 +103,23 @@ def shard_unit(root: str | os.PathLike, number: int) -> bool:
     Returns:
       whether anything was done.
     """
+    from mmdiff.data import shard
+
     root = pathlib.Path(root)
-    recipe = Recipe.from_dict(store.read_layout(root)["recipe"])
-    return generate.run_shard(recipe, number, root)
+    return shard.run_shard(_recipe(root), number, root)
 
 
 def probe(root: str | os.PathLike) -> float:
     """Return the seconds that this device takes to homogenize one cell of a dataset."""
-    recipe = Recipe.from_dict(store.read_layout(pathlib.Path(root))["recipe"])
-    return generate.seconds_per_label(recipe)
+    from mmdiff.data import shard
+
+    return shard.seconds_per_label(_recipe(root))
+
+
+def _recipe(root):
+    from mmdiff.data import recipe, store
+
+    return recipe.Recipe.from_dict(store.read_layout(pathlib.Path(root))["recipe"])
 
 
 @contextlib.contextmanager
@@ -64,6 +129,10 @@ def local_pool(workers: int) -> Iterator[futures.Executor]:
     They end with this process, even if that is killed, and share its compilation cache.
     An accelerator belongs to one process: there, this one does the work.
     """
+    import jax
+
+    from mmdiff.fem.device import on_cpu
+
     if not on_cpu():
         with futures.ThreadPoolExecutor(1) as pool:
             yield pool
@@ -87,7 +156,6 @@ def local_pool(workers: int) -> Iterator[futures.Executor]:
 
 
 def run_rounds(
-    recipe: Recipe,
     root: pathlib.Path,
     pool: futures.Executor,
     *,
@@ -98,41 +166,41 @@ def run_rounds(
     """Make all missing shards, one round after the other.
 
     Args:
-      recipe: the dataset, created already.
-      root: its `data.zarr` directory.
+      root: `data.zarr` directory of a dataset that `shard.create` has made.
       pool: runs the shards of a round side by side.
-      seconds_per_label: for the estimate of what is left, until there is better.
-      workers: how many shards the pool runs at a time.
-      on_shard: told of every shard that has been finished.
+      seconds_per_label: for the estimate of the rest, until there is a better one.
+      workers: number of shards the pool runs at a time.
+      on_shard: receives the progress after every shard.
 
     Raises:
       DataError: if a shard cannot be made.
       MemoryLimitError: if a worker was killed; what is finished stays.
     """
-    plan, todo = recipe.plan(), store.missing(root)
-    expected = [generate.labels_worth(recipe, plan[i]) for i in todo]
-    left, spent, worth, done = sum(expected), 0.0, 0.0, 0
-    costs = dict(zip(todo, expected, strict=True))
-    for shards in recipe.rounds():
+    from mmdiff.data import shard, store
+
+    recipe, todo = _recipe(root), store.missing(root)
+    plan = recipe.plan()
+    costs = {number: shard.labels_worth(recipe, plan[number]) for number in todo}
+    left, spent, worth, done = sum(costs.values()), 0.0, 0.0, 0
+    for numbers in recipe.rounds():
         waiting = {
-            pool.submit(shard_unit, root, shard): shard
-            for shard in shards
-            if shard in costs
+            pool.submit(shard_unit, root, number): number
+            for number in numbers
+            if number in costs
         }
         try:
             for future in futures.as_completed(waiting):
                 future.result()
-                shard = waiting[future]
-                timing = store.read_timing(root, shard)
-                stages = ("make", "clean", "label", "check")
-                spent += sum(timing[stage] for stage in stages)
-                worth, left, done = worth + costs[shard], left - costs[shard], done + 1
+                number = waiting[future]
+                spent += sum(store.read_timing(root, number)[s] for s in shard.STAGES)
+                worth, left = worth + costs[number], left - costs[number]
+                done += 1
                 # The first shard of a kind compiles: trust the probe for a while.
                 pace = (spent + 600 * seconds_per_label) / (worth + 600)
-                on_shard(Progress(shard, done, left * pace / workers))
+                on_shard(Progress(number, done, left * pace / workers))
         except BrokenProcessPool as error:
             raise MemoryLimitError(
                 f"a worker process was ended from outside after {done} shards, most "
                 "often for want of memory. What is finished is kept: run the same "
-                "command with a smaller --config.workers or --config.shard_size."
+                "command with fewer `workers` or a smaller `shard_size`."
             ) from error

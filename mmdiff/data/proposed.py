@@ -18,21 +18,24 @@ from mmdiff.elasticity import NAMES
 from mmdiff.errors import InputError
 from mmdiff.models import sampling, weights
 from mmdiff.topopt import binary, interface
+from mmdiff.typing import UInt8
 
 FAMILY = -100  # one for all: samples resemble training cells, so they only train
 
 
-def candidates(recipe: Recipe, number: int, shard: Shard, earlier: store.Labels):
+def candidates(
+    recipe: Recipe, number: int, shard: Shard, earlier: store.Labels
+) -> tuple[UInt8[np.ndarray, "S n n n"], list[dict]]:
     """Return the candidates of a shard of the closing round.
 
     Args:
       recipe: the dataset.
       number: the shard's number.
-      shard: what it is to hold.
+      shard: number of candidates.
       earlier: the cells of all earlier rounds, at least one.
 
     Returns:
-      octants (S, n, n, n) uint8 and a record for each: target, model.
+      octants and a record for each: target, model.
 
     Raises:
       InputError: if the model makes octants of another size.
@@ -64,21 +67,21 @@ def candidates(recipe: Recipe, number: int, shard: Shard, earlier: store.Labels)
                 price=1.0,
             ).octant
         octants.append(octant)
-        asked = {k: round(v, 6) for k, v in values.items()}
-        records.append({"target": asked, "model": name, "family": FAMILY})
+        rounded = {k: round(v, 6) for k, v in values.items()}
+        records.append({"target": rounded, "model": name, "family": FAMILY})
     return np.stack(octants), records
 
 
 @functools.lru_cache(maxsize=2)
 def _model(path: str, steps: int, n: int):
-    """Return the sampler of a weights file and what names the file."""
+    """Return the sampler of a weights file, and twelve digits of the file's hash."""
     place = path or assets.weights_path()
     params, meta = weights.load_weights(place)
     if int(meta["octant"]) != n:
         raise InputError(
             f"proposed.weights: that model makes octants of {meta['octant']}^3 voxels, "
             f"this dataset holds octants of {n}^3. Give another file, or pass "
-            "--config.proposed.count=0 to leave that round out."
+            "`proposed.count=0` to leave that round out."
         )
     draw = sampling.make_draw(params, meta, num_samples=1, steps=steps)
     return draw, weights.sha256(place)[:12]

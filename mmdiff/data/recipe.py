@@ -20,25 +20,21 @@ from mmdiff.elasticity import NU
 from mmdiff.errors import InputError
 from mmdiff.fem.homogenize import PENAL
 
-OPTIMIZED, EVERYWHERE, POISSON, JOINT, PROPOSED = (
-    "optimized",
-    "everywhere",
-    "poisson",
-    "joint",
-    "proposed",
-)
+# Aims of the rounds.
+OPTIMIZED, EVERYWHERE, POISSON = "optimized", "everywhere", "poisson"
+JOINT, PROPOSED = "joint", "proposed"
 # Keys of configs/dataset.py that are not part of the recipe.
 OTHER_KEYS = ("workers", "subset", "num_targets")
 
 
 class Shard(NamedTuple):
-    """What one shard is to hold.
+    """Candidates of one shard.
 
     Attributes:
       round: number of its round.
-      aim: what the round is for: one of the five names above.
-      kind: what its cells are optimized for; the aim again in the other rounds.
-      count: candidates.
+      aim: that of its round.
+      kind: objective of its cells; the aim again in the other rounds.
+      count: number of candidates.
     """
 
     round: int
@@ -49,7 +45,7 @@ class Shard(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Optimized:
-    """Candidates of round 0 by what they are optimized for, and how.
+    """Candidates of round 0 by their objective, and settings of the optimization.
 
     Attributes:
       bulk_shear: highest bulk, shear modulus or a mixture; a third of each.
@@ -79,7 +75,7 @@ class Optimized:
 
 @dataclasses.dataclass(frozen=True)
 class Perturbed:
-    """Candidates of the perturbation rounds, and how they are deformed.
+    """Candidates of the perturbation rounds, and settings of the deformation.
 
     Attributes:
       everywhere: candidates whose parents are drawn from all cells alike.
@@ -94,8 +90,8 @@ class Perturbed:
     everywhere: int = 256
     poisson: tuple[int, ...] = (256,)
     joint: tuple[int, ...] = (256,)
-    amplitude: tuple[float, float] = (0.5, 2.5)
-    length: tuple[float, float] = (3.0, 8.0)
+    amplitude: tuple[float, ...] = (0.5, 2.5)
+    length: tuple[float, ...] = (3.0, 8.0)
     times: int = 2
     volume_jitter: float = 0.04
 
@@ -141,7 +137,7 @@ class Recipe:
 
     n: int = 32
     shard_size: int = 32
-    volume_range: tuple[float, float] = (0.1, 0.9)
+    volume_range: tuple[float, ...] = (0.1, 0.9)
     optimized: Optimized = Optimized()
     perturbed: Perturbed = Perturbed()
     proposed: Proposed = Proposed()
@@ -155,56 +151,35 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self):
-        """Refuse what cannot be made."""
+        """Refuse values that contradict each other; `configs/dataset.py` has ranges."""
         volumes = self.volume_range
-        if len(volumes) != 2 or not 0 < volumes[0] < volumes[1] <= 1:
+        if len(volumes) != 2 or volumes[0] >= volumes[1]:
             raise InputError(
-                f"volume_range={volumes} must rise within (0, 1]. Correct "
-                "--config.volume_range."
+                f"volume_range={volumes} must be two numbers, the smaller first. "
+                "Correct `volume_range`."
             )
         for name in ("amplitude", "length"):
             pair = getattr(self.perturbed, name)
-            if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+            if len(pair) != 2 or pair[0] > pair[1]:
                 raise InputError(
-                    f"perturbed.{name}={pair} must be two positive numbers, the "
-                    f"smaller first. Correct --config.perturbed.{name}."
+                    f"perturbed.{name}={pair} must be two numbers, the smaller first. "
+                    f"Correct `perturbed.{name}`."
                 )
-        for name, count in self._counts():
-            if count < 0:
-                raise InputError(
-                    f"{name}={count} is no number of candidates. Correct "
-                    f"--config.{name}; 0 leaves them out."
-                )
-        if min(self.validation, self.test) < 0 or self.validation + self.test > 1:
+        if self.validation + self.test > 1:
             raise InputError(
-                f"validation={self.validation} and test={self.test} are no shares of "
-                "one whole. Correct --config.validation or --config.test."
+                f"validation={self.validation} and test={self.test} are more than one "
+                "whole. Lower `validation` or `test`."
             )
-        if self.shard_size < 1 or self.n < 8 or self.n % 4:
+        if self.n % 4:
             raise InputError(
-                f"n={self.n} and shard_size={self.shard_size}: octants need a multiple "
-                "of 4 voxels per side, at least 8, and shards at least one cell. "
-                "Correct --config.n or --config.shard_size."
+                f"n={self.n}: octants need a multiple of 4 voxels per side. Set "
+                f"`n={4 * -(-self.n // 4)}`."
             )
-        if self.perturbed.times < 1 or self.optimized.steps < 6:
-            raise InputError(
-                f"perturbed.times={self.perturbed.times} must be at least 1 and "
-                f"optimized.steps={self.optimized.steps} at least 6, one for each "
-                "stage. Raise --config.perturbed.times or --config.optimized.steps."
-            )
-        if not any(shard.round == 0 for shard in self.plan()):
+        if not any(self.optimized.counts().values()):
             raise InputError(
                 "the recipe has no optimized cells, so there is nothing to perturb. "
-                "Raise --config.optimized.bulk_shear or another count there."
+                "Raise `optimized.bulk_shear` or another count there."
             )
-
-    def _counts(self) -> list[tuple[str, int]]:
-        """Return all counts of candidates by the name of their config key."""
-        found = [(f"optimized.{k}", v) for k, v in self.optimized.counts().items()]
-        found += [("perturbed.everywhere", self.perturbed.everywhere)]
-        found += [("perturbed.poisson", count) for count in self.perturbed.poisson]
-        found += [("perturbed.joint", count) for count in self.perturbed.joint]
-        return [*found, ("proposed.count", self.proposed.count)]
 
     def plan(self) -> list[Shard]:
         """Return all shards in order."""
@@ -233,14 +208,9 @@ class Recipe:
         return [range(a, b) for a, b in itertools.pairwise(ends)]
 
     def base(self) -> dict[str, float]:
-        """Return what the tensors are for."""
-        return {
-            "E": 1.0,
-            "nu": NU,
-            "void": self.void,
-            "penal": PENAL,
-            "tol": self.tol,
-        }
+        """Return base material, void stiffness and residual of the tensors."""
+        material = {"E": 1.0, "nu": NU, "void": self.void}
+        return {**material, "penal": PENAL, "tol": self.tol}
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; `from_dict` is the inverse."""

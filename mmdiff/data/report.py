@@ -1,145 +1,244 @@
-"""What a finished dataset says of itself: label tables, coverage, throughput.
+"""The report of a dataset: what is to be made, then its card, tables and plots.
 
-Every number is computed from the shards and their timings; nothing is written here.
+Every number in the card comes from the dataset itself.
 """
 
 import collections
 import json
-from collections.abc import Mapping, Sequence
+import pathlib
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from mmdiff import elasticity
-from mmdiff.data import space, store
-from mmdiff.data.recipe import OPTIMIZED, PROPOSED, Recipe
+from mmdiff.data import figures, shard, space, store, tables
+from mmdiff.data.recipe import OPTIMIZED, Recipe
+from mmdiff.errors import InputError
+from mmdiff.io import plots
+from mmdiff.io.json import markdown, write_csv, write_json
+from mmdiff.io.report import NO_PLOTS
+from mmdiff.run import console, environment
 
-SPLITS = ("train", "validation", "test")
-STAGES = ("make", "clean", "label", "check")
+_TEMPLATE = """# Dataset card
+
+{cells} binary unit cells of {edge}^3 voxels with cubic symmetry, stored as octants of
+{n}^3 voxels with their homogenized elastic constants ({megabytes:.1f} MB):
+{optimized} by topology optimization (plate lattices included), {perturbed} by smooth
+random deformation of earlier cells, {proposed} proposed by a trained model for empty
+parts of the space.
+
+Base material E = 1, nu = 0.3; Voigt order 11 22 33 23 13 12, engineering shear; void
+stiffness {void:g}; trilinear elements, one per voxel; relative residual {tol:g}
+(largest of the stored cells {residual:.1e}). Every cell is one periodic piece and
+spans all axes.
+
+## Properties
+
+{properties}
+## Rounds
+
+Coverage is the share of {reachable} bins that hold a cell: all bins of a fixed grid
+(ten along V and along the shares that K, C44 and (C11 - C12) / 2 have of their
+bounds) whose centre some microstructure can reach (`mmdiff.data.space`). Many of them
+need structures far finer than voxels, so it cannot become 1.
+
+{rounds}
+{rejected}
+## Time
+
+{hours:.2f} core hours, compilation included, on
+{machine}.
+Medians over shards, one core: seconds per candidate by stage, and what is spent beside
+finite elements (for optimized cells: beside the design loop and the labels).
+
+{times}
+## Splits
+
+By family (a perturbed cell stays with the optimized one it comes from; {families}
+families): {train} train, {validation} validation, {test} test. {selected} training
+cells form a property-uniform subset (`selected`): every bin of the grid above gives
+as nearly the same number as it can.
+
+`targets.csv` lists test targets, each filled bin as likely as any other and a quarter
+in empty bins beside filled ones, with the distance to the nearest training cell (mean
+of |difference| / range over C11, C12, C44, V). Its order is random: its first lines
+are a smaller test.
+
+## Files
+
+`mmdiff.data.dataset.load_dataset(path)` reads it. The arrays `octant`, `constants` and
+`volume` of `data.zarr` are plain zarr v3; `labels.csv` has the row, provenance and
+properties of each cell. SHA-256 of the content: `{digest}`.
+
+Recipe {recipe}:
+
+```json
+{settings}
+```
+"""
 
 
-def columns(constants, volume) -> dict[str, np.ndarray]:
-    """Return the properties of cells by name: constants, volume, moduli."""
-    names = zip(elasticity.NAMES, constants.T, strict=True)
-    return {**dict(names), "V": volume, **elasticity.moduli(constants)}
-
-
-def label_rows(
-    labels: store.Labels, recipe: Recipe, kept: np.ndarray, selected: np.ndarray
-) -> list[dict]:
-    """Return one line per cell that is kept: provenance, split and properties.
+def announce(
+    recipe: Recipe, root: pathlib.Path, todo: Sequence[int], pace: float, workers: int
+) -> None:
+    """Say what is to be made, how long it will take here and what it will occupy.
 
     Args:
-      labels: all accepted cells.
-      recipe: that of the dataset.
-      kept: (N,) whether a cell repeats no other.
-      selected: (N,) whether a cell is in the property-uniform subset.
+      recipe: the dataset.
+      root: its `data.zarr` directory.
+      todo: numbers of the missing shards.
+      pace: seconds of one homogenization.
+      workers: shards that are made side by side.
+
+    Raises:
+      InputError: if the disk is too small.
     """
-    values = columns(labels.constants, labels.volume)
-    constant = {"seed": recipe.seed, "recipe": recipe.digest(), "tol": recipe.tol}
-    rows = []
-    for i in np.flatnonzero(kept):
-        record = labels.records[i]
-        asked = {k: record[k] for k in ("objective", "target") if k in record}
-        rows.append(
-            {
-                "id": record["id"],
-                "row": int(labels.rows[i]),
-                "round": record["round"],
-                "aim": record["aim"],
-                "asked": json.dumps(asked) if asked else "",
-                "parent": record["parent"],
-                "family": record["family"],
-                "split": SPLITS[record["split"]],
-                "selected": int(selected[i]),
-                **{name: float(value[i]) for name, value in values.items()},
-                **constant,
-                "residual": record["residual"],
-            }
+    rows, hours, count, size = tables.forecast(recipe, todo, pace, workers)
+    console.table(rows, ["round", "aim", "kind", "candidates", "hours"])
+    console.say(
+        f"{count} candidates of {2 * recipe.n}^3 voxels in {len(todo)} shards: about "
+        f"{hours:.2g} h with {workers} worker{'s' if workers > 1 else ''} on "
+        f"{environment.device_line()} ({pace:.3g} s per homogenization, measured), at "
+        f"most {size / 1e6:.3g} MB on disk."
+    )
+    free = shutil.disk_usage(root).free
+    if free < size:
+        raise InputError(
+            f"{root.parent} has {free / 1e6:.3g} MB free and this dataset may take "
+            f"{size / 1e6:.3g} MB. Choose another --workdir or ask for fewer "
+            "candidates, such as `perturbed.everywhere=1000`."
         )
-    return rows
 
 
-def splits(labels: store.Labels, kept: np.ndarray, selected: np.ndarray) -> dict:
-    """Return the ids of each split and of the property-uniform subset."""
-    ids = np.array([record["id"] for record in labels.records])
-    split = np.array([record["split"] for record in labels.records])
-    found = {name: ids[kept & (split == i)].tolist() for i, name in enumerate(SPLITS)}
-    return {**found, "selected": ids[selected].tolist()}
-
-
-def by_round(
-    labels: store.Labels,
-    recipe: Recipe,
-    manifests: Sequence[Mapping],
-    kept: np.ndarray,
-) -> list[dict]:
-    """Return what each round brought: cells, rejections, coverage reached by then.
+def write(
+    folder: pathlib.Path,
+    contents: tables.Contents,
+    targets: Sequence[Mapping[str, float]],
+) -> list[str]:
+    """Write tables, plots and card of a finished dataset.
 
     Args:
-      labels: all cells of the shards.
-      recipe: that of the dataset.
-      manifests: of all its shards.
-      kept: (N,) whether a cell repeats no other; those that do count as rejected.
+      folder: existing directory that holds `data.zarr`.
+      contents: the dataset.
+      targets: test targets, see `finish.draw_targets`.
+
+    Returns:
+      sentences about what a missing package left out.
     """
-    aims = {shard.round: shard.aim for shard in recipe.plan()}
-    number = np.array([record["round"] for record in labels.records])
-    nu = elasticity.moduli(labels.constants)["nu"]
-    rows = []
-    for r, shards in enumerate(recipe.rounds()):
-        so_far = kept & (number <= r)
-        filled = space.coverage(
-            labels.constants[so_far], labels.volume[so_far], recipe.volume_range
-        )
-        rejected = collections.Counter(
-            {"duplicate": int((~kept & (number == r)).sum())}
-        )
-        for manifest in manifests:
-            if manifest["shard"] in shards:
-                rejected.update(manifest["rejected"])
-        rows.append(
-            {
-                "round": r,
-                "aim": aims[r],
-                "candidates": sum(recipe.plan()[i].count for i in shards),
-                "accepted": int((kept & (number == r)).sum()),
-                "rejected": dict(+rejected),
-                "coverage": filled,
-                "least nu": float(nu[so_far].min()) if so_far.any() else float("nan"),
-            }
-        )
-    return rows
+    labels, kept = contents.labels, contents.kept
+    write_csv(folder / "labels.csv", tables.label_rows(contents))
+    write_csv(folder / "targets.csv", targets)
+    write_json(folder / "splits.json", tables.splits(contents))
+    text = card(
+        contents,
+        machine=environment.device_line(),
+        size_bytes=disk_usage(labels.root),
+    )
+    (folder / "DATASET_CARD.md").write_text(text)
+    cells = labels.constants[kept], labels.volume[kept]
+    drawn = [
+        plots.property_scatter(folder / "properties.png", *cells),
+        figures.tensor_space(folder / "space.png", *cells),
+        figures.coverage(folder / "coverage.png", tables.by_round(contents), *cells),
+        figures.sheet(folder / "sheet.png", labels, kept),
+    ]
+    return [] if all(drawn) else [NO_PLOTS]
 
 
-def throughput(
-    timings: Mapping[int, Mapping], manifests: Sequence[Mapping], recipe: Recipe
-) -> list[dict]:
-    """Return seconds per candidate by kind, medians over the shards of one core.
+def disk_usage(root: pathlib.Path) -> int:
+    """Return the bytes of all files below a directory."""
+    return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
 
-    "overhead" is what is spent beside finite elements: beside the labels of perturbed
-    cells, beside the design loop and the labels of optimized ones. Of the closing round
-    it is None, as sampling and polishing are not told apart.
+
+def card(contents: tables.Contents, *, machine: str, size_bytes: int) -> str:
+    """Return the text of the card.
+
+    Args:
+      contents: the dataset.
+      machine: where it was made, in words.
+      size_bytes: bytes of `data.zarr` on disk.
     """
-    plan, counts = recipe.plan(), {m["shard"]: m["count"] for m in manifests}
-    kinds = collections.defaultdict(list)
-    for shard, timing in sorted(timings.items()):
-        kinds[plan[shard].aim, plan[shard].kind].append((shard, timing))
-    rows = []
-    for (aim, kind), found in kinds.items():
-        each = {
-            s: np.median([t[s] / t["candidates"] for _, t in found]) for s in STAGES
-        }
-        whole = np.median([sum(t[s] for s in STAGES) for _, t in found])
-        accepted = np.median([counts[shard] for shard, _ in found])
-        solves = each["label"] + (each["make"] if aim == OPTIMIZED else 0.0)
-        known = aim != PROPOSED and kind != "plates"
-        beside = sum(each.values()) - solves
-        rows.append(
-            {
-                "kind": kind,
-                "aim": aim,
-                **{stage: float(value) for stage, value in each.items()},
-                "cells per hour and core": float(3600 * accepted / whole),
-                "overhead": float(beside / solves) if known else None,
-            }
-        )
-    return rows
+    labels, recipe, manifests, timings, kept, selected = contents
+    values = tables.columns(labels.constants[kept], labels.volume[kept])
+    records = [labels.records[i] for i in np.flatnonzero(kept)]
+    aims = collections.Counter(record["aim"] for record in records)
+    splits = collections.Counter(tables.SPLITS[r["split"]] for r in records)
+    rounds = tables.by_round(contents)
+    seconds = sum(timing[s] for timing in timings.values() for s in shard.STAGES)
+    proposed = aims.pop("proposed", 0)
+    return _TEMPLATE.format(
+        cells=len(records),
+        edge=2 * recipe.n,
+        n=recipe.n,
+        megabytes=size_bytes / 1e6,
+        optimized=aims[OPTIMIZED],
+        perturbed=sum(aims.values()) - aims[OPTIMIZED],
+        proposed=proposed,
+        void=recipe.void,
+        tol=recipe.tol,
+        residual=max(record["residual"] for record in records),
+        properties=_table(
+            ["property", "min", "median", "max"],
+            ([name, v.min(), np.median(v), v.max()] for name, v in values.items()),
+        ),
+        reachable=len(space.reachable_bins(*recipe.volume_range)),
+        rounds=_rounds(rounds),
+        rejected=_rejected(rounds),
+        hours=seconds / 3600,
+        machine=machine,
+        times=_times(tables.throughput(timings, manifests, recipe)),
+        families=len({record["family"] for record in records}),
+        **{name: splits[name] for name in tables.SPLITS},
+        selected=int(selected.sum()),
+        digest=store.dataset_hash(manifests),
+        recipe=recipe.digest(),
+        settings=json.dumps(recipe.to_dict(), indent=1),
+    )
+
+
+def _rounds(rounds: Sequence[Mapping]) -> str:
+    names = ["round", "aim", "candidates", "accepted"]
+    header = ["round", "parents", "candidates", "accepted", "coverage after it"]
+    return _table(
+        [*header, "least nu"],
+        (
+            [
+                *(r[name] for name in names),
+                f"{100 * r['coverage']:.2f} %",
+                r["least nu"],
+            ]
+            for r in rounds
+        ),
+    )
+
+
+def _rejected(rounds: Sequence[Mapping]) -> str:
+    counts = collections.Counter()
+    for row in rounds:
+        counts.update(row["rejected"])
+    candidates = sum(row["candidates"] for row in rounds)
+    header = [f"of {candidates} candidates rejected because", "number"]
+    return _table(header, sorted(counts.items()))
+
+
+def _times(throughput: Sequence[Mapping]) -> str:
+    header = ["round", "kind", *shard.STAGES, "accepted per hour and core", "beside"]
+    return _table(
+        header,
+        (
+            [
+                *(row[name] for name in ("aim", "kind", *shard.STAGES)),
+                round(row["cells per hour and core"]),
+                "" if row["overhead"] is None else f"{100 * row['overhead']:.0f} %",
+            ]
+            for row in throughput
+        ),
+    )
+
+
+def _table(header: Sequence[str], rows: Iterable[Iterable]) -> str:
+    return markdown(header, [[_cell(value) for value in row] for row in rows])
+
+
+def _cell(value) -> str:
+    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)

@@ -20,9 +20,10 @@ from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data import optimized, perturbed, proposed, select, store
 from mmdiff.data.recipe import OPTIMIZED, PROPOSED, Recipe, Shard
 from mmdiff.errors import DataError
-from mmdiff.fem import batch
+from mmdiff.fem.homogenize import batched_homogenizer
 from mmdiff.topopt import starts
 
+STAGES = ("make", "clean", "label", "check")  # of a shard, in order; see its timing
 MIN_SHARE = 0.9  # of the solid in the largest piece: else it is another cell
 MIN_MARGIN = 1e-4  # of stability, below which nothing carries load
 # Homogenizations that a design step takes as long as; see `labels_worth`.
@@ -95,9 +96,7 @@ def run_shard(recipe: Recipe, number: int, root: pathlib.Path) -> bool:
             good.append(j)
             made.append(record)
     clock.append(time.perf_counter())
-    spent = dict(
-        zip(("make", "clean", "label", "check"), np.diff(clock).tolist(), strict=True)
-    )
+    spent = dict(zip(STAGES, np.diff(clock).tolist(), strict=True))
     store.write_shard(
         root,
         number,
@@ -116,8 +115,8 @@ def _candidates(recipe: Recipe, number: int, shard: Shard, earlier: store.Labels
     if not earlier.records:
         raise DataError(
             f"{earlier.root} has no accepted cell in the rounds before shard {number}, "
-            "so there is nothing to go on from. Widen --config.volume_range or raise "
-            "--config.optimized.steps."
+            "so there is nothing to go on from. Widen `volume_range` or raise "
+            "`optimized.steps`."
         )
     source = proposed if shard.aim == PROPOSED else perturbed
     return source.candidates(recipe, number, shard, earlier)
@@ -148,7 +147,9 @@ def _label(recipe, octants):
     n, size = recipe.n, recipe.shard_size
     padded = np.ones((size, n, n, n), np.float32)
     padded[: len(octants)] = octants
-    label = batch.labeller(n, void=recipe.void, tol=recipe.tol, maxiter=recipe.maxiter)
+    label = batched_homogenizer(
+        n, void=recipe.void, tol=recipe.tol, maxiter=recipe.maxiter
+    )
     constants, residual, converged = map(np.asarray, label(jnp.asarray(padded)))
     return constants[: len(octants)].astype(np.float64), residual, converged
 

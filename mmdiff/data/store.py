@@ -346,7 +346,7 @@ def _read_rows(root, manifest, size, names) -> dict[str, np.ndarray]:
                 f"{root.name} shard {name}/{file} fails its checksum; {count} of "
                 f"{_total(root)} cells are unreadable. Rerun configs/dataset.py with "
                 "the same --workdir to rebuild only that shard, or pass "
-                "--config.skip_bad=true."
+                "`skip_bad=True`."
             ) from error
         found[name] = np.asarray(rows)
     return found
@@ -377,7 +377,7 @@ def read_shard(root: pathlib.Path, manifest: Mapping[str, Any]):
             f"{root.name} shard {manifest['shard']} does not match the hash in its "
             f"manifest; {manifest['count']} of {_total(root)} cells are unreadable. "
             "Rerun configs/dataset.py with the same --workdir to rebuild only that "
-            "shard, or pass --config.skip_bad=true."
+            "shard, or pass `skip_bad=True`."
         )
     return tuple(found[name] for name in ARRAYS)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from data_helpers import write_cells, write_noise
 
 from mmdiff.data import dataset, store
 from mmdiff.errors import DataError
@@ -10,15 +11,8 @@ from mmdiff.errors import DataError
 def test_datasets_are_read_as_octants(tmp_path):
     octants = np.random.default_rng(0).integers(0, 2, (2, 4, 4, 4)).astype(np.uint8)
     root = tmp_path / "run/data.zarr"
-    store.create(root, n=4, shards=1, shard_size=2, base={}, recipe={})
-    store.write_shard(
-        root,
-        0,
-        octants=octants,
-        constants=np.ones((2, 3)),
-        records=[{"id": 0, "split": 0}, {"id": 1, "split": 1}],
-        rejected={},
-    )
+    records = [{"id": 0, "split": 0}, {"id": 1, "split": 1}]
+    write_cells(root, octants, np.ones((2, 3)), records)
     for path in (root, root.parent):
         assert dataset.is_dataset(path)
         array, info = dataset.read_voxels(path)
@@ -28,3 +22,14 @@ def test_datasets_are_read_as_octants(tmp_path):
     store.manifest_path(root, 0).write_text("{")
     with pytest.raises(DataError, match="is damaged"):
         dataset.read_voxels(root)
+
+
+def test_training_cells_are_those_of_their_split(tmp_path):
+    root = write_noise(tmp_path / "data.zarr", [0, 1, 0, 2], n=4, selected=[0, 1])
+    data = dataset.load_dataset(root)
+    np.testing.assert_array_equal(dataset.training_cells(data), [1, 0, 1, 0])
+    only = dataset.training_cells(data, selected=True)
+    np.testing.assert_array_equal(only, [1, 0, 0, 0])
+    held_out = data._replace(info={**data.info, "split": np.ones(4, int)})
+    with pytest.raises(DataError, match="no training cells among its 4 cells"):
+        dataset.training_cells(held_out)

@@ -1,10 +1,12 @@
 """Plots of datasets: written whole, of the right things, or not at all."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
 from mmdiff.bounds import hashin_shtrikman
-from mmdiff.data import figures, space
+from mmdiff.data import figures, space, store
 from mmdiff.elasticity import moduli
 
 pytest.importorskip("matplotlib")
@@ -111,6 +113,40 @@ def _calls():
             p, ROUNDS[:1], constants[:1], volume[:1]
         ),
     }
+
+
+class Held(store.Labels):
+    """Labels that have no dataset: their octants are layers."""
+
+    def octants(self, index):
+        found = np.zeros((len(index), 4, 4, 4), np.uint8)
+        found[:, :2] = 1
+        return found
+
+
+def test_sheet_shows_cells_evenly_over_poissons_ratio(tmp_path, monkeypatch):
+    constants, volume = _cells(24)
+    labels = Held(pathlib.Path(), np.arange(24), [{}] * 24, constants, volume)
+    shown = []
+
+    def keep(path, images, captions):
+        shown.extend(captions)
+        assert len(images) == figures.SHEET
+        return True
+
+    monkeypatch.setattr(figures, "contact_sheet", keep)
+    kept = np.arange(24) != 5
+    assert figures.sheet(tmp_path / "sheet.png", labels, kept)
+    ratios = [float(caption.split()[-1]) for caption in shown]
+    assert ratios == sorted(ratios)
+    nu = moduli(constants)["nu"][kept]
+    assert ratios[0] == round(nu.min(), 2) and ratios[-1] == round(nu.max(), 2)
+
+
+def test_spread_takes_the_nearest_values_once():
+    values = np.array([5.0, 0.0, 10.0, 0.1, 4.9])
+    assert figures.spread(values, 3).tolist() == [1, 0, 2]
+    assert sorted(figures.spread(values, 9)) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("name", tuple(_calls()))

@@ -7,8 +7,8 @@ from mmdiff import bounds, elasticity
 from mmdiff.cells import symmetry
 from mmdiff.cells.connectivity import clean_octant
 from mmdiff.data import optimized
-from mmdiff.data.recipe import Optimized, Recipe
-from mmdiff.fem import batch
+from mmdiff.data.recipe import Optimized, Recipe, Shard
+from mmdiff.fem import homogenize
 
 RECIPE = Recipe(n=8, shard_size=6, optimized=Optimized(steps=30, radius=1.5), seed=1)
 KINDS = ("bulk_shear", "isotropic", "poisson", "poisson_isotropic", "target")
@@ -23,7 +23,8 @@ def _shard(kind):
 
 def _constants(octants):
     whole = [clean_octant(octant)[0] for octant in octants]
-    constants, _, converged = batch.labeller(8)(np.asarray(whole, np.float32))
+    run = homogenize.batched_homogenizer(8)
+    constants, _, converged = run(np.asarray(whole, np.float32))
     return np.asarray(constants, float), np.asarray(converged)
 
 
@@ -40,7 +41,10 @@ def test_plates_are_one_family_by_set_of_planes():
 
 
 def test_a_third_each_is_pure_bulk_and_pure_shear():
-    _, records = _shard("bulk_shear")
+    shard = Shard(0, "optimized", "bulk_shear", 6)
+    rng = np.random.default_rng(0)
+    limits, records = optimized.draw_requests(rng, shard, 0.1, 0.9)
+    assert all(0.1 <= v <= 0.9 for v in limits.volume)
     weights = [record["objective"]["weights"] for record in records]
     assert weights[0] == weights[3] == [1, 0, 0]
     assert weights[1] == weights[4] == [0, 1, 0]

@@ -3,9 +3,10 @@
 import jax
 import numpy as np
 import pytest
+from data_helpers import write_cells
 from fem_helpers import strut_octant
 
-from mmdiff.data import proposed, space, store
+from mmdiff.data import proposed, space
 from mmdiff.data.recipe import Proposed, Recipe, Shard
 from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.schedule import ExponentialSchedule, schedule_to_dict
@@ -39,17 +40,12 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory):
-    root = tmp_path_factory.mktemp("earlier") / "data.zarr"
-    store.create(root, n=8, shards=1, shard_size=1, base={}, recipe={})
-    store.write_shard(
-        root,
-        0,
-        octants=strut_octant(8, 3)[None],
-        constants=np.array([[0.15, 0.04, 0.03]]),
-        records=[{"id": 0, "family": 0, "aim": "optimized"}],
-        rejected={},
+    return write_cells(
+        tmp_path_factory.mktemp("earlier") / "data.zarr",
+        strut_octant(8, 3)[None],
+        np.array([[0.15, 0.04, 0.03]]),
+        [{"id": 0, "family": 0, "aim": "optimized"}],
     )
-    return store.read_labels(root)
 
 
 def _recipe(model, **changes):
@@ -83,5 +79,5 @@ def test_targets_lie_in_empty_bins_beside_filled_ones(model, earlier):
 
 def test_model_of_another_size_is_refused(model, earlier):
     recipe = Recipe(n=12, shard_size=4, proposed=Proposed(4, str(model)))
-    with pytest.raises(InputError, match="octants of 8.3 voxels.*octants of 12.3"):
+    with pytest.raises(InputError, match="of 8.3 voxels.*of 12.3.*`proposed.count=0`"):
         _candidates(recipe, earlier)

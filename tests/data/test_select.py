@@ -167,7 +167,7 @@ def test_any_of_the_near_cells_can_be_the_similar_one():
 def test_nothing_is_similar_to_no_cell():
     tree = spatial.cKDTree(np.zeros((0, 4)))
     got = select.similar_to(
-        np.zeros(4), np.zeros((2, 2, 2)), tree, None, distance=1.0, similarity=0.0
+        np.zeros(4), np.zeros((2, 2, 2)), tree, list, distance=1.0, similarity=0.0
     )
     assert got is False
 

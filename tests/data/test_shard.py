@@ -10,8 +10,7 @@ from fem_helpers import solve, strut_octant
 
 from mmdiff import bounds, elasticity
 from mmdiff.cells import connectivity, symmetry
-from mmdiff.data import select, store
-from mmdiff.data import shard as generate
+from mmdiff.data import select, shard, store
 from mmdiff.data.dataset import load_dataset
 from mmdiff.data.recipe import Optimized, Perturbed, Recipe
 from mmdiff.errors import DataError
@@ -35,9 +34,8 @@ SHARDS = len(RECIPE.plan())
 
 
 def _make(root, recipe=RECIPE):
-    generate.create(recipe, root)
-    shards = range(len(recipe.plan()))
-    return [generate.run_shard(recipe, shard, root) for shard in shards]
+    shard.create(recipe, root)
+    return [shard.run_shard(recipe, i, root) for i in range(len(recipe.plan()))]
 
 
 @pytest.fixture(scope="module")
@@ -108,12 +106,12 @@ def test_records_tell_where_a_cell_comes_from(dataset):
             np.array([record["family"]]), RECIPE.validation, RECIPE.test
         )
         assert record["split"] == split[0]
-        shard = RECIPE.plan()[record["id"] // RECIPE.shard_size]
-        assert (shard.round, shard.aim) == (record["round"], record["aim"])
+        plan = RECIPE.plan()[record["id"] // RECIPE.shard_size]
+        assert (plan.round, plan.aim) == (record["round"], record["aim"])
         if record["round"] == 0:
             assert record["parent"] is None
-            assert record["objective"]["kind"] == shard.kind
-            plates = shard.kind == "plates"
+            assert record["objective"]["kind"] == plan.kind
+            plates = plan.kind == "plates"
             assert record["family"] < 0 if plates else record["family"] == record["id"]
         else:
             parent = by_id[record["parent"]]
@@ -132,7 +130,7 @@ def test_timings_count_candidates_and_labels(root):
     for manifest in manifests:
         timing = timings[manifest["shard"]]
         assert manifest["count"] <= timing["labels"] <= timing["candidates"]
-        assert all(timing[stage] >= 0 for stage in ("make", "clean", "label", "check"))
+        assert all(timing[stage] >= 0 for stage in shard.STAGES)
 
 
 def test_finished_shards_are_left_alone(root):
@@ -148,35 +146,35 @@ def test_same_recipe_makes_the_same_cells(root, tmp_path):
     _, _, _, info = load_dataset(other)
     assert info["records"] == load_dataset(root)[3]["records"]
     # A run that lost one shard makes it again, parents read back from disk.
-    for shard in (0, 1, SHARDS - 1):
-        store.manifest_path(other, shard).unlink()
-        assert generate.run_shard(RECIPE, shard, other)
+    for number in (0, 1, SHARDS - 1):
+        store.manifest_path(other, number).unlink()
+        assert shard.run_shard(RECIPE, number, other)
         assert _hashes(other) == _hashes(root)
 
 
 def test_seed_makes_other_cells(root, tmp_path):
     recipe = dataclasses.replace(RECIPE, seed=4)
     other = tmp_path / "data.zarr"
-    generate.create(recipe, other)
-    assert generate.run_shard(recipe, 0, other)
+    shard.create(recipe, other)
+    assert shard.run_shard(recipe, 0, other)
     assert _hashes(other)[0] != _hashes(root)[0]
 
 
 def test_later_round_needs_the_earlier_ones(tmp_path):
-    generate.create(RECIPE, tmp_path / "data.zarr")
+    shard.create(RECIPE, tmp_path / "data.zarr")
     with pytest.raises(DataError, match="shard_00000.json is missing"):
-        generate.run_shard(RECIPE, SHARDS - 1, tmp_path / "data.zarr")
+        shard.run_shard(RECIPE, SHARDS - 1, tmp_path / "data.zarr")
 
 
 def test_nothing_to_perturb_is_an_error(tmp_path):
     root = tmp_path / "data.zarr"
-    generate.create(RECIPE, root)
-    for shard in (0, 1):
-        store.write_shard(root, shard, **_cells([]), rejected={})
+    shard.create(RECIPE, root)
+    for number in (0, 1):
+        store.write_shard(root, number, **_cells([]), rejected={})
     with pytest.raises(
         DataError, match="no accepted cell in the rounds before shard 2"
     ):
-        generate.run_shard(RECIPE, 2, root)
+        shard.run_shard(RECIPE, 2, root)
 
 
 def _cells(octants):
@@ -188,13 +186,13 @@ def _cells(octants):
     }
 
 
-def _reasons(root, monkeypatch, octants, recipe=RECIPE, shard=0):
+def _reasons(root, monkeypatch, octants, recipe=RECIPE, number=0):
     """Return how many candidates a shard accepts and why it refuses the others."""
-    generate.create(recipe, root)
+    shard.create(recipe, root)
     made = np.asarray(octants, np.uint8), [{} for _ in octants]
-    monkeypatch.setattr(generate, "_candidates", lambda *_: made)
-    generate.run_shard(recipe, shard, root)
-    (manifest,) = store.read_manifests(root, [shard])
+    monkeypatch.setattr(shard, "_candidates", lambda *_: made)
+    shard.run_shard(recipe, number, root)
+    (manifest,) = store.read_manifests(root, [number])
     return manifest["count"], manifest["rejected"]
 
 
@@ -214,10 +212,11 @@ def test_every_refusal_is_counted_by_its_reason(tmp_path, monkeypatch):
 
 
 def test_unconverged_labels_are_refused(tmp_path, monkeypatch):
-    recipe = dataclasses.replace(RECIPE, maxiter=1)
-    octants = [strut_octant(8, 4)]
-    reasons = _reasons(tmp_path / "data.zarr", monkeypatch, octants, recipe)
-    assert reasons == (0, {"unconverged": 1})
+    labels = np.array([[0.2, 0.1, 0.1]] * 2), np.ones(2), np.array([False, True])
+    monkeypatch.setattr(shard, "_label", lambda recipe, octants: labels)
+    octants = [strut_octant(8, 4), strut_octant(8, 5)]
+    reasons = _reasons(tmp_path / "data.zarr", monkeypatch, octants)
+    assert reasons == (1, {"unconverged": 1})
 
 
 def test_repeated_cells_are_refused(tmp_path, monkeypatch, root):
@@ -227,7 +226,7 @@ def test_repeated_cells_are_refused(tmp_path, monkeypatch, root):
     copy = shutil.copytree(root, tmp_path / "data.zarr")
     store.forget(copy, SHARDS - 1)
     octants = [other, other, known]
-    reasons = _reasons(copy, monkeypatch, octants, shard=SHARDS - 1)
+    reasons = _reasons(copy, monkeypatch, octants, number=SHARDS - 1)
     assert reasons == (1, {"duplicate": 2})
 
 
@@ -248,4 +247,4 @@ def test_base_states_what_the_tensors_are_for(dataset):
 
 def test_dataset_of_another_recipe_is_not_overwritten(root):
     with pytest.raises(DataError, match="Choose another --workdir"):
-        generate.create(dataclasses.replace(RECIPE, tol=1e-3), root)
+        shard.create(dataclasses.replace(RECIPE, tol=1e-3), root)

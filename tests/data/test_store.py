@@ -1,6 +1,7 @@
 """Dataset files: round trip, and every kind of damage is noticed and named."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -170,7 +171,7 @@ def test_manifest_is_written_after_the_arrays(root, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(store.os, "replace", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         store.write_shard(root, 3, **_shard(3), rejected={})
     assert not store.manifest_path(root, 3).exists()
@@ -240,9 +241,7 @@ def test_missing_array_is_named(root):
 
 
 def test_missing_dataset(tmp_path):
-    with pytest.raises(
-        DataError, match=f"no dataset at {tmp_path}.*--config.data empty"
-    ):
+    with pytest.raises(DataError, match=f"no dataset at {tmp_path}.*`data` empty"):
         dataset.load_dataset(tmp_path)
 
 

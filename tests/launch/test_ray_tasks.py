@@ -30,12 +30,11 @@ RECIPE = Recipe(
 # Shards one after the other in one process, on a core that it claims as a task does.
 UNDISTURBED = """
 import sys
-from mmdiff.data.cores import claim_core
+from mmdiff.data import pipeline
 from mmdiff.run import environment
-claim_core()
+pipeline.claim_core()
 environment.silence_xla()
 environment.enable_compilation_cache()
-from mmdiff.data import pipeline
 for shard in range(int(sys.argv[2])):
     pipeline.shard_unit(sys.argv[1], shard)
 """
@@ -116,7 +115,9 @@ def stand_in(monkeypatch):
 def test_what_cannot_be_started(ray_tasks, tmp_path, capsys):
     run = _refused(ray_tasks, capsys, 2, "not generate", "--config=configs/dataset.py")
     run("--config=configs/generate.py", f"--workdir={tmp_path}")
-    run = _refused(ray_tasks, capsys, 2, "n=10 and shard_size=8", "multiple of 4")
+    run = _refused(
+        ray_tasks, capsys, 2, "n=10: octants", "multiple of 4", "--config.n=12"
+    )
     run(*_command(tmp_path, "n=10"))
     run = _refused(ray_tasks, capsys, 2, "--overwrite", "choose another --workdir")
     run("--overwrite", *_command(tmp_path))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdiff.data import cores, dataset, pipeline, store
+from mmdiff.data import dataset, pipeline, store
 from mmdiff.run import environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,7 +135,7 @@ def test_task_counts_from_its_base(slurm, monkeypatch):
     made = []
     monkeypatch.setattr(pipeline, "shard_unit", lambda *args: made.append(args))
     # This process keeps its cores, its environment and its cache.
-    monkeypatch.setattr(cores, "claim_core", lambda: made.append("core"))
+    monkeypatch.setattr(pipeline, "claim_core", lambda: made.append("core"))
     monkeypatch.setattr(environment, "silence_xla", lambda: None)
     monkeypatch.setattr(environment, "enable_compilation_cache", lambda: None)
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "7")
@@ -177,7 +177,7 @@ def test_other_experiments(slurm, tmp_path, capsys):
 
 
 def test_recipes_that_cannot_be_made(slurm, tmp_path, capsys):
-    run = _refused(slurm, capsys, 2, "optimized.steps=5 at least 6")
+    run = _refused(slurm, capsys, 2, "Set --config.optimized.steps to 6 or more")
     run("--dry_run", *_command(tmp_path, "optimized.steps=5"))
 
 

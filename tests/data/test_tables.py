@@ -1,0 +1,165 @@
+"""Tables of a dataset, from labels and timings made by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mmdiff import elasticity
+from mmdiff.data import shard, space, store, tables
+from mmdiff.data.recipe import Optimized, Perturbed, Recipe
+
+
+def _all_kept(contents):
+    return contents._replace(kept=np.ones_like(contents.kept))
+
+
+def test_label_rows_are_those_of_the_kept_cells(contents):
+    rows, labels = tables.label_rows(contents), contents.labels
+    moduli = elasticity.moduli(labels.constants)
+    for row, i in zip(rows, np.flatnonzero(contents.kept), strict=True):
+        record = labels.records[i]
+        for name in ("id", "round", "aim", "parent", "family", "residual"):
+            assert row[name] == record[name]
+        assert row["row"] == labels.rows[i]
+        assert row["split"] == ("train", "validation", "test")[record["split"]]
+        assert row["selected"] == contents.selected[i]
+        assert [row["C11"], row["C12"], row["C44"]] == labels.constants[i].tolist()
+        assert row["V"] == labels.volume[i]
+        assert {name: row[name] for name in moduli} == {
+            name: value[i] for name, value in moduli.items()
+        }
+        assert row["recipe"] == contents.recipe.digest()
+        assert (row["seed"], row["tol"]) == (5, 1e-5)
+    # What was asked of a cell, where anything was.
+    asked = [row["asked"] for row in rows]
+    assert json.loads(asked[1]) == {"objective": [1.0, 0.0, 0.0]}
+    assert json.loads(asked[2]) == {"target": [0.5, 0.2, 0.1]}
+    assert set(asked[:1] + asked[3:]) == {""}
+    # They can be written.
+    assert len({tuple(row) for row in rows}) == 1
+    assert json.loads(json.dumps(rows)) == rows
+
+
+def test_splits_hold_every_kept_cell_once(contents):
+    found, records = tables.splits(contents), contents.labels.records
+    ids = np.array([record["id"] for record in records])
+    parts = [found[name] for name in tables.SPLITS]
+    assert sorted(sum(parts, [])) == ids[contents.kept].tolist()
+    for number, part in enumerate(parts):
+        own = {record["id"] for record in records if record["split"] == number}
+        assert part and set(part) <= own
+    assert found["selected"] == ids[[0, 3, 9]].tolist()
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_rounds_add_up(contents):
+    rows = tables.by_round(_all_kept(contents))
+    aims = ["optimized", "everywhere", "poisson", "proposed"]
+    assert [row["round"] for row in rows] == [0, 1, 2, 3]
+    assert [row["aim"] for row in rows] == aims
+    assert [row["candidates"] for row in rows] == [10, 7, 4, 3]
+    assert [row["accepted"] for row in rows] == [9, 5, 0, 2]
+    assert [row["rejected"] for row in rows] == [
+        {"duplicate": 1},
+        {"disconnected": 1, "not spanning": 1},
+        {"duplicate": 3, "disconnected": 1},
+        {"unconverged": 1},
+    ]
+
+
+def test_repeated_cells_count_as_rejected(contents):
+    rows = tables.by_round(contents)
+    assert [row["accepted"] for row in rows] == [8, 5, 0, 2]
+    assert rows[0]["rejected"] == {"duplicate": 2}
+    reachable = len(space.reachable_bins(*contents.recipe.volume_range))
+    assert rows[-1]["coverage"] == pytest.approx(15 / reachable)
+
+
+def test_coverage_and_least_nu_are_of_all_cells_so_far(contents):
+    rows = tables.by_round(_all_kept(contents))
+    reachable = len(space.reachable_bins(*contents.recipe.volume_range))
+    # Each of the cells has a bin of its own.
+    want = np.array([9, 14, 14, 16]) / reachable
+    np.testing.assert_allclose([row["coverage"] for row in rows], want)
+    nu = elasticity.moduli(contents.labels.constants)["nu"]
+    want = [nu[:9].min(), nu[:14].min(), nu[:14].min(), nu.min()]
+    np.testing.assert_array_equal([row["least nu"] for row in rows], want)
+
+
+def test_rounds_before_the_first_cell(contents):
+    labels, last = contents.labels, np.arange(len(contents.kept))[-2:]
+    few = store.Labels(
+        labels.root,
+        labels.rows[last],
+        [labels.records[i] for i in last],
+        labels.constants[last],
+        labels.volume[last],
+    )
+    rows = tables.by_round(contents._replace(labels=few, kept=np.ones(2, bool)))
+    assert [row["accepted"] for row in rows] == [0, 0, 0, 2]
+    assert [row["coverage"] > 0 for row in rows] == [False, False, False, True]
+    np.testing.assert_array_equal(
+        np.isnan([row["least nu"] for row in rows]), [True, True, True, False]
+    )
+
+
+def _throughput(contents, numbers=range(7)):
+    timings = {number: contents.timings[number] for number in numbers}
+    return tables.throughput(timings, contents.manifests, contents.recipe)
+
+
+def test_throughput_is_per_candidate_and_a_median(contents):
+    rows = _throughput(contents)
+    assert [(row["aim"], row["kind"]) for row in rows] == [
+        ("optimized", "bulk_shear"),
+        ("optimized", "plates"),
+        ("everywhere", "everywhere"),
+        ("poisson", "poisson"),
+        ("proposed", "proposed"),
+    ]
+    stiff = rows[0]
+    got = [stiff[stage] for stage in shard.STAGES]
+    # Means of 20 and 10, 0.1 and 0.1, 1.8 and 1.0, 0.1 and 0.2 seconds.
+    np.testing.assert_allclose(got, [15, 0.1, 1.4, 0.15])
+    # 3.5 cells in half of 88 and 45.2 seconds.
+    assert stiff["cells per hour and core"] == pytest.approx(3600 * 3.5 / 66.6)
+    assert stiff["overhead"] == pytest.approx(0.25 / 16.4)
+
+
+def test_overhead_is_what_is_beside_the_labels(contents):
+    plates, everywhere, poisson, proposed = _throughput(contents)[1:]
+    assert plates["overhead"] is None and proposed["overhead"] is None
+    # Shards of 4 and 3 candidates: means of 0.1 and 0.1, 0.05 and 0.1, 2 and 1, ...
+    assert everywhere["overhead"] == pytest.approx((0.1 + 0.075 + 0.075) / 1.5)
+    assert poisson["overhead"] == pytest.approx(0.1)
+    assert poisson["cells per hour and core"] == 0
+    assert proposed["cells per hour and core"] == pytest.approx(3600 * 2 / 33.6)
+
+
+def test_throughput_of_some_shards(contents):
+    rows = _throughput(contents, (5, 1))
+    assert [row["kind"] for row in rows] == ["bulk_shear", "poisson"]
+    assert rows[0]["make"] == pytest.approx(10)
+    assert _throughput(contents, ()) == []
+
+
+def test_forecast_counts_what_is_missing():
+    recipe = Recipe(
+        n=32,
+        shard_size=4,
+        optimized=Optimized(8, 0, 0, 0, 0, 4, steps=48),
+        perturbed=Perturbed(4, (), ()),
+    )
+    rows, hours, candidates, size = tables.forecast(
+        recipe, [1, 3], pace=36.0, workers=2
+    )
+    assert [row[:4] for row in rows] == [
+        [0, "optimized", "bulk_shear", 4],
+        [1, "everywhere", "everywhere", 4],
+    ]
+    # A label and some checks each; 48 design steps of 0.3 labels in round 0.
+    each = [4 * (1.2 + 0.3 * 48) * 0.01 / 2, 4 * 1.2 * 0.01 / 2]
+    np.testing.assert_allclose([row[4] for row in rows], each)
+    assert hours == pytest.approx(sum(each))
+    assert (candidates, size) == (8, 8 * 1450)
