@@ -295,7 +295,8 @@ def _frame(screen, window, pixel, back):
     start, end = window[_EDGES[0]], window[_EDGES[1]]
     along = (end - start)[None, None]
     offset = screen[..., None, :] - start[None, None]
-    share = (offset * along).sum(-1) / (along**2).sum(-1)
+    # An edge along the view is a point: its length must not divide.
+    share = (offset * along).sum(-1) / jnp.maximum((along**2).sum(-1), 1e-12)
     distance = offset - jnp.clip(share, 0, 1)[..., None] * along
     cover = jnp.clip(1.1 - jnp.linalg.norm(distance, axis=-1) / (2 * pixel), 0, 1)
     # Of the two faces at an edge one must look at the viewer for the edge to be seen.
