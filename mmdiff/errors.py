@@ -10,6 +10,7 @@ failures into exit codes.
 import math
 import re
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 
@@ -50,7 +51,7 @@ def check_ranges(values: Mapping[str, Any], ranges: Mapping[str, str]) -> None:
                 raise InputError(f"{name}={value} is {what}. Set `{name}` to {limit}.")
 
 
-def _problem(number, interval):
+def _problem(number: Real, interval: str) -> tuple[str, str] | None:
     """Return what is wrong with a number, and the limit to keep; None if nothing is."""
     opened, low, high, closed, unit = _INTERVAL.fullmatch(interval).groups()
     least, most = float(low), float(high)
@@ -58,7 +59,10 @@ def _problem(number, interval):
     over = f"more than {low}{unit}" if opened == "(" else f"{low}{unit} or more"
     under = f"less than {high}{unit}" if closed == ")" else f"{high}{unit} or less"
     if not math.isfinite(number):
-        return "not a finite number", over if math.isfinite(least) else under
+        limits = [(least, over), (most, under), (0.0, "a finite number")]
+        return "not a finite number", next(
+            text for end, text in limits if math.isfinite(end)
+        )
     if number < least or (number == least and opened == "("):
         return "too small", over
     if number > most or (number == most and closed == ")"):

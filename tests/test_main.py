@@ -174,6 +174,27 @@ def test_mistakes_are_answered_with_one_line(project, capsys, argument):
     assert not (project / "out").exists()
 
 
+RANGES = """
+
+RANGES = {"seed": "[0, inf)", "solver.tol": "(0, 1)", "widths": "[1, inf)"}
+"""
+
+
+@pytest.mark.parametrize(
+    "argument, message",
+    [
+        ("seed=-1", "seed=-1 is too small. Set --config.seed to 0 or more."),
+        ("solver.tol=nan", "solver.tol=nan is not a finite number. Set --config.solv"),
+        ("widths=(8,0)", "widths=(8, 0) is too small. Set --config.widths to 1 or mor"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(project, capsys, argument, message):
+    (project / "configs" / "toy.py").write_text(CONFIG + RANGES)
+    assert main.main(["mmdiff", "--config=configs/toy.py", f"--config.{argument}"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+    assert not (project / "out").exists()
+
+
 def test_broken_config_file(project, capsys):
     (project / "configs" / "toy.py").write_text("def get_config(:\n")
     assert main.main(["mmdiff", "--config=configs/toy.py"]) == 2

@@ -67,9 +67,7 @@ def write_cell(
       sentences about what a missing package left out.
 
     Example:
-      >>> import numpy as np
-      >>> getfixture("no_pictures")
-      >>> write_cell(getfixture("tmp_path"), "plate", np.ones((4, 4, 4), np.uint8))
+      >>> mm.write_cell("out", "solid", np.ones((8, 8, 8)))
       []
     """
     folder = pathlib.Path(folder)

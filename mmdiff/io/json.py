@@ -13,8 +13,6 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mmdiff.io.write import write_bytes
-
 
 def plain(value: Any) -> Any:
     """Return `value` in JSON's types: arrays as lists, NaN as None, paths as text."""
@@ -41,7 +39,7 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def write_json(path: str | os.PathLike, data) -> pathlib.Path:
     """Write nested data as indented strict JSON; arrays are lists and NaN is null."""
     text = json.dumps(plain(data), indent=2, allow_nan=False, ensure_ascii=False)
-    return write_bytes(path, (text + "\n").encode())
+    return _write(path, text + "\n")
 
 
 def write_csv(path: str | os.PathLike, rows: Iterable[Mapping]) -> pathlib.Path:
@@ -55,4 +53,11 @@ def write_csv(path: str | os.PathLike, rows: Iterable[Mapping]) -> pathlib.Path:
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return write_bytes(path, buffer.getvalue().encode())
+    return _write(path, buffer.getvalue())
+
+
+def _write(path, text):
+    # NumPy, without which the command line answers sooner.
+    from mmdiff.io.write import write_bytes
+
+    return write_bytes(path, text.encode())

@@ -1,4 +1,4 @@
-"""Plots of a run: moduli in space, asked against got, losses, property maps.
+"""Plots of a run: moduli in space, asked against got, property maps.
 
 matplotlib is optional (extra `viz`) and imported where it is used; each function
 returns False, and writes nothing, where it is absent. Only `contact_sheet` always
@@ -191,7 +191,9 @@ def parity(
     asked: Float[np.ndarray, "*b k"],
     got: Float[np.ndarray, "b k"],
     names: Sequence[str] = (
-        *("C11 / E base", "C12 / E base", "C44 / E base"),
+        "C11 / E base",
+        "C12 / E base",
+        "C44 / E base",
         "volume fraction",
     ),
 ) -> bool:
@@ -221,30 +223,6 @@ def parity(
             axis.locator_params(nbins=4)
             if i == 0:
                 axis.set_ylabel("got (finite elements)")
-        return save_figure(path, figure)
-
-
-def loss_curve(
-    path: str | os.PathLike,
-    steps: Sequence[int],
-    values: Sequence[float] | Mapping[str, Sequence[float]],
-) -> bool:
-    """Plot one loss, or several by name, against the step, on a logarithmic axis."""
-    figure = new_figure(5.6, 3.4)
-    if figure is None:
-        return False
-    curves = values if isinstance(values, Mapping) else {"": values}
-    with plot_style():
-        axis = figure.add_subplot()
-        for colour, (name, curve) in zip(
-            (BLUE, OCHRE, GREY, "#4c8c5a", "#a2485f") * len(curves),
-            curves.items(),
-            strict=False,
-        ):
-            axis.plot(steps, curve, color=colour, lw=1.4, label=name)
-        axis.set(xlabel="step", ylabel="loss", yscale="log")
-        if any(curves):
-            axis.legend()
         return save_figure(path, figure)
 
 

@@ -2,23 +2,83 @@
 
 `read` returns the array as the file holds it, axes x y z, and a dictionary of what was
 found (format, type, chosen array, notes for the user); `select` takes one or all of
-the cells of an array with four axes. Values stay as they are: making a density of them
-is the task of `mmdiff.cells.prepare`. VTI and NRRD have modules of their own.
+the cells of an array with four axes. Values stay as they are there; `read_cell` returns
+one whole cell of densities. The formats have modules of their own.
 """
 
+import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from mmdiff.errors import InputError
-from mmdiff.io import read_nrrd, read_vti
+from mmdiff.cells.prepare import KINDS, to_density
+from mmdiff.cells.symmetry import octant_to_cell
+from mmdiff.errors import InputError, check_ranges
+from mmdiff.io import read_arrays, read_nrrd, read_vti
+from mmdiff.typing import Float
 
 SUFFIXES = (".npy", ".npz", ".vti", ".nrrd", ".nhdr", ".mat", ".raw")
 
 
+def read_cell(
+    path: str | os.PathLike,
+    *,
+    input_is: str = "cell",
+    scale: float = 1.0,
+    key: str = "",
+    index: int | str = "",
+    shape: Sequence[int] = (),
+    dtype: str = "uint8",
+    order: str = "C",
+) -> Float[np.ndarray, "n n n"]:
+    """Return one whole cell of densities from a voxel file.
+
+    Args:
+      path: a file of one of the kinds in `SUFFIXES`.
+      input_is: "cell", or "octant" for the part [0, 1/2]^3 of a mirror-symmetric cell,
+        which is mirrored.
+      scale: value of solid in the file; 255 for masks of 0 and 255.
+      key: name of the array in a file that holds several.
+      index: number of the cell in a file that holds several.
+      shape: edges of a .raw file.
+      dtype: NumPy type of a .raw file.
+      order: of a .raw file, see `read`.
+
+    Returns:
+      densities from 0 (void) to 1 (solid), float32, or float64 where the file is.
+
+    Raises:
+      InputError: a file that cannot be read, several cells and none chosen, edges that
+        differ, or values outside [0, scale].
+
+    Example:
+      >>> np.save("octant.npy", np.eye(8)[:, :, None] * np.full(8, 255))
+      >>> mm.read_cell("octant.npy", input_is="octant", scale=255).shape
+      (16, 16, 16)
+    """
+    if input_is not in KINDS:
+        raise InputError(f"input_is={input_is} is unknown. Use {', '.join(KINDS)}.")
+    check_ranges({"scale": scale}, {"scale": "(0, inf)"})
+    array, _ = read(path, key=key, shape=shape, dtype=dtype, order=order)
+    name = pathlib.Path(path).name
+    cells = select(array, name, str(index))
+    if len(cells) > 1:
+        raise InputError(
+            f"{name} holds {len(cells)} cells. Choose one of them, as in `index=0`."
+        )
+    voxels = cells[0][1]
+    if len(set(voxels.shape)) > 1:
+        raise InputError(
+            f"{name} has shape {voxels.shape}; a cubic cell needs three equal edges. "
+            "Cut it, or fill it up with void to a cube."
+        )
+    density = to_density(voxels, name, scale=scale)
+    return octant_to_cell(density) if input_is == "octant" else density
+
+
 def read(
-    path: str | pathlib.Path,
+    path: str | os.PathLike,
     *,
     key: str = "",
     shape: Sequence[int] = (),
@@ -47,15 +107,15 @@ def read(
     path = pathlib.Path(path)
     if not path.is_file():
         raise InputError(
-            f"no input file {path}. Give a file of the kinds {', '.join(SUFFIXES)}, or "
-            "a folder of them, with --config.input=PATH."
+            f"no input file {path}. Give a file of the kinds {', '.join(SUFFIXES)}."
         )
     kind = path.suffix.lower()
     try:
         if kind == ".raw":
-            array, info = _read_raw(path, tuple(shape), dtype, order), {}
+            info: dict = {}
+            array = read_arrays.read_raw(path, shape=shape, dtype=dtype, order=order)
         elif kind in _READERS:
-            array, info = _READERS[kind](path, key)
+            array, info = _READERS[kind](path, key=key)
         else:
             raise InputError(
                 f"{path.name} has an unknown format. Known are {', '.join(SUFFIXES)}."
@@ -99,13 +159,12 @@ def select(
     elif index == "":
         raise InputError(
             f"{name} holds {last + 1} cells (shape {array.shape}). Choose one with "
-            f"--config.index=0 to --config.index={last}, or take every one with "
-            "--config.index=all."
+            f"`index=0` to `index={last}`, or take every one with `index=all`."
         )
     elif last == 0 and index != "0":
         raise InputError(
             f"{name} holds one cell (shape {array.shape}), so index={index} is none of "
-            "it. Leave --config.index empty."
+            "it. Leave `index` empty."
         )
     elif not index.isdecimal() or int(index) > last:
         raise InputError(
@@ -161,139 +220,11 @@ def _check_axes(array: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     return squeezed, notes
 
 
-def _read_numpy(path, key):
-    """Read an array or an archive: the content decides, whatever the suffix says."""
-    try:
-        with path.open("rb") as file:
-            content = np.load(file, allow_pickle=False)
-            if isinstance(content, np.ndarray):
-                return content, {}
-            with content as archive:
-                return _choose(_Lazy(archive), path.name, key)
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # NumPy and zipfile let all kinds through
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        what = str(error)
-        if what.startswith("Object arrays"):
-            what = "it holds Python objects"
-        elif "pickled" in what:  # what NumPy takes any unknown content for
-            what = "it does not begin as one does"
-        raise InputError(
-            f"{path.name} is not a readable NumPy file ({what}). Write it again with "
-            "numpy.save or numpy.savez_compressed, as an array of numbers."
-        ) from error
-
-
-class _Lazy(Mapping):
-    """The arrays of an archive; one of Python objects reads as an empty array."""
-
-    def __init__(self, archive):
-        self._archive = archive
-
-    def __getitem__(self, name):
-        try:
-            return self._archive[name]
-        except ValueError:  # refused: it would have to be unpickled
-            return np.empty(0, object)
-
-    def __iter__(self):
-        return iter(self._archive.files)
-
-    def __len__(self):
-        return len(self._archive.files)
-
-
-def _read_mat(path, key):
-    from scipy import io
-
-    try:
-        content = io.loadmat(path)
-    except NotImplementedError as error:
-        raise InputError(
-            f"{path.name} is a MATLAB 7.3 file, which is not read here. Save it in "
-            f"MATLAB with save('{path.name}', 'density', '-v7')."
-        ) from error
-    except Exception as error:  # SciPy lets all kinds through for damaged files
-        raise InputError(
-            f"{path.name} is not a readable MATLAB file ({error}). Save it in MATLAB "
-            f"with save('{path.name}', 'density', '-v7')."
-        ) from error
-    arrays = {
-        name: value
-        for name, value in content.items()
-        if not name.startswith("__") and isinstance(value, np.ndarray)
-    }
-    return _choose(arrays, path.name, key)
-
-
-def _choose(arrays: Mapping[str, np.ndarray], name: str, key: str):
-    """Return the array called `key`, or the first of three axes, else of four."""
-    if key and key not in arrays:
-        there = ", ".join(arrays) or "none"
-        raise InputError(
-            f"{name} holds no array {key!r}. Its arrays: {there}. Choose one with "
-            "--config.key=NAME."
-        )
-    if key:
-        return arrays[key], {"array": key}
-    found = {label: np.asarray(arrays[label]) for label in arrays}
-    real = [label for label, array in found.items() if array.dtype.kind in "biuf"]
-    # Many cells in one array only where there is none of a single cell.
-    fits = [label for label in real if found[label].ndim == 3]
-    fits = fits or [label for label in real if found[label].ndim == 4]
-    if not fits:
-        there = ", ".join(f"{label} {array.shape}" for label, array in found.items())
-        raise InputError(
-            f"{name} holds no array of numbers with three axes, or four for many cells "
-            f"(it has: {there or 'nothing'}). Save one cell as one array."
-        )
-    chosen = fits[0]
-    notes = []
-    if len(fits) > 1:
-        notes.append(
-            f"{name}: took {chosen!r}, the first of {', '.join(fits)}; choose another "
-            "with --config.key=NAME."
-        )
-    return found[chosen], {"array": chosen, "notes": notes}
-
-
-def _read_raw(path, shape, dtype, order):
-    if len(shape) != 3 or min(shape) < 1:
-        given = f", and {shape} is not three positive edges" if any(shape) else ""
-        raise InputError(
-            f"{path.name} is a raw file and carries no shape{given}. Pass "
-            "--config.raw.shape=64,64,64 (and --config.raw.dtype, default uint8)."
-        )
-    try:
-        kind = np.dtype(dtype)
-    except TypeError as error:
-        raise InputError(
-            f"raw.dtype={dtype} is not a NumPy type. Use uint8, uint16, float32, ..."
-        ) from error
-    if kind.hasobject:
-        raise InputError(f"raw.dtype={dtype} is not a type of numbers. Use uint8.")
-    if order not in ("C", "F"):
-        raise InputError(
-            f"raw.order={order} is unknown. Use C (z runs fastest, as NumPy writes) or "
-            "F (x runs fastest)."
-        )
-    expected = int(np.prod(shape)) * kind.itemsize
-    size = path.stat().st_size
-    if size != expected:
-        raise InputError(
-            f"{path.name} has {size} bytes; shape {tuple(shape)} of {kind.name} needs "
-            f"{expected}. Correct --config.raw.shape or --config.raw.dtype."
-        )
-    return np.fromfile(path, kind).reshape(shape, order=order)
-
-
 _READERS = {
-    ".npy": _read_numpy,
-    ".npz": _read_numpy,
-    ".mat": _read_mat,
-    ".vti": lambda path, key: read_vti.read_vti(path, key=key),
-    ".nrrd": lambda path, key: read_nrrd.read_nrrd(path),
-    ".nhdr": lambda path, key: read_nrrd.read_nrrd(path),
+    ".npy": read_arrays.read_numpy,
+    ".npz": read_arrays.read_numpy,
+    ".mat": read_arrays.read_mat,
+    ".vti": read_vti.read_vti,
+    ".nrrd": read_nrrd.read_nrrd,
+    ".nhdr": read_nrrd.read_nrrd,
 }

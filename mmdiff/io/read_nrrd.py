@@ -28,11 +28,12 @@ _TYPES = {
 _CODE = {name: code for code, names in _TYPES.items() for name in names.split(";")}
 
 
-def read_nrrd(path: pathlib.Path) -> tuple[np.ndarray, dict]:
+def read_nrrd(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
     """Read one volume.
 
     Args:
       path: a .nrrd file, or a .nhdr header beside its data file.
+      key: of no use here: a file holds one array, which has no name.
 
     Returns:
       the array with the header's sizes, and a dictionary with `notes`.

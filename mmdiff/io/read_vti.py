@@ -61,7 +61,7 @@ def read_vti(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
         if others and not key:
             notes.append(
                 f"{path.name}: took {name!r}; also there: {', '.join(others)} "
-                "(--config.key=NAME)."
+                "(`key=NAME`)."
             )
         spacing = (image.get("Spacing") or "1 1 1").split()
         if len({float(length) for length in spacing}) > 1:
@@ -123,7 +123,7 @@ def _choose(arrays, file, key):
     there = ", ".join(name for name, _, _ in arrays) or "none"
     raise InputError(
         f"{file} holds no array {key!r} of one component. Its arrays: {there}. Choose "
-        "one with --config.key=NAME."
+        "one with `key=NAME`."
         if key
         else f"{file} holds no array of one component. Save the density with it."
     )

@@ -11,12 +11,10 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from mmdiff.io import page
 from mmdiff.io.cell_files import CellEntry, write_cell
 from mmdiff.io.json import write_csv, write_json
-from mmdiff.io.write import write_bytes
+from mmdiff.io.write import write_bytes, write_npz
 
 NO_PLOTS = "plots need matplotlib: pip install 'mmdiff[viz]'."
 
@@ -62,7 +60,7 @@ class Report:
     cell_size_mm: float = 10.0
     arrays: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     rows: Mapping[str, Sequence[Mapping]] = dataclasses.field(default_factory=dict)
-    files: Mapping[str, Callable[[pathlib.Path], bool | None]] = dataclasses.field(
+    files: Mapping[str, Callable[[pathlib.Path], Any]] = dataclasses.field(
         default_factory=dict
     )
     notes: Sequence[str] = ()
@@ -94,8 +92,8 @@ def write(folder: str | os.PathLike, report: Report) -> list[str]:
             image=cell.image,
         )
     for name, arrays in report.arrays.items():
-        stated = {**report.settings, "conventions": conventions}
-        np.savez_compressed(folder / name, **stated | dict(arrays))
+        settings = {**report.settings, "conventions": conventions}
+        write_npz(folder / name, settings | dict(arrays))
     for name, rows in report.rows.items():
         write_csv(folder / name, [{**row, **report.settings} for row in rows])
     for name, draw in report.files.items():

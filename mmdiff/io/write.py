@@ -1,4 +1,4 @@
-"""Writers for cells, meshes, fields and pictures: npy, STL, 3MF, VTI, PNG.
+"""Writers for cells, meshes, fields and pictures: npy, npz, STL, 3MF, VTI, PNG.
 
 Each file is composed in memory and appears under its name at once, by rename, so a
 killed run leaves no half-written file. An OSError (disk full, folder not writable)
@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 _3MF_CORE = "http://schemas.microsoft.com/3dmanufacturing/core/2015/02"
 _OPC = "http://schemas.openxmlformats.org/package/2006"
@@ -46,6 +47,13 @@ def write_npy(path: str | os.PathLike, cell: np.ndarray) -> pathlib.Path:
     """Write a full cell (N, N, N) as uint8, 1 where the density exceeds 0.5."""
     buffer = io.BytesIO()
     np.save(buffer, (np.asarray(cell) > 0.5).astype(np.uint8))
+    return write_bytes(path, buffer.getvalue())
+
+
+def write_npz(path: str | os.PathLike, arrays: Mapping[str, ArrayLike]) -> pathlib.Path:
+    """Write arrays by name, compressed; each carries the checksum of the zip format."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
     return write_bytes(path, buffer.getvalue())
 
 

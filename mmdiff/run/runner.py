@@ -109,11 +109,12 @@ def with_flags(text: str, settings: Mapping[str, Any]) -> str:
     keys = flat(settings.get("config", {}))
 
     def flag(found: re.Match) -> str:
-        name = _KEYS.get(found[1], found[1])
-        inner = [key for key in keys if key.endswith(f".{name}")]
-        if name not in keys and len(inner) == 1:
-            name = inner[0]
-        return f"--config.{name}{found[2] or ''}" if name in keys else found[0]
+        for name in (found[1], _KEYS.get(found[1], "")):
+            inner = [key for key in keys if key.endswith(f".{name}")]
+            if name in keys or len(inner) == 1:
+                key = name if name in keys else inner[0]
+                return f"--config.{key}{found[2] or ''}"
+        return found[0]
 
     return _ARGUMENT.sub(flag, text)
 

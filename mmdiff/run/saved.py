@@ -17,22 +17,26 @@ import jax
 import numpy as np
 
 from mmdiff.errors import DataError
-from mmdiff.io.write import write_bytes
+from mmdiff.io.write import write_npz
 from mmdiff.run import console
 
 # What zipfile and NumPy raise on bytes that are not what they were.
 _DAMAGED = (
-    *(OSError, ValueError, KeyError, EOFError, RuntimeError, NotImplementedError),
-    *(zipfile.BadZipFile, zlib.error),
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 
 
 def save(path: str | os.PathLike, tree) -> pathlib.Path:
     """Write a pytree of arrays to a file, exactly."""
-    buffer = io.BytesIO()
-    pairs = jax.tree_util.tree_leaves_with_path(tree)
-    np.savez_compressed(buffer, **{_name(path): leaf for path, leaf in pairs})
-    return write_bytes(path, buffer.getvalue())
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return write_npz(path, {_name(place): leaf for place, leaf in leaves})
 
 
 def load(path: str | os.PathLike, like=None):
@@ -59,21 +63,18 @@ def load(path: str | os.PathLike, like=None):
     leaves, structure = jax.tree_util.tree_flatten(like)
     names = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(like)]
     kinds = {name: (array.shape, array.dtype) for name, array in found.items()}
-    wanted = {
-        name: (leaf.shape, leaf.dtype) for name, leaf in zip(names, leaves, strict=True)
-    }
-    if kinds != wanted:
+    expected = [(leaf.shape, leaf.dtype) for leaf in leaves]
+    if kinds != dict(zip(names, expected, strict=True)):
         raise DataError(
             f"{path} holds other arrays than this version of mmdiff stores."
         )
-    return structure.unflatten([found[name] for name in wanted])
+    return structure.unflatten([found[name] for name in names])
 
 
-def load_if_good(path: str | os.PathLike):
-    """Return the arrays of a file of an earlier attempt by name.
+def load_if_good(path: str | os.PathLike) -> dict[str, np.ndarray] | None:
+    """Return the arrays of a file by name, None where it is missing or damaged.
 
-    None where there is none, or where it is damaged, which is noted: what follows from
-    the settings can be made again.
+    Damage is noted: what follows from the settings can be made again.
     """
     try:
         return load(path) if pathlib.Path(path).exists() else None
@@ -82,7 +83,9 @@ def load_if_good(path: str | os.PathLike):
         return None
 
 
-def once(path: str | os.PathLike, make: Callable[[], Mapping[str, Any]]):
+def once(
+    path: str | os.PathLike, make: Callable[[], Mapping[str, Any]]
+) -> dict[str, np.ndarray]:
     """Return arrays by name from a file, made and stored where there are none.
 
     Args:

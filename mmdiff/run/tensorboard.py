@@ -18,7 +18,7 @@ def require():
     except ImportError as error:
         raise InputError(
             "tensorboard=True needs tensorboardX, which is not installed. Run: pip "
-            "install 'mmdiff[tb]', or leave --config.tensorboard out."
+            "install 'mmdiff[tb]', or leave `tensorboard` out."
         ) from error
     return SummaryWriter
 

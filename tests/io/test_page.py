@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from mmdiff.io.page import CellView, list_files, page, simple_page
+from mmdiff.io.page import CellView, list_files, page
 
 VOID = {"meta", "link", "img", "br", "input"}
 
@@ -45,10 +45,10 @@ def example():
         {"": "cell 0", "C11": np.float32(0.123456), "ok": True, "err %": np.nan},
     ]
     return page(
-        cells,
-        title="R&D <cells>",
-        rows=rows,
-        files=["cells.npz", ("x&y.vti", 123456)],
+        "R&D <cells>",
+        tables={"Asked <and> got": rows, "empty": []},
+        cells=cells,
+        files=["cells.npz", "cell 0.png", ("x&y.vti", 123456), ("loss.png", 2048)],
         notes=["Voigt order <11 22 33>"],
     )
 
@@ -60,45 +60,36 @@ def test_page_is_well_formed_and_escaped():
     words = "".join(checker.words)
     for shown in ("R&D <cells>", "<cell 1>", "1 < 2", "Voigt order <11 22 33>"):
         assert shown in words
+    assert "Asked <and> got" in words and "empty" not in words
     assert "<cell 1>" not in text and "0.1235" in words and "yes" in words
 
 
 def test_page_links_all_files_relatively():
-    links = Checker(example()).links
-    assert "cell%200.png" in links and "x%26y.vti" in links
-    assert {"a.stl", "cells.npz"} <= set(links)
+    checker = Checker(example())
+    links = checker.links
+    assert "x%26y.vti" in links and {"a.stl", "cells.npz"} <= set(links)
+    # Picture, its link, list of files; that of a cell is shown with the cell alone.
+    assert links.count("cell%200.png") == links.count("loss.png") == 3
+    assert "123 kB" in checker.words and "2.05 kB" in checker.words
 
 
 def test_pages_fetch_nothing():
-    for text in (example(), simple_page("a", [("b.png", 1)])):
-        assert not re.search(r"https?:|//[a-z]|fetch\(|@import|url\(", text)
+    assert not re.search(r"https?:|//[a-z]|fetch\(|@import|url\(", example())
 
 
 def test_page_without_cells_has_no_viewer():
-    text = page([], title="none", rows=[])
+    text = page("none")
     Checker(text)
     assert "<canvas" not in text and "<section>" not in text
 
 
-def test_page_takes_another_heading_and_more_tables():
-    tables = {"Tensor <6x6>": [{"": "11", "22": 0.25}]}
-    text = page([], title="t", rows=[{"": "K"}], heading="Got", tables=tables)
-    words = "".join(Checker(text).words)
-    assert "Got" in words and "Asked and got" not in words
-    assert "Tensor <6x6>" in words and "0.25" in words
-
-
-def test_simple_page_shows_pictures_and_summary():
-    text = simple_page(
-        "a run",
-        [("loss.png", 2048), "log.txt", ("runs/", 5_000_000)],
-        summary={"wall time": 1.5, "device": "<cpu>"},
-    )
-    checker = Checker(text)
-    assert checker.links.count("loss.png") == 3  # picture, its link, list of files
-    words = "".join(checker.words)
-    for shown in ("wall time", "1.5", "<cpu>", "2.05 kB", "5 MB"):
-        assert shown in words
+def test_tables_have_headings_and_columns_of_all_rows():
+    text = page("t", tables={"A <6x6>": [{"": "11", "22": 0.25}, {"": "22", "x": 2}]})
+    words = Checker(text).words
+    assert "A <6x6>" in words and "0.25" in words
+    assert words[words.index("A <6x6>") :][1:4] == ["22", "x", "11"]
+    # Pairs of name and value need no titles.
+    assert "<thead>" not in page("t", tables={"Run": [{"": "wall", "value": 1.5}]})
 
 
 def test_list_files_sums_folders_and_skips_hidden_ones(tmp_path):
@@ -107,4 +98,8 @@ def test_list_files_sums_folders_and_skips_hidden_ones(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"123")
     (tmp_path / ".lock").write_bytes(b"")
     (tmp_path / "index.html").write_bytes(b"")
-    assert list_files(tmp_path) == [("a.txt", 3), ("sub/", 5)]
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "index.html").write_bytes(b"1234")
+    # A folder with a page of its own is named by that.
+    files = [("a.txt", 3), ("run/index.html", 4), ("sub/", 5)]
+    assert list_files(tmp_path) == files

@@ -20,8 +20,6 @@ def calls(folder):
             p, cubic_to_voigt(constants[:1]), ["6x6"]
         ),
         "parity.png": lambda p: plots.parity(p, got[0], got),
-        "loss.png": lambda p: plots.loss_curve(p, [0, 1, 2], [1.0, 0.5, 0.2]),
-        "losses.png": lambda p: plots.loss_curve(p, [0, 1], {"a": [1, 2], "b": [2, 1]}),
         "map.png": lambda p: plots.property_scatter(p, constants, volume),
     }
 

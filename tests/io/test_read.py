@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import io
 
+from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.errors import InputError
 from mmdiff.io import read
 from mmdiff.io import write as writers
@@ -95,7 +96,7 @@ def test_refusals_name_the_file_and_the_way_out(tmp_path, cell):
         with pytest.raises(InputError, match=match):
             read.read(tmp_path / name, **options)
 
-    refuses("none.npy", "no input file .*none.npy.*--config.input")
+    refuses("none.npy", r"no input file .*none.npy\. Give a file of the kinds \.npy")
     (tmp_path / "cell.stl").write_bytes(b"solid")
     refuses("cell.stl", r"cell.stl has an unknown format\. Known are \.npy")
     for kind in ("npy", "npz", "mat", "vti", "nrrd"):
@@ -121,7 +122,7 @@ def test_refusals_name_the_file_and_the_way_out(tmp_path, cell):
 def test_raw_files_need_a_shape_that_fits(tmp_path, cell):
     path = tmp_path / "cell.raw"
     cell.tofile(path)
-    with pytest.raises(InputError, match="carries no shape. Pass --config.raw.shape"):
+    with pytest.raises(InputError, match="carries no shape. Pass `shape=64"):
         read.read(path, shape=(0, 0, 0))
     for shape in ((4, 5), (4, -5, -6)):
         with pytest.raises(InputError, match="is not three positive edges. Pass"):
@@ -130,7 +131,7 @@ def test_raw_files_need_a_shape_that_fits(tmp_path, cell):
         read.read(path, shape=(4, 5, 6))
     with pytest.raises(InputError, match="not a NumPy type"):
         read.read(path, shape=(4, 5, 6), dtype="voxel")
-    with pytest.raises(InputError, match="raw.order=Z is unknown"):
+    with pytest.raises(InputError, match="order=Z is unknown"):
         read.read(path, shape=(4, 5, 6), dtype="f4", order="Z")
 
 
@@ -194,12 +195,11 @@ def test_select_names_shape_and_option(cell):
         cells,
         "",
         r"^a.npz holds 3 cells \(shape \(3, 4, 5, 6\)\). Choose one with "
-        r"--config.index=0 to --config.index=2, or take every one with "
-        r"--config.index=all.$",
+        r"`index=0` to `index=2`, or take every one with `index=all`.$",
     )
     for index in ("3", "-1", "1.0", "best"):
         refuses(cells, index, rf"index={index} is no cell of a.npz, which holds 3 ")
-    refuses(cell, "1", "a.npz holds one cell .* Leave --config.index empty")
+    refuses(cell, "1", "a.npz holds one cell .* Leave `index` empty")
 
 
 def test_files_that_cannot_be_opened_are_named(tmp_path, cell, monkeypatch):
@@ -235,3 +235,30 @@ def test_damaged_files_are_read_or_refused_and_nothing_else(tmp_path, cell, kind
         path.write_bytes(bytes_)
         with contextlib.suppress(InputError):
             read.read(path)
+
+
+def test_read_cell_gives_one_whole_cell_of_densities(tmp_path):
+    path = tmp_path / "octants.npz"
+    octants = 255 * np.random.default_rng(0).integers(0, 2, (2, 4, 4, 4), np.uint8)
+    np.savez(path, octants=octants)
+    octant = read.read_cell(path, index=1, scale=255)
+    assert octant.dtype == np.float32
+    np.testing.assert_array_equal(octant, octants[1] / 255)
+    cell = read.read_cell(path, index="1", scale=255, input_is="octant")
+    np.testing.assert_array_equal(cell, octant_to_cell(octant))
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"index": ""}, "holds 2 cells"),
+        ({"index": "all"}, "holds 2 cells. Choose one of them, as in `index=0`"),
+        ({"index": 0}, r"cells.npy has shape \(4, 5, 6\); a cubic cell needs three"),
+        ({"index": 0, "input_is": "half"}, "input_is=half is unknown. Use cell, oct"),
+        ({"index": 0, "scale": 0}, "scale=0 is too small"),
+    ],
+)
+def test_read_cell_refuses(tmp_path, cell, options, match):
+    np.save(tmp_path / "cells.npy", np.stack([cell, cell]))
+    with pytest.raises(InputError, match=match):
+        read.read_cell(tmp_path / "cells.npy", **options)

@@ -36,6 +36,22 @@ def test_everything_said_goes_to_the_log(tmp_path, capsys):
     assert log.read_text() == "hello\nnote: slow\nerror: broken\n"
 
 
+def test_what_is_said_is_returned_with_its_flags(tmp_path, capsys):
+    def spell(text):
+        return text.replace("`tol`", "--config.tol")
+
+    assert console.note("see `tol`") == "see `tol`"
+    with console.logging_to(tmp_path / "log.txt", spell):
+        assert console.say("set `tol`") == "set --config.tol"
+        assert console.note("see `tol`") == "see --config.tol"
+        console.error("`tol` is 0")
+    captured = capsys.readouterr()
+    assert captured.out.endswith("set --config.tol\nnote: see --config.tol\n")
+    assert captured.err == "error: --config.tol is 0\n"
+    log = (tmp_path / "log.txt").read_text()
+    assert log == captured.out.partition("\n")[2] + captured.err
+
+
 def test_a_reader_that_leaves_stops_nothing(tmp_path):
     code = (
         "import pathlib, sys\n"

@@ -259,7 +259,7 @@ def test_debug_prints_the_traceback_too(job, capsys):
 SCRIPT = """
 import signal, sys, time
 from pathlib import Path
-from mmdiff import runner
+from mmdiff.run import runner
 # A shell that starts the tests in the background makes SIGINT ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 folder = Path(sys.argv[1])
@@ -287,3 +287,46 @@ def test_stopped_process_is_resumed(job, capsys, number, reason):
     assert state(job)["exit_reason"].startswith(reason or "running")
     assert runner.execute(job) == 0
     assert capsys.readouterr().out.startswith(f"resuming the run in {job.workdir}\n")
+
+
+CONFIG = {
+    "resize": 0,
+    "vf": 0.3,
+    "min_E": 0.0,
+    "base": {"E": 1.0, "nu": 0.3},
+    "solver": {"tol": 1e-5, "maxiter": 500},
+    "train": {"tol": 1e-3},
+}
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("Pass `resize=64`.", "Pass --config.resize=64."),
+        ("Pass `resize=64` `nu=0.3`.", "Pass --config.resize=64 --config.base.nu=0.3."),
+        ("`maxiter=2000` or `dtype`", "--config.solver.maxiter=2000 or `dtype`"),
+        ("`solver.tol=0.1`, not `tol`", "--config.solver.tol=0.1, not `tol`"),
+        ("`volume`, `base=2`", "--config.vf, --config.base.E=2"),
+        ("`min_young=0.1,0.2`", "--config.min_E=0.1,0.2"),
+        ("`--help`, `a b`, --config.vf=1", "`--help`, `a b`, --config.vf=1"),
+    ],
+)
+def test_arguments_become_flags_of_the_config(text, expected):
+    assert runner.with_flags(text, {"config": CONFIG}) == expected
+
+
+def test_arguments_of_a_name_that_the_config_has_keep_it():
+    settings = {"config": {"volume": 0.3, "vf": 1.0}}
+    assert runner.with_flags("`volume=0.2`", settings) == "--config.volume=0.2"
+
+
+def test_what_a_run_says_and_refuses_names_flags(job, capsys):
+    def run():
+        assert console.note("see `tol`") == "see --config.solver.tol"
+        raise InputError("Pass `batch=8`.")
+
+    assert runner.execute(replace(job, run=run)) == 2
+    assert capsys.readouterr().err == "error: Pass --config.batch=8.\n"
+    log = (job.workdir / "log.txt").read_text()
+    assert "note: see --config.solver.tol\n" in log
+    assert "Pass --config.batch=8." in log

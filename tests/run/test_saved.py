@@ -103,3 +103,22 @@ def test_a_file_of_no_use_is_noted_and_none(tmp_path, capsys):
     assert saved.load_if_good(path) is None
     said = capsys.readouterr().out
     assert "tree.npz is damaged" in said and "It is made again." in said
+
+
+def test_once_makes_arrays_and_then_reads_them(tmp_path, capsys):
+    path, made = tmp_path / "a.npz", []
+
+    def make():
+        made.append(1)
+        return {"x": jnp.arange(3), "kind": ["a", "b"]}
+
+    first = saved.once(path, make)
+    second = saved.once(path, make)
+    assert len(made) == 1 and first.keys() == second.keys() == {"x", "kind"}
+    for found in (first, second):
+        assert type(found["x"]) is np.ndarray and found["x"].tolist() == [0, 1, 2]
+        assert found["kind"].tolist() == ["a", "b"]
+    path.write_bytes(b"half")
+    assert saved.once(path, make)["x"].tolist() == [0, 1, 2] and len(made) == 2
+    assert "It is made again." in capsys.readouterr().out
+    assert saved.load(path)["x"].tolist() == [0, 1, 2]

@@ -1,0 +1,50 @@
+"""Plain values as text files: strict JSON, CSV and Markdown tables."""
+
+import csv
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mmdiff.io.json import markdown, write_csv, write_json
+
+
+def test_json_is_strict_and_takes_arrays(tmp_path):
+    data = {
+        "n": np.int64(3),
+        "x": np.float32(0.5),
+        "bad": [np.nan, float("inf")],
+        "c": jnp.arange(3),
+        "ok": np.bool_(True),
+        "path": tmp_path,
+        1: "ä",
+    }
+    path = write_json(tmp_path / "a.json", data)
+    read = json.loads(path.read_text("utf-8"), parse_constant=pytest.fail)
+    assert read == {
+        "n": 3,
+        "x": 0.5,
+        "bad": [None, None],
+        "c": [0, 1, 2],
+        "ok": True,
+        "path": str(tmp_path),
+        "1": "ä",
+    }
+
+
+def test_markdown_tables():
+    text = markdown(["", "mean %"], [["all", "0.1"], ["some", ""]])
+    assert text == "|  | mean % |\n|---|---|\n| all | 0.1 |\n| some |  |\n"
+    assert markdown(["a"], []) == "| a |\n|---|\n"
+
+
+def test_csv_has_all_columns_in_order(tmp_path):
+    rows = [{"name": "a, b", "x": np.float64(0.1)}, {"name": "c", "y": np.nan}]
+    path = write_csv(tmp_path / "a.csv", rows)
+    with path.open(newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["name", "x", "y"],
+            ["a, b", "0.1", ""],
+            ["c", "", ""],
+        ]
