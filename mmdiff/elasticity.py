@@ -9,6 +9,8 @@ along <100>, as in the field. Nothing here is specific to voxels or to finite el
 import jax.numpy as jnp
 import numpy as np
 
+from mmdiff.typing import AnyArray, Float, Scalar, Shaped
+
 NU = 0.3  # Poisson's ratio of the base material unless given
 NAMES = ("C11", "C12", "C44")
 
@@ -30,16 +32,16 @@ def _xp(array):
     return jnp if isinstance(array, jnp.ndarray) else np
 
 
-def cubic_to_voigt(constants):
-    """Return the 6x6 tensors (..., 6, 6) of cubic constants (..., 3)."""
+def cubic_to_voigt(constants: Float[AnyArray, "*b 3"]) -> Float[AnyArray, "*b 6 6"]:
+    """Return the 6x6 tensors of cubic constants."""
     xp = _xp(constants)
     constants = xp.asarray(constants)
     entries = xp.concatenate([constants, xp.zeros_like(constants[..., :1])], -1)
     return entries[..., _VOIGT_ENTRY]
 
 
-def voigt_to_cubic(tensor):
-    """Return the closest cubic constants (..., 3): means over equivalent entries."""
+def voigt_to_cubic(tensor: Float[AnyArray, "*b 6 6"]) -> Float[AnyArray, "*b 3"]:
+    """Return the closest cubic constants: means over equivalent entries."""
     xp = _xp(tensor)
     c11 = (tensor[..., 0, 0] + tensor[..., 1, 1] + tensor[..., 2, 2]) / 3
     c12 = (tensor[..., 0, 1] + tensor[..., 0, 2] + tensor[..., 1, 2]) / 3
@@ -47,8 +49,8 @@ def voigt_to_cubic(tensor):
     return xp.stack([c11, c12, c44], axis=-1)
 
 
-def orthotropic_to_voigt(constants):
-    """Return the 6x6 tensor of C11 C22 C33 C23 C13 C12 C44 C55 C66 (9,)."""
+def orthotropic_to_voigt(constants: Float[AnyArray, "9"]) -> Float[AnyArray, "6 6"]:
+    """Return the 6x6 tensor of C11 C22 C33 C23 C13 C12 C44 C55 C66."""
     xp = _xp(constants)
     c = [constants[i] for i in range(9)]
     zero = xp.zeros_like(c[0])
@@ -58,17 +60,17 @@ def orthotropic_to_voigt(constants):
     return xp.stack([xp.stack(row) for row in rows])
 
 
-def voigt_to_orthotropic(tensor):
-    """Return C11 C22 C33 C23 C13 C12 C44 C55 C66 (9,) of a 6x6 tensor."""
+def voigt_to_orthotropic(tensor: Float[AnyArray, "6 6"]) -> Float[AnyArray, "9"]:
+    """Return C11 C22 C33 C23 C13 C12 C44 C55 C66 of a 6x6 tensor."""
     places = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1), (3, 3), (4, 4), (5, 5)]
     return _xp(tensor).stack([tensor[place] for place in places])
 
 
-def moduli(constants) -> dict:
+def moduli(constants: Float[AnyArray, "*b 3"]) -> dict:
     """Return K, G (= C44), E and nu along <100>, and the Zener ratio.
 
     Args:
-      constants: (..., 3) cubic constants; C11 + C12 and C11 - C12 must not vanish.
+      constants: cubic constants; C11 + C12 and C11 - C12 must not vanish.
     """
     c11, c12, c44 = constants[..., 0], constants[..., 1], constants[..., 2]
     return {
@@ -94,13 +96,15 @@ def from_k_g_zener(bulk, shear, zener):
     return _xp(c12).stack([c12 + difference, c12, shear + 0 * c12], axis=-1)
 
 
-def isotropic(young: float = 1.0, nu: float = NU) -> np.ndarray:
-    """Return the constants (3,) of an isotropic material."""
+def isotropic(young: Scalar = 1.0, nu: Scalar = NU) -> Float[np.ndarray, "3"]:
+    """Return the constants of an isotropic material."""
     return from_e_nu_zener(np.float64(young), np.float64(nu), np.float64(1.0))
 
 
-def youngs_modulus(constants, direction):
-    """Young's modulus along unit vectors (..., 3): 1/E = s11 - 2 (s11 - s12 - s44/2) J.
+def youngs_modulus(
+    constants: Float[AnyArray, "*a 3"], direction: Shaped[AnyArray, "*b 3"]
+):
+    """Young's modulus along unit vectors: 1/E = s11 - 2 (s11 - s12 - s44/2) J.
 
     J = l^2 m^2 + m^2 n^2 + n^2 l^2 with the direction cosines l, m, n.
     """
@@ -112,8 +116,8 @@ def youngs_modulus(constants, direction):
     return 1 / (s11 - 2 * (s11 - s12 - 0.5 / c44) * j)
 
 
-def compliance(tensor):
-    """Return the inverse (..., 6, 6) of symmetric stiffness tensors.
+def compliance(tensor: Float[AnyArray, "*b 6 6"]) -> Float[AnyArray, "*b 6 6"]:
+    """Return the inverse of symmetric stiffness tensors.
 
     Eigenvalues below 1e-12 of the largest count as that: a cell that does not carry a
     load gets a huge compliance instead of an infinite or, by rounding, negative one.
@@ -125,12 +129,14 @@ def compliance(tensor):
     return scaled @ xp.swapaxes(vectors, -1, -2)
 
 
-def directional_modulus(tensor, direction):
+def directional_modulus(
+    tensor: Float[AnyArray, "*a 6 6"], direction: Shaped[AnyArray, "*b 3"]
+):
     """Young's modulus of any 6x6 tensor: 1/E = a^T S a, a = (l2, m2, n2, mn, ln, lm).
 
     Args:
-      tensor: (..., 6, 6), Voigt order with engineering shear.
-      direction: unit vectors (..., 3); leading axes broadcast with those of `tensor`.
+      tensor: Voigt order with engineering shear.
+      direction: unit vectors; leading axes broadcast with those of `tensor`.
     """
     xp = _xp(tensor)
     x, y, z = direction[..., 0], direction[..., 1], direction[..., 2]
@@ -148,14 +154,11 @@ AXES = np.array(
 )  # fmt: skip
 
 
-def extreme_moduli(tensor) -> dict:
+def extreme_moduli(tensor: Float[AnyArray, "6 6"]) -> dict:
     """Return the lowest and the highest Young's modulus over all directions.
 
     A grid of some two degrees on the half sphere, then finer and finer grids around its
     best point. Among equal directions a lattice direction is named first.
-
-    Args:
-      tensor: one NumPy tensor (6, 6).
 
     Returns:
       {"min": (E, direction (3,)), "max": (E, direction (3,))}.
@@ -186,8 +189,8 @@ def extreme_moduli(tensor) -> dict:
     return found
 
 
-def cubic_distance(tensor):
-    """Relative distance of a tensor (..., 6, 6) from its closest cubic one.
+def cubic_distance(tensor: Float[AnyArray, "*b 6 6"]) -> Scalar | Float[AnyArray, "*b"]:
+    """Relative distance of a tensor from its closest cubic one.
 
     The norm is that of the fourth-order tensor, so it does not depend on the Voigt
     notation; `voigt_to_cubic` is the projection that belongs to it.
@@ -201,7 +204,7 @@ def cubic_distance(tensor):
     return xp.sqrt(squares[0] / squares[1])
 
 
-def stability_margins(constants) -> dict:
+def stability_margins(constants: Float[AnyArray, "*b 3"]) -> dict:
     """The three quantities that are positive for a stable cubic material."""
     c11, c12, c44 = constants[..., 0], constants[..., 1], constants[..., 2]
     return {"C11 - C12": c11 - c12, "C11 + 2*C12": c11 + 2 * c12, "C44": c44}
