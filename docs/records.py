@@ -44,7 +44,7 @@ def rows(folder: pathlib.Path) -> list[list[str]]:
 
 def _mixture(n, pair, volume) -> dict:
     """Return the record of an isotropic plate lattice, named as in properties.json."""
-    known = plates.record(
+    known = plates.properties(
         plates.isotropic(n, pair, volume, homogenizer=homogenize).octant,
         homogenizer=homogenize,
     )

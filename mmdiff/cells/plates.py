@@ -13,7 +13,7 @@ faces and the octahedron in the middle of "octet" stays whole.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import optimize
@@ -110,7 +110,7 @@ def plate_lattice(n: int, thickness: Mapping[str, float]) -> np.ndarray:
 
 
 def by_volume(n: int, thickness: Mapping[str, float], volume: float) -> np.ndarray:
-    """Return the octant (n, n, n) uint8 whose volume is nearest to the wanted one.
+    """Return the octant (n, n, n) uint8 whose volume is nearest to the given one.
 
     The plates grow in the given proportion until the volume is met, to half an orbit,
     by layers that are not full; see `half_thickness`. While a layer fills, K/K_HS goes
@@ -185,7 +185,9 @@ def baselines(n: int, volume: float, *, homogenizer: Callable) -> dict[str, np.n
     return octants
 
 
-def record(octant: np.ndarray, *, homogenizer: Callable, nu: float = NU) -> dict:
+def properties(
+    octant: np.ndarray, *, homogenizer: Callable, nu: float = NU
+) -> dict[str, Any]:
     """Return the volume, moduli, Zener ratio and shares of the bounds of an octant.
 
     The bounds of G and E hold for isotropic cells: others may exceed them.

@@ -55,7 +55,7 @@ def resample(density: np.ndarray, edge: int, method: str, *, periodic: bool):
 
     Args:
       density: (nx, ny, nz).
-      edge: wanted edge in voxels.
+      edge: edge to reach, in voxels.
       method: "nearest" or "linear".
       periodic: whether the grid goes on periodically (a cell) or mirrored (an octant).
     """
@@ -77,7 +77,7 @@ def fill(density, edge: int, method: str, name: str, *, octant: bool):
 
     Args:
       density: (nx, ny, nz).
-      edge: wanted edge in voxels.
+      edge: edge to reach, in voxels.
       method: "pad" or "tile".
       name: of the file, for the messages.
       octant: whether the grid is the octant of a mirror-symmetric cell.

@@ -24,7 +24,7 @@ def threshold_to_volume(
 
     Args:
       field: (n, n, n) symmetric octant of any range.
-      volume: wanted solid fraction in [0, 1].
+      volume: solid fraction to reach, in [0, 1].
       symmetry: "cubic" or "orthotropic".
 
     Returns:

@@ -90,7 +90,7 @@ def read_nrrd(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
 
 
 def _notes(path, fields):
-    """Return what is to be said about voxels that are no cubes."""
+    """Return a note where the voxels are no cubes."""
     spacing = fields.get("spacings", "").split()
     if len(set(spacing)) < 2:
         return []

@@ -114,9 +114,9 @@ def _arrays(piece) -> list[tuple]:
 
 
 def _choose(arrays, file, key):
-    wanted = key or "density"
+    name = key or "density"
     for entry in arrays:
-        if entry[0] == wanted:
+        if entry[0] == name:
             return entry
     if arrays and not key:
         return arrays[0]

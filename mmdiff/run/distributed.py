@@ -49,19 +49,19 @@ def join() -> int:
 
 
 def _lead(job: runner.Job) -> int:
-    told = []
+    begun = []
 
     def run() -> None:
-        told.append(_share(True))
+        begun.append(_share(True))
         job.run()
 
     try:
         code = runner.execute(dataclasses.replace(job, run=run))
     finally:
         # Refused, or done already: the others need not wait.
-        if not told:
+        if not begun:
             _share(False)
-    if told and code == 0:
+    if begun and code == 0:
         _share(True)
     return code
 
@@ -71,7 +71,7 @@ def _follow(job: runner.Job) -> int:
         return 0
     environment.enable_compilation_cache()
     try:
-        # What is said is the same as what the leader says.
+        # The leader says the same.
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             job.run()
         # Until the leader has written its results.

@@ -2,7 +2,7 @@
 
 What costs once (imports, compilation, memory) cannot be measured in a process that has
 already paid for it; `run_script` starts a new one. JAX is imported inside the functions
-as in `record`.
+as in `environment`.
 """
 
 import contextlib

@@ -143,7 +143,7 @@ def test_plates_part_the_void_as_published(families, count):
 
 def test_isotropic_mixtures(baselines):
     records = {
-        name: plates.record(octant, homogenizer=_homogenizer)
+        name: plates.properties(octant, homogenizer=_homogenizer)
         for name, octant in baselines.items()
     }
     for pair in plates.ISOTROPIC:
@@ -177,7 +177,7 @@ def test_isotropic_returns_what_it_evaluated():
 
 
 def test_record_of_the_solid():
-    got = plates.record(np.ones((N, N, N), np.uint8), homogenizer=_homogenizer)
+    got = plates.properties(np.ones((N, N, N), np.uint8), homogenizer=_homogenizer)
     young, nu = 1.0, elasticity.NU
     expected = {
         "volume": 1.0,
