@@ -13,6 +13,22 @@ on where it was stopped.
 from ml_collections import ConfigDict
 
 VARIANTS = ("tiny", "small", "paper")
+RANGES = {
+    "num_path": "[0, inf)",
+    "steps": "[1, inf)",
+    "iterations": "[1, inf)",
+    "newton": "[0, inf)",
+    "polish_steps": "[0, inf)",
+    "num_cells": "[0, inf)",
+    "low": "(0, 1)",
+    "high": "(0, 1)",
+    "floor": "[0, 1]",
+    "tolerance": "(0, inf)",
+    "per_gap": "[1, inf)",
+    "rounds": "[0, inf)",
+    "num_pairs": "[0, inf)",
+    "seed": "[0, inf)",
+}
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:

@@ -1,9 +1,9 @@
-"""Both ways between a cell and the noise that the deterministic sampler makes it of.
+"""A cell encoded as the noise that the deterministic sampler makes it of, and back.
 
 A clean octant is no typical state of the last time, whose states carry its noise: as it
 stands, it leads to noise of a quarter of the variance that sampling starts from. It is
-given that noise first. Self-conditioning is left out, since the way down would see
-other estimates than the way up, and cells would not come back.
+given that noise first. Self-conditioning is left out, since decoding would see other
+estimates than encoding, and cells would not come back.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class NoiseCodec(NamedTuple):
 
     Attributes:
       encode: `encode(key, x0, cond) -> noise`; x0 (n, n, n) in {-1, +1}, cond (k,).
-      decode: `decode(noise, cond, wanted=None) -> x0` in [-1, 1].
+      decode: `decode(noise, cond, target_values=None) -> x0` in [-1, 1].
     """
 
     encode: Callable[..., Float[Array, "n n n"]]
@@ -49,8 +49,8 @@ def make_noise_codec(
       schedule: noise schedule of the denoiser.
       steps: DDIM steps each way.
       iterations: evaluations of the denoiser per step of the inversion.
-      guide: `guide(x0, t, wanted) -> x0` for batches, on the way back only and where
-        `wanted` is given; see `mmdiff.design.generate.fem_guidance`.
+      guide: `guide(x0, t, target_values) -> x0` for batches; acts when decoding, where
+        target values are given. See `mmdiff.design.generate.fem_guidance`.
     """
     denoise = without_previous(denoise)
     times = samplers.time_grid(schedule, steps)
@@ -66,12 +66,12 @@ def make_noise_codec(
         return found[0]
 
     @jax.jit
-    def decode(noise, cond, wanted=None):
+    def decode(noise, cond, target_values=None):
         correct = None
-        if guide is not None and wanted is not None:
+        if guide is not None and target_values is not None:
 
             def correct(x0, t):
-                return guide(x0, t, wanted)
+                return guide(x0, t, target_values)
 
         return samplers.ddim(
             denoise, noise[None], cond[None], times, schedule=schedule, correct=correct
@@ -81,7 +81,7 @@ def make_noise_codec(
 
 
 def load_noise_codec(params, meta: dict, **settings) -> tuple[NoiseCodec, Conditions]:
-    """Return the codec of a trained network, and the conditions it knows.
+    """Return the codec of a trained network, and its conditions.
 
     Args:
       params: parameters of the network.
@@ -98,7 +98,11 @@ def load_noise_codec(params, meta: dict, **settings) -> tuple[NoiseCodec, Condit
     return make_noise_codec(denoise, schedule, **settings), scaling
 
 
-def spherical(first, second, theta: float):
+def spherical(
+    first: Float[Array | np.ndarray, "n n n"],
+    second: Float[Array | np.ndarray, "n n n"],
+    theta: float | np.floating,
+) -> Float[Array | np.ndarray, "n n n"]:
     """Return cos(theta) first + sin(theta) second, the noise at an angle in radians.
 
     Of independent standard normal noises this is standard normal too; of a straight
@@ -109,11 +113,11 @@ def spherical(first, second, theta: float):
     )
 
 
-def returned(x0, octant) -> float:
-    """Return the share of voxels of a sampled field (n, n, n) that equal an octant's.
+def returned(x0: Float[Array | np.ndarray, "n n n"], octant) -> float:
+    """Return the share of voxels of a decoded field that equal those of an octant.
 
     Args:
-      x0: field, solid where positive.
+      x0: decoded field, solid where positive.
       octant: (n, n, n) of 0 and 1.
     """
     return float(np.mean((np.asarray(x0) > 0) == (np.asarray(octant) > 0.5)))

@@ -6,9 +6,10 @@ from collections.abc import Callable
 import numpy as np
 
 from mmdiff.cells import prepare
+from mmdiff.data.dataset import Dataset
 from mmdiff.design.interpolate.family import Member
 from mmdiff.errors import InputError
-from mmdiff.io import read as readers
+from mmdiff.io import read as files
 from mmdiff.topopt.interface import Evaluation
 
 KEYS = ("first", "second")
@@ -17,19 +18,19 @@ KEYS = ("first", "second")
 def read(
     texts: tuple[str, str],
     usual: tuple[Member, Member] | None,
-    data: tuple[np.ndarray, np.ndarray],
+    data: Dataset,
     evaluate: Callable[..., Evaluation],
 ) -> tuple[Member, Member]:
     """Return the two ends, theta 0 and pi/2.
 
     Args:
       texts: of each a file, the number of a cell of the dataset, or nothing.
-      usual: what is taken where a text is empty; None where both are given.
-      data: octants (N, n, n, n) and constants (N, 3) of the dataset.
+      usual: cells for empty texts; None where both are given.
+      data: the dataset.
       evaluate: finite elements on an octant of that size.
 
     Raises:
-      InputError: what cannot be read, is not cubic, or the same cell twice.
+      InputError: an end cannot be read, is not cubic, or equals the other.
     """
     first, second = (
         _end(text, key, data, evaluate) if text else usual[i]
@@ -42,28 +43,29 @@ def read(
 
 def _end(text: str, key: str, data, evaluate) -> Member:
     """Return the cell of a number or a file."""
-    octants, constants = data
+    octants, constants = data.octants, data.constants
     if text.isdecimal():
         if int(text) >= len(octants):
             raise InputError(
                 f"{key}={text} is no cell of the dataset, which holds {len(octants)}. "
-                f"Pass --config.{key}=0 to {len(octants) - 1}."
+                f"Pass `{key}=0` to {len(octants) - 1}."
             )
         return Member(octants[int(text)], constants[int(text)], f"dataset {text}")
     file = pathlib.Path(text)
     if not file.is_file() or file.suffix.lower() == ".raw":
         raise InputError(
             f"{key}={text} is neither the number of a cell nor a voxel file with a "
-            f"shape. Pass --config.{key}=cell.npy or --config.{key}=0."
+            f"shape. Pass `{key}=cell.npy` or `{key}=0`."
         )
-    array, _ = readers.read(file)
+    array, _ = files.read(file)
     if array.ndim != 3:
         raise InputError(
             f"{key}={text} holds {len(array)} cells. Save the one as a file of its own."
         )
     edge = 2 * octants.shape[-1]
     resize = 0 if array.shape == (edge,) * 3 else edge
-    grid = prepare.prepare(array, file.name, binarize=True, resize=resize)
+    options = prepare.Options(binarize=True, resize=resize)
+    grid = prepare.prepare(array, file.name, options)
     if grid.symmetry != "cubic":
         raise InputError(
             f"{key}={text} is {grid.symmetry} and not cubic, as all cells of the "

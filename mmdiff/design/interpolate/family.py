@@ -1,20 +1,23 @@
-"""Families of cells for graded structures: no gaps in volume, faces that fit.
+"""Families of cells for graded structures, without gaps in volume.
 
 Cells of high K/K_HS are sorted by volume, and the largest gaps between neighbours are
-filled with new ones until none exceeds a tolerance (arXiv 2401.13570, Fig. 5). Then
-neighbours are judged as a pair: how much of the touching faces is alike, and what share
-of the stiffness in series, which perfect contact would give, two stacked cells keep.
+filled with new ones until none exceeds a tolerance (arXiv 2401.13570, Fig. 5). How well
+neighbours fit: see `pairs`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from mmdiff import bounds
-from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.fem import homogenize
-from mmdiff.typing import Float
+from mmdiff.data.dataset import Dataset
+from mmdiff.errors import InputError
+from mmdiff.run import console, saved
+from mmdiff.targets.target import Target, of_constants
+from mmdiff.typing import Bool, Float, Int
 
 LOOKED_AT = 24  # cells around one volume
 
@@ -46,19 +49,77 @@ class Member(NamedTuple):
         return float(ratios["K"])
 
 
+def arrays(members: Sequence[Member]) -> dict[str, np.ndarray]:
+    """Return members as arrays by name; `members_of` is the inverse."""
+    return {
+        "octants": np.array([member.octant for member in members]),
+        "constants": np.array([member.constants for member in members]),
+        "volume": np.array([member.volume for member in members]),
+        "K_over_HS": np.array([member.share for member in members]),
+        "theta": np.array([member.theta for member in members]),
+        "kind": np.array([member.kind for member in members]),
+    }
+
+
+def members_of(found: Mapping[str, np.ndarray]) -> list[Member]:
+    """Return the members that `arrays` made arrays of."""
+    columns = (found[name] for name in ("octants", "constants", "kind", "theta"))
+    return [Member(o, c, str(k), float(t)) for o, c, k, t in zip(*columns, strict=True)]
+
+
 def by_volume(members: Sequence[Member]) -> list[Member]:
     """Return the members, the lightest first."""
     return sorted(members, key=lambda member: member.volume)
 
 
+def begin(
+    data: Dataset,
+    *,
+    count: int,
+    low: float,
+    high: float,
+    floor: float,
+    tolerance: float,
+) -> list[Member]:
+    """Return the cells of a dataset that a family begins with, by volume.
+
+    Args:
+      data: the dataset.
+      count: evenly spaced volumes that cells are looked for at, two or more.
+      low: least volume.
+      high: largest volume.
+      floor: least K/K_HS.
+      tolerance: widest gap in volume that is let be; wider ones get further cells.
+
+    Raises:
+      InputError: less than two cells fit.
+    """
+    if not low < high:
+        raise InputError(
+            f"low={low:g} and high={high:g} are no range of volume fractions. Pass "
+            "`low` below `high`."
+        )
+    share = bounds.hashin_shtrikman_ratios(data.constants, data.volume)["K"]
+    allowed = share >= floor
+    chosen = spread_out(data.octants, data.volume, allowed, low, high, count)
+    chosen = with_gaps_filled(chosen, data.octants, data.volume, allowed, tolerance)
+    if len(chosen) < 2:
+        raise InputError(
+            f"{len(chosen)} cells of the dataset have K/K_HS of {floor:g} or more at "
+            f"volumes from {low:g} to {high:g}, and a family needs two. Lower `floor` "
+            "or widen `low` and `high`."
+        )
+    return [Member(data.octants[i], data.constants[i], "dataset") for i in chosen]
+
+
 def spread_out(
     octants: np.ndarray,
     volume: Float[np.ndarray, "N"],
-    allowed: np.ndarray,
+    allowed: Bool[np.ndarray, "N"],
     low: float,
     high: float,
     m: int,
-) -> np.ndarray:
+) -> Int[np.ndarray, "k"]:
     """Return up to m rows of evenly spaced volumes whose faces fit their neighbours'.
 
     Around each of m evenly spaced volumes, the first and the last included, the nearest
@@ -69,7 +130,7 @@ def spread_out(
     Args:
       octants: (N, n, n, n) of 0 and 1.
       volume: of all cells.
-      allowed: (N,) bool, those that may be taken.
+      allowed: those that may be taken.
       low: first volume.
       high: last volume.
       m: cells wanted, two or more.
@@ -101,12 +162,12 @@ def spread_out(
 
 
 def with_gaps_filled(
-    rows: np.ndarray,
+    rows: Int[np.ndarray, "k"],
     octants: np.ndarray,
     volume: Float[np.ndarray, "N"],
-    allowed: np.ndarray,
+    allowed: Bool[np.ndarray, "N"],
     tolerance: float,
-) -> np.ndarray:
+) -> Int[np.ndarray, "m"]:
     """Return rows by volume, with more of the allowed ones between distant neighbours.
 
     Of each gap that exceeds the tolerance the cell is taken whose faces fit both
@@ -138,7 +199,7 @@ def with_gaps_filled(
 
 
 def gaps(
-    volume: Sequence[float], tolerance: float = 0.0
+    volume: Sequence[float] | Float[np.ndarray, "m"], tolerance: float = 0.0
 ) -> list[tuple[float, int, int]]:
     """Return the gaps of more than a tolerance, the widest first.
 
@@ -166,10 +227,10 @@ def widest(members: Sequence[Member]) -> float:
     return found[0][0] if found else 0.0
 
 
-def midway(low: Member, high: Member) -> tuple[np.ndarray, float]:
+def midway(low: Member, high: Member) -> Target:
     """Return constants and volume in the middle of a gap, on the line between both."""
     constants = (np.asarray(low.constants) + np.asarray(high.constants)) / 2
-    return constants, (low.volume + high.volume) / 2
+    return of_constants(constants, (low.volume + high.volume) / 2)
 
 
 def fill(
@@ -179,16 +240,16 @@ def fill(
     tolerance: float,
     floor: float,
     rounds: int,
-) -> Iterator[list[Member]]:
-    """Yield the family after each round of filling its gaps.
+) -> list[Member]:
+    """Return the family after its gaps are filled, round after round.
 
     Ends when no gap exceeds the tolerance, when a round has put nothing into any gap,
     or after `rounds`.
 
     Args:
       members: two or more.
-      make: `make(round, low, high)` cells for a gap; those outside of it, or below the
-        floor, are left out here.
+      make: `make(round, low, high)` returns cells for a gap; those outside of it, or
+        below the floor, are left out here.
       tolerance: widest gap in volume that is let be.
       floor: least K/K_HS of what is taken in.
       rounds: most rounds.
@@ -205,55 +266,40 @@ def fill(
                 if low.volume < member.volume < high.volume and member.share >= floor
             ]
         if not fresh:
-            return
+            break
         members = by_volume([*members, *fresh])
-        yield members
+        console.say(f"{len(members)} cells, widest gap in V {widest(members):.4f}")
+    return members
 
 
-def face_agreement(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """Return how two octants' outer faces across x fit when the cells are stacked.
-
-    The share of equal voxels, and the share of the solid that meets solid: the voxels
-    solid on both faces over those solid on either, NaN where both are void.
-    """
-    one, other = np.asarray(first)[0] > 0.5, np.asarray(second)[0] > 0.5
-    either = (one | other).sum()
-    contact = (one & other).sum() / either if either else np.nan
-    return float((one == other).mean()), float(contact)
-
-
-def stack(first: Float[np.ndarray, "n n n"], second) -> np.ndarray:
-    """Return two cells stacked along x, as an orthotropic octant (2n, 2n, 2n).
-
-    Periodic stacks have mirror planes in the middle of both cells: the domain runs from
-    the middle of the first along x to that of the second, and spans a whole cell along
-    y and z, so that it is a cube as the solver needs.
-    """
-    n = first.shape[0]
-    return np.concatenate([octant_to_cell(first)[n:], octant_to_cell(second)[:n]])
-
-
-def in_series(first: float, second: float) -> float:
-    """Return C11 of two layers of these C11 in perfect contact: the harmonic mean.
-
-    Exact for homogeneous layers of equal thickness held alike in their plane.
-    """
-    return 2 / (1 / first + 1 / second)
-
-
-def pair_stiffness(first: Member, second: Member, *, tol: float = 1e-3) -> float:
-    """Return C11 of two stacked cells over that in series, by finite elements.
+def make_gap_filler(
+    generate: Callable[[jax.Array, Target], Sequence], key, folder: pathlib.Path
+) -> Callable[[int, Member, Member], list[Member]]:
+    """Return `make(round, low, high) -> members` for `fill`; each gap is made once.
 
     Args:
-      first: a member.
-      second: of the same size.
-      tol: relative residual of the solve; the error of C11 is of its square.
-
-    Returns:
-      the ratio; NaN where the solve did not converge.
+      generate: `generate(key, target)` returns cells, with `octant` and `constants`,
+        for the middle of a gap.
+      key: typed random key.
+      folder: of the files of gaps that are finished.
     """
-    density = stack(first.octant, second.octant).astype(np.float32)
-    tensor, info = homogenize.homogenize(density, symmetry="orthotropic", tol=tol)
-    expected = in_series(first.constants[0], second.constants[0])
-    # The load along x stands first.
-    return float(tensor[0, 0]) / expected if bool(info.converged[0]) else float("nan")
+
+    def make(number, low, high):
+        target = midway(low, high)
+        mark = round(1e6 * target.volume)
+        kind = f"round {number + 1}"
+
+        def new():
+            fold = jax.random.fold_in(jax.random.fold_in(key, 2 + number), mark)
+            cells = generate(fold, target)
+            return arrays([Member(c.octant, c.constants, kind) for c in cells])
+
+        made = members_of(saved.once(folder / f"gap_{number}_{mark}.npz", new))
+        best = max((member.share for member in made), default=np.nan)
+        console.say(
+            f"{kind}, V {low.volume:.3f} to {high.volume:.3f}: {len(made)} cells, "
+            f"K/K_HS up to {best:.3f}"
+        )
+        return made
+
+    return make

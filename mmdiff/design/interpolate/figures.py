@@ -1,4 +1,4 @@
-"""The picture of a family of cells: stiffness over volume, path and family apart."""
+"""Pictures of a family: its cells side by side, and their stiffness over volume."""
 
 import os
 from collections.abc import Sequence
@@ -6,8 +6,27 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmdiff.bounds import hashin_shtrikman
+from mmdiff.cells.symmetry import octant_to_cell
+from mmdiff.io import plots, render
 from mmdiff.io.plots import BLUE, GREY, OCHRE, new_figure, plot_style, save_figure
 from mmdiff.typing import Float
+
+
+def strip(
+    path: str | os.PathLike, octants: Sequence[np.ndarray], captions: Sequence[str]
+) -> bool:
+    """Draw cells side by side, six in a row.
+
+    Args:
+      path: PNG file to write.
+      octants: (n, n, n) of each cell.
+      captions: a line under each.
+    """
+    images = []
+    for octant in octants:
+        voxels = octant_to_cell(octant)
+        images.append(render.render(voxels, size=288, cutaway=render.cutaway(voxels)))
+    return plots.contact_sheet(path, images, captions, columns=6)
 
 
 def properties(

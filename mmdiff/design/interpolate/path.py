@@ -1,13 +1,27 @@
 """From one cell to another through the noise they come from (arXiv 2401.13570, Fig. 5).
 
-Both cells are taken to the noise that DDIM makes them of, the noises are joined by
-cos(theta) x1 + sin(theta) x2, which keeps the variance, and each point is sampled back.
+Both cells are encoded as the noise that DDIM makes them of, the noises are joined by
+cos(theta) x1 + sin(theta) x2, which keeps the variance, and each point is decoded.
 """
 
+import pathlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from mmdiff.elasticity import range_error
-from mmdiff.typing import Float
+from mmdiff.design.interpolate.family import Member, arrays, members_of
+from mmdiff.diffusion.conditions import Conditions
+from mmdiff.elasticity import NAMES, range_error
+from mmdiff.errors import InputError
+from mmdiff.models import noise_codec
+from mmdiff.models.noise_codec import NoiseCodec
+from mmdiff.run import console, saved
+from mmdiff.targets.target import Target, of_constants
+from mmdiff.typing import Array, Float
+
+CONDITIONS = ("none", "ends")
 
 
 def angles(count: int) -> Float[np.ndarray, "m"]:
@@ -20,7 +34,7 @@ def angles(count: int) -> Float[np.ndarray, "m"]:
     return np.linspace(0, np.pi / 2, count + 2)[1:-1]
 
 
-def between(first, second, theta: float) -> np.ndarray:
+def between(first, second, theta: float | np.floating) -> Float[np.ndarray, "..."]:
     """Return properties on the straight line, in proportion to the angle."""
     share = 2 * theta / np.pi
     return (1 - share) * np.asarray(first) + share * np.asarray(second)
@@ -37,3 +51,97 @@ def off_line(
     """
     line = np.stack([between(constants[0], constants[-1], angle) for angle in theta])
     return range_error(constants, line)
+
+
+def make_condition(
+    scaling: Conditions, choice: str
+) -> Callable[[Float[np.ndarray, "4"]], Float[Array, "k"]]:
+    """Return `condition(values)`, the network's conditions of cells on the path.
+
+    Args:
+      scaling: conditions of the network.
+      choice: "ends" for those of the values C11, C12, C44 and V, which lie between
+        those of the ends; "none" leaves all free.
+
+    Raises:
+      InputError: for another choice.
+    """
+    if choice not in CONDITIONS:
+        raise InputError(
+            f"conditions={choice!r} is unknown. Use {' or '.join(CONDITIONS)}."
+        )
+    if choice == "none":
+        return lambda values: scaling.from_values()
+    return lambda values: scaling.from_values(
+        **dict(zip((*NAMES, "V"), map(float, values), strict=True))
+    )
+
+
+def make_path(
+    ends: tuple[Member, Member],
+    codec: NoiseCodec,
+    condition: Callable[[Float[np.ndarray, "4"]], Float[Array, "k"]],
+    finish: Callable[[Float[np.ndarray, "n n n"], Target], tuple],
+    *,
+    key,
+    count: int,
+    target_values: Callable[[Target], Float[np.ndarray, "q"]] | None = None,
+    file: pathlib.Path,
+) -> tuple[list[Member], dict]:
+    """Return the cells of a path, its ends first and last.
+
+    Args:
+      ends: the two cells.
+      codec: between cells and their noise.
+      condition: conditions of the network for C11, C12, C44 and V.
+      finish: `finish(field, target)` returns the cell that a decoded field becomes,
+        with `octant` and `constants`, and the reason where it is refused.
+      key: typed random key.
+      count: cells between the ends.
+      target_values: what the guidance of the codec aims at for a target; None decodes
+        without guidance.
+      file: where a finished path is stored.
+
+    Returns:
+      the cells, and "returned", the share of each end's voxels that come back from its
+      noise, and "refused", the number of points without a cell.
+    """
+    raw = [np.append(end.constants, end.volume) for end in ends]
+
+    def new():
+        noises, returned = _encoded(ends, raw, codec, condition, key)
+        cells, refused = [ends[0]], 0
+        for theta in angles(count):
+            values = between(*raw, theta)
+            target = of_constants(values[:3], float(values[3]))
+            aim = jnp.asarray(target_values(target)) if target_values else None
+            noise = noise_codec.spherical(*noises, theta)
+            field = codec.decode(noise, condition(values), aim)
+            cell, reason = finish(np.asarray(field), target)
+            if reason:
+                refused += 1
+                console.note(f"theta {theta:.3f}: {reason}, left out.")
+            else:
+                constants = np.asarray(cell.constants)
+                cells.append(Member(cell.octant, constants, "path", float(theta)))
+        return arrays([*cells, ends[1]]) | {"returned": returned, "refused": refused}
+
+    found = saved.once(file, new)
+    info = {"returned": found["returned"].tolist(), "refused": int(found["refused"])}
+    return members_of(found), info
+
+
+def _encoded(ends, raw, codec, condition, key):
+    """Return the noises of both ends, and the share of voxels that each gives back."""
+    noises, returned = [], []
+    for i, (end, values) in enumerate(zip(ends, raw, strict=True)):
+        x0 = jnp.asarray(2.0 * end.octant - 1, jnp.float32)
+        cond = condition(values)
+        noises.append(codec.encode(jax.random.fold_in(key, i), x0, cond))
+        back = codec.decode(noises[-1], cond)
+        returned.append(noise_codec.returned(back, end.octant))
+        console.say(
+            f"end {i + 1}: {100 * returned[-1]:.2f} % of voxels come back from the "
+            "noise"
+        )
+    return noises, returned

@@ -1,43 +1,46 @@
-"""Write a path and a family of cells: arrays, tables, pictures and a page."""
+"""Report of a path and a family of cells: rows, summary, arrays and pictures."""
 
-import pathlib
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from mmdiff import elasticity
-from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.design.interpolate import family, figures
+from mmdiff.design.interpolate import family, figures, pairs, path
 from mmdiff.design.interpolate.family import Member
-from mmdiff.io import page, plots, render
-from mmdiff.io import write as writers
-from mmdiff.io.json import write_csv, write_json
-from mmdiff.run import console, saved
+from mmdiff.io import plots
+from mmdiff.io.report import CONVENTIONS as SHARED
+from mmdiff.io.report import Report
 
-SHOWN = 24  # cells drawn at most, spread over all
+DRAWN = 24  # cells drawn at most, spread over all
 SPHERES = 5
-CONVENTIONS = (
-    "C11, C12, C44 in units of the base material's Young's modulus (nu 0.3), by finite "
-    "elements on the binary cells; family.npz holds the octant [0, 1/2]^3 of each.",
-    "face agreement: equal voxels of the faces across x that touch the next cell's; "
-    "contact: solid that meets solid. C11 pair / series: of both cells stacked along "
-    "x, over the harmonic mean of their C11, which perfect contact would give.",
-)
+HEADER = ("", "kind", "V", "C11", "K/K_HS", "face %", "contact %", "pair/series")
+CONVENTIONS = {
+    "constants": "C11, C12, C44 in units of the base material's Young's modulus (nu "
+    "0.3), of the binary cells",
+    "moduli": SHARED["moduli"],
+    "finite_elements": SHARED["finite_elements"],
+    "octants": "family.npz holds the octant [0, 1/2]^3 of each cell",
+    "face agreement": "equal voxels of the faces across x that touch the next cell's",
+    "contact": "solid that meets solid on these faces",
+    "C11 pair / series": "of both cells stacked along x, over the harmonic mean of "
+    "their C11, which perfect contact would give",
+}
 
 
 def rows(
-    members: Sequence[Member], group: str, pairs: Mapping[int, float]
+    members: Sequence[Member], group: str, ratios: Mapping[int, float]
 ) -> list[dict]:
-    """Return the line of every member in the order given, with its fit to the next.
+    """Return the row of every member in the order given, with its fit to the next.
 
     Args:
       members: of a path or a family.
       group: "path" or "family".
-      pairs: C11 over that in series of the pairs computed, by number of the first.
+      ratios: C11 over that in series of the pairs computed, by number of the first.
     """
-    lines = []
+    found = []
     for i, member in enumerate(members):
-        line = {
+        row = {
             "cell": f"{group} {i}",
             "kind": member.kind,
             "theta": member.theta,
@@ -47,37 +50,38 @@ def rows(
             "K/K_HS": member.share,
         }
         if i + 1 < len(members):
-            fit = family.face_agreement(member.octant, members[i + 1].octant)
-            line["face agreement"], line["contact"] = fit
-            line["C11 pair / series"] = pairs.get(i)
-        lines.append(line)
-    return lines
+            fit = pairs.face_agreement(member.octant, members[i + 1].octant)
+            row["face agreement"], row["contact"] = fit
+            row["C11 pair / series"] = ratios.get(i)
+        found.append(row)
+    return found
 
 
 def summary(
-    path: Sequence[Member],
+    cells: Sequence[Member],
     members: Sequence[Member],
     lines: Sequence[Mapping],
-    facts: Mapping,
+    info: Mapping,
 ) -> dict:
     """Return the numbers that stand for the whole: fit, gaps, stiffness of pairs.
 
     Args:
-      path: cells of the path with its ends.
-      members: the family.
+      cells: the path with its ends; may be empty.
+      members: the family; may be empty.
       lines: see `rows`, of both.
-      facts: what else the run found, taken over.
+      info: numbers of the run, taken over.
     """
 
     def least(name):
         found = [line[name] for line in lines if line.get(name) is not None]
-        found = [value for value in found if np.isfinite(value)]
-        return min(found) if found else None
+        return min((value for value in found if np.isfinite(value)), default=None)
 
-    return {
-        "path": len(path),
-        "family": len(members),
-        **facts,
+    found = {"path": len(cells), "family": len(members), **info}
+    if len(cells) > 2:
+        constants = np.stack([cell.constants for cell in cells])
+        off = path.off_line(constants, np.array([cell.theta for cell in cells]))[1:-1]
+        found |= {"off_line_mean": float(off.mean()), "off_line_most": float(off.max())}
+    return found | {
         "widest_gap": family.widest(members) if members else None,
         "least_K/K_HS": min((m.share for m in members), default=None),
         "least_face_agreement": least("face agreement"),
@@ -85,75 +89,89 @@ def summary(
     }
 
 
-def write(
-    folder: pathlib.Path,
-    path: Sequence[Member],
+def report(
+    cells: Sequence[Member],
     members: Sequence[Member],
-    lines: Sequence[Mapping],
-    facts: Mapping,
-) -> None:
-    """Write family.{npz,csv,json}, strip.png, path.png, spheres.png and index.html.
+    ratios: Mapping[int, float],
+    info: Mapping,
+) -> Report:
+    """Return the report of a path and a family.
 
     Args:
-      folder: existing directory.
-      path: cells of the path, its ends first and last; may be empty.
+      cells: the path, its ends first and last; may be empty.
       members: the family by volume; may be empty.
-      lines: see `rows`, the path before the family.
-      facts: see `summary`.
+      ratios: see `rows`, of the family or, where there is none, of the path.
+      info: see `summary`.
     """
-    every = [*path, *members]
-    saved.save(folder / "family.npz", arrays(every))
-    write_csv(folder / "family.csv", lines)
-    write_json(
-        folder / "family.json",
-        {"summary": facts, "conventions": CONVENTIONS, "cells": lines},
-    )
-    chosen = _spread(len(every), SHOWN)
-    images = []
-    for i in chosen:
-        voxels = octant_to_cell(every[i].octant)
-        images.append(render.render(voxels, size=288, cutaway=render.cutaway(voxels)))
-    captions = [
-        f"{lines[i]['cell']}: V {every[i].volume:.3f}, K/K_HS {every[i].share:.2f}"
-        for i in chosen
-    ]
-    plots.contact_sheet(
-        folder / "strip.png", images, captions, columns=min(len(chosen), 6)
-    )
-    kinds = [*["path"] * len(path), *(member.kind for member in members)]
+    lines = rows(cells, "path", {} if members else ratios)
+    lines += rows(members, "family", ratios)
+    numbers = summary(cells, members, lines, info)
+    every = [*cells, *members]
     constants = np.stack([member.constants for member in every])
     volume = np.array([member.volume for member in every])
-    drawn = figures.properties(folder / "path.png", constants, volume, kinds)
-    some = [_spread(len(every), SPHERES), _spread(len(path), SPHERES)][bool(path)]
-    titles = [f"{lines[i]['cell']}, V {every[i].volume:.2f}" for i in some]
-    plots.modulus_spheres(folder / "spheres.png", constants[some], titles)
-    if not drawn:
-        console.note("plots need matplotlib: pip install 'mmdiff[viz]'.")
-    text = page.simple_page(
-        "A family of cells",
-        page.list_files(folder),
-        summary=facts,
-        notes=CONVENTIONS,
-    )
-    writers.write_bytes(folder / "index.html", text.encode())
+    kinds = [*["path"] * len(cells), *(member.kind for member in members)]
+    drawn = _spread(len(every), DRAWN)
+    captions = [
+        f"{lines[i]['cell']}: V {volume[i]:.3f}, K/K_HS {every[i].share:.2f}"
+        for i in drawn
+    ]
+    some = _spread(len(cells) or len(every), SPHERES)
+    titles = [f"{lines[i]['cell']}, V {volume[i]:.2f}" for i in some]
+    return Report(
+        title="A family of cells",
+        values={"summary": numbers, "cells": lines},
+        conventions=CONVENTIONS,
+        tables={"Summary": [{"": k, "value": v} for k, v in numbers.items()]},
+        arrays={"family.npz": family.arrays(every)},
+        rows={"family.csv": lines},
+        files={
+            "strip.png": functools.partial(
+                figures.strip, octants=[every[i].octant for i in drawn],
+                captions=captions,
+            ),
+            "path.png": functools.partial(
+                figures.properties, constants=constants, volume=volume, kinds=kinds
+            ),
+            "spheres.png": lambda file: plots.modulus_spheres(
+                file, constants[some], titles
+            ),
+        },
+        json="family.json",
+    )  # fmt: skip
 
 
-def arrays(members: Sequence[Member]) -> dict[str, np.ndarray]:
-    """Return members as arrays by name; `members_of` is the inverse."""
-    return {
-        "octants": np.stack([member.octant for member in members]),
-        "constants": np.stack([member.constants for member in members]),
-        "volume": np.array([member.volume for member in members]),
-        "K_over_HS": np.array([member.share for member in members]),
-        "theta": np.array([member.theta for member in members]),
-        "kind": np.array([member.kind for member in members]),
-    }
+def table(lines: Sequence[Mapping]) -> list[list]:
+    """Return what is shown of each row of a report, in the order of `HEADER`."""
+    shown = []
+    for line in lines:
+        known = [line[name] for name in ("cell", "kind", "V", "C11", "K/K_HS")]
+        fit = [line.get("face agreement"), line.get("contact")]
+        fit = [None if value is None else 100 * value for value in fit]
+        shown.append([*known, *fit, line.get("C11 pair / series")])
+    return shown
 
 
-def members_of(found: Mapping[str, np.ndarray]) -> list[Member]:
-    """Return the members that `arrays` made arrays of."""
-    columns = (found[name] for name in ("octants", "constants", "kind", "theta"))
-    return [Member(o, c, str(k), float(t)) for o, c, k, t in zip(*columns, strict=True)]
+def sentences(numbers: Mapping) -> list[str]:
+    """Return what is said of a path and a family, from their summary."""
+    found = []
+    if numbers["path"]:
+        found.append(
+            f"path: {numbers['path']} cells with its ends, {numbers['refused']} "
+            f"refused, {100 * min(numbers['returned']):.2f} % of an end's voxels come "
+            "back."
+        )
+    if "off_line_mean" in numbers:
+        found.append(
+            f"constants of the path are {100 * numbers['off_line_mean']:.2f} % of "
+            "range off the straight line between the ends in the mean."
+        )
+    if numbers["family"]:
+        found.append(
+            f"family: {numbers['family']} cells, widest gap in V "
+            f"{numbers['widest_gap']:.4f} (at first {numbers['widest_gap_begun']:.4f}),"
+            f" K/K_HS {numbers['least_K/K_HS']:.3f} or more."
+        )
+    return found
 
 
 def _spread(count: int, most: int) -> list[int]:
