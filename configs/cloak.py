@@ -12,6 +12,18 @@ it was stopped.
 from ml_collections import ConfigDict
 
 VARIANTS = ("tiny", "small", "paper")
+RANGES = {
+    "num_cells": "[5, inf)",
+    "reference_volume": "(0, 1)",
+    "pool": "[2, inf)",
+    "cell_voxels": "[8, inf)",
+    "steps": "[0, inf)",
+    "exchanges": "[1, inf)",
+    "check_cells": "[0, inf)",
+    "check_voxels": "[8, inf)",
+    "cell_size_mm": "(0, inf) mm",
+    "stl_voxels": "[4, inf)",
+}
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:

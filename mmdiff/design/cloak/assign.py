@@ -2,9 +2,9 @@
 
 The designed constants are those of no cell. Each class of places first gets the cell
 nearest to its constants; then cells are exchanged for others of nearly the same
-constants, many at once, as the gradient of the distortion promises, and what does not
-keep the promise is taken back. What counts is the distortion with the tensors of the
-cells themselves. See `cloak_pool` for the cells.
+constants, many at once, as the gradient of the distortion promises, and exchanges
+that do not keep the promise are undone. What counts is the distortion with the tensors
+of the cells themselves. See `pool` for the cells.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,15 @@ from mmdiff.typing import Float, Int
 CANDIDATES = 32  # nearest cells that one may be exchanged for
 
 
-def nearest(constants, wanted, count: int = CANDIDATES) -> Int[np.ndarray, "k c"]:
-    """Return the rows of the cells nearest in the range error, (k, c)."""
+def nearest(
+    constants: Float[np.ndarray, "N 3"],
+    designed: Float[np.ndarray, "k 3"],
+    count: int = CANDIDATES,
+) -> Int[np.ndarray, "k c"]:
+    """Return the rows of the cells nearest to designed constants in the range error."""
     count = min(count, len(constants))
     tree = cKDTree(constants / PAPER_RANGES)
-    return tree.query(wanted / PAPER_RANGES, count, p=1)[1].reshape(-1, count)
+    return tree.query(designed / PAPER_RANGES, count, p=1)[1].reshape(-1, count)
 
 
 class Choice(NamedTuple):
@@ -43,7 +47,7 @@ class Choice(NamedTuple):
 
 def choose(
     model: Model,
-    wanted: Float[np.ndarray, "k 3"],
+    designed: Float[np.ndarray, "k 3"],
     constants: Float[np.ndarray, "N 3"],
     *,
     steps: int,
@@ -52,14 +56,14 @@ def choose(
     """Return real cells for the designed constants.
 
     Args:
-      model: the body under its test.
-      wanted: designed constants of the classes.
+      model: the body under its load case.
+      designed: designed constants of the classes.
       constants: of the cells to choose from.
       steps: most evaluations of the distortion.
       after: called with the number of evaluations and the distortions.
     """
-    options = nearest(constants, wanted)
-    rows = np.arange(len(wanted))
+    options = nearest(constants, designed)
+    rows = np.arange(len(designed))
     pick = options[:, 0]
     here = model.slope(constants[pick])
     first, share = here[1], 1.0
@@ -71,10 +75,10 @@ def choose(
         gain = np.where(barred, 0, gain)
         best = gain.argmin(1)
         promised = gain[rows, best]
-        hopeful = int((promised < 0).sum())
-        if not hopeful:
+        better = int((promised < 0).sum())
+        if not better:
             break
-        order = np.argsort(promised)[: max(1, int(share * hopeful))]
+        order = np.argsort(promised)[: max(1, int(share * better))]
         trial = pick.copy()
         trial[order] = options[order, best[order]]
         there = model.slope(constants[trial])

@@ -7,23 +7,32 @@ of the body's cell, on all faces, and its constants are computed anew: all faces
 touch are equal then. Cells that this leaves in pieces are not taken.
 """
 
+import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from mmdiff import elasticity
-from mmdiff.cells.connectivity import clean_octant, spanning_axes
+from mmdiff.cells import plates
+from mmdiff.cells.connectivity import clean_octant, is_load_bearing, spanning_axes
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.cells.voxels import pack
+from mmdiff.cells.voxels import pack, threshold_to_volume
 from mmdiff.data import select, space
-from mmdiff.design.cloak.resolved import shrunk
+from mmdiff.data.dataset import Dataset
+from mmdiff.errors import InputError
+from mmdiff.run import console, saved
+from mmdiff.topopt import interface
 from mmdiff.topopt.interface import Evaluation
 from mmdiff.typing import Float, Int, UInt8
 
+REFERENCES = ("plates", "isotropic")  # bodies by name; others are cells by number
 BODY, SOLID = -1, -2  # numbers of the cells that are none of the dataset
 ISOTROPY = 0.01  # of Zener's ratio
 SAMPLE = 100  # cells by which bodies are judged
+WALL = 1 / 8  # of the plates, two of which meet, by the edge of the cell
+BAND = 0.02  # of the volume of the isotropic reference
+TRIED = 30  # cells that are looked at for it
 
 
 class Pool(NamedTuple):
@@ -39,6 +48,19 @@ class Pool(NamedTuple):
     octants: UInt8[np.ndarray, "N n n n"]
     constants: Float[np.ndarray, "N 3"]
     number: Int[np.ndarray, "N"]
+
+
+def shrunk(octant: np.ndarray, m: int) -> UInt8[np.ndarray, "m m m"]:
+    """Return an octant of m voxels a side and nearly the same volume."""
+    k = octant.shape[0] // m
+    mean = octant.reshape(m, k, m, k, m, k).mean((1, 3, 5))
+    return threshold_to_volume(mean, octant.mean())
+
+
+def coarsened(octant: np.ndarray, m: int) -> np.ndarray | None:
+    """Return the largest piece of a smaller octant; None if it carries no load."""
+    coarse, _, _ = clean_octant(shrunk(octant, m))
+    return coarse if is_load_bearing(coarse) else None
 
 
 def joined(octant: np.ndarray, body: np.ndarray) -> np.ndarray | None:
@@ -60,7 +82,7 @@ def joined(octant: np.ndarray, body: np.ndarray) -> np.ndarray | None:
 
 
 def isotropic_body(
-    data: tuple[np.ndarray, np.ndarray, np.ndarray],
+    data: Dataset,
     candidates: Sequence[np.ndarray],
     evaluate: Callable[[np.ndarray], Evaluation],
 ) -> np.ndarray:
@@ -71,16 +93,15 @@ def isotropic_body(
     is stiffer than the body, which leaves more room around a soft one.
 
     Args:
-      data: octants, constants and volume of the cells of a dataset.
+      data: the dataset.
       candidates: octants (n, n, n), at least one.
       evaluate: finite elements on one octant.
     """
-    octants, constants, volume = data
     known = np.stack([evaluate(octant).constants for octant in candidates])
     off = abs(np.log(elasticity.moduli(known)["zener"]))
     rows = np.flatnonzero(off <= max(np.log1p(ISOTROPY), off.min()))
     n = len(candidates[0])
-    some = [shrunk(octants[row], n) for row in _order(constants, volume)[:SAMPLE]]
+    some = [shrunk(data.octants[row], n) for row in _order(data)[:SAMPLE]]
     fit = np.array(
         [
             sum(joined(octant, candidates[row]) is not None for octant in some)
@@ -92,17 +113,17 @@ def isotropic_body(
 
 
 def make_pool(
-    data: tuple[np.ndarray, np.ndarray, np.ndarray],
+    data: Dataset,
     body: np.ndarray,
     evaluate: Callable[[np.ndarray], Evaluation],
     *,
     most: int,
-    advance: Callable[[], None] = lambda: None,
+    advance: Callable[[], object] = lambda: None,
 ) -> Pool:
     """Return cells spread over property space, with the faces of the body.
 
     Args:
-      data: octants, constants and volume of the cells of a dataset.
+      data: the dataset.
       body: (n, n, n) octant of the body's cell, n dividing the side of the dataset's,
         which are made as small first.
       evaluate: finite elements on one octant, `mmdiff.topopt.interface.make_evaluate`.
@@ -129,21 +150,105 @@ def make_pool(
     )
 
 
+def body_octant(
+    data: Dataset,
+    reference: str,
+    m: int,
+    evaluate: Callable[[np.ndarray], Evaluation],
+    *,
+    volume: float,
+) -> UInt8[np.ndarray, "m m m"]:
+    """Return the octant of the cell of the body, m voxels a side.
+
+    Args:
+      data: the dataset.
+      reference: "plates", "isotropic" or the number of a cell of the dataset.
+      m: octant side.
+      evaluate: finite elements on one octant.
+      volume: of the isotropic cell.
+
+    Raises:
+      InputError: the dataset has no such cell, or it falls apart at this resolution.
+    """
+    if reference == "plates":
+        return plates.plate_lattice(m, {"sc": WALL})
+    if reference == "isotropic":
+        near = np.flatnonzero(abs(data.volume - volume) <= BAND)
+        if not near.size:
+            raise InputError(
+                f"no cell of the dataset has a volume within {BAND:g} of "
+                f"reference_volume={volume:g}. Pass one of {data.volume.min():.2f} to "
+                f"{data.volume.max():.2f}."
+            )
+        zener = elasticity.moduli(data.constants[near])["zener"]
+        rows = near[np.argsort(abs(np.log(zener)))][:TRIED]
+    else:
+        rows = [int(reference)]
+        if rows[0] >= len(data.octants):
+            raise InputError(
+                f"references={reference} is no cell of the dataset, which holds "
+                f"{len(data.octants)}. Pass 0 to {len(data.octants) - 1}."
+            )
+    found = [coarsened(data.octants[row], m) for row in rows]
+    found = [octant for octant in found if octant is not None]
+    if not found:
+        raise InputError(
+            f"references={reference} falls apart at {2 * m}^3 voxels. Set "
+            "`cell_voxels` and `check_voxels` to more."
+        )
+    # What is isotropic at the dataset's resolution need not be at a lower one.
+    return isotropic_body(data, found, evaluate)
+
+
+def reference_pool(
+    data: Dataset,
+    reference: str,
+    *,
+    edge: int,
+    void: float,
+    most: int,
+    volume: float,
+    folder: pathlib.Path,
+) -> Pool:
+    """Return the cells to choose from in the body of a reference.
+
+    Args:
+      data: the dataset.
+      reference: see `body_octant`.
+      edge: voxels along a cell.
+      void: modulus of void as a fraction of solid.
+      most: see `make_pool`.
+      volume: see `body_octant`.
+      folder: of the file of a pool that is finished.
+    """
+
+    def new():
+        evaluate = interface.make_evaluate(edge // 2, void=void)
+        body = body_octant(data, reference, edge // 2, evaluate, volume=volume)
+        with console.progress(f"{reference}, cells that fit", most + 1) as advance:
+            pool = make_pool(data, body, evaluate, most=most, advance=advance)
+        console.say(
+            f"{reference}: {len(pool.number)} cells of {edge}^3 voxels fit the body"
+        )
+        return pool._asdict()
+
+    return Pool(**saved.once(folder / f"pool_{reference}_{edge}_{void:g}.npz", new))
+
+
 def _fitting(data, body) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the solid, then cells that stay whole, the bins of property space in turn.
 
     The order does not depend on how many are taken.
     """
-    octants, constants, volume = data
     solid = joined(np.ones_like(body), body)
     if solid is not None:
         yield SOLID, solid
-    for row in _order(constants, volume):
-        octant = joined(shrunk(octants[row], len(body)), body)
+    for row in _order(data):
+        octant = joined(shrunk(data.octants[row], len(body)), body)
         if octant is not None:
             yield int(row), octant
 
 
-def _order(constants, volume):
-    index = space.bin_index(constants, volume)
+def _order(data):
+    index = space.bin_index(data.constants, data.volume)
     return select.uniform_order(np.random.default_rng(0), index)

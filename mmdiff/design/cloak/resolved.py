@@ -6,27 +6,30 @@ cell is compared with that of the element; the latter with the tensors of the ce
 the resolution of the voxels, so that only the step from cells to tensors is judged.
 """
 
-from collections.abc import Callable
+import time
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmdiff.cells.connectivity import clean_octant, is_load_bearing
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.cells.voxels import threshold_to_volume
-from mmdiff.design.cloak.model import Body, Test
+from mmdiff.design.cloak.case import Effort, find
+from mmdiff.design.cloak.geometry import Geometry, geometry
+from mmdiff.design.cloak.loads import gripped
+from mmdiff.design.cloak.model import make_model
+from mmdiff.design.cloak.pool import Pool
 from mmdiff.elasticity import NU, voigt_to_cubic
 from mmdiff.fem import element, structure
-from mmdiff.typing import Float, Int
+from mmdiff.run import console
+from mmdiff.typing import Float, Int, UInt8
 
-VOID = 1e-5  # modulus of void; the promise is made with the same
+VOID = 1e-5  # modulus of void, of the voxels and of the cells' tensors
 TOL = 1e-4
 
 
 class Check(NamedTuple):
-    """What the voxels say, each of a body with hole and one with hole and cloak.
+    """Tensors beside voxels, each of a body with hole and one with hole and cloak.
 
     Attributes:
       promised: distortion outside by the tensors of the cells, mean displacements.
@@ -39,19 +42,6 @@ class Check(NamedTuple):
     resolved: tuple[float, float]
     difference: tuple[float, float]
     converged: bool
-
-
-def shrunk(octant: np.ndarray, m: int) -> np.ndarray:
-    """Return an octant of m voxels a side and nearly the same volume."""
-    k = octant.shape[0] // m
-    mean = octant.reshape(m, k, m, k, m, k).mean((1, 3, 5))
-    return threshold_to_volume(mean, octant.mean())
-
-
-def coarsened(octant: np.ndarray, m: int) -> np.ndarray | None:
-    """Return the largest piece of a smaller octant; None if it carries no load."""
-    coarse, _, _ = clean_octant(shrunk(octant, m))
-    return coarse if is_load_bearing(coarse) else None
 
 
 def voxels(octants: np.ndarray, label: Int[np.ndarray, "x y z"]) -> np.ndarray:
@@ -68,24 +58,61 @@ def voxels(octants: np.ndarray, label: Int[np.ndarray, "x y z"]) -> np.ndarray:
     return solid.transpose(0, 3, 1, 4, 2, 5).reshape([edge * n for n in label.shape])
 
 
-def check(
-    where: Body,
-    labels: tuple[Int[np.ndarray, "x y z"], ...],
-    octants: np.ndarray,
-    constants: Float[np.ndarray, "N 3"],
-    make_test: Callable[[tuple[int, int, int]], Test],
-) -> Check:
-    """Return what became of a promise.
+def check_slab(column: str, pool: Pool, cells: int, effort: Effort) -> dict:
+    """Return a cloaked slab's distortion, promised by its tensors and resolved.
 
     Args:
-      where: the slab.
+      column: shape of the hole.
+      pool: cells to choose from, with void of modulus `VOID`.
+      cells: along each edge of the slab, which is one cell thick.
+      effort: of the search.
+    """
+    shape = (cells, cells, 1)
+    box, load_case = geometry(shape, column), gripped(shape)
+    model = make_model(box, load_case)(pool.constants[-1])
+    edge = 2 * pool.octants.shape[1]
+    label = f"slab of {cells} x {cells} cells at {edge} voxels"
+    _, choice = find(label, model, pool, box.num_classes, effort)
+    last = len(pool.number) - 1
+    plain = np.full(shape, last)
+    hollow = np.where(box.hole, -1, last)
+    hidden = box.rows(choice.pick, last)
+    begun = time.perf_counter()
+    found = check(box, (plain, hollow, hidden), pool.octants, pool.constants)
+    if not found.converged:
+        console.note("check: a displacement has not converged.")
+    (_, promised), (before, after) = found.promised, found.resolved
+    console.say(
+        f"{label} each: distortion {100 * before:.2f} % without and {100 * after:.2f} "
+        f"% with a cloak, by their tensors {100 * promised:.2f} %."
+    )
+    settings = {
+        "cells": list(shape),
+        "voxels along a cell": edge,
+        "test": load_case.name,
+        "column": column,
+        "C11, C12, C44 of the body": pool.constants[-1].tolist(),
+        "seconds": time.perf_counter() - begun,
+    }
+    return settings | found._asdict()
+
+
+def check(
+    geometry: Geometry,
+    labels: tuple[Int[np.ndarray, "x y z"], ...],
+    octants: UInt8[np.ndarray, "N n n n"],
+    constants: Float[np.ndarray, "N 3"],
+) -> Check:
+    """Return the distortion of a gripped slab by its cells' tensors and by voxels.
+
+    Args:
+      geometry: the slab.
       labels: number of the cell in every element, negative for none: of the body
         without a hole, with one, and with hole and cloak.
-      octants: (N, n, n, n) the cells.
-      constants: (N, 3) their constants, void of modulus `VOID`.
-      make_test: the loads for a shape; displacements scale with it.
+      octants: of the cells.
+      constants: of the cells, void of modulus `VOID`.
     """
-    shape = where.hole.shape
+    shape = geometry.hole.shape
     edge = 2 * octants.shape[1]
     fine = tuple(edge * n for n in shape)
     tensor = voigt_to_cubic(np.asarray(element.stiffness_tensor(NU), np.float64))
@@ -100,11 +127,11 @@ def check(
             solid = voxels(octants, label)
             yield np.where(solid[..., None] > 0, tensor, VOID * tensor), solid
 
-    coarse, good = _means(shape, rough_fields(), make_test, 1)
-    resolved, fine_good = _means(fine, fine_fields(), make_test, edge)
+    coarse, good = _means(shape, rough_fields(), 1)
+    resolved, fine_good = _means(fine, fine_fields(), edge)
     resolved = [u / edge for u in resolved]  # in edges of a cell
     # Elements of which every node counts.
-    nodes = where.outside
+    nodes = geometry.outside
     far = np.ones(shape, bool)
     for x, y, z in element.CORNERS:
         far &= nodes[x : x + shape[0], y : y + shape[1], z : z + shape[2]]
@@ -116,19 +143,19 @@ def check(
     return Check(
         tuple(distance(u, coarse[0], far) for u in coarse[1:]),
         tuple(distance(u, resolved[0], far) for u in resolved[1:]),
-        tuple(distance(u, v, ~where.hole) for u, v in pairs[1:]),
+        tuple(distance(u, v, ~geometry.hole) for u, v in pairs[1:]),
         good and fine_good,
     )
 
 
-def _means(shape, fields, make_test, edge):
+def _means(shape, fields, edge):
     """Return the mean displacement (x, y, z, 3) of each cell's solid, per field."""
-    test = make_test(shape)
-    displacement = jax.jit(structure.make_displacement(shape, test.fixed))
-    loads = [jnp.asarray(a, jnp.float32) for a in (test.values, test.forces)]
+    load_case = gripped(shape)
+    displacement = jax.jit(structure.make_displacement(shape, load_case.fixed))
+    given = [jnp.asarray(a, jnp.float32) for a in (load_case.values, load_case.forces)]
     found, good = [], True
     for field, solid in fields:
-        u, info = displacement(jnp.asarray(field, jnp.float32), *loads, tol=TOL)
+        u, info = displacement(jnp.asarray(field, jnp.float32), *given, tol=TOL)
         good &= bool(info.converged.all())
         u = np.asarray(u[0], np.float64)
         corners = [

@@ -36,20 +36,20 @@ def _linear(goal):
 
 
 def test_exchanges_lower_the_distortion_of_the_nearest_cells(cells, rng):
-    wanted = np.array([0.2, 0.06, 0.06]) * rng.uniform(0.5, 1.5, (PLACES, 3))
-    model = _linear(wanted.sum(0))
+    designed = np.array([0.2, 0.06, 0.06]) * rng.uniform(0.5, 1.5, (PLACES, 3))
+    model = _linear(designed.sum(0))
     seen = []
     found = assign.choose(
-        model, wanted, cells, steps=60, after=lambda step, each: seen.append(each[0])
+        model, designed, cells, steps=60, after=lambda step, each: seen.append(each[0])
     )
-    nearest = assign.nearest(cells, wanted, 1)[:, 0]
+    nearest = assign.nearest(cells, designed, 1)[:, 0]
     np.testing.assert_allclose(found.nearest, model.distortion(cells[nearest]))
     assert found.distortion < 0.7 * found.nearest
     assert (np.diff(seen) <= 0).all()
     np.testing.assert_allclose(found.distortion, model.distortion(cells[found.pick]))
 
 
-def test_cells_that_are_wanted_are_taken(cells, rng):
+def test_cells_that_are_designed_exactly_are_taken(cells, rng):
     pick = rng.integers(0, len(cells), PLACES)
     found = assign.choose(_linear(np.zeros(3)), cells[pick], cells, steps=1)
     np.testing.assert_array_equal(found.pick, pick)

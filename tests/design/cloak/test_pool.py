@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from mmdiff.cells.connectivity import is_load_bearing
+from mmdiff.cells.symmetry import is_cubic
 from mmdiff.cells.voxels import threshold_to_volume
+from mmdiff.data.dataset import Dataset
 from mmdiff.design.cloak import pool as cloak_pool
-from mmdiff.design.interpolate import family
+from mmdiff.design.interpolate import pairs
 from mmdiff.design.interpolate.family import Member
+from mmdiff.errors import InputError
 from mmdiff.topopt import interface
 
 N = 8
@@ -29,6 +32,19 @@ def _ball(volume, n=N):
 @pytest.fixture(scope="module")
 def evaluate():
     return interface.make_evaluate(N)
+
+
+def test_a_smaller_octant_keeps_volume_and_symmetry():
+    coarse = cloak_pool.coarsened(_frame(0.4, 16), 8)
+    assert coarse.shape == (8, 8, 8) and is_cubic(coarse)
+    assert coarse.mean() == pytest.approx(0.4, abs=0.01)
+
+
+def test_a_cell_without_its_walls_is_refused():
+    thin = np.zeros((16, 16, 16), np.uint8)
+    thin[0, 0, :] = thin[0, :, 0] = thin[:, 0, 0] = 1  # struts of half a coarse voxel
+    thin[8:14, 8:14, 8:14] = 1  # and a lump that has what volume there is
+    assert cloak_pool.coarsened(thin, 2) is None
 
 
 def _layers(octant):
@@ -61,10 +77,11 @@ def test_the_pool_holds_each_cell_once_with_its_own_constants(evaluate):
     octants = np.stack(fine * 2).astype(np.uint8)
     volume = octants.mean((1, 2, 3))
     constants = volume[:, None] * np.array([0.4, 0.16, 0.12])
+    data = Dataset(octants, constants, volume, {})
     body = _frame(0.4)
     seen = []
     pool = cloak_pool.make_pool(
-        (octants, constants, volume), body, evaluate, most=10,
+        data, body, evaluate, most=10,
         advance=lambda: seen.append(1),
     )  # fmt: skip
     assert pool.number[0] == cloak_pool.SOLID and pool.number[-1] == cloak_pool.BODY
@@ -76,7 +93,7 @@ def test_the_pool_holds_each_cell_once_with_its_own_constants(evaluate):
         np.testing.assert_array_equal(octant[0], body[0])
         np.testing.assert_allclose(own, evaluate(octant).constants, rtol=1e-5)
 
-    fewer = cloak_pool.make_pool((octants, constants, volume), body, evaluate, most=2)
+    fewer = cloak_pool.make_pool(data, body, evaluate, most=2)
     np.testing.assert_array_equal(fewer.octants[:-1], pool.octants[:3])
 
 
@@ -87,7 +104,7 @@ def test_neighbours_with_the_same_faces_keep_the_stiffness_of_their_tensors(eval
     kept = []
     for octants in (alone, fitted):
         members = [Member(o, evaluate(o).constants, "") for o in octants]
-        kept.append(family.pair_stiffness(*members))
+        kept.append(pairs.pair_stiffness(*members))
     assert kept[0] < 0.8  # walls that end in void
     assert kept[1] == pytest.approx(1, abs=0.1)
 
@@ -95,7 +112,8 @@ def test_neighbours_with_the_same_faces_keep_the_stiffness_of_their_tensors(eval
 def test_of_the_isotropic_bodies_that_cells_fit_the_softest_is_taken():
     octants = np.stack([_ball(volume) for volume in np.linspace(0.5, 0.9, 12)])
     volume = octants.mean((1, 2, 3))
-    data = octants, volume[:, None] * np.array([0.4, 0.16, 0.12]), volume
+    constants = volume[:, None] * np.array([0.4, 0.16, 0.12])
+    data = Dataset(octants, constants, volume, {})
     # Balls touch each other in the middle of the faces, where these frames are void.
     bodies = [_ball(0.55), _ball(0.65), _ball(0.75), _frame(0.1)]
     stiff = dict(zip([b.sum() for b in bodies], (0.3, 0.2, 0.1, 0.01), strict=True))
@@ -111,3 +129,43 @@ def test_of_the_isotropic_bodies_that_cells_fit_the_softest_is_taken():
     np.testing.assert_array_equal(
         cloak_pool.isotropic_body(data, [bodies[2]], evaluate), bodies[2]
     )
+
+
+OCTANTS = np.stack([_frame(volume) for volume in np.linspace(0.1, 0.95, 24)])
+VOLUME = OCTANTS.mean((1, 2, 3))
+DATA = Dataset(OCTANTS, VOLUME[:, None] * np.array([0.4, 0.16, 0.12]), VOLUME, {})
+
+
+@pytest.mark.parametrize(
+    ("reference", "volume", "words"),
+    [
+        ("99", 0.25, "99 is no cell of the dataset, which holds 24. Pass 0 to 23"),
+        ("isotropic", 0.99, "within 0.02 of reference_volume=0.99. Pass one of 0.11"),
+    ],
+)
+def test_bodies_that_the_dataset_lacks_are_refused(reference, volume, words):
+    with pytest.raises(InputError, match=words):
+        cloak_pool.body_octant(DATA, reference, 4, len, volume=volume)
+
+
+def test_a_body_that_falls_apart_is_refused():
+    thin = np.zeros((1, N, N, N), np.uint8)
+    thin[:, 0, 0, 0] = thin[:, 6, 6, 6] = 1
+    data = Dataset(thin, np.ones((1, 3)), np.ones(1), {})
+    with pytest.raises(
+        InputError, match="falls apart at 4.3 voxels. Set `cell_voxels`"
+    ):
+        cloak_pool.body_octant(data, "0", 2, len, volume=0.25)
+
+
+def test_a_pool_is_made_once(tmp_path):
+    options = {"edge": 2 * N, "void": 1e-6, "most": 3, "volume": 0.25}
+    pool, again = (
+        cloak_pool.reference_pool(DATA, "4", folder=tmp_path, **options)
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(pool.octants[-1], OCTANTS[4])
+    assert pool.number[-1] == cloak_pool.BODY and len(pool.number) == 5
+    for one, other in zip(pool, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert [path.name for path in tmp_path.iterdir()] == ["pool_4_16_1e-06.npz"]

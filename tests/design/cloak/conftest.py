@@ -1,0 +1,54 @@
+"""A cloak of a few small cells that costs nothing."""
+
+import types
+
+import numpy as np
+import pytest
+
+from mmdiff.cells.voxels import threshold_to_volume
+from mmdiff.design.cloak import loads
+from mmdiff.design.cloak.case import Case
+from mmdiff.design.cloak.geometry import geometry
+from mmdiff.design.cloak.model import Model
+from mmdiff.design.cloak.pool import BODY, SOLID, Pool
+
+SHAPE, N = (8, 8, 2), 4
+
+
+@pytest.fixture
+def case():
+    """A case to be found: frames from light to heavy, the body's cell last."""
+    wave = np.cos(np.pi * (np.arange(N) + 0.5) / N)
+    field = wave[:, None, None] + wave[:, None] + wave
+    frames = [threshold_to_volume(field, v) for v in np.linspace(0.4, 0.9, 8)]
+    octants = np.stack([np.ones_like(frames[0]), *frames[1:], frames[0]])
+    constants = octants.mean((1, 2, 3))[:, None] * np.array([0.4, 0.16, 0.12])
+    pool = Pool(octants, constants, np.array([SOLID, *range(1, 8), BODY]))
+    box = geometry(SHAPE, "cylinder")
+    return Case("cylinder", "4", loads.pulled(SHAPE), box, pool)
+
+
+@pytest.fixture
+def make_model(case):
+    """A model whose distortion is how far the mean C11 is from a third."""
+    nodes = [n + 1 for n in SHAPE]
+
+    def distortion(constants):
+        return abs(np.mean(np.asarray(constants), 0)[:1] - 1 / 3)
+
+    def slope(constants):
+        off = float(np.mean(np.asarray(constants), 0)[0]) - 1 / 3
+        gradient = np.zeros(constants.shape)
+        gradient[:, 0] = np.sign(off) / len(constants)
+        return abs(off), np.array([abs(off)]), gradient
+
+    def response(field):
+        info = types.SimpleNamespace(converged=np.array([True]))
+        return np.full((1, 3, *nodes), np.mean(field)), info
+
+    def make(reference):
+        classes = np.tile(reference, (case.geometry.num_classes, 1))
+        u0 = np.ones((1, 3, *nodes))
+        return Model(response, lambda c: c, u0, distortion, slope, distortion(classes))
+
+    return make

@@ -1,0 +1,74 @@
+"""What is reported of cloaks."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from mmdiff.design.cloak import report
+from mmdiff.io import read_vti, render
+from mmdiff.io.report import write
+
+CHECK = {"reference": "4", "promised": (0.1, 0.02), "resolved": (0.11, 0.04)}
+
+
+@pytest.fixture
+def found(case):
+    """The case with a result."""
+    rng = np.random.default_rng(0)
+    names = {"before": 0.3, "designed": 0.02, "nearest": 0.04, "cells": 0.03}
+    result = {name: np.array([value / 2, value]) for name, value in names.items()}
+    result |= {name: rng.normal(size=(3, 9, 9, 3)) for name in ("u0", "u_before")}
+    result["u_cells"] = result["u0"].copy()
+    result["pick"] = np.arange(case.geometry.num_classes) % 5
+    result |= {"load": np.array(0), "seconds": np.array(1.0)}
+    return dataclasses.replace(case, result=result)
+
+
+def _report(found):
+    return report.report([found], [CHECK], cell_size_mm=10.0, stl_voxels=4)
+
+
+def test_rows_tell_what_each_case_distorts(found):
+    known = _report(found)
+    (row,) = known.values["cases"]
+    assert row["before %"] == 30 and row["cells %"] == 3
+    assert row["cells"] == [0.015, 0.03] and row["different cells"] == 5
+    assert row["places"] == found.geometry.num_classes
+    assert known.rows["distortion.csv"][0]["test"] == "pull"
+    ((_, slab),) = enumerate(known.tables["Slabs resolved by voxels, %"])
+    assert slab["cells, by voxels"] == 4
+
+
+def test_the_index_names_the_cells_used(found):
+    arrays = report.cells_index([found])
+    index, number = arrays["index_cylinder_4_pull"], arrays["number_4"]
+    # Five of the cloak and the body's, which stands outside.
+    assert number.tolist() == [-2, 1, 2, 3, 4, -1] and index[0, 0, 0] == 5
+    np.testing.assert_array_equal(index == -1, found.geometry.hole)
+    cells = arrays["octants_4"][index[found.geometry.cloak]]
+    picked = found.pool.octants[found.result["pick"]]
+    np.testing.assert_array_equal(cells, picked[found.geometry.index])
+
+
+def test_the_part_has_a_corner_without_the_hole(found):
+    solid = report.quarter(found, 2)
+    assert solid.shape == (12, 12, 4)  # three cells of four voxels
+    assert not solid[:4, :4].any() and solid[4:].any() and solid[:, 4:].any()
+
+
+def test_everything_is_written(found, tmp_path, monkeypatch):
+    picture = np.full((224, 224, 3), 200, np.uint8)  # the real one takes seconds
+    monkeypatch.setattr(render, "render", lambda cell, size, cutaway: picture)
+    write(tmp_path, _report(found))
+    assert read_vti.read_vti(tmp_path / "displacement_cylinder_4_pull.vti") is not None
+    for name in ("distortion.csv", "cells.png", "index.html"):
+        assert (tmp_path / name).stat().st_size
+    stl = (tmp_path / "midsection.stl").read_bytes()
+    assert len(stl) == 84 + 50 * np.frombuffer(stl[80:84], "<u4")[0] > 84
+    corners = np.frombuffer(stl[84:], np.uint8).reshape(-1, 50)[:, 12:48]
+    assert corners.copy().view("<f4").max() == 30  # mm
+    assert json.loads((tmp_path / "distortion.json").read_text())["checks"]
+    pytest.importorskip("matplotlib")
+    assert (tmp_path / "cloak.png").stat().st_size
