@@ -14,6 +14,40 @@ on one CPU core. small: 16, the best ones doubled to 128^3, 40 minutes. paper: 6
 from ml_collections import ConfigDict
 
 VARIANTS = ("tiny", "small", "paper")
+RANGES = {
+    "vf.poisson": "(0, 1)",
+    "vf.shear": "(0, 1)",
+    "vf.bulk": "(0, 1)",
+    "vf.young": "(0, 1)",
+    "isotropy": "(0, 1)",
+    "min_E": "(0, 1)",
+    "seed": "[0, inf)",
+    "num_edges": "[1, inf)",
+    "num_edge_starts": "[0, inf)",
+    "edge_band": "(0, inf)",
+    "edge_isotropy": "(0, inf)",
+    "edge_alike": "(0, 1]",
+    "resolution": "[16, inf)",
+    "num_starts": "[1, inf)",
+    "per_start": "[1, inf)",
+    "sampling_steps": "[1, inf)",
+    "newton": "[0, inf)",
+    "num_plates": "[0, inf)",
+    "steps": "[6, inf)",
+    "refine_steps": "[0, inf)",
+    "radius": "[1, inf)",
+    "waves": "[1, inf)",
+    "store_every": "[1, inf)",
+    "num_variants": "[0, inf)",
+    "perturbations": "(0, 1]",
+    "variant_steps": "[0, inf)",
+    "num_kept": "[0, inf)",
+    "alike": "(0, 1]",
+    "loss": "[0, 1)",
+    "inversion_steps": "[1, inf)",
+    "iterations": "[1, inf)",
+    "cell_size_mm": "(0, inf) mm",
+}
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:
@@ -59,7 +93,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # Plate lattices as starts, at most 5; isotropic mixtures first.
     config.num_plates = 1 if variant == "tiny" else 5
 
-    # Design steps of every start of every kind; most steps of the binary refinement.
+    # Design steps of every start of every kind, at least one for each of the six stages
+    # of the continuation; most steps of the binary refinement.
     config.steps = {"tiny": 20, "small": 40, "paper": 105}[variant]
     config.refine_steps = {"tiny": 4, "small": 8, "paper": 20}[variant]
     # Radius of the density filter in voxels; highest wave number of random starts.

@@ -13,6 +13,29 @@ binary cells and checked by finite elements. tiny: 2 random and 2 plate-like sta
 from ml_collections import ConfigDict
 
 VARIANTS = ("tiny", "small", "paper")
+RANGES = {
+    "vf": "(0, 1)",
+    "isotropy": "[0, inf)",
+    "min_E": "[0, inf)",
+    "resolution": "[16, inf)",
+    "num_starts": "[1, inf)",
+    "waves": "[1, inf)",
+    "num_best": "[1, inf)",
+    "seed": "[0, inf)",
+    "scale": "(0, inf)",
+    "radius": "[1, inf)",
+    "robust": "[0, 0.45]",
+    "steps": "[0, inf)",
+    "refine_steps": "[0, inf)",
+    "store_every": "[1, inf)",
+    "cell_size_mm": "(0, inf) mm",
+    "min_wall": "[0, inf) mm",
+    "base.E": "(0, inf)",
+    "base.nu": "(-1, 0.5)",
+    "solver.void": "(0, 1)",
+    "solver.tol": "(0, 1)",
+    "solver.maxiter": "[1, inf)",
+}
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:

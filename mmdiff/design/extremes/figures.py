@@ -1,4 +1,4 @@
-"""The picture of a search for extreme cells: objective over volume, before and after.
+"""Pictures of a search for extreme cells: objective over volume, starts and results.
 
 As in `mmdiff.io.plots`, matplotlib is optional: nothing is written where it is absent.
 """
@@ -9,6 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from mmdiff import elasticity
+from mmdiff.bounds import hashin_shtrikman
+from mmdiff.cells.symmetry import octant_to_cell
+from mmdiff.data.dataset import Dataset
+from mmdiff.design.extremes import quest as extreme
+from mmdiff.design.extremes.quest import Extreme, Quest, Shape
+from mmdiff.io import plots, render
 from mmdiff.io.plots import BLUE, GREY, OCHRE, new_figure, plot_style, save_figure
 from mmdiff.typing import Float
 
@@ -43,8 +50,8 @@ class Panel:
     label: str
     volume: float
     known: Float[np.ndarray, "N 2"]
-    before: Mapping[str, Float[np.ndarray, "m 2"]]
-    after: Mapping[str, Float[np.ndarray, "m 2"]]
+    before: Mapping[str, Float[np.ndarray, "_ 2"]]
+    after: Mapping[str, Float[np.ndarray, "_ 2"]]
     bound: Callable | None = None
     upward: bool = True
 
@@ -78,6 +85,63 @@ def bounds(path: str | os.PathLike, panels: Sequence[Panel]) -> bool:
             fontsize=8,
         )  # fmt: skip
         return save_figure(path, figure)
+
+
+def panel(quest: Quest, records: Sequence[Extreme], data: Dataset) -> Panel:
+    """Return the panel of a quest.
+
+    Args:
+      quest: what was asked.
+      records: all starts.
+      data: cells that are drawn behind them.
+    """
+    own = [record for record in records if record.quest == quest.name]
+    _, constants, volume, _ = data
+    moduli = elasticity.moduli(constants)
+    auxetic = quest.name == "poisson"
+    column = "nu" if auxetic else quest.goal.label[0]
+    if auxetic:
+        near = moduli["E"] >= quest.limits.young
+    else:
+        near = abs(np.log(moduli["zener"])) <= np.log(NEARLY)
+
+    def points(when, kinds):
+        # The bounds are those of isotropic cells, which not all lattices are.
+        fine = {
+            "before": lambda r: (
+                r.kind == "generated" or not extreme.flaws(quest, r.before)
+            ),
+            "after": lambda r: r.is_good,
+        }[when]
+        found = {}
+        for kind in kinds:
+            shapes = [getattr(r, when) for r in own if r.kind == kind and fine(r)]
+            if shapes:
+                found[kind] = np.array(
+                    [
+                        (shape.volume, extreme.objective(quest, shape))
+                        for shape in shapes
+                    ]
+                )
+        return found
+
+    labels = {
+        "nu": "Poisson's ratio along <100>",
+        "K": "bulk modulus K / E base",
+        "G": "shear modulus G / E base",
+        "E": "Young's modulus E / E base",
+    }
+    return Panel(
+        title=f"{quest.name}, V {quest.volume:g}"
+        + (f", E at least {quest.limits.young:g}" if auxetic else ", nearly isotropic"),
+        label=labels[column],
+        volume=quest.volume,
+        known=np.column_stack([volume, moduli[column]])[near],
+        before=points("before", ("generated", "plates")),
+        after=points("after", extreme.KINDS),
+        bound=None if auxetic else lambda v: hashin_shtrikman(v)["KGE".index(column)],
+        upward=not auxetic,
+    )
 
 
 def _draw(axis, panel: Panel) -> None:
@@ -119,3 +183,51 @@ def _draw(axis, panel: Panel) -> None:
     axis.title.set_size(9)
     if not panel.upward:
         axis.invert_yaxis()
+
+
+def pairs(
+    path: str | os.PathLike, quests: Sequence[Quest], records: Sequence[Extreme]
+) -> bool:
+    """Draw starts beside their results, a row for each quest.
+
+    Args:
+      path: PNG file to write.
+      quests: what was asked.
+      records: all starts.
+
+    Returns:
+      whether the captions were drawn.
+    """
+    images, captions = [], []
+
+    def add(quest, text, shape):
+        if shape is None:
+            images.append(None)
+            captions.append("")
+            return
+        voxels = octant_to_cell(shape.octant)
+        images.append(render.render(voxels, cutaway=render.cutaway(voxels)))
+        captions.append(f"{text}: {_caption(quest, shape)}")
+
+    for quest in quests:
+        own = [record for record in records if record.quest == quest.name]
+        add(quest, f"{quest.name}, dataset", own[0].before)
+        for kind in ("generated", "random"):
+            record = extreme.best(quest, own, kind)
+            add(quest, f"{kind} start", record and record.before)
+            add(quest, "optimized", record and record.after)
+        record = extreme.best(quest, own, "variant")
+        add(quest, "variant", record and record.after)
+    blank = np.full_like(next(image for image in images if image is not None), 251)
+    images = [blank if image is None else image for image in images]
+    return plots.contact_sheet(path, images, captions, columns=6)
+
+
+def _caption(quest: Quest, shape: Shape) -> str:
+    """Return the score of a cell, with its Zener ratio where it is not isotropic."""
+    if not np.isfinite(shape.constants).all():
+        return "bears no load"
+    zener = elasticity.moduli(shape.constants)["zener"]
+    if quest.is_isotropic and abs(np.log(zener)) > np.log(NEARLY):
+        return f"{extreme.shown(quest, shape)}, Zener {zener:.2f}"
+    return extreme.shown(quest, shape)

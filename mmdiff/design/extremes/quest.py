@@ -1,9 +1,9 @@
-"""Quests for extreme cells, as in Fig. 4 of arXiv 2401.13570, and what came of them.
+"""Quests for extreme cells, as in Fig. 4 of arXiv 2401.13570, and their best cells.
 
 A quest is a problem of `mmdiff.topopt`: least Poisson's ratio, or the largest shear,
 bulk or Young's modulus of a nearly isotropic cell, of a given volume. All quests are
-one `PROBLEM` with other numbers, so that one compiled loop serves them. Where the
-starts come from is in `extreme_starts`. Base E = 1 throughout.
+one `PROBLEM` with other numbers, so that one compiled loop serves them. Base E = 1
+throughout.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from mmdiff.cells.connectivity import is_load_bearing
 from mmdiff.design.optimize import goal as goals
 from mmdiff.design.optimize import ranking
 from mmdiff.design.optimize.goal import Goal
-from mmdiff.errors import InputError
+from mmdiff.errors import InputError, check_ranges
 from mmdiff.topopt import objectives
 from mmdiff.topopt.problem import Limits, Problem
 from mmdiff.typing import Float, UInt8
@@ -51,7 +51,7 @@ class Quest:
 
     @property
     def goal(self) -> Goal:
-        """The objective, and how it is told."""
+        """The objective and its score."""
         return goals.choose(self.name)
 
     @property
@@ -84,17 +84,17 @@ class Shape:
 
 @dataclasses.dataclass(frozen=True)
 class Extreme:
-    """One start of a quest, before and after.
+    """One start of a quest and its result.
 
     Attributes:
       quest: name of the quest.
       kind: one of `KINDS`.
       number: within its kind.
-      source: what it was made of, in words.
+      source: origin of the start in words.
       before: the start as a binary cell; of a variant as decoded, of a doubled cell at
         half the resolution.
-      after: the cell it became; None for edge cells, which are not optimized.
-      flaws: why `after` is not what was asked for, see `judge.flaws`.
+      after: the optimized cell; None for starts that are not optimized.
+      flaws: why `after` is not what was asked for, see `ranking.flaws`.
       steps: design steps.
       solutions: finite-element solutions of design steps and binary refinement.
       spent: those of making the start.
@@ -122,7 +122,7 @@ class Extreme:
 
     @property
     def is_good(self) -> bool:
-        """Whether it became a cell that has what was asked for."""
+        """Whether its result is a cell without flaws."""
         return self.after is not None and not self.flaws
 
 
@@ -137,7 +137,7 @@ def parse(text: str) -> tuple[str, ...]:
         if name not in WEIGHTS:
             raise InputError(
                 f"quest {name!r} is unknown. Use some of {', '.join(WEIGHTS)}, such as "
-                "--config.quests=poisson,bulk."
+                "`quests=poisson,bulk`."
             )
     return names
 
@@ -155,20 +155,12 @@ def make_quest(name: str, volume: float, *, isotropy: float, floor: float) -> Qu
     Raises:
       InputError: a number out of range.
     """
-    if not 0 < volume < 1:
+    values = {f"vf.{name}": volume, "isotropy": isotropy, "min_young": floor}
+    check_ranges(values, dict.fromkeys(values, "(0, 1)"))
+    if floor >= volume:
         raise InputError(
-            f"vf.{name}={volume:g} is not between 0 and 1. Give the volume fraction of "
-            f"solid, such as --config.vf.{name}=0.4."
-        )
-    if not 0 < isotropy < 1:
-        raise InputError(
-            f"isotropy={isotropy:g} is not between 0 and 1. Give the half width of the "
-            "band around 1 for the Zener ratio, such as --config.isotropy=0.05."
-        )
-    if not 0 < floor < volume:
-        raise InputError(
-            f"min_E={floor:g} is not between 0 and {volume:g}, the Voigt limit. Give "
-            "the least Young's modulus over the solid's, such as --config.min_E=0.01."
+            f"min_young={floor:g} is not below {volume:g}, the Voigt limit. Give the "
+            "least Young's modulus over the solid's, such as `min_young=0.01`."
         )
     auxetic = name == "poisson"
     band, least = (FREE_BAND, floor) if auxetic else (isotropy, FREE_FLOOR)
@@ -177,8 +169,13 @@ def make_quest(name: str, volume: float, *, isotropy: float, floor: float) -> Qu
 
 
 def score(quest: Quest, shape: Shape) -> float:
-    """Return what cells of a quest are compared by: nu, or the share of the bound."""
+    """Return the score of a cell: nu, or its share of the bound."""
     return numbers(shape)[quest.goal.label]
+
+
+def shown(quest: Quest, shape: Shape) -> str:
+    """Return the score of a cell as text, with its name."""
+    return quest.goal.show(score(quest, shape))
 
 
 def objective(quest: Quest, shape: Shape) -> float:
@@ -213,7 +210,7 @@ def best(quest: Quest, records: Sequence[Extreme], kind: str = "") -> Extreme | 
 
 
 def textbook(quest: Quest, records: Sequence[Extreme]) -> Extreme | None:
-    """Return the best plate lattice of a quest as it is, if one has what is asked."""
+    """Return the best plate lattice of a quest as it is, None if all have flaws."""
     good = [
         record
         for record in records
@@ -225,7 +222,7 @@ def textbook(quest: Quest, records: Sequence[Extreme]) -> Extreme | None:
 
 
 def flaws(quest: Quest, shape: Shape) -> tuple[str, ...]:
-    """Return why a cell is not what a quest asks for; see `judge.flaws`."""
+    """Return why a cell is not what a quest asks for; see `ranking.flaws`."""
     if not is_load_bearing(shape.octant):
         return ("it is not one piece that bears load",)
     if not np.isfinite(shape.constants).all():
@@ -235,7 +232,7 @@ def flaws(quest: Quest, shape: Shape) -> tuple[str, ...]:
 
 
 def median(quest: Quest, records: Sequence[Extreme], kind: str) -> float | None:
-    """Return the median score of what was optimized; a start that failed is the worst.
+    """Return the median score of the optimized starts; one with flaws is the worst.
 
     None where half of the starts failed, or there are none.
     """

@@ -1,200 +1,252 @@
-"""Write what a search for extreme cells found: arrays, pictures, cells and a page."""
+"""Report of a search for extreme cells: rows, properties, verdicts, cells, pictures."""
 
-import pathlib
+import functools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from mmdiff import bounds, elasticity
+from mmdiff.cells.connectivity import is_load_bearing
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.design.extremes import figures, summary
+from mmdiff.data.dataset import Dataset
+from mmdiff.design.extremes import figures
 from mmdiff.design.extremes import quest as extreme
-from mmdiff.design.extremes.quest import Extreme, Quest
-from mmdiff.design.generate import report as deliver
-from mmdiff.io import page, plots, render
-from mmdiff.io import write as writers
-from mmdiff.io.json import write_csv, write_json
-from mmdiff.run import console
+from mmdiff.design.extremes.quest import Extreme, Quest, Shape
+from mmdiff.design.optimize import properties
+from mmdiff.io import report as reports
+from mmdiff.io.cell_files import CellEntry
+from mmdiff.io.report import Report
+
+HEADER = [
+    "", "V", "value", "dataset", "generated", "random", "plates", "as they are",
+    "variants", "doubled", "median gen.", "median rand.",
+]  # fmt: skip
+CONVENTIONS = {
+    **reports.CONVENTIONS,
+    "bounds": properties.CONVENTIONS["bounds"],
+    "value": "what a quest is about: nu of poisson, K/K_HS of bulk, G/G_HS of shear, "
+    "E/E_HS of young",
+    "before": "the start as a binary cell: of random starts their density, thresholded "
+    "to the volume; of variants as decoded; of doubled cells at half the resolution",
+    "after": "binary cell after design loop and binary refinement, of variants after "
+    "the refinement alone; empty where a cell was not optimized",
+    "kinds": "edge: of the dataset; generated: by the diffusion model for their "
+    "properties; random: smooth random densities; plates: plate lattices; variant: "
+    "from noise near that of the best cell; doubled: the best at twice the edge",
+    "solutions": "finite-element solutions of two loads each: one per design step and "
+    "one per look of the binary refinement; solutions_of_start: those of the sampler's "
+    "Newton steps and of the homogenization of samples, shared by the starts",
+    "similarity": "share of voxels equal to the cell a variant was made of; a shift by "
+    "half a period counts as the same",
+    "kept": "variants with what was asked, nearly the value of the cell they were made "
+    "of, and less alike than settings.alike to it and to each other",
+    "median": "of the values after optimization; a start without the cell asked for "
+    "counts as the worst",
+    "arrays": "extremes.npz: octant [0, 1/2]^3 of each, named quest_kind_number, and "
+    "its start with _before",
+}
 
 
-def write(
-    folder: pathlib.Path,
+def report(
     quests: Sequence[Quest],
     records: Sequence[Extreme],
-    returned: Mapping[str, float],
-    data: tuple[np.ndarray, np.ndarray, np.ndarray],
-    settings: Mapping,
-) -> None:
-    """Write extremes.{csv,json,npz}, pictures, the best cells, and index.html last.
+    returned: Mapping[str, float | None],
+    data: Dataset,
+    settings: Mapping[str, Any],
+) -> Report:
+    """Return the report of a search.
 
     Args:
-      folder: existing directory.
       quests: what was asked.
       records: all starts.
       returned: by quest, share of voxels that come back from the noise.
-      data: octants, constants and volumes of the dataset.
+      data: the dataset.
       settings: of the run, with "cell_size_mm".
     """
     by_name = {quest.name: quest for quest in quests}
-    lines = [summary.row(by_name[record.quest], record) for record in records]
-    facts = {
-        quest.name: summary.summary(quest, records, returned.get(quest.name))
+    rows = [row(by_name[record.quest], record) for record in records]
+    known = {
+        quest.name: properties_of(quest, records, returned.get(quest.name))
         for quest in quests
     }
-    write_csv(folder / "extremes.csv", lines)
-    arrays = {f"{r.name}_before": r.before.octant for r in records}
-    arrays |= {r.name: r.after.octant for r in records if r.after}
-    np.savez_compressed(folder / "extremes.npz", **arrays)
-    report = {
-        "conventions": summary.CONVENTIONS,
-        "cell_size_mm": settings["cell_size_mm"],
-    }
-    views = _write_cells(folder, quests, records, report)
-    drawn = figures.bounds(
-        folder / "bounds.png", [_panel(quest, records, data) for quest in quests]
-    )
-    drawn &= _write_pairs(folder, quests, records)
-    if not drawn:
-        console.note("plots need matplotlib: pip install 'mmdiff[viz]'.")
-    write_json(
-        folder / "extremes.json", {"quests": facts, **report, "settings": settings}
-    )
-    rows = [
-        dict(zip(summary.HEADER, known, strict=True))
-        for known in summary.table(quests, records)
-    ]
-    text = page.page(
-        views,
+    octants = {f"{r.name}_before": r.before.octant for r in records}
+    octants |= {r.name: r.after.octant for r in records if r.after}
+    size = settings["cell_size_mm"]
+    best = [dict(zip(HEADER, line, strict=True)) for line in table(quests, records)]
+    return Report(
         title="mmdiff: extreme cells",
-        rows=rows,
-        heading="Best cells of each quest",
-        tables={"Starts": [_short(line) for line in lines]},
-        files=page.list_files(folder),
-        notes=[
-            *(facts[quest.name]["verdict"] for quest in quests),
-            *(f"{key}: {said}." for key, said in summary.CONVENTIONS.items()),
-        ],
+        values={"quests": known, "cell_size_mm": size, "settings": settings},
+        conventions=CONVENTIONS,
+        tables={
+            "Best cells of each quest": best,
+            "Starts": [_short(line) for line in rows],
+        },
+        cells=_cells(quests, records),
+        cell_size_mm=size,
+        arrays={"extremes.npz": octants},
+        rows={"extremes.csv": rows},
+        files={
+            "bounds.png": functools.partial(
+                figures.bounds,
+                panels=[figures.panel(quest, records, data) for quest in quests],
+            ),
+            "pairs.png": functools.partial(
+                figures.pairs, quests=quests, records=records
+            ),
+        },
+        notes=[found["verdict"] for found in known.values()],
+        json="extremes.json",
     )
-    writers.write_bytes(folder / "index.html", text.encode())
 
 
-def _write_cells(folder, quests, records, report) -> list[page.CellView]:
-    """Write the files of the best cell of each quest and of the doubled one."""
-    views = []
+def _cells(quests, records) -> list[CellEntry]:
+    """Return the best cell of each quest and the doubled one."""
+    found = []
     for quest in quests:
         for kind, last in (("", "best"), ("doubled", "doubled")):
             record = extreme.best(quest, records, kind)
             if record is None:
                 continue
-            name = f"{quest.name}_{last}"
-            voxels = octant_to_cell(record.after.octant)
-            deliver.write_cell(folder, name, voxels, report)
             known = extreme.numbers(record.after)
-            views.append(
-                page.CellView(
-                    name.replace("_", " "),
-                    voxels,
-                    picture=f"{name}.png",
-                    files=[f"{name}.{ending}" for ending in deliver.KINDS],
-                    caption=f"{_shown(quest, record.after)}, V {known['V']:.3f}, "
-                    f"Zener {known['Zener']:.3f}, from {record.name}",
+            found.append(
+                CellEntry(
+                    name=f"{quest.name}_{last}",
+                    label=f"{quest.name} {last}",
+                    voxels=octant_to_cell(record.after.octant),
+                    caption=f"{extreme.shown(quest, record.after)}, V {known['V']:.3f},"
+                    f" Zener {known['Zener']:.3f}, from {record.name}",
                 )
             )
-    return views
+    return found
 
 
-def _write_pairs(folder, quests, records) -> bool:
-    """Write pairs.png, a row for each quest: starts beside what they became."""
-    images, captions = [], []
-
-    def add(quest, text, shape):
-        if shape is None:
-            images.append(None)
-            captions.append("")
-            return
-        voxels = octant_to_cell(shape.octant)
-        images.append(render.render(voxels, cutaway=render.cutaway(voxels)))
-        captions.append(f"{text}: {_told(quest, shape)}")
-
-    for quest in quests:
-        own = [record for record in records if record.quest == quest.name]
-        add(quest, f"{quest.name}, dataset", own[0].before)
-        for kind in ("generated", "random"):
-            record = extreme.best(quest, own, kind)
-            add(quest, f"{kind} start", record and record.before)
-            add(quest, "optimized", record and record.after)
-        record = extreme.best(quest, own, "variant")
-        add(quest, "variant", record and record.after)
-    blank = np.full_like(next(image for image in images if image is not None), 251)
-    images = [blank if image is None else image for image in images]
-    return plots.contact_sheet(folder / "pairs.png", images, captions, columns=6)
-
-
-def _told(quest, shape) -> str:
-    """Return the score of a cell, with what keeps it from being comparable."""
-    if not np.isfinite(shape.constants).all():
-        return "bears no load"
-    zener = elasticity.moduli(shape.constants)["zener"]
-    if quest.is_isotropic and abs(np.log(zener)) > np.log(figures.NEARLY):
-        return f"{_shown(quest, shape)}, Zener {zener:.2f}"
-    return _shown(quest, shape)
-
-
-def _shown(quest, shape) -> str:
-    return quest.goal.show(extreme.score(quest, shape))
-
-
-def _panel(quest, records, data) -> figures.Panel:
-    """Return what bounds.png shows of a quest."""
-    own = [record for record in records if record.quest == quest.name]
-    _, constants, volume = data
-    moduli = elasticity.moduli(constants)
-    auxetic = quest.name == "poisson"
-    column = "nu" if auxetic else quest.goal.label[0]
-    if auxetic:
-        near = moduli["E"] >= quest.limits.young
-    else:
-        near = abs(np.log(moduli["zener"])) <= np.log(figures.NEARLY)
-
-    def points(when, kinds):
-        # The bounds are those of isotropic cells, which not all lattices are.
-        fine = {
-            "before": lambda r: (
-                r.kind == "generated" or not extreme.flaws(quest, r.before)
-            ),
-            "after": lambda r: r.is_good,
-        }[when]
-        found = {}
-        for kind in kinds:
-            shapes = [getattr(r, when) for r in own if r.kind == kind and fine(r)]
-            if shapes:
-                found[kind] = np.array(
-                    [
-                        (shape.volume, extreme.objective(quest, shape))
-                        for shape in shapes
-                    ]
-                )
-        return found
-
-    labels = {
-        "nu": "Poisson's ratio along <100>",
-        "K": "bulk modulus K / E base",
-        "G": "shear modulus G / E base",
-        "E": "Young's modulus E / E base",
+def row(quest: Quest, record: Extreme) -> dict:
+    """Return a start's row of extremes.csv."""
+    line = {
+        "name": record.name,
+        "quest": record.quest,
+        "kind": record.kind,
+        "number": record.number,
+        "source": record.source,
     }
-    return figures.Panel(
-        title=f"{quest.name}, V {quest.volume:g}"
-        + (f", E at least {quest.limits.young:g}" if auxetic else ", nearly isotropic"),
-        label=labels[column],
-        volume=quest.volume,
-        known=np.column_stack([volume, moduli[column]])[near],
-        before=points("before", ("generated", "plates")),
-        after=points("after", extreme.KINDS),
-        bound=None
-        if auxetic
-        else lambda v: bounds.hashin_shtrikman(v)["KGE".index(column)],
-        upward=not auxetic,
+    for when, shape in (("before", record.before), ("after", record.after)):
+        known = {} if shape is None else extreme.numbers(shape)
+        label = quest.goal.label
+        line[f"{when} value"] = known.get(label)
+        for name in ("V", "K/K_HS", "G/G_HS", "E/E_HS", "nu", "Zener", "E/E_solid"):
+            line[f"{when} {name}"] = known.get(name)
+    octant = record.after.octant if record.after else record.before.octant
+    return line | {
+        "resolution": 2 * octant.shape[0],
+        "design_steps": record.steps,
+        "solutions": record.solutions,
+        "solutions_of_start": record.spent,
+        "connected": is_load_bearing(octant),
+        "similarity": record.similarity,
+        "kept": record.kept if record.kind == "variant" else None,
+        "flaws": "; ".join(record.flaws),
+    }
+
+
+def properties_of(
+    quest: Quest, records: Sequence[Extreme], returned: float | None = None
+) -> dict:
+    """Return a quest's part of extremes.json.
+
+    Args:
+      quest: what was asked.
+      records: of all quests.
+      returned: share of the best cell's voxels that come back from its noise.
+    """
+    own = [record for record in records if record.quest == quest.name]
+    kinds = {
+        kind: [record for record in own if record.kind == kind]
+        for kind in extreme.KINDS
+    }
+    done = {kind: [r for r in found if r.after] for kind, found in kinds.items()}
+    done = {kind: found for kind, found in done.items() if found}
+    best = {kind: extreme.best(quest, own, kind) for kind in extreme.KINDS}
+    plain = extreme.textbook(quest, own)
+    variants = [record for record in kinds["variant"] if record.is_good]
+    return {
+        "value": quest.goal.label,
+        "volume": quest.volume,
+        "isotropy": quest.limits.band if quest.is_isotropic else None,
+        "min_E": None if quest.is_isotropic else quest.limits.young,
+        "best": {
+            kind: _brief(quest, record.name, record.after)
+            for kind, record in best.items()
+            if record
+        },
+        "dataset": _brief(quest, kinds["edge"][0].source, kinds["edge"][0].before),
+        "plates_as_they_are": plain and _brief(quest, plain.source, plain.before),
+        "median": {
+            kind: extreme.median(quest, own, kind)
+            for kind in ("edge", "generated", "random")
+            if kind in done
+        },
+        "with_what_was_asked": {
+            kind: f"{sum(r.is_good for r in found)} of {len(found)}"
+            for kind, found in done.items()
+        },
+        "solutions_per_start": {
+            kind: {
+                "design_steps": float(np.mean([r.steps for r in found])),
+                "design_and_refinement": float(np.mean([r.solutions for r in found])),
+                "of_start": float(np.mean([r.spent for r in found])),
+            }
+            for kind, found in done.items()
+        },
+        "voxels_that_come_back": returned,
+        "variants": {
+            "kept": [record.name for record in variants if record.kept],
+            "similarity": [record.similarity for record in variants],
+        },
+        "generated_beat_random": extreme.generated_win(quest, own),
+        "verdict": verdict(quest, own),
+    }
+
+
+def _brief(quest, name, shape: Shape) -> dict:
+    return {"name": name, "value": extreme.score(quest, shape), "V": shape.volume}
+
+
+def verdict(quest: Quest, records: Sequence[Extreme]) -> str:
+    """Return in a sentence whether generated starts beat random ones."""
+    one, other = (
+        "no cell" if found is None else f"{found:.3f}"
+        for found in (
+            extreme.median(quest, records, kind) for kind in ("generated", "random")
+        )
     )
+    win = extreme.generated_win(quest, records)
+    if win is None:
+        return f"{quest.name}: most starts failed, generated and random ones alike."
+    return (
+        f"{quest.name}: generated starts are {'better' if win else 'no better'} than "
+        f"random ones (median {quest.goal.label} {one} against {other})."
+    )
+
+
+def table(quests: Sequence[Quest], records: Sequence[Extreme]) -> list[list]:
+    """Return the rows of the table on the terminal, columns as in `HEADER`."""
+    rows = []
+    for quest in quests:
+        known = properties_of(quest, records)
+        best = {kind: cell["value"] for kind, cell in known["best"].items()}
+        plain = known["plates_as_they_are"]
+        found = [
+            known["dataset"]["value"],
+            *(best.get(kind) for kind in ("generated", "random", "plates")),
+            plain["value"] if plain else None,
+            best.get("variant"),
+            best.get("doubled"),
+            known["median"].get("generated"),
+            known["median"].get("random"),
+        ]
+        shown = [None if number is None else f"{number:.4f}" for number in found]
+        rows.append([quest.name, f"{quest.volume:g}", quest.goal.label, *shown])
+    return rows
 
 
 def _short(line: Mapping) -> dict:

@@ -1,32 +1,111 @@
 """The starts of a quest for extreme cells: edge cells, generated, random, plates.
 
-Each is an `Extreme` that knows its binary shape before anything is optimized, beside
-the density that the design loop begins with. What costs time is kept in files, so that
-a killed run does not make it again.
+Each is an `Extreme` with its binary shape before anything is optimized, beside the
+density that the design loop begins with. Samples and shapes are kept in files, so that
+a killed run does not make them again.
 """
 
-import math
+import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 
-from mmdiff import bounds, elasticity
 from mmdiff.cells.connectivity import is_load_bearing
-from mmdiff.cells.voxels import agreement, pack
+from mmdiff.data.dataset import Dataset
+from mmdiff.design.extremes.network import Network
 from mmdiff.design.extremes.quest import Extreme, Quest, Shape
-from mmdiff.design.generate import pipeline
+from mmdiff.design.generate.search import search
 from mmdiff.design.optimize import starts
-from mmdiff.errors import InputError
-from mmdiff.run import saved
+from mmdiff.design.optimize.method import Method
+from mmdiff.design.optimize.resumable import Outcome
+from mmdiff.run import console, saved
 from mmdiff.targets.target import of_constants
 from mmdiff.topopt import binary
 from mmdiff.topopt.interface import Evaluation
-from mmdiff.typing import Float, Key, UInt8
+from mmdiff.typing import Float, Key
 
 Evaluate = Callable[..., Evaluation]
-Start = tuple[Extreme, Float[np.ndarray, "n n n"]]
+# A start that is not optimized has no density.
+Start = tuple[Extreme, Float[np.ndarray, "n n n"] | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class StartCounts:
+    """How many starts are made, and of which seed.
+
+    Attributes:
+      starts: generated starts, and as many random ones.
+      edges: edge cells that are optimized themselves.
+      plates: plate lattices that are optimized.
+      waves: highest wave number of random starts.
+      seed: of random starts.
+    """
+
+    starts: int
+    edges: int
+    plates: int
+    waves: int
+    seed: int
+
+
+def make_starts(
+    quest: Quest,
+    rows: Sequence[int],
+    data: Dataset,
+    *,
+    counts: StartCounts,
+    network: Network,
+    method: Method,
+    key: Key,
+    state: pathlib.Path,
+) -> list[Start]:
+    """Return all starts of a quest: edge cells, generated, random, plates.
+
+    Args:
+      quest: what is asked.
+      rows: edge cells of the dataset, see `edges.edge_rows`.
+      data: the dataset.
+      counts: how many of each kind.
+      network: draws the generated ones.
+      method: how designs are found.
+      key: of the samples.
+      state: folder of what is kept.
+    """
+    n, evaluate = method.n, method.evaluate
+    edges = edge_starts(quest, rows, data, n)
+    generated = generated_starts(
+        state / f"generated_{quest.name}.npz",
+        quest,
+        edges,
+        jax.random.fold_in(key, 0),
+        network,
+        count=counts.starts,
+        n=n,
+    )
+    if len(generated) < counts.starts:
+        console.note(
+            f"{quest.name}: {len(generated)} of {counts.starts} generated starts are "
+            "connected cells."
+        )
+    random = random_starts(
+        state / f"random_{quest.name}.npz", quest, n, evaluate, counts
+    )
+    plates = plate_starts(state / f"plates_{quest.volume:g}.npz", quest, n, evaluate)
+    return [
+        *_some(edges, counts.edges),
+        *generated,
+        *random,
+        *_some(plates, counts.plates),
+    ]
+
+
+def _some(found: Sequence[Start], count: int) -> list[Start]:
+    """Return starts of which only the first `count` are to be optimized."""
+    return [
+        (start, grid if i < count else None) for i, (start, grid) in enumerate(found)
+    ]
 
 
 def density(octant: np.ndarray, n: int) -> Float[np.ndarray, "n n n"]:
@@ -36,91 +115,35 @@ def density(octant: np.ndarray, n: int) -> Float[np.ndarray, "n n n"]:
 
 def shape_of(octant: np.ndarray, evaluate: Evaluate) -> Shape:
     """Return an octant with its constants, NaN where it bears no load."""
-    result = evaluate(octant) if is_load_bearing(octant) else None
-    if result is None or not result.converged:
+    if not is_load_bearing(octant):
         return Shape(octant, np.full(3, np.nan))
-    return Shape(octant, np.asarray(result.constants))
+    return solved(octant, evaluate(octant))
 
 
-def edge_rows(
-    quest: Quest,
-    octants: UInt8[np.ndarray, "N n n n"],
-    constants: Float[np.ndarray, "N 3"],
-    volume: Float[np.ndarray, "N"],
-    *,
-    count: int,
-    band: float,
-    isotropy: float,
-    alike: float,
-) -> list[int]:
-    """Return the rows of the best cells near a quest, best first, mutually different.
-
-    Args:
-      quest: what is asked.
-      octants: of the dataset.
-      constants: of the dataset.
-      volume: of the dataset.
-      count: rows wanted.
-      band: largest difference from the quest's volume.
-      isotropy: half width of the band of the Zener ratio around 1, where it is asked.
-      alike: share of equal voxels from which two cells count as one.
-
-    Raises:
-      InputError: no cell of the dataset is near.
-    """
-    moduli = elasticity.moduli(constants)
-    allowed = abs(volume - quest.volume) <= band
-    if quest.is_isotropic:
-        allowed &= abs(np.log(moduli["zener"])) <= math.log1p(isotropy)
-    else:
-        allowed &= moduli["E"] >= quest.limits.young
-    shares = bounds.hashin_shtrikman_ratios(constants, volume)
-    if quest.is_isotropic:
-        merit = shares[quest.goal.label[0]]
-    else:
-        merit = quest.merit(moduli["nu"])
-    near = np.flatnonzero(allowed)
-    chosen: list[int] = []
-    for row in near[np.argsort(-merit[near], kind="stable")]:
-        if len(chosen) == count:
-            break
-        known = pack(octants[chosen]) if chosen else []
-        if all(
-            agreement(octants[row], one[None], half_shift=True)[0] < alike
-            for one in known
-        ):
-            chosen.append(int(row))
-    if not chosen:
-        raise InputError(
-            f"no cell of the dataset is near the quest {quest.name!r} at volume "
-            f"{quest.volume:g}. Widen --config.edge_band={band:g} or "
-            f"--config.edge_isotropy={isotropy:g}."
-        )
-    return chosen
+def solved(octant: np.ndarray, result: Evaluation | Outcome) -> Shape:
+    """Return an octant with the constants of a result, NaN if it did not converge."""
+    constants = np.asarray(result.constants, np.float64)
+    return Shape(octant, np.where(result.converged, constants, np.nan))
 
 
-def edge_starts(quest: Quest, rows: Sequence[int], octants, constants, n: int):
-    """Return cells of a dataset as starts; see `edge_rows`.
+def edge_starts(
+    quest: Quest, rows: Sequence[int], data: Dataset, n: int
+) -> list[Start]:
+    """Return cells of a dataset as starts; see `edges.edge_rows`.
 
     Args:
       quest: what is asked.
       rows: numbers of the cells.
-      octants: (N, m, m, m) of the dataset.
-      constants: (N, 3) of the dataset.
+      data: the dataset.
       n: voxels per side of the starts.
     """
+    shapes = [Shape(data.octants[row], data.constants[row]) for row in rows]
     return [
         (
-            Extreme(
-                quest.name,
-                "edge",
-                i,
-                f"dataset {row}",
-                Shape(octants[row], np.asarray(constants[row])),
-            ),
-            density(octants[row], n),
+            Extreme(quest.name, "edge", i, f"dataset {row}", shape),
+            density(shape.octant, n),
         )
-        for i, row in enumerate(rows)
+        for i, (row, shape) in enumerate(zip(rows, shapes, strict=True))
     ]
 
 
@@ -129,11 +152,9 @@ def generated_starts(
     quest: Quest,
     edges: Sequence[Start],
     key: Key,
-    make_draw: Callable[[], Callable],
-    evaluate: Evaluate,
+    network: Network,
     *,
     count: int,
-    spent: int,
     n: int,
 ) -> list[Start]:
     """Return cells that a model draws for the properties of edge cells, as sampled.
@@ -143,54 +164,51 @@ def generated_starts(
       quest: what is asked.
       edges: the edge cells, which the starts are divided over.
       key: of the samples.
-      make_draw: returns the sampler of a batch; called only where samples are drawn.
-      evaluate: finite elements on octants of the model's size.
-      count: starts wanted; refused samples may leave fewer.
-      spent: finite-element solutions of one sample, its homogenization aside.
+      network: the model; compiled only where samples are drawn.
+      count: most starts; refused samples may leave fewer.
       n: voxels per side of the starts.
     """
-    held = saved.load_if_good(file)
-    if held is None:
-        parts = np.array_split(np.arange(count), len(edges))
-        rows = []
-        for i, (part, (edge, _)) in enumerate(zip(parts, edges, strict=True)):
-            cells, counts = pipeline.generate(
-                jax.random.fold_in(key, i),
-                of_constants(edge.before.constants, edge.before.volume),
-                draw=make_draw(),
-                evaluate=evaluate,
-                num_best=len(part),
-            )
-            # Samples that were refused have been paid for as well.
-            paid = round(counts["sampled"] * (spent + 1) / max(len(cells), 1))
-            rows += [(edge.source, cell, paid) for cell in cells]
-        m = edges[0][0].before.octant.shape[0]
-        held = {
-            "source": np.array([source for source, _, _ in rows], "U32"),
-            "octant": np.array([cell.octant for _, cell, _ in rows], np.uint8).reshape(
-                -1, m, m, m
-            ),
-            "constants": np.array([c.constants for _, c, _ in rows]).reshape(-1, 3),
-            "spent": np.array([paid for _, _, paid in rows], int),
-        }
-        saved.save(file, held)
-    columns = (held[name] for name in ("source", "octant", "constants", "spent"))
-    return [
-        (
-            Extreme(
-                quest.name,
-                "generated",
-                i,
-                f"for {source}",
-                Shape(octant, constants),
-                spent=int(paid),
-            ),
-            density(octant, n),
+    known = saved.once(file, lambda: _drawn(edges, key, network, count))
+    columns = (known[name] for name in ("source", "octant", "constants", "spent"))
+    found = []
+    for i, row in enumerate(zip(*columns, strict=True)):
+        source, octant, constants, spent = row
+        start = Extreme(
+            quest.name,
+            "generated",
+            i,
+            f"for {source}",
+            Shape(octant, constants),
+            spent=int(spent),
         )
-        for i, (source, octant, constants, paid) in enumerate(
-            zip(*columns, strict=True)
+        found.append((start, density(octant, n)))
+    return found
+
+
+def _drawn(edges, key, network, count) -> dict[str, np.ndarray]:
+    """Return cells drawn for edge cells, with their sources and what they cost."""
+    parts = np.array_split(np.arange(count), len(edges))
+    rows = []
+    for i, (part, (edge, _)) in enumerate(zip(parts, edges, strict=True)):
+        cells, counts = search(
+            jax.random.fold_in(key, i),
+            of_constants(edge.before.constants, edge.before.volume),
+            draw=network.draw,
+            evaluate=network.evaluate,
+            num_best=len(part),
         )
-    ]
+        # Samples that were refused have been paid for as well.
+        each = network.solutions(network.steps) + 1
+        paid = round(counts["sampled"] * each / max(len(cells), 1))
+        rows += [(edge.source, cell, paid) for cell in cells]
+    m = edges[0][0].before.octant.shape[0]
+    octants = np.array([cell.octant for _, cell, _ in rows], np.uint8)
+    return {
+        "source": np.array([source for source, _, _ in rows], "U32"),
+        "octant": octants.reshape(-1, m, m, m),
+        "constants": np.array([c.constants for _, c, _ in rows]).reshape(-1, 3),
+        "spent": np.array([paid for _, _, paid in rows], int),
+    }
 
 
 def random_starts(
@@ -198,10 +216,7 @@ def random_starts(
     quest: Quest,
     n: int,
     evaluate: Evaluate,
-    *,
-    count: int,
-    waves: int,
-    seed: int,
+    counts: StartCounts,
 ) -> list[Start]:
     """Return smooth random densities; their shapes are those of the quest's volume.
 
@@ -210,23 +225,19 @@ def random_starts(
       quest: what is asked.
       n: voxels per side.
       evaluate: finite elements on octants of this size.
-      count: starts wanted.
-      waves: see `initial.random_start`.
-      seed: of the densities.
+      counts: how many, of which wave number and seed.
     """
-    made = starts.random_starts(count, n, quest.volume, waves=waves, seed=seed)
-    held = saved.load_if_good(file)
-    if held is None:
-        shapes = [
-            shape_of(binary.binarize(grid, quest.volume)[0], evaluate)
-            for _, grid in made
-        ]
-        held = {
-            "octant": np.stack([shape.octant for shape in shapes]),
-            "constants": np.stack([shape.constants for shape in shapes]),
-        }
-        saved.save(file, held)
-    triples = zip(held["octant"], held["constants"], made, strict=True)
+    made = starts.random_starts(
+        counts.starts, n, quest.volume, waves=counts.waves, seed=counts.seed
+    )
+
+    def shapes():
+        octants = [binary.binarize(grid, quest.volume)[0] for _, grid in made]
+        constants = [shape_of(octant, evaluate).constants for octant in octants]
+        return {"octant": octants, "constants": constants}
+
+    known = saved.once(file, shapes)
+    triples = zip(known["octant"], known["constants"], made, strict=True)
     return [
         (Extreme(quest.name, "random", i, "random", Shape(octant, constants)), grid)
         for i, (octant, constants, (_, grid)) in enumerate(triples)

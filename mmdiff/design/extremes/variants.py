@@ -1,24 +1,165 @@
-"""Variants of a cell: its noise, moved a little, sampled back under its own properties.
+"""Variants of a cell: its noise, perturbed, decoded under its own properties.
 
 The second half of Fig. 4 of arXiv 2401.13570: an optimum is inverted to the noise that
-the deterministic sampler makes it of (`mmdiff.design.interpolate.path`), and noise
-nearby gives further cells. Which of them are different enough is decided by the share
-of equal voxels.
+the deterministic sampler makes it of (`mmdiff.models.noise_codec`), and noise nearby
+gives further cells. They are refined as binary cells; a diverse set of the good ones is
+kept, by the share of equal voxels.
 """
 
+import dataclasses
+import pathlib
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmdiff import elasticity
 from mmdiff.cells.voxels import agreement, pack, threshold_to_volume
+from mmdiff.design.extremes import quest as extreme
+from mmdiff.design.extremes.network import Network
+from mmdiff.design.extremes.quest import PROBLEM, Extreme, Quest, Shape
+from mmdiff.design.extremes.starts import shape_of, solved
+from mmdiff.design.generate import fem_guidance
+from mmdiff.design.generate.cell import binarize
+from mmdiff.design.optimize.resumable import Counted
 from mmdiff.diffusion.process import symmetric_noise
-from mmdiff.typing import Float, Key, UInt8
+from mmdiff.models import noise_codec
+from mmdiff.run import saved
+from mmdiff.targets.target import of_constants
+from mmdiff.topopt import binary
+from mmdiff.typing import Array, Float, Key, UInt8
+
+
+@dataclasses.dataclass(frozen=True)
+class VariantPlan:
+    """How many variants are made, and which of them are kept.
+
+    Attributes:
+      sizes: share of new noise of each variant, see `perturbed`.
+      steps: most steps of the binary refinement.
+      keep: most variants in the diverse set.
+      alike: share of equal voxels from which two count as one.
+      loss: share of the cell's value that those in the set may lack.
+    """
+
+    sizes: Sequence[float]
+    steps: int
+    keep: int
+    alike: float
+    loss: float
+
+
+def varied(
+    quest: Quest,
+    best: Extreme,
+    key: Key,
+    state: pathlib.Path,
+    network: Network,
+    plan: VariantPlan,
+) -> tuple[list[Extreme], float]:
+    """Return variants of a cell through its noise, and how much of it comes back.
+
+    Args:
+      quest: what is asked.
+      best: the cell; one of more voxels than the network's is coarsened first.
+      key: of the noise.
+      state: folder of what is kept.
+      network: the model; compiled only where noise is decoded.
+      plan: how many, and which are kept.
+
+    Returns:
+      the variants that bear load, and the share of the cell's voxels that come back
+      from its unchanged noise; none and NaN for a cell that falls apart when coarsened.
+    """
+    octant = coarsened(best.after.octant, network.n)
+    known = best.after
+    if octant is not known.octant:
+        known = shape_of(octant, network.evaluate)
+        if not np.isfinite(known.constants).all():
+            return [], np.nan
+    file = state / f"noise_{quest.name}.npz"
+    decoded = saved.once(file, lambda: _decoded(known, key, network, plan.sizes))
+    spent = network.solutions(network.inversion_steps)
+    found = []
+    for i, made in enumerate(decoded["octant"]):
+        if decoded["refused"][i]:
+            continue
+        source = f"{best.name}, {plan.sizes[i]:g} of new noise"
+        shape = Shape(made, np.full(3, np.nan))
+        begun = Extreme(quest.name, "variant", i, source, shape, spent=spent)
+        found.append(_refined(quest, begun, known, state, network, plan.steps))
+    top = quest.merit(extreme.score(quest, known))
+    good = [
+        i
+        for i, record in enumerate(found)
+        if record.is_good
+        and quest.merit(extreme.score(quest, record.after))
+        >= top - plan.loss * abs(top)
+    ]
+    octants = [found[i].after.octant for i in good]
+    for i in diverse(octants, octant, count=plan.keep, alike=plan.alike):
+        found[good[i]] = dataclasses.replace(found[good[i]], kept=True)
+    return found, float(decoded["returned"])
+
+
+def _decoded(known: Shape, key, network, sizes) -> dict[str, np.ndarray]:
+    """Return the octants of noise near that of a cell, of the same volume."""
+    codec, scaling = network.codec
+    values = map(float, [*known.constants, known.volume])
+    names = (*elasticity.NAMES, "V")
+    cond = scaling.from_values(**dict(zip(names, values, strict=True)))
+    x0 = jnp.asarray(2.0 * known.octant - 1, jnp.float32)
+    goal = None
+    if network.solutions(network.inversion_steps):
+        target = of_constants(known.constants, known.volume)
+        goal = jnp.asarray(fem_guidance.target_values(target))
+    noise = codec.encode(jax.random.fold_in(key, 0), x0, cond)
+    back = codec.decode(noise, cond)
+    octants, refused = [], []
+    for i, size in enumerate(sizes):
+        moved = perturbed(jax.random.fold_in(key, 1 + i), noise, size)
+        field = np.asarray(codec.decode(moved, cond, goal))
+        octant, reason, _ = binarize(field, known.volume)
+        octants.append(octant)
+        refused.append(bool(reason))
+    return {
+        "returned": np.array(noise_codec.returned(back, known.octant)),
+        "octant": np.stack(octants),
+        "refused": np.array(refused),
+    }
+
+
+def _refined(quest, begun, optimum: Shape, state, network, steps) -> Extreme:
+    """Return a decoded variant after the binary refinement."""
+    octant = begun.before.octant
+
+    def made():
+        evaluate = Counted(network.evaluate)
+        before = shape_of(octant, evaluate)
+        design = binary.refine(octant, PROBLEM, quest.limits, evaluate, steps=steps)
+        return {
+            "before": before.constants,
+            "octant": design.octant,
+            "constants": solved(design.octant, design.evaluation).constants,
+            "solutions": evaluate.count,
+        }
+
+    known = saved.once(state / f"{begun.name}.npz", made)
+    after = Shape(known["octant"], known["constants"])
+    return dataclasses.replace(
+        begun,
+        before=Shape(octant, known["before"]),
+        after=after,
+        flaws=extreme.flaws(quest, after),
+        solutions=int(known["solutions"]),
+        similarity=similarity(after.octant, optimum.octant),
+    )
 
 
 def perturbed(
-    key: Key, noise: Float[np.ndarray, "n n n"], size: float
-) -> Float[np.ndarray, "n n n"]:
+    key: Key, noise: Float[Array, "n n n"], size: float
+) -> Float[Array, "n n n"]:
     """Return sqrt(1 - size^2) noise + size new: standard normal where `noise` is.
 
     Args:

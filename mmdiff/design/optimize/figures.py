@@ -6,6 +6,7 @@ nothing, where it is absent.
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -89,8 +90,8 @@ def _mark_stages(axis, run, *, named: bool) -> None:
 
 def bounds(
     path: str | os.PathLike,
-    cells: Sequence[Mapping[str, float]],
-    plates: Mapping[str, Mapping[str, float]],
+    cells: Sequence[Mapping[str, Any]],
+    plates: Mapping[str, Mapping[str, Any]],
     *,
     columns: Sequence[str] = ("K", "G", "E"),
     nu: float = NU,

@@ -1,8 +1,8 @@
-"""What a person can ask the optimizer for, by name, and how its success is told.
+"""Objectives by name, and the score that their values are compared by.
 
 The objectives of `mmdiff.topopt.objectives` by their names, the nearness to a target
-tensor, or a function of the user's own, `module:function` or `file.py:function`, of the
-6x6 tensor for base E = 1. That one is tried on a tensor before anything is compiled.
+tensor, or a function of the 6x6 tensor for base E = 1: itself, or as `module:function`
+or `file.py:function`. It is tried on a tensor before anything is compiled.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import pathlib
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -31,13 +31,13 @@ _EXAMPLE = "Write it in JAX, as def stiffness(C): return C[0, 0]."
 
 @dataclasses.dataclass(frozen=True)
 class Goal:
-    """An objective and how it is shown.
+    """An objective and its score.
 
     Attributes:
       name: as the user gave it.
       objective: see `mmdiff.topopt.problem.Problem`.
       params: its arguments, see `mmdiff.topopt.problem.Limits`.
-      label: what `score` is called, such as K/K_HS.
+      label: name of the score, such as K/K_HS.
     """
 
     name: str
@@ -46,10 +46,10 @@ class Goal:
     label: str = "value"
 
     def score(self, value, volume, nu: float = elasticity.NU):
-        """Return what people compare, from the maximized value and the volume.
+        """Return the score of a maximized value at a volume; takes arrays as well.
 
-        A modulus is told by its Hashin-Shtrikman bound, Poisson's ratio and the
-        distance to a target with their sign. Takes arrays as well.
+        Of a modulus its share of the Hashin-Shtrikman bound, of Poisson's ratio and the
+        distance to a target the number itself, without the objective's minus.
         """
         if self.name in _BOUNDED:
             limits = bounds.hashin_shtrikman(volume, nu)
@@ -71,20 +71,22 @@ class Goal:
 
 
 def choose(
-    name: str,
+    name: str | Callable,
     target: Target | None = None,
-    weights: tuple[float, float, float] = (1.0, 0.0, 0.0),
+    weights: Sequence[float] = (1.0, 0.0, 0.0),
 ) -> Goal:
-    """Return the goal of a name.
+    """Return the goal of a name or a function.
 
     Args:
-      name: one of `NAMES`, or `module:function`.
+      name: one of `NAMES`, `module:function`, or a function of the 6x6 tensor.
       target: of the objective "target".
       weights: of K, C44 and (C11 - C12) / 2 in the objective "weighted".
 
     Raises:
       InputError: an unknown name, or a function that cannot be used.
     """
+    if callable(name):
+        return _of_function(name, getattr(name, "__name__", "value"))
     if name in _BOUNDED:
         plain = getattr(objectives, name)
         modulus = _BOUNDED[name]
@@ -95,7 +97,7 @@ def choose(
         if not np.isfinite(weights).all() or not np.any(weights):
             raise InputError(
                 f"weights={tuple(weights)} weigh nothing. Give those of K, C44 and "
-                "(C11 - C12) / 2, such as --config.weights='(1.0, 0.5, 0.5)'."
+                "(C11 - C12) / 2, such as `weights='(1.0, 0.5, 0.5)'`."
             )
         params = np.array(weights, np.float32)
         return Goal(name, objectives.weighted, params, "weighted sum / E base")
@@ -106,9 +108,14 @@ def choose(
             f"objective {name!r} is unknown. Use {', '.join(NAMES)}, or "
             "module:function for a JAX function of the 6x6 tensor."
         )
-    function = load(name)
+    return _of_function(load(name), name)
+
+
+def _of_function(function: Callable, name: str) -> Goal:
     check(function, name)
-    return Goal(name, lambda _: function, label=name.rpartition(":")[2])
+    # With a colon: a function called "bulk" is not the objective of that name.
+    place, _, label = name.rpartition(":")
+    return Goal(f"{place}:{label}", lambda _: function, label=label)
 
 
 def load(name: str) -> Callable:
@@ -124,7 +131,7 @@ def load(name: str) -> Callable:
         raise InputError(
             f"objective {name}: {place} cannot be imported "
             f"({type(error).__name__}: {error}). Give a file such as "
-            "--config.objective=goals.py:stiffness, or a module that Python finds."
+            "`objective=goals.py:stiffness`, or a module that Python finds."
         ) from error
     function = getattr(module, attribute, None)
     if function is None:

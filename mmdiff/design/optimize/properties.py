@@ -1,4 +1,4 @@
-"""What is known about optimized cells: their numbers, report and table.
+"""Properties of optimized cells: numbers, remarks and the table on the terminal.
 
 Every number comes from finite elements on the written binary cell, without
 interpolation of densities. K, G, E, nu and the Zener ratio of an orthotropic cell are
@@ -6,7 +6,9 @@ those of its closest cubic tensor. Stiffness is in the units of the base materia
 Young's modulus.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,17 +16,19 @@ from mmdiff import bounds, elasticity
 from mmdiff.cells import thickness
 from mmdiff.cells.connectivity import periodic_pieces
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.design.generate import properties
+from mmdiff.design.generate import properties as generated
+from mmdiff.design.optimize import ranking
 from mmdiff.design.optimize.goal import Goal
 from mmdiff.design.optimize.ranking import Entry
+from mmdiff.design.optimize.starts import Lattices
+from mmdiff.io import report
 from mmdiff.topopt import interface
 from mmdiff.topopt.binary import SLACK
+from mmdiff.typing import Float, UInt8
 
 CONVENTIONS = {
-    **{
-        key: properties.CONVENTIONS[key]
-        for key in ("voigt_order", "shear", "moduli", "finite_elements", "cell")
-    },
+    **report.CONVENTIONS,
+    "cell": generated.CONVENTIONS["cell"],
     "bounds": "K_HS, G_HS, E_HS: upper Hashin-Shtrikman bounds at the cell's volume; "
     "those of G and E hold for isotropic cells, others may exceed them",
     "cubic_distance": "relative distance of the tensor from its closest cubic one, "
@@ -32,25 +36,74 @@ CONVENTIONS = {
     "thinnest_wall": "of the solid, narrowest_hole of the void: the thickness that 1 % "
     "of the phase's voxels do not exceed, each voxel with that of the middle of its "
     "wall, strut or pore",
-    "error": properties.CONVENTIONS["error"],
+    "error": generated.CONVENTIONS["error"],
     "value": "objective, maximized; moduli in units of base E, all else for base E = "
     "1; of a target the negative error, and in the history of the design loop the "
     "negative root mean square of (C - target) / R",
 }
-HEADER = (
-    *("", "V", "K/K_HS", "G/G_HS", "E/E_HS", "nu", "Zener", "E/E_solid"),
-    *("wall", "wall mm"),
-)
+HEADER = [
+    "", "V", "K/K_HS", "G/G_HS", "E/E_HS", "nu", "Zener", "E/E_solid", "wall", "wall mm"
+]  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Results:
+    """Results of an optimization.
+
+    Attributes:
+      entries: all runs, by start; also those that failed.
+      chosen: cells that are written, best first, see `ranking.named`.
+      numbers: `numbers` of each of these.
+      plates: `numbers` of plate lattices of the same volume by name.
+      goal: objective and its score.
+      settings: solver, base material and options; with "base_E", "base_nu" and
+        "cell_size_mm".
+    """
+
+    entries: Sequence[Entry]
+    chosen: Sequence[Entry]
+    numbers: Sequence[Mapping[str, Any]]
+    plates: Mapping[str, Mapping[str, Any]]
+    goal: Goal
+    settings: Mapping[str, Any]
+
+
+def collect(
+    entries: Sequence[Entry],
+    num_best: int,
+    lattices: Lattices,
+    goal: Goal,
+    settings: Mapping[str, Any],
+) -> Results:
+    """Return the results with the numbers of the best cells and of plate lattices.
+
+    Args:
+      entries: all runs.
+      num_best: most cells of the first resolution.
+      lattices: plate lattices of the same volume.
+      goal: objective and its score.
+      settings: see `Results`.
+    """
+    chosen = ranking.named(ranking.ranked(entries), num_best)
+    size = {"nu": settings["base_nu"], "size_mm": settings["cell_size_mm"]}
+    return Results(
+        entries,
+        chosen,
+        [numbers(e.outcome.octant, e.outcome.constants, **size) for e in chosen],
+        {name: numbers(*known, **size) for name, known in lattices.items()},
+        goal,
+        settings,
+    )
 
 
 def numbers(
-    octant: np.ndarray,
-    constants: np.ndarray,
+    octant: UInt8[np.ndarray, "n n n"],
+    constants: Float[np.ndarray, "k"],
     *,
     nu: float = elasticity.NU,
     size_mm: float = 10.0,
-) -> dict:
-    """Return every number of a binary cell, base E = 1.
+) -> dict[str, Any]:
+    """Return the numbers of a binary cell by name, base E = 1.
 
     Args:
       octant: (n, n, n) uint8, not empty.
@@ -81,20 +134,20 @@ def numbers(
     }
 
 
-def in_units(facts: Mapping, base: float) -> dict:
+def in_units(known: Mapping, base: float) -> dict[str, Any]:
     """Return the numbers of `numbers` with stiffness in units of the base material."""
     stiff = (*elasticity.NAMES, "K", "G", "E")
-    scaled = {key: base * facts[key] for key in stiff}
-    return {**facts, **scaled, "C": (base * np.array(facts["C"])).tolist()}
+    scaled = {key: base * known[key] for key in stiff}
+    return {**known, **scaled, "C": (base * np.array(known["C"])).tolist()}
 
 
-def cell_facts(entry: Entry, facts: Mapping, goal: Goal, settings: Mapping) -> dict:
+def of_cell(entry: Entry, known: Mapping, goal: Goal, settings: Mapping) -> dict:
     """Return a cell's part of properties.json.
 
     Args:
       entry: the cell.
-      facts: its `numbers`.
-      goal: what was asked.
+      known: its `numbers`.
+      goal: objective and its score.
       settings: with "base_E" and "base_nu".
     """
     outcome, nu = entry.outcome, settings["base_nu"]
@@ -106,13 +159,13 @@ def cell_facts(entry: Entry, facts: Mapping, goal: Goal, settings: Mapping) -> d
         "start": entry.start,
         "start_kind": entry.kind,
         "resolution": entry.edge,
-        **in_units(facts, settings["base_E"]),
+        **in_units(known, settings["base_E"]),
         "value": unit * float(outcome.value),
         "value_before_refinement": unit * float(first[0]),
         f"{goal.label} before refinement": float(goal.score(first[0], first[2], nu)),
         "design_steps": outcome.steps,
         "refinement_steps": len(refinement) - 1,
-        "pieces_removed": int(outcome.pieces_found) - facts["pieces"],
+        "pieces_removed": int(outcome.pieces_found) - known["pieces"],
         "residual": float(outcome.residual),
         "converged": bool(outcome.converged),
         "flaws": list(entry.flaws),
@@ -122,12 +175,12 @@ def cell_facts(entry: Entry, facts: Mapping, goal: Goal, settings: Mapping) -> d
     return found
 
 
-def start_facts(entry: Entry, goal: Goal, settings: Mapping) -> dict:
-    """Return one line about a start, whether or not it led to a cell."""
+def of_start(entry: Entry, goal: Goal, nu: float) -> dict:
+    """Return a start's part of properties.json, whether or not it led to a cell."""
     outcome = entry.outcome
     steps = outcome.steps
     grey = outcome.history[steps - 1, 0] if steps else np.nan
-    score = goal.score(float(outcome.value), entry.volume or 1.0, settings["base_nu"])
+    score = goal.score(float(outcome.value), entry.volume or 1.0, nu)
     return {
         "start": entry.start,
         "kind": entry.kind,
@@ -140,89 +193,87 @@ def start_facts(entry: Entry, goal: Goal, settings: Mapping) -> dict:
     }
 
 
-def table_row(name: str, facts: Mapping) -> list:
-    """Return a row of the table on the terminal, columns as in `HEADER`."""
-    return [
-        name,
-        f"{facts['volume']:.4f}",
-        *(f"{facts[key]:.4f}" for key in ("K/K_HS", "G/G_HS", "E/E_HS", "nu", "Zener")),
-        f"{facts['E/E_solid']:.4g}",
-        f"{facts['thinnest_wall_voxels']:.3g}",
-        f"{facts['thinnest_wall_mm']:.3g}",
-    ]
-
-
-def report(
-    entries: Sequence[Entry],
-    facts: Sequence[Mapping],
-    every: Sequence[Entry],
-    plates: Mapping[str, Mapping],
-    goal: Goal,
-    settings: Mapping,
-) -> dict:
+def values(results: Results, remarks: Sequence[str] = ()) -> dict[str, Any]:
     """Return the content of properties.json.
 
     Args:
-      entries: cells that are written, best first.
-      facts: their `numbers`.
-      every: all runs, also those that failed.
-      plates: `numbers` of textbook lattices of the same volume by name.
-      goal: what was asked.
-      settings: solver, base material and options; with "base_E" and "base_nu".
+      results: what was found.
+      remarks: sentences about it.
     """
-    cells = [
-        cell_facts(entry, known, goal, settings)
-        for entry, known in zip(entries, facts, strict=True)
-    ]
-    base = settings["base_E"]
+    goal, settings = results.goal, results.settings
+    base, nu = settings["base_E"], settings["base_nu"]
+    pairs = zip(results.chosen, results.numbers, strict=True)
+    cells = [of_cell(entry, known, goal, settings) for entry, known in pairs]
     return {
-        "summary": summary(entries[0], cells[0], goal),
-        "conventions": CONVENTIONS,
+        "summary": summary(results.chosen[0], cells[0], goal),
         **settings,
         "objective": goal.name,
         "cells": cells,
-        "plates": {name: in_units(known, base) for name, known in plates.items()},
-        "starts": [start_facts(entry, goal, settings) for entry in every],
+        "plates": {name: in_units(k, base) for name, k in results.plates.items()},
+        "starts": [of_start(entry, goal, nu) for entry in results.entries],
+        "remarks": list(remarks),
     }
 
 
-def remarks(
-    entries: Sequence[Entry], facts: Sequence[Mapping], size_mm: float, wall_mm: float
-) -> list[str]:
-    """Return what is to be said of thin walls and of tensors that are not cubic."""
-    said = []
-    for entry, known in zip(entries, facts, strict=True):
+def table(results: Results) -> list[list[str]]:
+    """Return the rows of the table on the terminal, columns as in `HEADER`."""
+    labels = [entry.name.replace("_", " ") for entry in results.chosen]
+    labels += [f"plates: {name}" for name in results.plates]
+    every = zip(labels, [*results.numbers, *results.plates.values()], strict=True)
+    return [_row(label, known) for label, known in every]
+
+
+def _row(name: str, known: Mapping) -> list[str]:
+    return [
+        name,
+        f"{known['volume']:.4f}",
+        *(f"{known[key]:.4f}" for key in ("K/K_HS", "G/G_HS", "E/E_HS", "nu", "Zener")),
+        f"{known['E/E_solid']:.4g}",
+        f"{known['thinnest_wall_voxels']:.3g}",
+        f"{known['thinnest_wall_mm']:.3g}",
+    ]
+
+
+def remarks(results: Results, min_wall: float) -> list[str]:
+    """Return sentences about thin walls and tensors that are not cubic.
+
+    Args:
+      results: what was found.
+      min_wall: thickness in mm below which a wall is thin.
+    """
+    found = []
+    for entry, known in zip(results.chosen, results.numbers, strict=True):
         voxels, wall = known["thinnest_wall_voxels"], known["thinnest_wall_mm"]
-        if wall < wall_mm:
-            said.append(
+        if wall < min_wall:
+            found.append(
                 f"{entry.name}: thinnest wall is {voxels:.3g} voxel"
                 f"{'' if voxels == 1 else 's'} = {wall:.2g} mm at cell size "
-                f"{size_mm:g} mm; below the {wall_mm:g} mm limit set by "
-                "--config.min_wall."
+                f"{results.settings['cell_size_mm']:g} mm; below the {min_wall:g} mm "
+                "limit set by `min_wall`."
             )
         if known["cubic_distance"] > 1e-3:
-            said.append(
+            found.append(
                 f"{entry.name}: its tensor is {100 * known['cubic_distance']:.2g} % "
                 "away from cubic; moduli and shares of the bounds are those of the "
                 "closest cubic tensor."
             )
-    return said
+    return found
 
 
-def summary(entry: Entry, facts: Mapping, goal: Goal) -> str:
-    """Return the line a run ends with.
+def summary(entry: Entry, known: Mapping, goal: Goal) -> str:
+    """Return a sentence about the best cell.
 
     Args:
       entry: the best cell.
-      facts: its `cell_facts`.
-      goal: what was asked.
+      known: see `of_cell`.
+      goal: objective and its score.
     """
-    first = facts[f"{goal.label} before refinement"]
+    first = known[f"{goal.label} before refinement"]
     violation = float(entry.outcome.refinement[0, 1])
     # Otherwise a refinement that repairs a constraint would look like a loss.
     off = f", with a constraint off by {100 * violation:.2g} %"
     return (
-        f"best: {entry.name}, start {entry.start}, {goal.show(facts[goal.label])} at V "
-        f"{entry.volume:.3f}, Zener {facts['Zener']:.2f}; refined from "
+        f"best: {entry.name}, start {entry.start}, {goal.show(known[goal.label])} at V "
+        f"{entry.volume:.3f}, Zener {known['Zener']:.2f}; refined from "
         f"{goal.number(first)}{off if violation > SLACK else ''}."
     )

@@ -1,4 +1,4 @@
-"""Which optimized cells are what was asked for, and which of them are the best.
+"""Flaws and ranking of optimized cells.
 
 Nothing is dropped: a start that failed ranks last, with its reasons in words.
 """
@@ -20,13 +20,13 @@ DOUBLED = "doubled"  # name of the cell that was optimized again at twice its ed
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One start and what became of it.
+    """One start and its outcome.
 
     Attributes:
       name: stem of its files, "" where none are written.
       start: number of the start.
-      kind: what the start was, such as "random".
-      outcome: see `develop.Outcome`.
+      kind: of the start, such as "random".
+      outcome: see `resumable.Outcome`.
       flaws: reasons why it is not what was asked for, see `flaws`.
     """
 
@@ -43,7 +43,7 @@ class Entry:
 
     @property
     def run(self) -> str:
-        """What tables and plots call this run of the design loop."""
+        """Name of this run of the design loop in tables and plots."""
         return f"start {self.start}" + (", doubled" if self.name == DOUBLED else "")
 
     @property
@@ -53,7 +53,7 @@ class Entry:
 
 
 class Checked(NamedTuple):
-    """A binary octant and its finite elements, as in `Outcome`, where no more is known.
+    """A binary octant and its finite elements, as in `Outcome`.
 
     Attributes:
       octant: (n, n, n) uint8.
@@ -71,7 +71,7 @@ class Checked(NamedTuple):
 def flaws(
     outcome: Outcome | Checked, problem: Problem, limits: Limits
 ) -> tuple[str, ...]:
-    """Return what is wrong with a binary cell, each as a phrase with its numbers.
+    """Return the flaws of a binary cell, each as a phrase with its numbers.
 
     Constraints count as met within `binary.SLACK`, the volume also within half an orbit
     or, for a target tensor, `interface.VOLUME_SLACK`.

@@ -1,58 +1,58 @@
-"""Write what an optimization found: histories, pictures, cells, tables and a page."""
+"""Report of an optimization: cells, tables, pictures and the history of all runs."""
 
+import functools
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from mmdiff import elasticity
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.cells.voxels import threshold_to_volume
-from mmdiff.design.generate import report as deliver
-from mmdiff.design.optimize import figures, properties
+from mmdiff.design.optimize import figures, properties, ranking
 from mmdiff.design.optimize.goal import Goal
+from mmdiff.design.optimize.properties import CONVENTIONS, HEADER, Results
 from mmdiff.design.optimize.ranking import DOUBLED, Entry
-from mmdiff.io import page, plots, render
-from mmdiff.io import write as writers
-from mmdiff.io.json import plain, write_csv, write_json
-from mmdiff.run import console
+from mmdiff.io import plots, render
+from mmdiff.io.cell_files import CellEntry
+from mmdiff.io.json import plain, write_csv
+from mmdiff.io.report import Report
 from mmdiff.topopt.optimize import COLUMNS
 
-_SETTINGS = ("base_E", "base_nu", "void", "penal", "symmetry")
+_SETTINGS = ("base_E", "base_nu", "void", "penal", "tol", "symmetry")
 SPHERES = 3  # drawn, each takes half a second
 _STIFF = ("C11", "C12", "C44")
 
 
 def write_history(
-    folder: pathlib.Path, entries: Sequence[Entry], goal: Goal, settings: Mapping
+    folder: pathlib.Path, entries: Sequence[Entry], goal: Goal, base: float, nu: float
 ) -> None:
-    """Write history.csv and history.png of all runs, the best one first.
+    """Write history.csv and, where matplotlib is there, history.png of all runs.
 
     Args:
       folder: existing directory.
-      entries: all runs; the first is drawn in front.
-      goal: what was asked.
-      settings: with "base_E" and "base_nu".
+      entries: all runs.
+      goal: objective and its score.
+      base: Young's modulus of the base material.
+      nu: its Poisson's ratio.
     """
-    scale = {name: settings["base_E"] for name in _STIFF}
-    scale["value"] = settings["base_E"] if goal.is_stiffness else 1.0
+    scale = dict.fromkeys(_STIFF, base)
+    scale["value"] = base if goal.is_stiffness else 1.0
     rows, runs = [], {}
-    for entry in entries:
+    for entry in sorted(entries, key=lambda entry: (entry.edge, entry.start)):
         lines = np.asarray(entry.outcome.history[: entry.outcome.steps], np.float64)
         columns = dict(zip(COLUMNS, lines.T, strict=True))
-        share = goal.score(columns["value"], columns["volume"], settings["base_nu"])
+        share = goal.score(columns["value"], columns["volume"], nu)
         runs[entry.run] = {**columns, "share": share}
-        scaled = {
-            name: scale.get(name, 1.0) * values for name, values in columns.items()
-        }
+        known = {"start": entry.start, "resolution": entry.edge}
         rows += [
-            {"start": entry.start, "resolution": entry.edge, "step": i + 1}
-            | {name: float(values[i]) for name, values in scaled.items()}
+            {**known, "step": i + 1}
+            | {name: scale.get(name, 1.0) * columns[name][i] for name in COLUMNS}
             for i in range(len(lines))
         ]
-    order = sorted(rows, key=lambda row: (row["resolution"], row["start"], row["step"]))
-    write_csv(folder / "history.csv", order)
+    write_csv(folder / "history.csv", rows)
     titles = {
         # Root mean square and not mean, see the conventions.
         "share": "distance to target" if goal.name == "target" else goal.label,
@@ -60,96 +60,114 @@ def write_history(
         "violation": "worst constraint\n(met at 0)",
         "grey": "grey level",
     }
-    best = entries[0].run
-    if not figures.history(folder / "history.png", runs, best, titles):
-        console.note("plots need matplotlib: pip install 'mmdiff[viz]'.")
+    best = ranking.ranked(entries)[0].run
+    figures.history(folder / "history.png", runs, best, titles)
 
 
-def write(
-    folder: pathlib.Path,
-    entries: Sequence[Entry],
-    facts: Sequence[Mapping],
-    plates: Mapping[str, Mapping],
-    report: Mapping,
-    goal: Goal,
-) -> None:
-    """Write the files of the cells; index.html comes last.
+def report(results: Results, remarks: Sequence[str] = ()) -> Report:
+    """Return the report of an optimization.
 
     Args:
-      folder: existing directory.
-      entries: cells to write, best first.
-      facts: `optimized.numbers` of each.
-      plates: `optimized.numbers` of textbook lattices by name.
-      report: content of properties.json, see `optimized.report`, and "remarks".
-      goal: what was asked.
+      results: what was found.
+      remarks: sentences about it.
     """
-    views, images = [], []
-    for entry, known in zip(entries, facts, strict=True):
-        voxels = octant_to_cell(entry.outcome.octant)
-        images.append(deliver.write_cell(folder, entry.name, voxels, report))
-        caption = f"start {entry.start}, V {entry.volume:.3f}"
-        views.append(
-            page.CellView(
-                entry.name.replace("_", " "),
-                voxels,
-                picture=f"{entry.name}.png",
-                files=[f"{entry.name}.{kind}" for kind in deliver.KINDS],
-                caption=f"{caption}, Zener {known['Zener']:.3f}",
-            )
-        )
-    _write_arrays(folder, entries, report)
-    _write_frames(folder, entries[0], images[0], goal, report)
-    _write_bounds(folder, entries, facts, plates, report, goal)
-    write_json(folder / "properties.json", report)
-    write_csv(
-        folder / "properties.csv",
-        [
-            {
-                **{key: value for key, value in cell.items() if key != "C"},
-                "flaws": "; ".join(cell["flaws"]),
-                **{key: report[key] for key in _SETTINGS},
-            }
-            for cell in report["cells"]
-        ],
-    )
-    _write_page(folder, views, entries, facts, plates, report, goal)
-
-
-def _write_arrays(folder, entries, report) -> None:
-    """Write cells.npz, all cells of the first resolution, and density.npz, the best."""
-    stated = {key: report[key] for key in _SETTINGS}
-    stated["conventions"] = "; ".join(
-        f"{key}: {text}" for key, text in report["conventions"].items()
-    )
-    base = report["base_E"]
-    best, *_ = entries
-    np.savez_compressed(
-        folder / "density.npz",
-        density=best.outcome.density,
-        octant=best.outcome.octant,
-        cell=octant_to_cell(best.outcome.octant),
-        start=best.outcome.start,
-        constants=base * best.outcome.constants,
-        volume=best.volume,
-        residual=best.outcome.residual,
-        resolution=best.edge,
-        settings=json.dumps(plain(report["settings"])),
-        **stated,
-    )
-    alike = [entry for entry in entries if entry.name != DOUBLED]
-    np.savez_compressed(
-        folder / "cells.npz",
-        cells=np.stack([octant_to_cell(entry.outcome.octant) for entry in alike]),
-        constants=base * np.stack([entry.outcome.constants for entry in alike]),
-        volume=np.array([entry.volume for entry in alike]),
-        residual=np.array([entry.outcome.residual for entry in alike]),
-        resolution=alike[0].edge,
-        **stated,
+    values = properties.values(results, remarks)
+    goal, settings = results.goal, results.settings
+    pairs = zip(results.chosen, results.numbers, strict=True)
+    cells = [_cell(entry, known["Zener"]) for entry, known in pairs]
+    rows = [dict(zip(HEADER, row, strict=True)) for row in properties.table(results)]
+    return Report(
+        title=f"mmdiff: optimized for {goal.name}",
+        values=values,
+        conventions=CONVENTIONS,
+        settings={key: settings[key] for key in _SETTINGS},
+        tables={
+            "Optimized cells and plate lattices of the same volume": rows,
+            "Starts": [_start_row(start) for start in values["starts"]],
+        },
+        cells=cells,
+        cell_size_mm=settings["cell_size_mm"],
+        arrays=_arrays(results),
+        rows={"properties.csv": [_flat(cell) for cell in values["cells"]]},
+        files=_pictures(results, cells[0]),
+        notes=[values["summary"], *remarks],
     )
 
 
-def _write_frames(folder, entry, final, goal, report) -> None:
-    """Write the strip of the best start's development, and its two ends."""
+def _cell(entry: Entry, zener: float) -> CellEntry:
+    return CellEntry(
+        name=entry.name,
+        label=entry.name.replace("_", " "),
+        voxels=octant_to_cell(entry.outcome.octant),
+        caption=f"start {entry.start}, V {entry.volume:.3f}, Zener {zener:.3f}",
+    )
+
+
+def _arrays(results: Results) -> dict[str, Any]:
+    """Return density.npz, the best cell, and cells.npz, all of the first resolution."""
+    base, best = results.settings["base_E"], results.chosen[0]
+    alike = [entry for entry in results.chosen if entry.name != DOUBLED]
+    density = {
+        "density": best.outcome.density,
+        "octant": best.outcome.octant,
+        "cell": octant_to_cell(best.outcome.octant),
+        "start": best.outcome.start,
+        "constants": base * best.outcome.constants,
+        "volume": best.volume,
+        "residual": best.outcome.residual,
+        "resolution": best.edge,
+        "settings": json.dumps(plain(results.settings["settings"])),
+    }
+    cells = {
+        "cells": np.stack([octant_to_cell(entry.outcome.octant) for entry in alike]),
+        "constants": base * np.stack([entry.outcome.constants for entry in alike]),
+        "volume": np.array([entry.volume for entry in alike]),
+        "residual": np.array([entry.outcome.residual for entry in alike]),
+        "resolution": alike[0].edge,
+    }
+    return {"density.npz": density, "cells.npz": cells}
+
+
+def _pictures(results: Results, best: CellEntry) -> dict[str, Any]:
+    """Return what draws the pictures: the way of the best start, bounds, spheres."""
+    goal, nu = results.goal, results.settings["base_nu"]
+    entry = results.chosen[0]
+    score = goal.score(float(entry.outcome.value), entry.volume, nu)
+    last = f"binary: {goal.show(score)}"
+
+    @functools.cache
+    def frames():
+        return _frames(entry, goal, results.settings)
+
+    def strip(path):
+        images, captions = frames()
+        images, captions = [*images, best.image], [*captions, last]
+        return plots.contact_sheet(path, images, captions, columns=4)
+
+    def ends(path):
+        images = [frames()[0][0], best.image]
+        return plots.contact_sheet(path, images, [f"start {entry.start}", last])
+
+    columns = ("K", "G", "E", "nu") if goal.name == "poisson" else ("K", "G", "E")
+    tensors = [np.array(known["C"]) for known in results.numbers[:SPHERES]]
+    labels = [e.name.replace("_", " ") for e in results.chosen[:SPHERES]]
+    if goal.name == "target":
+        tensors.insert(0, elasticity.cubic_to_voigt(np.asarray(goal.params)))
+        labels.insert(0, "asked")
+    return {
+        "frames.png": strip,
+        "before_after.png": ends,
+        "bounds.png": lambda path: figures.bounds(
+            path, results.numbers, results.plates, columns=columns, nu=nu
+        ),
+        "spheres.png": lambda path: plots.modulus_spheres(
+            path, np.stack(tensors), labels
+        ),
+    }
+
+
+def _frames(entry: Entry, goal: Goal, settings: Mapping) -> tuple[list, list[str]]:
+    """Return pictures of the designs on the way of a start, and their captions."""
     outcome = entry.outcome
     left_out = render.cutaway(octant_to_cell(outcome.octant))
     images, captions = [], []
@@ -157,80 +175,22 @@ def _write_frames(folder, entry, final, goal, report) -> None:
         if step < 0:
             continue
         # Grey designs have nothing above one half at first: their densest part counts.
-        volume = float(outcome.history[max(step, 1) - 1, COLUMNS.index("volume")])
-        shown = threshold_to_volume(shot.astype(float), volume, report["symmetry"])
+        line = dict(zip(COLUMNS, outcome.history[max(step, 1) - 1], strict=True))
+        value, volume = float(line["value"]), float(line["volume"])
+        shown = threshold_to_volume(shot.astype(float), volume, settings["symmetry"])
         images.append(render.render(octant_to_cell(shown), cutaway=left_out))
-        if step == 0:
-            captions.append("start")
-            continue
-        line = dict(zip(COLUMNS, outcome.history[step - 1].astype(float), strict=True))
-        score = goal.score(line["value"], line["volume"], report["base_nu"])
-        captions.append(f"step {step}: {goal.show(score)}")
-    score = goal.score(float(outcome.value), entry.volume, report["base_nu"])
-    said = f"binary: {goal.show(score)}"
-    plots.contact_sheet(
-        folder / "frames.png", [*images, final], [*captions, said], columns=4
-    )
-    plots.contact_sheet(
-        folder / "before_after.png", [images[0], final], [f"start {entry.start}", said]
-    )
+        score = goal.score(value, volume, settings["base_nu"])
+        captions.append(f"step {step}: {goal.show(score)}" if step else "start")
+    return images, captions
 
 
-def _write_bounds(folder, entries, facts, plates, report, goal) -> None:
-    columns = ("K", "G", "E", "nu") if goal.name == "poisson" else ("K", "G", "E")
-    figures.bounds(
-        folder / "bounds.png", facts, plates, columns=columns, nu=report["base_nu"]
-    )
-    tensors = [np.array(known["C"]) for known in facts[:SPHERES]]
-    labels = [entry.name.replace("_", " ") for entry in entries[:SPHERES]]
-    if goal.name == "target":
-        tensors.insert(0, elasticity.cubic_to_voigt(np.asarray(goal.params)))
-        labels.insert(0, "asked")
-    plots.modulus_spheres(folder / "spheres.png", np.stack(tensors), labels)
+def _flat(cell: Mapping) -> dict:
+    """Return a cell's row of properties.csv."""
+    row = {key: value for key, value in cell.items() if key != "C"}
+    return {**row, "flaws": "; ".join(cell["flaws"])}
 
 
-def table(
-    entries: Sequence[Entry],
-    facts: Sequence[Mapping],
-    plates: Mapping[str, Mapping],
-) -> list[list]:
-    """Return the rows of the final table, columns as in `optimized.HEADER`."""
-    rows = [
-        properties.table_row(entry.name.replace("_", " "), known)
-        for entry, known in zip(entries, facts, strict=True)
-    ]
-    return rows + [
-        properties.table_row(f"plates: {name}", known) for name, known in plates.items()
-    ]
-
-
-def _write_page(folder, views, entries, facts, plates, report, goal) -> None:
-    rows = [
-        dict(zip(properties.HEADER, row, strict=True))
-        for row in table(entries, facts, plates)
-    ]
-    notes = [
-        report["summary"],
-        *report["remarks"],
-        f"Base material E = {report['base_E']:g}, nu = {report['base_nu']:g}; void "
-        f"stiffness {report['void']:g} of the solid; cell edge "
-        f"{report['cell_size_mm']:g} mm; relative residual of the finite elements at "
-        f"most {report['tol']:g}.",
-        *(f"{name}: {text}." for name, text in report["conventions"].items()),
-    ]
-    text = page.page(
-        views,
-        title=f"mmdiff: optimized for {goal.name}",
-        rows=rows,
-        heading="Optimized cells and plate lattices of the same volume",
-        tables={"Starts": [_start_row(start) for start in report["starts"]]},
-        files=page.list_files(folder),
-        notes=notes,
-    )
-    writers.write_bytes(folder / "index.html", text.encode())
-
-
-def _start_row(start) -> dict:
+def _start_row(start: Mapping) -> dict:
     """Return a row of the page's table of starts, with headings for people."""
     named = {key.replace("_", " "): value for key, value in start.items()}
     return {**named, "flaws": "; ".join(start["flaws"])}

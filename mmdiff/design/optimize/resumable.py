@@ -1,4 +1,4 @@
-"""One start developed into a checked binary cell, in steps that survive a kill.
+"""From a start to a checked binary cell, resumable.
 
 The design loop runs in chunks. After each one its whole state goes to a file, so that a
 killed run loses one chunk at most and goes on to the same bits; a finished start leaves
@@ -6,29 +6,29 @@ a small file of its own and is never done again. Files that cannot be read are d
 with a note: everything follows from the settings.
 """
 
-import dataclasses
+import contextlib
 import pathlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmdiff.design.optimize.method import RunSpec
 from mmdiff.errors import DataError
-from mmdiff.run import console, saved
+from mmdiff.run import console, saved, workdir
 from mmdiff.topopt import binary
-from mmdiff.topopt.binary import Design
 from mmdiff.topopt.interface import Evaluation
-from mmdiff.topopt.optimize import COLUMNS, Loop, Settings
-from mmdiff.topopt.problem import Limits, Problem
-from mmdiff.typing import Bool, Float, Int, UInt8
+from mmdiff.topopt.optimize import COLUMNS
+from mmdiff.typing import AnyArray, Bool, Float, Int, UInt8
 
 SHOWN = 7  # designs on the way that are kept for pictures
 
 
 class Outcome(NamedTuple):
-    """What became of a start; arrays only, base E = 1.
+    """Result of a start; arrays only, base E = 1.
 
     Attributes:
       start: density it began with.
@@ -41,6 +41,7 @@ class Outcome(NamedTuple):
       pieces_found: periodic pieces before the clean-up.
       refinement: (value, violation, volume) after each accepted step of the binary
         refinement, the design before it first; NaN beyond.
+      solutions: finite-element solutions of the binary refinement.
       history: one line per design step, see `optimize.COLUMNS`; NaN beyond.
       snapshots: densities on the way, 255 solid; those beyond `when` are empty.
       when: design step of each snapshot, -1 where there is none.
@@ -55,6 +56,7 @@ class Outcome(NamedTuple):
     value: Float[np.ndarray, ""]
     pieces_found: Int[np.ndarray, ""]
     refinement: Float[np.ndarray, "r 3"]
+    solutions: Int[np.ndarray, ""]
     history: Float[np.ndarray, "s c"]
     snapshots: UInt8[np.ndarray, "t n n n"]
     when: Int[np.ndarray, "t"]
@@ -66,148 +68,160 @@ class Outcome(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """What is stored after each chunk; `snapshots` and `when` as in `Outcome`."""
+    """State of a run after a chunk; `snapshots` and `when` as in `Outcome`."""
 
     state: Any
     snapshots: Any
     when: Any
 
 
-@dataclasses.dataclass(frozen=True)
-class Workshop:
-    """What every start of one grid is developed with.
+class Counted:
+    """Finite elements that count their solutions in `count`."""
 
-    Attributes:
-      loop: the design loop with its functions jitted.
-      limits: numbers of the problem.
-      finish: `density -> binary.Design`.
-      steps: most design steps of the loop.
-      refine_steps: most steps of `finish`.
-      num_constants: 3 or 9, see `Outcome.constants`.
-      chunk: design steps between two stored states.
-    """
+    def __init__(self, evaluate: Callable[..., Evaluation]):
+        """Wrap `evaluate`, see `interface.make_evaluate`."""
+        self.evaluate, self.count = evaluate, 0
 
-    loop: Loop
-    limits: Limits
-    finish: Callable[[np.ndarray], Design]
-    steps: int
-    refine_steps: int
-    num_constants: int
-    chunk: int
+    def __call__(self, octant, fields=None):
+        """Return the evaluation of an octant."""
+        self.count += 1
+        return self.evaluate(octant, fields)
 
 
-def jitted(loop: Loop) -> Loop:
-    """Return the loop with each of its functions compiled."""
-    return Loop(*map(jax.jit, loop))
-
-
-def make_workshop(
-    loop: Loop,
-    problem: Problem,
-    limits: Limits,
-    settings: Settings,
-    evaluate: Callable[..., Evaluation],
-    *,
-    refine_steps: int,
-    chunk: int,
-) -> Workshop:
-    """Return the workshop of a problem.
+@contextlib.contextmanager
+def progress(
+    title: str, total: int, folder: pathlib.Path | None
+) -> Iterator[Callable[..., None]]:
+    """Yield `advance(steps, info="")` of a progress bar; a silent one without folder.
 
     Args:
-      loop: of the problem and the settings, `jitted`; its limits may be others.
-      problem: what is asked.
-      limits: its numbers.
-      settings: of the loop.
-      evaluate: finite elements on a binary octant of the same size.
-      refine_steps: most steps of the binary refinement.
-      chunk: design steps between two stored states.
+      title: of the bar.
+      total: number of steps.
+      folder: of the run, None for a run without files.
     """
-
-    def finish(density):
-        return binary.finish(
-            density,
-            problem,
-            limits,
-            evaluate,
-            symmetry=settings.symmetry,
-            steps=refine_steps,
-        )
-
-    return Workshop(
-        loop=loop,
-        limits=limits,
-        finish=finish,
-        steps=settings.steps,
-        refine_steps=refine_steps,
-        num_constants=3 if settings.symmetry == "cubic" else 9,
-        chunk=chunk,
-    )
+    if folder is None:
+        yield lambda steps, info="": None
+    else:
+        with console.progress(title, total) as advance:
+            yield advance
 
 
-def develop(
-    start: Float[np.ndarray, "n n n"],
+def tracked(
+    start: Float[AnyArray, "n n n"],
+    spec: RunSpec,
+    *,
     name: str,
-    folder: pathlib.Path,
-    shop: Workshop,
+    label: int | str,
+    folder: pathlib.Path | None,
+    advance: Callable[..., None],
+    show: Callable[[Mapping[str, float]], str],
+) -> Outcome:
+    """Return the outcome of `run`, its progress shown and logged in metrics.jsonl.
+
+    Args:
+      start: density in [0, 1].
+      spec: problem and method.
+      name: stem of the files of this start.
+      label: its number or name in the log.
+      folder: of the run; states go to its folder "state". None writes nothing.
+      advance: moves the progress bar, see `progress`.
+      show: text of a line of the history, by column.
+    """
+    begun, done = time.perf_counter(), 0
+    title = label if isinstance(label, str) else f"start {label}"
+
+    def after(step, line):
+        nonlocal done
+        advance(step - done, info=f"{title}, step {step}: {show(line)}")
+        done = step
+        if folder is not None:
+            known = {"start": label, "resolution": 2 * start.shape[0], "step": step}
+            seconds = time.perf_counter() - begun
+            workdir.append_metrics(folder, {**known, **line, "seconds": seconds})
+
+    state = None if folder is None else folder / "state"
+    outcome = run(start, spec, name=name, folder=state, after=after)
+    advance(spec.steps - done)
+    return outcome
+
+
+def run(
+    start: Float[AnyArray, "n n n"],
+    spec: RunSpec,
+    *,
+    name: str = "",
+    folder: pathlib.Path | None = None,
     after: Callable[[int, dict], None] = lambda step, line: None,
 ) -> Outcome:
     """Return the outcome of a start, going on from what is stored of it.
 
     Args:
       start: density in [0, 1].
-      name: names the files of this start.
-      folder: existing directory for them.
-      shop: loop and settings.
+      spec: problem and method.
+      name: stem of the files of this start.
+      folder: existing directory for them; None stores nothing.
       after: called after each chunk is stored, with the number of steps done and the
         last line of the history by column.
     """
-    finished = folder / f"result_{name}.npz"
-    halfway = folder / f"state_{name}.npz"
-    outcome = _load(finished, _outcome_like(start, shop), name)
-    if outcome is not None:
-        halfway.unlink(missing_ok=True)
-        return outcome
+    finished = folder and folder / f"result_{name}.npz"
+    halfway = folder and folder / f"state_{name}.npz"
     start = np.asarray(start, np.float32)
-    progress = _load(halfway, _progress_like(start, shop), name)
-    if progress is None:
-        progress = _begin(start, shop)
-    state, snapshots, when = progress
-    while not shop.loop.done(state):
-        state = shop.loop.run(state, shop.limits, shop.chunk)
-        total = int(state.total)
-        taken = -(-total // shop.chunk)
-        snapshots[taken] = _grey(shop.loop.density(state))
-        when[taken] = total
-        saved.save(halfway, Progress(state, snapshots, when))
-        line = np.asarray(state.history[total - 1], float)
-        after(total, dict(zip(COLUMNS, line.tolist(), strict=True)))
-    outcome = _close(start, Progress(state, snapshots, when), shop)
-    saved.save(finished, outcome)
-    halfway.unlink(missing_ok=True)
+    outcome = _load(finished, lambda: _outcome_like(start, spec), name)
+    if outcome is None:
+        now = _load(halfway, lambda: _progress_like(start, spec), name)
+        outcome = _finished(start, now or _begin(start, spec), spec, halfway, after)
+        if finished:
+            saved.save(finished, outcome)
+    if halfway:
+        halfway.unlink(missing_ok=True)
     return outcome
 
 
-def _begin(start, shop) -> Progress:
-    room = 1 + -(-shop.steps // shop.chunk)
+def _begin(start, spec) -> Progress:
+    room = 1 + -(-spec.steps // spec.chunk)
     snapshots = np.zeros((room, *start.shape), np.uint8)
     snapshots[0] = _grey(start)
     when = np.full(room, -1, np.int32)
     when[0] = 0
-    return Progress(shop.loop.init(jnp.asarray(start)), snapshots, when)
+    return Progress(spec.loop.init(jnp.asarray(start)), snapshots, when)
 
 
-def _close(start, progress, shop) -> Outcome:
+def _finished(start, now: Progress, spec, halfway, after) -> Outcome:
+    """Return the outcome of a loop that is run to its end, chunk by chunk."""
+    state, snapshots, when = now
+    while not spec.loop.done(state):
+        state = spec.loop.run(state, spec.limits, spec.chunk)
+        total = int(state.total)
+        taken = -(-total // spec.chunk)
+        snapshots[taken] = _grey(spec.loop.density(state))
+        when[taken] = total
+        if halfway:
+            saved.save(halfway, Progress(state, snapshots, when))
+        line = np.asarray(state.history[total - 1], float)
+        after(total, dict(zip(COLUMNS, line.tolist(), strict=True)))
+    return _close(start, Progress(state, snapshots, when), spec)
+
+
+def _close(start, progress, spec) -> Outcome:
     """Return the outcome of a finished loop: its binary cell, refined."""
     state, snapshots, when = progress
-    density = np.asarray(shop.loop.density(state))
-    design = shop.finish(density)
-    constants = np.full(shop.num_constants, np.nan)
+    density = np.asarray(spec.loop.density(state))
+    evaluate, symmetry = Counted(spec.evaluate), spec.settings.symmetry
+    design = binary.finish(
+        density,
+        spec.problem,
+        spec.limits,
+        evaluate,
+        symmetry=symmetry,
+        steps=spec.refine_steps,
+    )
+    constants = np.full(3 if symmetry == "cubic" else 9, np.nan)
     residual, converged = np.nan, False
     if design.evaluation is not None:
         constants = np.asarray(design.evaluation.constants, np.float64)
         residual = design.evaluation.residual
         converged = design.evaluation.converged
-    refinement = np.full((shop.refine_steps + 1, 3), np.nan)
+    refinement = np.full((spec.refine_steps + 1, 3), np.nan)
     refinement[: len(design.history)] = np.reshape(design.history, (-1, 3))
     taken = np.flatnonzero(when >= 0)
     chosen = taken[np.linspace(0, len(taken) - 1, min(SHOWN, len(taken))).astype(int)]
@@ -216,49 +230,49 @@ def _close(start, progress, shop) -> Outcome:
     steps = np.full(SHOWN, -1, np.int32)
     steps[: len(chosen)] = when[chosen]
     return Outcome(
-        start,
-        density,
-        np.asarray(design.octant, np.uint8),
-        constants,
-        np.float64(residual),
-        np.bool_(converged),
-        np.float64(design.value),
-        np.int32(design.pieces_found),
-        refinement,
-        np.asarray(state.history),
-        kept,
-        steps,
+        start=start,
+        density=density,
+        octant=np.asarray(design.octant, np.uint8),
+        constants=constants,
+        residual=np.array(residual, np.float64),
+        converged=np.array(converged, np.bool_),
+        value=np.array(design.value, np.float64),
+        pieces_found=np.array(design.pieces_found, np.int32),
+        refinement=refinement,
+        solutions=np.array(evaluate.count, np.int32),
+        history=np.asarray(state.history),
+        snapshots=kept,
+        when=steps,
     )
 
 
-def _grey(density) -> np.ndarray:
+def _grey(density) -> UInt8[np.ndarray, "n n n"]:
     return np.round(255 * np.asarray(density)).astype(np.uint8)
 
 
-def _progress_like(start, shop) -> Progress:
-    state = jax.eval_shape(shop.loop.init, start)
-    room = 1 + -(-shop.steps // shop.chunk)
+def _progress_like(start, spec) -> Progress:
+    state = jax.eval_shape(spec.loop.init, start)
+    room = 1 + -(-spec.steps // spec.chunk)
     snapshots = jax.ShapeDtypeStruct((room, *start.shape), np.uint8)
     return Progress(state, snapshots, jax.ShapeDtypeStruct((room,), np.int32))
 
 
-def _outcome_like(start, shop) -> Outcome:
-    state = jax.eval_shape(shop.loop.init, jnp.float32(start))
+def _outcome_like(start, spec) -> Outcome:
+    state = jax.eval_shape(spec.loop.init, start)
     grid = start.shape
-
-    def array(shape, dtype):
-        return jax.ShapeDtypeStruct(shape, dtype)
-
+    array = jax.ShapeDtypeStruct
+    count = 3 if spec.settings.symmetry == "cubic" else 9
     return Outcome(
         start=array(grid, np.float32),
         density=array(grid, np.float32),
         octant=array(grid, np.uint8),
-        constants=array((shop.num_constants,), np.float64),
+        constants=array((count,), np.float64),
         residual=array((), np.float64),
         converged=array((), np.bool_),
         value=array((), np.float64),
         pieces_found=array((), np.int32),
-        refinement=array((shop.refine_steps + 1, 3), np.float64),
+        refinement=array((spec.refine_steps + 1, 3), np.float64),
+        solutions=array((), np.int32),
         history=array(state.history.shape, np.float32),
         snapshots=array((SHOWN, *grid), np.uint8),
         when=array((SHOWN,), np.int32),
@@ -266,11 +280,11 @@ def _outcome_like(start, shop) -> Outcome:
 
 
 def _load(path, like, name):
-    """Return what a file holds, or None where it is missing or cannot be used."""
-    if not path.exists():
+    """Return the tree of a file, or None where it is missing or cannot be used."""
+    if path is None or not path.exists():
         return None
     try:
-        return saved.load(path, like)
+        return saved.load(path, like())
     except DataError as error:
         console.note(f"{error} Start {name} is done again from its beginning.")
         return None

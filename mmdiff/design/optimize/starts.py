@@ -1,31 +1,51 @@
-"""Densities an optimization begins with: random, plates, generated cells, a file.
+"""Densities an optimization begins with: random, plates, generated cells, voxels.
 
-Every maker returns a list of octants in [0, 1], with one label each, at the edge asked
-for; what a user's file lacks is said before anything is computed.
+Every maker returns a list of octants in [0, 1], with the kind or name of each, at the
+edge asked for. What a file lacks is refused before anything is computed.
 """
 
+import dataclasses
 import pathlib
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 
-from mmdiff import assets
 from mmdiff.cells import plates, prepare
 from mmdiff.data import dataset
-from mmdiff.design.generate import pipeline, sampler
+from mmdiff.design.generate import sampler
+from mmdiff.design.generate.search import search
+from mmdiff.design.optimize.method import Method
 from mmdiff.errors import InputError
 from mmdiff.io import read
 from mmdiff.models import weights
-from mmdiff.run import saved
+from mmdiff.run import console, saved
 from mmdiff.targets.target import Target
 from mmdiff.topopt import interface, starts
-from mmdiff.typing import Float
+from mmdiff.typing import AnyArray, Float, Shaped, UInt8
 
 KINDS = ("random", "plates", "generated")
 
 Starts = list[tuple[str, Float[np.ndarray, "n n n"]]]
+Lattices = dict[str, tuple[UInt8[np.ndarray, "n n n"], Float[np.ndarray, "k"]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class VoxelFile:
+    """How a file of cells is read.
+
+    Attributes:
+      input_is: "cell" or "octant".
+      key: name of the array in a file that holds several.
+      index: number of one cell of several, or "all".
+      scale: value of solid in the file.
+    """
+
+    input_is: str = "cell"
+    key: str = ""
+    index: str = ""
+    scale: float = 1.0
 
 
 def kinds(text: str) -> tuple[str, ...]:
@@ -33,39 +53,72 @@ def kinds(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in text.split(",")))
 
 
-def check(
-    kind: str, *, resolution: int, symmetry: str = "cubic", target: Target | None = None
-) -> None:
-    """Raise InputError for a start that cannot be made; see `KINDS` or give a file."""
+def check(kind: str, method: Method, target: Target | None = None) -> None:
+    """Raise InputError for a start that cannot be made.
+
+    Args:
+      kind: one of `KINDS`, or a file.
+      method: how designs are found.
+      target: of the model, for generated starts.
+    """
     if kind == "generated":
-        edge = model_edge()
-        if symmetry != "cubic":
+        if method.symmetry != "cubic":
             raise InputError(
-                f"start=generated gives cubic cells, and symmetry={symmetry}. Pass "
-                "--config.symmetry=cubic."
+                f"start=generated gives cubic cells, and symmetry={method.symmetry}. "
+                "Pass `symmetry=cubic`."
             )
         if target is None:
             raise InputError(
                 "start=generated needs a target for the model. Give one such as "
-                "--config.target=0.110,0.045,0.040."
+                "`target=0.110,0.045,0.040`."
             )
-        if resolution != edge:
+        edge = 2 * int(weights.load_model().meta["octant"])
+        if method.resolution != edge:
             raise InputError(
                 f"start=generated gives cells of {edge}^3 voxels, and resolution="
-                f"{resolution}. Pass --config.resolution={edge}; --config.double=true "
-                "goes on at twice that."
+                f"{method.resolution}. Pass `resolution={edge}`; `double=True` goes on "
+                "at twice that."
             )
     elif kind not in KINDS:
         path = pathlib.Path(kind)
         if not path.is_file() and not dataset.is_dataset(path):
             raise InputError(
                 f"start={kind} is neither {', '.join(KINDS)} nor a file that exists. "
-                "Correct --config.start."
+                "Correct `start`."
             )
         if path.suffix.lower() == ".raw":
             raise InputError(
                 f"start={kind}: a raw file carries no shape. Save it as .npy."
             )
+
+
+def stored(
+    file: pathlib.Path,
+    kinds: Sequence[str],
+    make: Callable[[str], Starts],
+    count: int,
+) -> Starts:
+    """Return the starts of several kinds, from a file if they were made before.
+
+    Args:
+      file: where they are kept.
+      kinds: of the starts.
+      make: returns the starts of a kind.
+      count: most starts of each kind.
+    """
+
+    def made():
+        found = []
+        for kind in kinds:
+            own = make(kind)[:count]
+            if len(own) < count:
+                console.note(f"start={kind} gives {len(own)} of {count} starts.")
+            found += own
+        labels, grids = zip(*found, strict=True)
+        return {"kind": np.array(labels), "start": np.stack(grids)}
+
+    cached = saved.once(file, made)
+    return list(zip(cached["kind"].tolist(), cached["start"], strict=True))
 
 
 def random_starts(
@@ -77,28 +130,23 @@ def random_starts(
     waves: int = 4,
     seed: int = 0,
 ) -> Starts:
-    """Return smooth random densities; see `initial.random_start`."""
-    key = jax.random.key(seed)
+    """Return smooth random densities; see `topopt.starts.random_start`."""
+    keys = [jax.random.fold_in(jax.random.key(seed), i) for i in range(count)]
+    options = {"symmetry": symmetry, "waves": waves}
     return [
-        (
-            "random",
-            np.asarray(
-                starts.random_start(
-                    jax.random.fold_in(key, i),
-                    n,
-                    volume,
-                    symmetry=symmetry,
-                    waves=waves,
-                )
-            ),
-        )
-        for i in range(count)
+        ("random", np.asarray(starts.random_start(key, n, volume, **options)))
+        for key in keys
     ]
+
+
+def plate_starts(lattices: Lattices) -> Starts:
+    """Return plate lattices as starts."""
+    return [(name, soften(octant)) for name, (octant, _) in lattices.items()]
 
 
 def plate_lattices(
     n: int, volume: float, evaluate: Callable[..., interface.Evaluation]
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+) -> Lattices:
     """Return octant and constants of plate lattices, isotropic mixtures first.
 
     Args:
@@ -119,39 +167,43 @@ def plate_lattices(
 
 
 def stored_plates(
-    file: pathlib.Path, n: int, volume: float, evaluate
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    file: pathlib.Path,
+    n: int,
+    volume: float,
+    evaluate: Callable[..., interface.Evaluation],
+) -> Lattices:
     """Return `plate_lattices`, from a file if they were made before."""
-    held = saved.load_if_good(file)
-    if held is None:
-        made = plate_lattices(n, volume, evaluate)
-        held = {
-            "name": np.array(list(made)),
-            "octant": np.stack([octant for octant, _ in made.values()]),
-            "constants": np.stack([constants for _, constants in made.values()]),
-        }
-        saved.save(file, held)
-    pairs = zip(held["octant"], held["constants"], strict=True)
-    return dict(zip(held["name"].tolist(), pairs, strict=True))
+
+    def made():
+        lattices = plate_lattices(n, volume, evaluate)
+        octants, constants = zip(*lattices.values(), strict=True)
+        return {"name": list(lattices), "octant": octants, "constants": constants}
+
+    cached = saved.once(file, made)
+    pairs = zip(cached["octant"], cached["constants"], strict=True)
+    return dict(zip(cached["name"].tolist(), pairs, strict=True))
 
 
 def generated_starts(
-    target: Target, evaluate, *, count: int, seed: int = 0, checkpoint: str = ""
+    target: Target,
+    evaluate: Callable[..., interface.Evaluation],
+    *,
+    count: int,
+    seed: int = 0,
 ) -> Starts:
     """Return connected cells that the diffusion model draws for a target, best first.
 
     Args:
       target: what the model is asked for.
       evaluate: finite elements on an octant of the model's size.
-      count: cells wanted.
+      count: most cells.
       seed: of the samples.
-      checkpoint: weights file; empty for the shipped model.
 
     Raises:
       InputError: no sample was a connected cell.
     """
-    params, meta = weights.load_weights(checkpoint or assets.weights_path())
-    cells, counts = pipeline.generate(
+    params, meta = weights.load_model()
+    cells, counts = search(
         jax.random.key(seed),
         target,
         draw=sampler.make_sampler(params, meta, num_samples=max(count, 4)),
@@ -162,15 +214,9 @@ def generated_starts(
         raise InputError(
             f"none of {counts['sampled']} generated cells was connected and load "
             "bearing. Ask for a target nearer to the trained region, or pass "
-            "--config.start=random."
+            "`start=random`."
         )
     return [("generated", soften(cell.octant)) for cell in cells]
-
-
-def model_edge(checkpoint: str = "") -> int:
-    """Return the edge of the cells that a diffusion model draws."""
-    _, meta = weights.load_weights(checkpoint or assets.weights_path())
-    return 2 * int(meta["octant"])
 
 
 def file_starts(
@@ -178,63 +224,79 @@ def file_starts(
     n: int,
     *,
     symmetry: str = "cubic",
-    input_is: str = "cell",
-    key: str = "",
-    index: str = "",
-    scale: float = 1.0,
+    options: VoxelFile = VoxelFile(),  # noqa: B008  (frozen)
 ) -> Starts:
-    """Return the cells of a voxel file as starts, resampled where the edge differs.
+    """Return the cells of a voxel file as starts, see `voxel_start`.
 
     Args:
-      path: a file that `readers.read` knows, one cell or several.
+      path: a file that `dataset.read_voxels` knows, one cell or several.
       n: voxels per side of the octant.
       symmetry: "cubic" or "orthotropic", of the optimization.
-      input_is: "cell" or "octant".
-      key: name of the array in a file that holds several.
-      index: number of one cell of several, or "all".
-      scale: value of solid in the file.
+      options: how the file is read.
 
     Raises:
       InputError: what cannot be read, or lacks the symmetry.
     """
-    array, _ = dataset.read_voxels(path, key=key)
+    array, _ = dataset.read_voxels(path, key=options.key)
     found = []
-    for number, voxels in read.select(array, path.name, index):
+    for number, voxels in read.select(array, path.name, options.index):
         label = path.name if number is None else f"{path.name}[{number}]"
-        found.append((label, _start(voxels, label, n, symmetry, input_is, scale)))
+        given = {"input_is": options.input_is, "scale": options.scale}
+        grid = voxel_start(voxels, label, n, symmetry=symmetry, **given)
+        found.append((label, grid))
     return found
 
 
-def soften(octant: Float[np.ndarray, "n n n"]) -> np.ndarray:
-    """Return a density within [0.05, 0.95]: variables at their bounds hardly move."""
-    return (0.05 + 0.9 * np.asarray(octant)).astype(np.float32)
+def voxel_start(
+    voxels: np.ndarray,
+    label: str,
+    n: int,
+    *,
+    symmetry: str = "cubic",
+    input_is: str = "cell",
+    scale: float = 1.0,
+) -> Float[np.ndarray, "n n n"]:
+    """Return a cell as a start, resampled where its edge differs.
 
+    Args:
+      voxels: density of the cell or its octant.
+      label: name of the start in messages.
+      n: voxels per side of the octant.
+      symmetry: "cubic" or "orthotropic", of the optimization.
+      input_is: "cell" or "octant".
+      scale: value of solid.
 
-def _start(voxels, label, n, symmetry, input_is, scale):
+    Raises:
+      InputError: wrong shape or values, or a symmetry that the cell does not have.
+    """
     if len(set(voxels.shape)) > 1:
         raise InputError(
             f"start {label} has shape {voxels.shape}; a start needs three equal edges. "
             "Cut it, or fill it up with void to a cube."
         )
     edge = n if input_is == "octant" else 2 * n
-    grid = prepare.prepare(
-        voxels,
-        label,
+    options = prepare.Options(
         input_is=input_is,
         scale=scale,
         threshold=0.0,  # any density may be a start
         resize=0 if voxels.shape[0] == edge else edge,
-        method="linear",
+        resize_method="linear",
     )
+    grid = prepare.prepare(voxels, label, options)
     if grid.symmetry == "periodic":
         raise InputError(
             f"start {label} has no mirror planes in the middle of its edges, which "
             "every design here has. Pass a mirror-symmetric cell, or its octant with "
-            "--config.input_is=octant."
+            "`input_is=octant`."
         )
     if grid.symmetry == "orthotropic" and symmetry == "cubic":
         raise InputError(
             f"start {label} differs along its axes, and symmetry=cubic keeps them "
-            "equal. Pass --config.symmetry=orthotropic."
+            "equal. Pass `symmetry=orthotropic`."
         )
     return soften(grid.density)
+
+
+def soften(octant: Shaped[AnyArray, "n n n"]) -> Float[np.ndarray, "n n n"]:
+    """Return a density within [0.05, 0.95]: variables at their bounds hardly move."""
+    return (0.05 + 0.9 * np.asarray(octant)).astype(np.float32)

@@ -5,8 +5,9 @@ import pytest
 
 from mmdiff import bounds, elasticity
 from mmdiff.cells.voxels import threshold_to_volume
+from mmdiff.data.dataset import Dataset
+from mmdiff.design.extremes import edges, report
 from mmdiff.design.extremes import quest as extreme
-from mmdiff.design.extremes import starts, summary
 from mmdiff.design.extremes.quest import Extreme, Shape
 from mmdiff.errors import InputError
 from mmdiff.topopt.problem import constraints
@@ -53,7 +54,7 @@ def test_the_constraints_of_a_quest_are_those_asked():
 
 
 @pytest.mark.parametrize("name", extreme.WEIGHTS)
-def test_the_objective_is_what_the_quest_is_told_by(name):
+def test_the_objective_is_what_the_score_follows_from(name):
     quest = _quest(name)
     constants = np.array([0.2, 0.07, 0.066])
     shape = Shape(_octant(), constants)
@@ -81,16 +82,13 @@ def test_edge_cells_are_the_best_near_ones_and_differ():
     constants[4] *= [1, 1, 1.5]  # not isotropic
     volume = np.array([0.4, 0.4, 0.42, 0.5, 0.4, 0.38])  # the fourth is far off
     options = {"band": 0.05, "isotropy": 0.1, "alike": 0.95}
-    rows = starts.edge_rows(quest, octants, constants, volume, count=3, **options)
+    data = Dataset(octants, constants, volume, {})
+    rows = edges.edge_rows(quest, data, count=3, **options)
     # Shares of the bound at their own volumes; the second is a copy of the first.
     assert rows[0] == 0 and set(rows) == {0, 2, 5}
-    assert starts.edge_rows(quest, octants, constants, volume, count=1, **options) == [
-        0
-    ]
+    assert edges.edge_rows(quest, data, count=1, **options) == [0]
     with pytest.raises(InputError, match="no cell of the dataset is near the quest"):
-        starts.edge_rows(
-            _quest("young", 0.9), octants, constants, volume, count=1, **options
-        )
+        edges.edge_rows(_quest("young", 0.9), data, count=1, **options)
 
 
 def test_edge_cells_of_poisson_keep_the_floor():
@@ -98,10 +96,9 @@ def test_edge_cells_of_poisson_keep_the_floor():
     nu = np.array([-0.8, -0.5, 0.2])
     young = np.array([0.005, 0.02, 0.1])
     constants = elasticity.from_e_nu_zener(young, nu, np.full(3, 0.2))
-    rows = starts.edge_rows(
-        _quest("poisson"), octants, constants, np.full(3, 0.4),
-        count=3, band=0.05, isotropy=0.1, alike=1.0,
-    )  # fmt: skip
+    data = Dataset(octants, constants, np.full(3, 0.4), {})
+    options = {"count": 3, "band": 0.05, "isotropy": 0.1, "alike": 1.0}
+    rows = edges.edge_rows(_quest("poisson"), data, **options)
     assert rows == [1, 2]
 
 
@@ -121,14 +118,14 @@ def test_the_verdict_says_who_wins():
     quest = _quest("young")
     high, low = _record(quest, "generated", 0, 0.9), _record(quest, "random", 0, 0.8)
     assert extreme.generated_win(quest, [high, low])
-    said = summary.verdict(quest, [high, low])
+    said = report.verdict(quest, [high, low])
     assert "better than random ones (median E/E_HS 0.900 against 0.800)" in said
     lost = [_record(quest, "generated", 0, 0.7), low]
     assert extreme.generated_win(quest, lost) is False
-    assert "no better than random ones" in summary.verdict(quest, lost)
+    assert "no better than random ones" in report.verdict(quest, lost)
     assert extreme.generated_win(quest, [high])  # no random start became a cell
     assert extreme.generated_win(quest, []) is None
-    assert "most starts failed" in summary.verdict(quest, [])
+    assert "most starts failed" in report.verdict(quest, [])
 
 
 def test_less_is_better_for_poissons_ratio():
@@ -175,3 +172,17 @@ def test_unknown_quests_are_named(text):
 
 def test_quests_are_a_list():
     assert extreme.parse("bulk, poisson,bulk") == ("bulk", "poisson")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"volume": 1.5}, "vf.young=1.5 is too large"),
+        ({"isotropy": 0.0}, "isotropy=0.0 is too small"),
+        ({"floor": 0.5}, "min_young=0.5 is not below 0.4, the Voigt limit"),
+    ],
+)
+def test_numbers_that_cannot_be(values, message):
+    usual = {"volume": 0.4, "isotropy": 0.05, "floor": 0.01}
+    with pytest.raises(InputError, match=message):
+        extreme.make_quest("young", **usual | values)

@@ -1,19 +1,117 @@
-"""Variants: noise keeps its variance, sets are diverse, coarse octants keep volume."""
+"""Variants: made through noise, refined, counted, and a diverse set of them kept."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mmdiff.cells.symmetry import is_cubic
 from mmdiff.cells.voxels import threshold_to_volume
-from mmdiff.design.extremes import variants
+from mmdiff.design.extremes import quest, variants
+from mmdiff.design.extremes.network import Network
+from mmdiff.design.extremes.quest import Extreme, Shape
+from mmdiff.design.extremes.variants import VariantPlan
+from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.process import symmetric_noise
+from mmdiff.diffusion.schedule import ExponentialSchedule, schedule_to_dict
+from mmdiff.models import noise_codec
+from mmdiff.models.noise_codec import NoiseCodec
+from mmdiff.models.weights import Model
+from mmdiff.topopt import interface
+from mmdiff.topopt.interface import Evaluation
 
-N = 16
+N = 8
+QUEST = quest.make_quest("bulk", 0.45, isotropy=0.05, floor=0.01)
+SIZES = [0.7, 0.8, 0.9]
+CONSTANTS = np.array([0.4, 0.16, 0.12])
+
+
+def _evaluate(octant, fields=None):
+    constants = octant.mean() * CONSTANTS
+    return Evaluation(constants, np.zeros(1), 1e-6, True, None)
+
+
+def _frame(n):
+    wave = np.cos(np.pi * (np.arange(n) + 0.5) / n)
+    return threshold_to_volume(wave[:, None, None] + wave[:, None] + wave, 0.4)
+
+
+def _varied(octant, state, *, newton=0, **options):
+    best = Shape(octant, octant.mean() * CONSTANTS)
+    record = Extreme("bulk", "random", 0, "random", best, best)
+    usual = {"sizes": SIZES, "steps": 0, "keep": 2, "alike": 1.0, "loss": 0.05}
+    meta = {"octant": N, "schedule": schedule_to_dict(ExponentialSchedule())}
+    network = Network(Model({}, meta), 1, newton=newton)
+    plan = VariantPlan(**usual | options)
+    return variants.varied(QUEST, record, jax.random.key(0), state, network, plan)
+
+
+@pytest.fixture
+def goals(monkeypatch):
+    """Target values that a codec is given whose noise is the octant itself."""
+    seen = []
+
+    def decode(noise, cond, target_values=None):
+        seen.append(target_values)
+        return jnp.asarray(noise)
+
+    points = np.outer([0.2, 0.4, 0.6], np.append(CONSTANTS, 1.0))
+    scaling = fit_conditions(("C11", "C12", "C44", "V"), points)
+    codec = NoiseCodec(lambda key, x0, cond: 2 * x0, decode)
+    monkeypatch.setattr(
+        noise_codec, "load_noise_codec", lambda *args, **options: (codec, scaling)
+    )
+    monkeypatch.setattr(interface, "make_evaluate", lambda n, **options: _evaluate)
+    return seen
+
+
+def test_variants_are_refined_counted_and_kept(goals, monkeypatch, tmp_path):
+    octant = _frame(N)
+    found, returned = _varied(octant, tmp_path)
+    assert returned == 1.0 and goals == [None] * 4
+    assert found and {record.kind for record in found} == {"variant"}
+    for record in found:
+        assert f"{SIZES[record.number]:g} of new noise" in record.source
+        share = (record.after.octant == octant).mean()
+        assert record.similarity >= share  # the half shift may be nearer
+        # The sample and the look that begins its refinement.
+        assert record.solutions == 2 and record.spent == 0
+    assert 1 <= sum(record.kept for record in found) <= 2
+
+    # As many voxels, hence the same constants here: more than the cell has is not had.
+    none, _ = _varied(octant, tmp_path, loss=-0.1)
+    assert not any(record.kept for record in none)
+
+    monkeypatch.setattr(noise_codec, "load_noise_codec", None)  # never sampled again
+    again, _ = _varied(octant, tmp_path)
+    for one, other in zip(found, again, strict=True):
+        np.testing.assert_array_equal(one.after.octant, other.after.octant)
+        assert one.kept == other.kept and one.similarity == other.similarity
+
+
+def test_guided_variants_are_asked_for_the_cell_itself(goals, tmp_path):
+    octant = _frame(N)
+    found, _ = _varied(octant, tmp_path, newton=2)
+    # Decoding the unchanged noise shows the inversion alone.
+    assert goals[0] is None and all(goal is not None for goal in goals[1:])
+    np.testing.assert_allclose(goals[1][:3], octant.mean() * CONSTANTS, rtol=1e-6)
+    # Two Newton steps at each time below 0.95.
+    assert {record.spent for record in found} == {30}
+
+
+def test_a_finer_cell_is_coarsened_or_left_alone(goals, tmp_path):
+    found, returned = _varied(_frame(2 * N), tmp_path)
+    assert returned == 1.0
+    assert all(len(record.after.octant) == N for record in found)
+    # Single voxels in a void: one in eight of a block, nothing that bears load.
+    dust = np.zeros((2 * N,) * 3, np.uint8)
+    dust[1::4, 1::4, 1::4] = 1
+    found, returned = _varied(dust, tmp_path / "dust")
+    assert found == [] and np.isnan(returned)
 
 
 def test_perturbed_noise_is_as_large_and_as_near_as_told():
-    noise = symmetric_noise(jax.random.key(0), N)
+    noise = symmetric_noise(jax.random.key(0), 2 * N)
     moved = np.asarray(variants.perturbed(jax.random.key(1), noise, 0.3))
     assert is_cubic(moved) and moved.dtype == np.float32
     # Orbits of six voxels: 816 of them, so one standard deviation is 2.5 to 3.5 %.
@@ -27,14 +125,16 @@ def test_perturbed_noise_is_as_large_and_as_near_as_told():
 
 
 def test_coarse_octants_keep_volume_and_symmetry():
-    fine = threshold_to_volume(np.asarray(symmetric_noise(jax.random.key(3), N)), 0.4)
-    coarse = variants.coarsened(fine, N // 2)
-    assert coarse.shape == (N // 2,) * 3 and is_cubic(coarse)
+    fine = threshold_to_volume(
+        np.asarray(symmetric_noise(jax.random.key(3), 2 * N)), 0.4
+    )
+    coarse = variants.coarsened(fine, N)
+    assert coarse.shape == (N,) * 3 and is_cubic(coarse)
     # To half an orbit of six voxels.
-    assert coarse.mean() == pytest.approx(fine.mean(), abs=3.1 / (N // 2) ** 3)
+    assert coarse.mean() == pytest.approx(fine.mean(), abs=3.1 / (N) ** 3)
     blocks = coarse.repeat(2, 0).repeat(2, 1).repeat(2, 2)
-    np.testing.assert_array_equal(variants.coarsened(blocks, N // 2), coarse)
-    assert variants.coarsened(fine, N) is fine
+    np.testing.assert_array_equal(variants.coarsened(blocks, N), coarse)
+    assert variants.coarsened(fine, 2 * N) is fine
 
 
 def _octants(*shares):

@@ -1,5 +1,6 @@
-"""Developing a start: the same bits after any interruption, nothing done twice."""
+"""Resumable runs: the same bits after any interruption, nothing done twice."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,10 +8,12 @@ from jax import lax
 
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.design.optimize import resumable
-from mmdiff.topopt import binary
+from mmdiff.design.optimize.method import RunSpec
+from mmdiff.run import workdir
+from mmdiff.topopt import binary, objectives
 from mmdiff.topopt.interface import Evaluation
-from mmdiff.topopt.optimize import COLUMNS, Loop, State
-from mmdiff.topopt.problem import Limits
+from mmdiff.topopt.optimize import COLUMNS, Loop, Settings, Stage, State
+from mmdiff.topopt.problem import Limits, Problem
 
 N, STEPS, CHUNK = 8, 17, 5
 
@@ -42,24 +45,39 @@ def _loop():
     return Loop(init, run, lambda state: state.total >= STEPS, lambda s: s.design)
 
 
-def _finish(density):
+def _finish(density, problem, limits, evaluate, *, symmetry, steps):
     octant = threshold_to_volume(density, 0.5)
-    result = Evaluation(np.array([0.3, 0.1, 0.08]), np.zeros(1), 1e-6, True, None)
+    result = evaluate(octant)
     history = ((0.1, 0.0, 0.5), (0.2, 0.0, 0.5))
     return binary.Design(octant, result, 0.2, 0.0, 2, history)
 
 
+def _evaluate(octant, fields=None):
+    return Evaluation(np.array([0.3, 0.1, 0.08]), np.zeros(1), 1e-6, True, None)
+
+
+@pytest.fixture(autouse=True)
+def no_refinement(monkeypatch):
+    """Let the binary cell be the thresholded design."""
+    monkeypatch.setattr(binary, "finish", _finish)
+
+
 @pytest.fixture(scope="module")
-def shop():
-    return resumable.Workshop(
-        loop=resumable.jitted(_loop()),
+def spec():
+    return RunSpec(
+        loop=Loop(*map(jax.jit, _loop())),
+        settings=Settings(stages=(Stage(3.0, 1.0, STEPS),)),
+        problem=Problem(lambda _: objectives.bulk),
         limits=Limits(1.0),
-        finish=_finish,
-        steps=STEPS,
+        evaluate=_evaluate,
         refine_steps=4,
-        num_constants=3,
         chunk=CHUNK,
     )
+
+
+def run(spec, folder=None, start=None, after=lambda step, line: None, name="0"):
+    start = _start() if start is None else start
+    return resumable.run(start, spec, name=name, folder=folder, after=after)
 
 
 def _start(seed=0):
@@ -72,26 +90,27 @@ def _assert_equal(one, other):
         assert a.dtype == b.dtype and a.tobytes() == b.tobytes(), name
 
 
-@pytest.fixture(scope="module")
-def undisturbed(shop, tmp_path_factory):
-    return resumable.develop(_start(), "0", tmp_path_factory.mktemp("whole"), shop)
+@pytest.fixture
+def undisturbed(spec):
+    return run(spec)
 
 
-def test_the_outcome_is_that_of_the_loop(shop, undisturbed):
-    state = shop.loop.run(shop.loop.init(jnp.asarray(_start())), shop.limits, STEPS)
+def test_the_outcome_is_that_of_the_loop(spec, undisturbed):
+    state = spec.loop.run(spec.loop.init(jnp.asarray(_start())), spec.limits, STEPS)
     np.testing.assert_array_equal(undisturbed.history, state.history)
     np.testing.assert_array_equal(undisturbed.density, state.design)
     assert undisturbed.steps == STEPS
     np.testing.assert_array_equal(undisturbed.start, _start())
     np.testing.assert_array_equal(undisturbed.constants, [0.3, 0.1, 0.08])
     assert undisturbed.value == 0.2 and undisturbed.pieces_found == 2
+    assert undisturbed.solutions == 1
     np.testing.assert_array_equal(
         undisturbed.refinement[:2], [[0.1, 0, 0.5], [0.2, 0, 0.5]]
     )
     assert np.isnan(undisturbed.refinement[2:]).all()
 
 
-def test_snapshots_are_of_the_start_and_each_chunk(shop, undisturbed):
+def test_snapshots_are_of_the_start_and_each_chunk(spec, undisturbed):
     np.testing.assert_array_equal(undisturbed.when, [0, 5, 10, 15, 17, -1, -1])
     np.testing.assert_array_equal(
         undisturbed.snapshots[0], np.round(255 * _start()).astype(np.uint8)
@@ -103,7 +122,7 @@ def test_snapshots_are_of_the_start_and_each_chunk(shop, undisturbed):
 
 
 @pytest.mark.parametrize("survived", [1, 2, 3])
-def test_killed_and_resumed_gives_the_same_bits(shop, undisturbed, tmp_path, survived):
+def test_killed_and_resumed_gives_the_same_bits(spec, undisturbed, tmp_path, survived):
     seen = []
 
     def killed(step, line):
@@ -112,11 +131,9 @@ def test_killed_and_resumed_gives_the_same_bits(shop, undisturbed, tmp_path, sur
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        resumable.develop(_start(), "0", tmp_path, shop, killed)
+        run(spec, tmp_path, after=killed)
     rest = []
-    outcome = resumable.develop(
-        _start(), "0", tmp_path, shop, lambda step, line: rest.append(step)
-    )
+    outcome = run(spec, tmp_path, after=lambda step, line: rest.append(step))
     _assert_equal(outcome, undisturbed)
     # Each chunk was done once: nothing lost, nothing repeated.
     assert seen + rest == [5, 10, 15, 17]
@@ -124,9 +141,9 @@ def test_killed_and_resumed_gives_the_same_bits(shop, undisturbed, tmp_path, sur
 
 
 def test_killed_while_it_stores_loses_one_chunk(
-    shop, undisturbed, tmp_path, monkeypatch
+    spec, undisturbed, tmp_path, monkeypatch
 ):
-    save, count = resumable.stored.save, []
+    save, count = resumable.saved.save, []
 
     def killed(path, tree):
         count.append(path)
@@ -134,51 +151,46 @@ def test_killed_while_it_stores_loses_one_chunk(
             raise KeyboardInterrupt
         return save(path, tree)
 
-    monkeypatch.setattr(resumable.stored, "save", killed)
-    with pytest.raises(KeyboardInterrupt):
-        resumable.develop(_start(), "0", tmp_path, shop)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(resumable.saved, "save", killed)
+        run(spec, tmp_path)
     rest = []
-    outcome = resumable.develop(
-        _start(), "0", tmp_path, shop, lambda step, line: rest.append(step)
-    )
+    outcome = run(spec, tmp_path, after=lambda step, line: rest.append(step))
     _assert_equal(outcome, undisturbed)
     assert rest == [10, 15, 17]
 
 
-def test_a_finished_start_is_never_done_again(shop, undisturbed, tmp_path):
-    resumable.develop(_start(), "0", tmp_path, shop)
+def test_a_finished_start_is_never_done_again(spec, undisturbed, tmp_path):
+    run(spec, tmp_path)
     # Killed after the result was written and before the state was removed.
     (tmp_path / "state_0.npz").write_bytes(b"left over")
 
     def never(*_):
         raise AssertionError("done again")
 
-    again = resumable.develop(_start(), "0", tmp_path, shop, never)
+    again = run(spec, tmp_path, after=never)
     _assert_equal(again, undisturbed)
     assert not (tmp_path / "state_0.npz").exists()
 
 
 @pytest.mark.parametrize("name", ["state", "result"])
 def test_a_damaged_file_is_done_anew_and_said(
-    shop, undisturbed, tmp_path, capsys, name
+    spec, undisturbed, tmp_path, capsys, name
 ):
     def killed(step, line):
         raise KeyboardInterrupt
 
     if name == "state":
         with pytest.raises(KeyboardInterrupt):
-            resumable.develop(_start(), "0", tmp_path, shop, killed)
+            run(spec, tmp_path, after=killed)
     else:
-        resumable.develop(_start(), "0", tmp_path, shop)
+        run(spec, tmp_path)
     path = tmp_path / f"{name}_0.npz"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     rest = []
-    outcome = resumable.develop(
-        _start(), "0", tmp_path, shop, lambda step, line: rest.append(step)
-    )
+    outcome = run(spec, tmp_path, after=lambda step, line: rest.append(step))
     _assert_equal(outcome, undisturbed)
     assert rest == [5, 10, 15, 17]
     said = capsys.readouterr().out
@@ -186,17 +198,52 @@ def test_a_damaged_file_is_done_anew_and_said(
     assert "Start 0 is done again from its beginning." in said
 
 
-def test_two_starts_do_not_share_files(shop, undisturbed, tmp_path):
-    other = resumable.develop(_start(1), "1", tmp_path, shop)
-    outcome = resumable.develop(_start(), "0", tmp_path, shop)
+def test_two_starts_do_not_share_files(spec, undisturbed, tmp_path):
+    other = run(spec, tmp_path, _start(1), name="1")
+    outcome = run(spec, tmp_path)
     _assert_equal(outcome, undisturbed)
     assert (other.density != outcome.density).any()
 
 
-def test_an_empty_design_is_an_outcome(shop, tmp_path):
+def test_an_empty_design_is_an_outcome(spec, tmp_path, monkeypatch):
     nothing = binary.Design(np.zeros((N,) * 3, np.uint8), None, -np.inf, np.inf, 3, ())
-    empty = resumable.Workshop(**{**vars(shop), "finish": lambda density: nothing})
-    outcome = resumable.develop(_start(), "0", tmp_path, empty)
+    monkeypatch.setattr(binary, "finish", lambda *args, **options: nothing)
+    outcome = run(spec, tmp_path)
     assert not outcome.octant.any() and np.isnan(outcome.constants).all()
     assert outcome.value == -np.inf and not outcome.converged
-    _assert_equal(resumable.develop(_start(), "0", tmp_path, empty), outcome)
+    assert outcome.solutions == 0
+    _assert_equal(run(spec, tmp_path), outcome)
+
+
+def test_progress_is_shown_and_logged(spec, tmp_path, undisturbed):
+    (tmp_path / "state").mkdir()
+    shown = []
+    options = {"name": "000", "label": 0, "show": lambda line: f"{line['volume']:.3f}"}
+
+    def advance(steps, info=""):
+        shown.append((steps, info))
+
+    start = _start()
+    outcome = resumable.tracked(
+        start, spec, folder=tmp_path, advance=advance, **options
+    )
+    _assert_equal(outcome, undisturbed)
+    lines = workdir.read_metrics(tmp_path)
+    assert [line["step"] for line in lines] == [5, 10, 15, 17]
+    assert {(line["start"], line["resolution"]) for line in lines} == {(0, 2 * N)}
+    assert [steps for steps, _ in shown] == [5, 5, 5, 2, 0]
+    assert shown[0][1] == f"start 0, step 5: {lines[0]['volume']:.3f}"
+    # What is finished counts at once.
+    resumable.tracked(start, spec, folder=tmp_path, advance=advance, **options)
+    assert shown[5:] == [(STEPS, "")]
+    assert len(workdir.read_metrics(tmp_path)) == 4
+
+
+def test_without_a_folder_nothing_is_shown(spec, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with resumable.progress("steps", STEPS, None) as advance:
+        resumable.tracked(
+            _start(), spec, name="0", label="one", folder=None, advance=advance,
+            show=str,
+        )  # fmt: skip
+    assert not list(tmp_path.iterdir()) and not capsys.readouterr().out

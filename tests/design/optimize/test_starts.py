@@ -6,11 +6,14 @@ import pytest
 from mmdiff.cells import specimens
 from mmdiff.cells.symmetry import is_cubic, octant_to_cell
 from mmdiff.design.optimize import starts
+from mmdiff.design.optimize.method import Method
+from mmdiff.design.optimize.starts import VoxelFile
 from mmdiff.errors import InputError
 from mmdiff.targets.target import of_constants
 from mmdiff.topopt.interface import Evaluation
 
 N = 8
+OCTANT = VoxelFile(input_is="octant")
 
 
 def _save(tmp_path, array, name="cell.npy"):
@@ -45,7 +48,7 @@ def test_a_cell_and_its_octant_are_the_same_start(tmp_path):
     assert label == "cell.npy" and grid.dtype == np.float32
     np.testing.assert_allclose(grid, 0.05 + 0.9 * octant, rtol=1e-6)  # float32
     part = _save(tmp_path, octant, "octant.npy")
-    ((_, same),) = starts.file_starts(part, N, input_is="octant")
+    ((_, same),) = starts.file_starts(part, N, options=OCTANT)
     np.testing.assert_array_equal(same, grid)
 
 
@@ -60,10 +63,10 @@ def test_other_resolutions_are_resampled(tmp_path):
 def test_all_cells_of_a_file_are_starts(tmp_path):
     cell = octant_to_cell(specimens.plates(N))
     path = _save(tmp_path, np.stack([cell, 0.5 * cell]))
-    found = starts.file_starts(path, N, index="all")
+    found = starts.file_starts(path, N, options=VoxelFile(index="all"))
     assert [label for label, _ in found] == ["cell.npy[0]", "cell.npy[1]"]
     np.testing.assert_allclose(found[1][1].max(), 0.05 + 0.9 * 0.5, rtol=1e-6)
-    ((label, _),) = starts.file_starts(path, N, index="1")
+    ((label, _),) = starts.file_starts(path, N, options=VoxelFile(index="1"))
     assert label == "cell.npy[1]"
 
 
@@ -72,11 +75,83 @@ def test_an_orthotropic_file_needs_an_orthotropic_design(tmp_path):
     octant[:, :3, :2] = 1
     path = _save(tmp_path, octant, "bar.npy")
     with pytest.raises(InputError, match="symmetry=orthotropic"):
-        starts.file_starts(path, N, input_is="octant")
-    ((_, grid),) = starts.file_starts(
-        path, N, input_is="octant", symmetry="orthotropic"
-    )
+        starts.file_starts(path, N, options=OCTANT)
+    ((_, grid),) = starts.file_starts(path, N, options=OCTANT, symmetry="orthotropic")
     np.testing.assert_allclose(grid, 0.05 + 0.9 * octant, rtol=1e-6)  # float32
+
+
+def test_starts_of_several_kinds_are_kept(tmp_path, capsys):
+    made = {"random": starts.random_starts(2, N, 0.4)}
+    made["plates"] = [("sc", made["random"][0][1])]
+    options = {"make": made.__getitem__, "count": 2}
+    found = starts.stored(tmp_path / "starts.npz", list(made), **options)
+    assert [kind for kind, _ in found] == ["random", "random", "sc"]
+    assert "start=plates gives 1 of 2 starts." in capsys.readouterr().out
+    made.clear()
+    again = starts.stored(tmp_path / "starts.npz", ["random", "plates"], **options)
+    np.testing.assert_array_equal(again[1][1], found[1][1])
+
+
+def _bar():
+    bar = np.zeros((16, 16, 16))
+    bar[:, 6:10, 6:10] = 1
+    return bar
+
+
+@pytest.mark.parametrize(
+    ("voxels", "options", "message"),
+    [
+        (_bar()[..., :8], {}, r"start x has shape \(16, 16, 8\)"),
+        (
+            np.random.default_rng(0).uniform(size=(16, 16, 16)),
+            {},
+            "start x has no mirror planes",
+        ),
+        (_bar(), {}, "Pass `symmetry=orthotropic`"),
+        (_bar(), {"input_is": "half"}, "input_is=half is unknown"),
+        (255 * _bar(), {}, "For a 0/255 mask pass"),
+        (0 * _bar(), {}, "x has no solid voxel above 0"),
+    ],
+)
+def test_voxels_that_are_no_start(voxels, options, message):
+    with pytest.raises(InputError, match=message):
+        starts.voxel_start(voxels, "x", N, **options)
+
+
+GOAL = of_constants((0.11, 0.045, 0.04))
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "goal", "message"),
+    [
+        ("cells.npy", {}, None, "start=cells.npy is neither random, plates, generated"),
+        ("cell.raw", {}, None, "a raw file carries no shape"),
+        ("generated", {}, None, "start=generated needs a target for the model"),
+        (
+            "generated",
+            {"symmetry": "orthotropic"},
+            GOAL,
+            "start=generated gives cubic cells, and symmetry=orthotropic",
+        ),
+        (
+            "generated",
+            {"resolution": 32},
+            GOAL,
+            r"gives cells of 64\^3 voxels, and resolution=32",
+        ),
+    ],
+)
+def test_kinds_that_cannot_be_made(tmp_path, monkeypatch, kind, method, goal, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cell.raw").write_bytes(bytes(8))
+    with pytest.raises(InputError, match=message):
+        starts.check(kind, Method(**method), goal)
+
+
+def test_kinds_that_can_be_made(tmp_path):
+    path = _save(tmp_path, _bar())
+    for kind in starts.kinds(f"random, plates,generated,{path}"):
+        starts.check(kind, Method(), GOAL)
 
 
 def test_plate_lattices_come_with_the_mixtures_first():
@@ -106,7 +181,7 @@ def test_generated_starts_are_cells_of_the_model(monkeypatch):
         return lambda key, target: np.round(np.stack([field, field + 0.8]), 9)
 
     monkeypatch.setattr(starts.sampler, "make_sampler", make_sampler)
-    monkeypatch.setattr(starts.weights, "load_weights", lambda path: ({}, {}))
+    monkeypatch.setattr(starts.weights, "load_model", lambda: ({}, {}))
 
     def evaluate(octant, fields=None):
         constants = np.array([0.3, 0.1, 0.1]) * octant.mean()
@@ -123,5 +198,5 @@ def test_generated_starts_are_cells_of_the_model(monkeypatch):
         return lambda key, target: -np.ones((2, N, N, N))
 
     monkeypatch.setattr(starts.sampler, "make_sampler", disconnected)
-    with pytest.raises(InputError, match="--config.start=random"):
+    with pytest.raises(InputError, match="pass `start=random`"):
         starts.generated_starts(goal, evaluate, count=2)

@@ -1,0 +1,65 @@
+"""Cells of a dataset near the edge of what is possible: the best ones near a quest."""
+
+import math
+
+import numpy as np
+
+from mmdiff import bounds, elasticity
+from mmdiff.cells.voxels import agreement, pack
+from mmdiff.data.dataset import Dataset
+from mmdiff.design.extremes.quest import Quest
+from mmdiff.errors import InputError
+
+
+def edge_rows(
+    quest: Quest,
+    data: Dataset,
+    *,
+    count: int,
+    band: float,
+    isotropy: float,
+    alike: float,
+) -> list[int]:
+    """Return the rows of the best cells near a quest, best first, mutually different.
+
+    Args:
+      quest: what is asked.
+      data: the dataset.
+      count: most rows.
+      band: largest difference from the quest's volume.
+      isotropy: half width of the band of the Zener ratio around 1, where it is asked.
+      alike: share of equal voxels from which two cells count as one.
+
+    Raises:
+      InputError: no cell of the dataset is near.
+    """
+    octants, constants, volume, _ = data
+    moduli = elasticity.moduli(constants)
+    allowed = abs(volume - quest.volume) <= band
+    if quest.is_isotropic:
+        allowed &= abs(np.log(moduli["zener"])) <= math.log1p(isotropy)
+    else:
+        allowed &= moduli["E"] >= quest.limits.young
+    shares = bounds.hashin_shtrikman_ratios(constants, volume)
+    if quest.is_isotropic:
+        merit = shares[quest.goal.label[0]]
+    else:
+        merit = quest.merit(moduli["nu"])
+    near = np.flatnonzero(allowed)
+    chosen: list[int] = []
+    for row in near[np.argsort(-merit[near], kind="stable")]:
+        if len(chosen) == count:
+            break
+        known = pack(octants[chosen]) if chosen else []
+        if all(
+            agreement(octants[row], one[None], half_shift=True)[0] < alike
+            for one in known
+        ):
+            chosen.append(int(row))
+    if not chosen:
+        raise InputError(
+            f"no cell of the dataset is near the quest {quest.name!r} at volume "
+            f"{quest.volume:g}. Widen `edge_band={band:g}` or "
+            f"`edge_isotropy={isotropy:g}`."
+        )
+    return chosen

@@ -1,0 +1,76 @@
+"""The diffusion model that draws starts and variants, compiled where it is used."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+from mmdiff.design.generate import fem_guidance, sampler
+from mmdiff.diffusion import samplers
+from mmdiff.diffusion.conditions import Conditions
+from mmdiff.diffusion.schedule import schedule_from_dict
+from mmdiff.models import noise_codec
+from mmdiff.models.noise_codec import NoiseCodec
+from mmdiff.models.weights import Model
+from mmdiff.topopt import interface
+from mmdiff.topopt.interface import Evaluation
+from mmdiff.typing import Array, Float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Network:
+    """A diffusion model and how it is sampled.
+
+    Attributes:
+      model: parameters and header.
+      num_samples: samples of a batch.
+      steps: evaluations of the network per sample.
+      newton: Newton steps of the guidance by finite elements on each sampling step.
+      inversion_steps: steps between a cell and its noise, each way.
+      iterations: evaluations of the network per step of the inversion.
+    """
+
+    model: Model
+    num_samples: int
+    steps: int = 16
+    newton: int = 0
+    inversion_steps: int = 16
+    iterations: int = 3
+
+    @property
+    def n(self) -> int:
+        """Voxels per side of its octants."""
+        return int(self.model.meta["octant"])
+
+    @property
+    def evaluate(self) -> Callable[..., Evaluation]:
+        """Finite elements on its octants."""
+        return interface.make_evaluate(self.n)
+
+    @functools.cached_property
+    def draw(self) -> Callable[..., Float[Array, "b n n n"]]:
+        """Sampler of a batch, `draw(key, target)`."""
+        return sampler.make_sampler(
+            *self.model,
+            num_samples=self.num_samples,
+            steps=self.steps,
+            newton=self.newton,
+        )
+
+    @functools.cached_property
+    def codec(self) -> tuple[NoiseCodec, Conditions]:
+        """Both ways between octants and noise, and the conditions of the model."""
+        guide = None
+        if self.newton:
+            guide = fem_guidance.make_fem_guidance(self.n, newton=self.newton)
+        return noise_codec.load_noise_codec(
+            *self.model,
+            steps=self.inversion_steps,
+            iterations=self.iterations,
+            guide=guide,
+        )
+
+    def solutions(self, steps: int) -> int:
+        """Return the finite-element solutions of the guidance over so many steps."""
+        schedule = schedule_from_dict(self.model.meta["schedule"])
+        times = samplers.time_grid(schedule, steps).tolist()
+        return fem_guidance.solutions(times, self.newton)

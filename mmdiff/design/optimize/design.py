@@ -1,0 +1,139 @@
+"""Inverse homogenization in one call: the best cell for an objective."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mmdiff.cells.symmetry import octant_to_cell
+from mmdiff.design.optimize import problem, ranking, runs, starts
+from mmdiff.design.optimize.method import Method
+from mmdiff.errors import InputError, check_ranges
+from mmdiff.targets.target import Target
+from mmdiff.topopt import interface
+from mmdiff.topopt.optimize import COLUMNS
+from mmdiff.typing import AnyArray, Float, Shaped, UInt8
+
+Start = Shaped[AnyArray, "_ _ _"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Design:
+    """An optimized binary cell, checked by finite elements, base E = 1.
+
+    Attributes:
+      octant: the part [0, 1/2]^3 of the cell (n, n, n), 1 solid.
+      constants: C11, C12, C44 of a cubic cell; C11, C22, C33, C23, C13, C12, C44, C55,
+        C66 of an orthotropic one; NaN where no connected part was left.
+      volume: volume fraction of solid.
+      value: objective, maximized; of a target the negative error.
+      history: by name a number for each step of the design loop: "value", "volume",
+        "violation" of the worst constraint, "grey" and others, see
+        `mmdiff.topopt.optimize.COLUMNS`.
+      flaws: reasons why the cell is not what was asked for; empty if it is.
+    """
+
+    octant: UInt8[np.ndarray, "n n n"] = dataclasses.field(repr=False)
+    constants: Float[np.ndarray, "k"]
+    volume: float
+    value: float
+    history: dict[str, Float[np.ndarray, "s"]] = dataclasses.field(repr=False)
+    flaws: tuple[str, ...]
+
+    @functools.cached_property
+    def voxels(self) -> UInt8[np.ndarray, "m m m"]:
+        """The full cell, 1 solid."""
+        return octant_to_cell(self.octant)
+
+    @property
+    def tensor(self) -> Float[np.ndarray, "6 6"]:
+        """Effective tensor in Voigt order 11 22 33 23 13 12."""
+        return interface.to_tensor(self.constants)
+
+
+def optimize(
+    objective: str | Target | Callable,
+    *,
+    volume: float = 0.3,
+    resolution: int = 64,
+    isotropic: float | None = None,
+    symmetry: str = "cubic",
+    start: Start | Sequence[Start] | None = None,
+    steps: int = 0,
+    seed: int = 0,
+) -> Design:
+    """Return the best cell for an objective: inverse homogenization.
+
+    Densities are optimized by their gradient, made binary, refined as binary cells and
+    checked by finite elements, as `configs/optimize.py` does it.
+
+    Args:
+      objective: "bulk", "shear" or "young", as stiff as can be; "poisson", the lowest
+        Poisson's ratio along <100> of cells with at least 1 % of the solid's Young's
+        modulus; a `Target`, whose tensor is approached; or a JAX function of the 6x6
+        tensor (base E = 1, Voigt order 11 22 33 23 13 12), which is maximized.
+      volume: most volume fraction of solid.
+      resolution: voxels per edge of the cell, a multiple of 8.
+      isotropic: half width of the band around 1 in which the Zener ratio must stay,
+        such as 0.05; None leaves it free.
+      symmetry: "cubic", or "orthotropic": mirror planes only.
+      start: density in [0, 1] of the octant to begin with, resampled where its edge
+        differs, or a list of them, of which the best cell is returned; None for a
+        random one.
+      steps: most design steps of a start; 0 for as many as usual, some 100 of a random
+        start and half of it for others.
+      seed: of the random start.
+
+    Returns:
+      the best cell, see `Design`; where no start gave what was asked, its `flaws` say
+      why.
+
+    Raises:
+      InputError: a value out of range, or what no cell can be.
+
+    Example:
+      >>> design = mm.optimize("bulk", volume=0.4, resolution=16, steps=6)
+      >>> design.voxels.shape, design.flaws
+      ((16, 16, 16), ())
+      >>> bool(design.value > 0.1), len(design.history["volume"])
+      (True, 6)
+    """
+    if isinstance(objective, str) and objective in ("target", "weighted"):
+        raise InputError(
+            f"objective={objective!r} needs more than its name. Pass a target, such as "
+            "mm.target('0.110,0.045,0.040'), or a function of the tensor."
+        )
+    if isotropic is not None:
+        check_ranges({"isotropic": isotropic}, {"isotropic": "(0, inf)"})
+    target = objective if isinstance(objective, Target) else ""
+    constraints = problem.Constraints(volume, isotropy=isotropic or 0.0)
+    request = problem.request(
+        "target" if target else objective,
+        constraints,
+        target=target,
+        symmetry=symmetry,
+    )
+    method = Method(resolution=resolution, symmetry=symmetry, steps=steps)
+    kind = "random" if start is None else "given"
+    method.settings(runs.stages_of(kind))  # refuses before anything is computed
+    if start is None:
+        begun = starts.random_starts(1, method.n, volume, symmetry=symmetry, seed=seed)
+    else:
+        given = start if isinstance(start, Sequence) else [start]
+        options = {"symmetry": symmetry, "input_is": "octant"}
+        begun = [
+            (kind, starts.voxel_start(np.asarray(a), f"array {i}", method.n, **options))
+            for i, a in enumerate(given)
+        ]
+    best, *_ = ranking.ranked(runs.run_starts(begun, request, method))
+    outcome = best.outcome
+    lines = np.asarray(outcome.history[: outcome.steps])
+    return Design(
+        octant=outcome.octant,
+        constants=outcome.constants,
+        volume=best.volume,
+        value=float(outcome.value),
+        history=dict(zip(COLUMNS, lines.T, strict=True)),
+        flaws=best.flaws,
+    )

@@ -1,0 +1,170 @@
+"""How designs are found: resolution, filter, steps of design loop and refinement.
+
+A `Method` is made of plain values; with a problem it becomes a `RunSpec`, whose loop is
+compiled once for all starts of a grid.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import jax
+import numpy as np
+
+from mmdiff import elasticity
+from mmdiff.cells.resample import good_edge
+from mmdiff.errors import InputError, check_ranges
+from mmdiff.topopt import interface, optimize
+from mmdiff.topopt.interface import Evaluation
+from mmdiff.topopt.optimize import STAGES, Loop, Settings, Stage
+from mmdiff.topopt.problem import Limits, Problem
+
+SYMMETRIES = ("cubic", "orthotropic")
+MIN_RESOLUTION = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """Settings of all designs of a run.
+
+    Attributes:
+      resolution: voxels per edge of the cell.
+      symmetry: "cubic" or "orthotropic".
+      radius: of the density filter, in voxels.
+      robust: distance of the eroded and the dilated threshold from 0.5; 0 for none.
+      steps: most design steps, shared out over the stages; 0 for as many as they have.
+      refine_steps: most steps of the binary refinement.
+      chunk: design steps between two stored states.
+      nu: Poisson's ratio of the base material.
+      solver: options of `interface.make_evaluate` for the binary cells.
+    """
+
+    resolution: int = 64
+    symmetry: str = "cubic"
+    radius: float = 2.0
+    robust: float = 0.0
+    steps: int = 0
+    refine_steps: int = 20
+    chunk: int = 5
+    nu: float = elasticity.NU
+    solver: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """Voxels per side of the octant."""
+        return self.resolution // 2
+
+    @property
+    def evaluate(self) -> Callable[..., Evaluation]:
+        """Finite elements on binary octants, compiled once per grid size."""
+        options = {"symmetry": self.symmetry, "nu": self.nu, **self.solver}
+        return interface.make_evaluate(self.n, **options)
+
+    def doubled(self) -> "Method":
+        """Return the method at twice the resolution, with the usual number of steps."""
+        return dataclasses.replace(self, resolution=2 * self.resolution, steps=0)
+
+    def settings(self, stages: tuple[Stage, ...] = STAGES) -> Settings:
+        """Return the settings of the design loop.
+
+        Args:
+          stages: the continuation.
+
+        Raises:
+          InputError: a value out of range.
+        """
+        resolution, steps = self.resolution, self.steps
+        if resolution < MIN_RESOLUTION or resolution % 8:
+            good = max(MIN_RESOLUTION, good_edge(resolution, 8))
+            raise InputError(
+                f"resolution={resolution} is not a multiple of 8 of at least "
+                f"{MIN_RESOLUTION}. Next good size: `resolution={good}`."
+            )
+        if self.symmetry not in SYMMETRIES:
+            raise InputError(
+                f"symmetry={self.symmetry} is unknown. Use {' or '.join(SYMMETRIES)}."
+            )
+        if not 1 <= self.radius <= resolution / 4:
+            raise InputError(
+                f"radius={self.radius:g} is not between 1 and {resolution // 4} "
+                "voxels, a quarter of the edge. Set the radius of the filter with "
+                "`radius=2`."
+            )
+        check_ranges({"robust": self.robust}, {"robust": "[0, 0.45]"})
+        usual = sum(stage.steps for stage in stages)
+        if steps and steps < len(stages):
+            raise InputError(
+                f"steps={steps} is too small: the continuation has {len(stages)} "
+                f"stages. Set `steps={usual}`, or 0 for the same."
+            )
+        etas = (0.5 + self.robust, 0.5, 0.5 - self.robust) if self.robust else (0.5,)
+        return Settings(
+            symmetry=self.symmetry,
+            radius=self.radius,
+            stages=share_out(stages, steps or usual),
+            etas=etas,
+            nu=self.nu,
+        )
+
+
+def share_out(stages: tuple[Stage, ...], steps: int) -> tuple[Stage, ...]:
+    """Return the stages with their steps scaled to a sum, at least one each."""
+    # One for each, the rest in proportion, rounded so that the sum is met.
+    weights = np.cumsum([stage.steps - 1 for stage in stages])
+    upto = np.round((steps - len(stages)) * weights / weights[-1]).astype(int)
+    counts = 1 + np.diff(upto, prepend=0)
+    return tuple(
+        stage._replace(steps=int(count))
+        for stage, count in zip(stages, counts, strict=True)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSpec:
+    """Problem and method that all starts of one grid share.
+
+    Attributes:
+      loop: design loop of the problem, compiled.
+      settings: of the loop.
+      problem: static part of the problem.
+      limits: its numbers.
+      evaluate: finite elements on binary octants.
+      refine_steps: most steps of the binary refinement.
+      chunk: design steps between two stored states.
+    """
+
+    loop: Loop
+    settings: Settings
+    problem: Problem
+    limits: Limits
+    evaluate: Callable[..., Evaluation]
+    refine_steps: int
+    chunk: int
+
+    @property
+    def steps(self) -> int:
+        """Most design steps of a start."""
+        return self.settings.steps
+
+
+def make_run_spec(
+    problem: Problem, limits: Limits, method: Method, stages: tuple[Stage, ...] = STAGES
+) -> RunSpec:
+    """Return what the starts of a problem are run with.
+
+    Args:
+      problem: what is asked.
+      limits: its numbers; others may be put in their place without compiling anew.
+      method: how designs are found.
+      stages: the continuation.
+    """
+    settings = method.settings(stages)
+    loop = optimize.make_optimize(method.n, problem, settings)
+    return RunSpec(
+        loop=Loop(*map(jax.jit, loop)),
+        settings=settings,
+        problem=problem,
+        limits=limits,
+        evaluate=method.evaluate,
+        refine_steps=method.refine_steps,
+        chunk=method.chunk,
+    )

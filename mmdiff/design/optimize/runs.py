@@ -1,0 +1,73 @@
+"""Runs of all starts of a problem, and of the best cell at twice its resolution."""
+
+import pathlib
+
+from mmdiff.design.optimize import ranking, resumable
+from mmdiff.design.optimize.method import Method, make_run_spec
+from mmdiff.design.optimize.problem import Request
+from mmdiff.design.optimize.ranking import DOUBLED, Entry
+from mmdiff.design.optimize.starts import Starts
+from mmdiff.topopt import binary
+from mmdiff.topopt.optimize import FINE_STAGES, STAGES, Stage
+
+
+def stages_of(kind: str) -> tuple[Stage, ...]:
+    """Return the continuation of a kind of start; cells have a topology to be kept."""
+    return STAGES if kind == "random" else FINE_STAGES
+
+
+def run_starts(
+    begun: Starts, request: Request, method: Method, folder: pathlib.Path | None = None
+) -> list[Entry]:
+    """Return the starts with their outcomes.
+
+    Args:
+      begun: the starts.
+      request: what is asked.
+      method: how designs are found.
+      folder: of the run, for states and metrics; None writes and shows nothing.
+    """
+    specs = {
+        stages: make_run_spec(request.problem, request.limits, method, stages)
+        for stages in {stages_of(kind) for kind, _ in begun}
+    }
+    total = sum(specs[stages_of(kind)].steps for kind, _ in begun)
+    with resumable.progress("design steps", total, folder) as advance:
+        return [
+            _run(i, kind, grid, "", request, specs[stages_of(kind)], folder, advance)
+            for i, (kind, grid) in enumerate(begun)
+        ]
+
+
+def run_doubled(
+    entry: Entry, request: Request, method: Method, folder: pathlib.Path | None = None
+) -> Entry:
+    """Return a cell, optimized again at twice its resolution; see `run_starts`."""
+    spec = make_run_spec(request.problem, request.limits, method.doubled(), FINE_STAGES)
+    grid = binary.doubled(entry.outcome.octant)
+    title = f"design steps at {2 * entry.edge}^3"
+    with resumable.progress(title, spec.steps, folder) as advance:
+        return _run(
+            entry.start, entry.kind, grid, DOUBLED, request, spec, folder, advance
+        )
+
+
+def _run(number, kind, grid, name, request, spec, folder, advance) -> Entry:
+    """Return the outcome of one start; `name` is that of its entry."""
+
+    def show(line):
+        volume = line["volume"]
+        score = request.goal.score(line["value"], volume, spec.settings.nu)
+        return f"{request.goal.show(score)}, V {volume:.3f}"
+
+    outcome = resumable.tracked(
+        grid,
+        spec,
+        name=name or f"{number:03d}",
+        label=number,
+        folder=folder,
+        advance=advance,
+        show=show,
+    )
+    flaws = ranking.flaws(outcome, spec.problem, spec.limits)
+    return Entry(name, number, kind, outcome, flaws)

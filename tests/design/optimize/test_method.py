@@ -1,0 +1,52 @@
+"""The method of a run: settings of the loop, refusals, steps shared out."""
+
+import pytest
+
+from mmdiff.design.optimize.method import Method, share_out
+from mmdiff.errors import InputError
+from mmdiff.topopt.optimize import FINE_STAGES, STAGES
+
+
+def test_settings_of_the_loop():
+    found = Method(radius=1.5, robust=0.1, nu=0.2).settings()
+    assert found.stages == STAGES
+    assert found.etas == (0.6, 0.5, 0.4) and found.nu == 0.2 and found.radius == 1.5
+    assert Method().settings().etas == (0.5,)
+
+
+def test_a_doubled_cell_gets_the_usual_steps():
+    method = Method(resolution=32, steps=12, radius=1.2).doubled()
+    assert (method.resolution, method.n, method.radius) == (64, 32, 1.2)
+    assert method.settings(FINE_STAGES).stages == FINE_STAGES
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"resolution": 60}, "resolution=60 is not a multiple of 8 of at least 16"),
+        ({"resolution": 60}, "Next good size: `resolution=64`"),
+        ({"resolution": 8}, "Next good size: `resolution=16`"),
+        ({"symmetry": "tetragonal"}, "symmetry=tetragonal is unknown. Use cubic or"),
+        ({"steps": 2}, "steps=2 is too small: the continuation has 6 stages. Set"),
+        ({"radius": 0.5}, "radius=0.5 is not between 1 and 16 voxels"),
+        ({"robust": 0.5}, "robust=0.5 is too large. Set `robust` to 0.45 or less"),
+    ],
+    ids=str,
+)
+def test_refusals(values, message):
+    with pytest.raises(InputError, match=message):
+        Method(**values).settings()
+
+
+def test_as_many_steps_as_usual_change_nothing():
+    assert share_out(STAGES, sum(stage.steps for stage in STAGES)) == STAGES
+
+
+@pytest.mark.parametrize("steps", [6, 7, 33, 105, 106, 500])
+def test_steps_are_shared_out_exactly(steps):
+    stages = share_out(STAGES, steps)
+    counts = [stage.steps for stage in stages]
+    assert sum(counts) == steps and min(counts) >= 1
+    assert [s._replace(steps=0) for s in stages] == [
+        s._replace(steps=0) for s in STAGES
+    ]
