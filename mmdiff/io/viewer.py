@@ -18,12 +18,6 @@ def pack_voxels(cell: np.ndarray) -> str:
     return base64.b64encode(np.packbits(np.asarray(cell) > 0.5)).decode()
 
 
-def unpack_voxels(bits: str, n: int) -> np.ndarray:
-    """Return the uint8 cell (n, n, n) of `pack_voxels`."""
-    data = np.frombuffer(base64.b64decode(bits), np.uint8)
-    return np.unpackbits(data, count=n**3).reshape(n, n, n)
-
-
 def cell_data(name: str, cell: np.ndarray) -> dict:
     """Return what the script's `mmdiffShow` takes for one cell."""
     return {"name": name, "n": int(cell.shape[0]), "bits": pack_voxels(cell)}

@@ -7,7 +7,12 @@ import re
 import numpy as np
 import pytest
 
-from mmdiff.io.viewer import pack_voxels, unpack_voxels, viewer
+from mmdiff.io.viewer import pack_voxels, viewer
+
+
+def unpack_voxels(bits, n):
+    data = np.frombuffer(base64.b64decode(bits), np.uint8)
+    return np.unpackbits(data, count=n**3).reshape(n, n, n)
 
 
 @pytest.mark.parametrize("n", [3, 8, 10])

@@ -11,7 +11,7 @@ import hashlib
 import json
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -122,8 +122,8 @@ def homogenize_cell(cell: Cell, log: pathlib.Path, settings: Settings) -> dict:
       log: workdir, whose metrics get a line.
       settings: how.
     """
-    stored = _stored(cell)
-    if stored is not None:
+    stored = _stored(cell.folder)
+    if stored and stored["file"] == cell.label and _same_file(stored, cell.info):
         return stored
     options, solver, material = settings.options, settings.solver, settings.material
     if cell.info["format"] == "dataset":
@@ -157,17 +157,16 @@ def homogenize_cell(cell: Cell, log: pathlib.Path, settings: Settings) -> dict:
 def is_current(source: pathlib.Path, folder: pathlib.Path) -> bool:
     """Whether all results in a folder are whole and belong to the input as it is."""
     paths = list(folder.rglob("properties.json"))
-    for path in paths:
-        try:
-            stated = json.loads(path.read_text("utf-8"))["input"]
-        except (ValueError, KeyError):
+    known = functools.cache(checksum)
+
+    def current(path):
+        values = _stored(path.parent)
+        if values is None:
             return False
-        file = source if source.is_file() else source / stated["file"]
-        if file.is_file() and not _same_file(checksum(file), stated):
-            return False
-        if not (path.parent / report.PAGE).is_file():
-            return False
-    return bool(paths)
+        file = source / values["input"]["file"] if source.is_dir() else source
+        return not file.is_file() or _same_file(values, known(file))
+
+    return bool(paths) and all(map(current, paths))
 
 
 def checksum(path: pathlib.Path) -> dict[str, Any]:
@@ -177,13 +176,30 @@ def checksum(path: pathlib.Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": code}
 
 
+def _stored(folder: pathlib.Path) -> dict | None:
+    """Return the properties in a folder, None where its report is not whole."""
+    path = folder / "properties.json"
+    if not path.is_file() or not (folder / report.PAGE).is_file():
+        return None
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError:
+        return None
+
+
+def _same_file(values: Mapping, known: Mapping) -> bool:
+    """Whether properties are those of a file of a size and checksum."""
+    return all(
+        values["input"].get(key) == known.get(key) for key in ("bytes", "sha256")
+    )
+
+
 def _read(path: pathlib.Path, folder: pathlib.Path, settings: Settings) -> list[Cell]:
     """Return the chosen cells of a file, of several each with a folder of its own."""
     array, info = dataset.read_voxels(path, key=settings.key, **settings.raw)
     chosen = read.select(array, path.name, settings.index)
-    info = {**info, "notes": [console.note(text) for text in info["notes"]]}
-    if path.is_file():
-        info |= checksum(path)
+    notes = [console.note(text) for text in info["notes"]]
+    info = {**info, "notes": notes} | (checksum(path) if path.is_file() else {})
     digits = len(str(len(chosen) - 1))
     return [
         Cell(
@@ -194,20 +210,6 @@ def _read(path: pathlib.Path, folder: pathlib.Path, settings: Settings) -> list[
         )
         for i, (number, voxels) in enumerate(chosen)
     ]
-
-
-def _stored(cell: Cell) -> dict | None:
-    """Return the properties of a cell whose report is there, None where it is not."""
-    path = cell.folder / "properties.json"
-    if not path.is_file() or not (cell.folder / report.PAGE).is_file():
-        return None
-    values = json.loads(path.read_text("utf-8"))
-    same = _same_file(values.get("input", {}), cell.info)
-    return values if same and values.get("file") == cell.label else None
-
-
-def _same_file(one, other) -> bool:
-    return all(one.get(key) == other.get(key) for key in ("bytes", "sha256"))
 
 
 def _input(info, options) -> dict[str, Any]:

@@ -6,30 +6,15 @@ properties.json; numbers that do not exist are None there.
 
 from collections.abc import Mapping, Sequence
 
-HEADER = (
-    "",
-    "C11",
-    "C12",
-    "C44",
-    "K",
-    "E",
-    "nu",
-    "Zener",
-    "E min",
-    "E max",
-    "V",
-    "K/K_HS",
-    "pieces",
-    "solved as",
-    "remark",
-)
+NAMES = ("C11", "C12", "C44", "K", "E", "nu", "Zener")
+HEADER = ("", *NAMES, "E min", "E max", "V", "K/K_HS", "pieces", "solved as", "remark")
 
 
 def row(name: str, found: Mapping) -> list:
     """Return a line of the table on the terminal, columns as in `HEADER`."""
     return [
         name,
-        *(found[key] for key in ("C11", "C12", "C44", "K", "E", "nu", "Zener")),
+        *(found[name] for name in NAMES),
         found["E_min"]["value"],
         found["E_max"]["value"],
         f"{found['volume']:.4f}",
