@@ -16,7 +16,7 @@ def test_the_default_run(tmp_path, capsys):
     assert all(quest["voxels_that_come_back"] >= 0.99 for quest in facts.values())
     # Plates and the dataset are at the edge already; the best of a quest is, too.
     top = {
-        name: max(quest["best"].values(), key=lambda told: abs(told["value"]))["value"]
+        name: max(quest["best"].values(), key=lambda cell: abs(cell["value"]))["value"]
         for name, quest in facts.items()
     }
     assert top["poisson"] <= -0.6 and top["bulk"] >= 0.95

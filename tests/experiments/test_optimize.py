@@ -26,26 +26,6 @@ from mmdiff.topopt import interface
 
 ROOT = Path(main.__file__).resolve().parent.parent
 CONFIG = "--config=configs/optimize.py"
-GOALS = """
-import jax.numpy as jnp
-
-constant = 3.0
-
-def vector(C):
-    return C[:3, 0]
-
-def undefined(C):
-    return jnp.sqrt(-C[0, 0])
-
-def still(C):
-    return 0.0 * C[0, 0]
-
-def broken(C):
-    return C[7]["a"]
-
-def stiffness(C):
-    return C[0, 0]
-"""
 
 
 def _run(tmp_path, *options):
@@ -59,93 +39,31 @@ def _options(**values):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            {"objective": "stiff"},
-            "objective 'stiff' is unknown. Use bulk, shear, young",
-        ),
-        ({"objective": "no_such_module:f"}, "no_such_module cannot be imported"),
-        ({"objective": "math:nothing"}, "math has no 'nothing'. Its functions: none."),
-        ({"objective": "goals.py:other"}, "Its functions: vector, undefined, still"),
-        ({"objective": "goals.py:constant"}, "is of type float, not a function"),
         ({"objective": "goals.py:vector"}, "returns an array of shape (3,)"),
-        ({"objective": "goals.py:undefined"}, "gives the value nan"),
-        ({"objective": "goals.py:still"}, "does not change with the tensor"),
-        ({"objective": "goals.py:broken"}, "fails on a 6x6 tensor"),
-        ({"vf": 1.2}, "vf=1.2 is not between 0 and 1"),
-        ({"vf": 0}, "vf=0 is not between 0 and 1"),
-        ({"vf_is": "about"}, "vf_is='about' is unknown. Use 'at most' or 'equal'"),
-        ({"isotropy": -0.1}, "isotropy=-0.1 is negative"),
-        ({"min_E": -1}, "min_E=-1 is not a stiffness"),
-        ({"min_E": 0.4}, "min_E=0.4 is above 0.3, the Voigt limit"),
-        ({"objective": "target"}, "objective=target needs a target"),
-        ({"objective": "target", "target": "1,2"}, "target '1,2'"),
-        (
-            {
-                "objective": "target",
-                "target": "0.1,0.04,0.04",
-                "symmetry": "orthotropic",
-            },
-            "objective=target is for tensors of cubic cells, and symmetry=orthotropic",
-        ),
-        (
-            {"objective": "target", "target": "0.25,0.19,0.03"},
-            "exceeds the Hashin-Shtrikman limit 0.117",
-        ),
-        ({"resolution": 60}, "resolution=60 is not a multiple of 8 of at least 16"),
+        ({"vf_is": "about"}, "such as --config.vf_is=equal"),
+        ({"min_E": 0.4}, "Lower --config.min_E or raise --config.vf. To try anyway:"),
+        ({"min_E": 0.4}, "--config.allow_infeasible=True"),
+        ({"objective": "target"}, "--config.target=0.110,0.045,0.040"),
         ({"resolution": 60}, "--config.resolution=64"),
-        ({"resolution": 8}, "Next good size: --config.resolution=16"),
-        ({"symmetry": "tetragonal"}, "symmetry=tetragonal is unknown. Use cubic or"),
-        ({"num_starts": 0}, "num_starts=0 is too small"),
-        ({"num_best": 0}, "num_best=0 is too small"),
-        ({"store_every": 0}, "store_every=0 is too small"),
-        ({"refine_steps": -1}, "refine_steps=-1 is too small"),
-        ({"steps": 2}, "steps=2 is too small: the continuation has"),
-        ({"radius": 0.5}, "radius=0.5 is not between 1 and 16 voxels"),
-        ({"robust": 0.5}, "robust=0.5 is not between 0 and 0.45"),
-        ({"cell_size_mm": 0}, "cell_size_mm=0 is not a positive number"),
-        ({"min_wall": -1}, "min_wall=-1.0 is too small"),
-        ({"solver__void": 0}, "solver.void=0 is not a positive number"),
-        ({"base__E": -1}, "base Young's modulus is -1; it must be positive"),
-        ({"base__nu": 0.5}, "base.nu=0.5 is not between -1 and 0.5"),
-        (
-            {"start": "cells.npy"},
-            "start=cells.npy is neither random, plates, generated",
-        ),
-        ({"start": "cell.raw"}, "a raw file carries no shape"),
-        ({"start": "flat.npy"}, "start flat.npy has shape (16, 16, 8)"),
-        ({"start": "noise.npy"}, "start noise.npy has no mirror planes"),
+        ({"steps": 2}, "Set --config.steps=105"),
+        ({"radius": 20}, "with --config.radius=2"),
+        ({"start": "cells.npy"}, "Correct --config.start."),
         ({"start": "bar.npy"}, "Pass --config.symmetry=orthotropic"),
         ({"start": "mask.npy"}, "For a 0/255 mask pass --config.scale=255"),
-        ({"start": "void.npy"}, "void.npy has no solid voxel above 0"),
-        ({"start": "two.npy"}, "Choose one with --config.index=0 to --config.index=1"),
-        ({"start": "bar.npy", "input_is": "half"}, "input_is=half is unknown"),
-        ({"start": "generated"}, "start=generated needs a target for the model"),
-        (
-            {"start": "generated", "symmetry": "orthotropic"},
-            "start=generated gives cubic cells, and symmetry=orthotropic",
-        ),
+        ({"start": "two.npy"}, "Choose one with --config.index=0"),
         (
             {"start": "generated", "target": "0.11,0.045,0.04", "resolution": 32},
-            "start=generated gives cells of 64^3 voxels, and resolution=32",
+            "Pass --config.resolution=64; --config.double=True",
         ),
     ],
     ids=lambda value: str(value)[:48],
 )
 def test_bad_input_exits_with_2(tmp_path, monkeypatch, capsys, options, message):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "goals.py").write_text(GOALS)
-    (tmp_path / "cell.raw").write_bytes(bytes(16**3))
+    (tmp_path / "goals.py").write_text("def vector(C):\n    return C[:3, 0]\n")
     bar = np.zeros((16, 16, 16), np.uint8)
     bar[:, 6:10, 6:10] = 1
-    noise = np.random.default_rng(0).uniform(size=(16, 16, 16))
-    for name, array in (
-        ("flat", bar[..., :8]),
-        ("noise", noise),
-        ("bar", bar),
-        ("mask", 255 * bar),
-        ("void", 0 * bar),
-        ("two", np.stack([bar, bar])),
-    ):
+    for name, array in {"bar": bar, "mask": 255 * bar, "two": [bar, bar]}.items():
         np.save(tmp_path / f"{name}.npy", array)
     assert _run(tmp_path, *_options(**options)) == 2
     error = capsys.readouterr().err
@@ -245,7 +163,7 @@ def test_the_table_shows_plates_and_the_last_line_the_best(done):
 
 
 def test_starts_without_a_good_cell_are_said_and_refused(done, tmp_path, capsys):
-    # The finished starts of the other run, judged by what no cell of 16 voxels meets.
+    # The finished starts of the other run, by a constraint no cell of 16 voxels meets.
     shutil.copytree(done / "state", tmp_path / "out" / "state")
     assert _run(tmp_path, *SMALL, "--config.isotropy=1e-6") == 2
     captured = capsys.readouterr()
