@@ -12,6 +12,26 @@ one core and gave the shipped weights; `small` is for a workstation with one GPU
 from ml_collections import ConfigDict
 
 VARIANTS = ("tiny", "cpu", "small", "paper")
+RANGES = {
+    "seed": "[0, inf)",
+    "batch_size": "[2, inf)",
+    "steps": "[1, inf)",
+    "learning_rate": "(0, 1)",
+    "warmup": "[0, inf)",
+    "final_learning_rate": "[0, 1)",
+    "weight_decay": "[0, inf)",
+    "clip": "(0, inf)",
+    "ema": "[0, 1)",
+    "log_every": "[1, inf)",
+    "checkpoint_every": "[1, inf)",
+    "time_limit_s": "[0, inf) s",
+    "model.patch": "[1, inf)",
+    "model.width": "[1, inf)",
+    "model.multipliers": "[1, inf)",
+    "model.blocks": "[0, inf)",
+    "model.groups": "[1, inf)",
+    "model.embedding": "[1, inf)",
+}
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:

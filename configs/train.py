@@ -18,6 +18,33 @@ On several machines, with one process per accelerator and a workdir that all sha
 from ml_collections import ConfigDict
 
 VARIANTS = ("tiny", "cpu", "small", "paper")
+RANGES = {
+    "balance": "[0, 1]",
+    "power": "(0, inf)",
+    "seed": "[0, inf)",
+    "batch_size": "[2, inf)",
+    "steps": "[1, inf)",
+    "learning_rate": "(0, 1)",
+    "warmup": "[0, inf)",
+    "final_learning_rate": "[0, 1)",
+    "weight_decay": "[0, inf)",
+    "clip": "(0, inf)",
+    "ema": "[0, 1)",
+    "drop_rate": "[0, 0.25]",
+    "log_every": "[1, inf)",
+    "checkpoint_every": "[1, inf)",
+    "sample_every": "[0, inf)",
+    "steps_per_dispatch": "[1, inf)",
+    "time_limit_s": "[0, inf) s",
+    "model.patch": "[1, inf)",
+    "model.width": "[1, inf)",
+    "model.multipliers": "[1, inf)",
+    "model.blocks": "[0, inf)",
+    "model.middle": "[0, inf)",
+    "model.attention": "[0, inf)",
+    "model.embedding": "[1, inf)",
+    "model.refine": "[0, inf)",
+}
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:
@@ -43,7 +70,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.weight_decay = 1e-4
     config.clip = 1.0
     config.ema = 0.999
-    # Probability of each way of freeing conditions, see mmdiff.diffusion.conditions.
+    # Probability of each of four ways of freeing conditions, see
+    # mmdiff.diffusion.conditions.drop.
     config.drop_rate = 0.07
     # "exponential" (the paper's) or "cosine".
     config.schedule = "exponential"

@@ -24,14 +24,15 @@ import jax
 import numpy as np
 
 from mmdiff import assets, main
-from mmdiff.data import dataset, select, space
-from mmdiff.design.generate import pipeline, sampler
+from mmdiff.data import dataset, select
+from mmdiff.design.generate import sampler
+from mmdiff.design.generate.search import Budget, search
 from mmdiff.diffusion import conditions, process, schedule
 from mmdiff.io.json import markdown
 from mmdiff.models import denoiser, unet, weights
 from mmdiff.targets import target
 from mmdiff.topopt import interface
-from mmdiff.train import checkpoint, denoising, state
+from mmdiff.train import checkpoint, denoising, loop, state
 
 TARGETS, SAMPLES, SAMPLING_STEPS, NEWTON = 12, 4, 16, (0, 2)
 HELD_OUT = 128  # validation cells
@@ -78,22 +79,16 @@ class Data(NamedTuple):
     conditions: conditions.Conditions
 
 
-def load(config, root=None) -> Data:
+def load(config, root="") -> Data:
     """Return the shipped dataset as configs/train.py would train on it."""
-    octant, constants, volume, info = dataset.load_dataset(
-        root or assets.dataset_path()
-    )
-    cond = np.concatenate([constants, volume[:, None]], 1).astype(np.float32)
-    chosen = info["split"] == select.TRAIN
-    held = np.flatnonzero(info["split"] == select.VALIDATION)[:HELD_OUT]
-    index = space.bin_index(constants[chosen], volume[chosen])
-    rows = select.balanced_rows(index, config.balance)
+    data = dataset.load_dataset(root)
+    chosen = dataset.training_cells(data)
+    training = denoising.examples(data, chosen, config.balance)
+    validation = data.info["split"] == select.VALIDATION
+    held = validation & (np.cumsum(validation) <= HELD_OUT)
     names = ("C11", "C12", "C44", "V")
-    return Data(
-        denoising.Examples(octant[chosen], cond[chosen], rows),
-        denoising.Examples(octant[held], cond[held]),
-        conditions.fit_conditions(names, cond[chosen], config.power),
-    )
+    scaling = conditions.fit_conditions(names, training.cond, config.power)
+    return Data(training, denoising.examples(data, held), scaling)
 
 
 def train(folder, variant: Variant, data: Data, config, steps: int):
@@ -108,32 +103,25 @@ def train(folder, variant: Variant, data: Data, config, steps: int):
             print(f"  {metrics['step']} {metrics['loss']:.4f}", flush=True)
         last.update(metrics)
 
-    result = denoising.train(
+    values = {**config.to_dict(), "steps": steps, "warmup": steps // 10}
+    values |= {"log_every": 50, "checkpoint_every": max(steps // 2, 1)}
+    settings = loop.Settings.from_values(values)
+    diffusion = denoising.Diffusion(
         variant.denoiser(model, NOISE),
-        weights.init_params(model, jax.random.key(config.seed), octant),
-        state.make_optimizer(
-            learning_rate=config.learning_rate,
-            warmup=steps // 10,
-            steps=steps,
-            clip=config.clip,
-            weight_decay=config.weight_decay,
-            final=config.final_learning_rate / config.learning_rate,
-        ),
-        data.training,
-        conditions=data.conditions,
-        schedule=NOISE,
-        checkpoints=checkpoint.Checkpoints(folder / "checkpoints"),
-        seed=config.seed,
-        batch_size=config.batch_size,
-        steps=steps,
-        ema_decay=config.ema,
-        drop_rate=config.drop_rate,
+        data.conditions,
+        NOISE,
         noise=variant.noise,
-        validation=data.held_out,
-        validation_times=TIMES,
-        log_every=50,
-        checkpoint_every=max(steps // 2, 1),
-        on_metrics=note,
+        drop_rate=config.drop_rate,
+    )
+    validate = denoising.make_validation(diffusion, data.held_out, settings, TIMES)
+    result = denoising.train(
+        diffusion,
+        weights.init_params(model, jax.random.key(config.seed), octant),
+        state.optimizer_from_values(values),
+        data.training,
+        settings=settings,
+        checkpoints=checkpoint.Checkpoints(folder / "checkpoints"),
+        hooks=loop.Hooks(validate=validate, on_metrics=note),
     )
     if result.reason != "steps":
         raise SystemExit("stopped; the same command goes on")
@@ -160,13 +148,13 @@ def sample(params, meta, variant: Variant, evaluate, newton: int) -> dict[str, f
     )
     errors = []
     for i, goal in enumerate(targets()):
-        cells, _ = pipeline.generate(
+        cells, _ = search(
             jax.random.fold_in(jax.random.key(0), i),
             goal,
             draw=draw,
             evaluate=evaluate,
             num_best=SAMPLES,
-            rounds=1,
+            budget=Budget(rounds=1),
         )
         errors.append([cell.error for cell in cells])
     found = [each for each in errors if each]
@@ -187,13 +175,13 @@ def targets() -> list[target.Target]:
     return [target.of_constants(row[:3], float(row[3])) for row in rows]
 
 
-def study(folder: pathlib.Path, steps: int = 300, root=None) -> list[dict]:
+def study(folder: pathlib.Path, steps: int = 300, root="") -> list[dict]:
     """Train and measure what is missing in the workdir; return a record per variant.
 
     Args:
       folder: workdir.
       steps: of training, for each variant.
-      root: a dataset; None for the shipped one.
+      root: a dataset; empty for the shipped one.
     """
     _, config, _ = main.load_config("configs/train.py:cpu")
     data = load(config, root)

@@ -1,5 +1,8 @@
 """A tiny dataset and network shared by the training tests."""
 
+import dataclasses
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +10,10 @@ import numpy as np
 from mmdiff.cells import symmetry
 from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.schedule import ExponentialSchedule
-from mmdiff.train.denoising import Examples
+from mmdiff.train import denoising
+from mmdiff.train.checkpoint import Checkpoints
+from mmdiff.train.denoising import Diffusion, Examples
+from mmdiff.train.loop import Hooks, Result, Settings
 from mmdiff.train.state import make_optimizer
 
 SCHEDULE = ExponentialSchedule()
@@ -44,6 +50,44 @@ def apply(params, x, t, x0_prev, cond):
     wide = jnp.broadcast_to(wide, (b, n, n, n, 5))
     h = jnp.concatenate([x[..., None], x0_prev[..., None], wide], -1)
     return jnp.tanh(h @ params["in"]).astype(x.dtype) @ params["out"][:, 0]
+
+
+DIFFUSION = Diffusion(apply, CONDITIONS, SCHEDULE)
+SILENT = Hooks()
+
+
+def settings(**changes) -> Settings:
+    """Settings of a run of six steps, but for some changes."""
+    usual = {"steps": 6, "batch_size": 8, "seed": 3, "log_every": 2}
+    return Settings(**{**usual, "checkpoint_every": 100, **changes})
+
+
+def train(
+    path, *, apply=apply, validation=None, keep=10, hooks=SILENT, **changes
+) -> Result:
+    """Train on `DATA`, checkpoints below a path; `changes` are of the settings."""
+    diffusion = dataclasses.replace(DIFFUSION, apply=apply)
+    chosen = settings(**changes)
+    validate = denoising.make_validation(diffusion, validation, chosen)
+    return denoising.train(
+        diffusion,
+        params(),
+        OPTIMIZER,
+        DATA,
+        settings=chosen,
+        checkpoints=Checkpoints(path, keep=keep),
+        hooks=dataclasses.replace(hooks, validate=validate),
+    )
+
+
+def kill_at(step: int, number: int) -> Hooks:
+    """Send this process a signal when the metrics of a step are reported."""
+
+    def kill(metrics):
+        if metrics["step"] == step:
+            os.kill(os.getpid(), number)
+
+    return Hooks(on_metrics=kill)
 
 
 def largest_difference(a, b) -> float:

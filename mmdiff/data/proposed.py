@@ -60,7 +60,7 @@ def candidates(
         if is_load_bearing(octant):
             octant = interface.polish(
                 octant,
-                interface.missing(target[:3]),
+                interface.target_residual(target[:3]),
                 evaluate,
                 volume=target[3],
                 steps=recipe.proposed.polish_steps,

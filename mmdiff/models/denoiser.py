@@ -1,9 +1,9 @@
-"""The network as a denoiser: what its output means.
+"""The network as a denoiser: meaning of its output.
 
 A network with `binary=False` predicts x0 itself, as in arXiv 2401.13570. Otherwise its
 output F is half the log-odds that a voxel is solid by what surrounds it, and Bayes'
-rule adds what the voxel itself says: x_t = a x0 + s eps with x0 in {-1, +1} has the
-log-likelihood ratio 2 a x_t / s^2, hence the posterior mean
+rule adds the evidence of the voxel itself: x_t = a x0 + s eps with x0 in {-1, +1} has
+the log-likelihood ratio 2 a x_t / s^2, hence the posterior mean
 
   x0 = tanh(F + a x_t / s^2),  a^2 = gamma(t),  s^2 = 1 - gamma(t).
 
@@ -43,9 +43,9 @@ def make_denoiser(
         if not model.binary:
             return output
         gamma = schedule.gamma(t)[:, None, None, None]
-        said = jnp.sqrt(gamma) / (1 - gamma) * x
+        own = jnp.sqrt(gamma) / (1 - gamma) * x
         if variance is not None:
-            said = said / jnp.asarray(variance, x.dtype)[None]
-        return jnp.tanh(output + said)
+            own = own / jnp.asarray(variance, x.dtype)[None]
+        return jnp.tanh(output + own)
 
     return apply

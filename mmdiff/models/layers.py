@@ -6,6 +6,7 @@ convolution over planes, with the same parameters as `flax.linen.Conv` on accele
 Last layers of residual branches start at zero, so a new network is near the identity.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -14,7 +15,41 @@ import jax.numpy as jnp
 from jax import lax
 
 from mmdiff.cells import symmetry
+from mmdiff.errors import InputError
 from mmdiff.typing import Array, Float
+
+
+def check_levels(octant: int, patch: int, multipliers: Sequence[int]) -> None:
+    """Refuse octants that do not divide down to the coarsest level of a network.
+
+    Args:
+      octant: voxels per side.
+      patch: side of the voxel blocks moved into channels.
+      multipliers: one number per level.
+
+    Raises:
+      InputError: if there is no level, or patch * 2^(levels - 1) does not divide the
+        octant.
+    """
+    if not multipliers:
+        raise InputError("a network needs a level. Give `multipliers` a number for it.")
+    stride = patch * 2 ** (len(multipliers) - 1)
+    if octant % stride:
+        raise InputError(
+            f"octants of {octant}^3 voxels do not divide by patch times 2^(levels - 1) "
+            f"= {stride}. Lower `patch` or shorten `multipliers`."
+        )
+
+
+def compute_type(name: str) -> jnp.dtype:
+    """Return the type that a network computes in.
+
+    Raises:
+      InputError: if it is neither float32 nor bfloat16.
+    """
+    if name not in ("float32", "bfloat16"):
+        raise InputError(f"no compute type {name!r}. Use float32 or bfloat16.")
+    return jnp.dtype(name)
 
 
 @jax.custom_vjp
@@ -204,8 +239,17 @@ class SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n n n c"]) -> Float[Array, "b n n n c"]:
-        """Return x + attention(norm(x))."""
+        """Return x + attention(norm(x)).
+
+        Raises:
+          InputError: if the heads do not divide the channels.
+        """
         b, c = x.shape[0], x.shape[-1]
+        if c % self.heads:
+            raise InputError(
+                f"{c} channels do not divide by {self.heads} attention heads. Make "
+                f"`width` a multiple of {self.heads}."
+            )
         h = _norm(c, self.groups, self.dtype, "norm")(x).reshape(b, -1, c)
         qkv = nn.Dense(3 * c, dtype=self.dtype, name="qkv")(h)
         q, k, v = jnp.split(qkv.reshape(b, -1, 3 * self.heads, c // self.heads), 3, 2)

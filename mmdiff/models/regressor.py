@@ -1,7 +1,7 @@
 """A network from an octant to its elastic constants: a differentiable surrogate.
 
 Its gradient by the voxels guides the sampler, as that of a regressor of K / K_HS does
-in arXiv 2401.13570. The network says the square roots of three shares of the upper
+in arXiv 2401.13570. Its outputs are the square roots of three shares of the upper
 Hashin-Shtrikman bounds at the octant's own volume: of K, of C44 and of
 (C11 - C12) / 2. The root gives soft cells as much room as stiff ones, and no constants
 it stands for are unstable.
@@ -18,9 +18,10 @@ import numpy as np
 
 from mmdiff.bounds import hashin_shtrikman
 from mmdiff.elasticity import NU
+from mmdiff.errors import InputError
 from mmdiff.models import layers
 from mmdiff.models.weights import load_weights
-from mmdiff.typing import Array, Float
+from mmdiff.typing import AnyArray, Array, Float, Scalar
 
 SHARES = ("K / K_HS", "C44 / G_HS", "(C11 - C12) / 2 G_HS")
 
@@ -54,21 +55,22 @@ class Regressor(nn.Module):
         """Return the roots, of one of the two halves of the cell.
 
         Raises:
-          ValueError: if n does not divide by patch * 2^(levels - 1).
+          InputError: if n, the levels or the compute type do not fit.
         """
-        stride = self.patch * 2 ** (len(self.multipliers) - 1)
-        if x.shape[-1] % stride:
-            raise ValueError(
-                f"octant side {x.shape[-1]} must be a multiple of {stride}"
+        if len(self.multipliers) != len(self.blocks):
+            raise InputError(
+                f"multipliers has {len(self.multipliers)} levels and blocks has "
+                f"{len(self.blocks)}. Give `multipliers` and `blocks` one number per "
+                "level."
             )
-        dtype = jnp.dtype(self.dtype)
+        layers.check_levels(x.shape[-1], self.patch, self.multipliers)
+        dtype = layers.compute_type(self.dtype)
         volume = 0.5 * (1 + x.mean((1, 2, 3)))
         emb = layers.ScalarEmbeddings(self.embedding, name="volume")(volume[:, None])
         emb = nn.Dense(self.embedding, name="embedding")(nn.silu(emb[:, 0]))
         h = layers.space_to_depth(x[..., None].astype(dtype), self.patch)
-        for level, (factor, blocks) in enumerate(
-            zip(self.multipliers, self.blocks, strict=True)
-        ):
+        levels = zip(self.multipliers, self.blocks, strict=True)
+        for level, (factor, blocks) in enumerate(levels):
             features = factor * self.width
             if level:
                 h = layers.space_to_depth(h, 2)
@@ -86,12 +88,16 @@ class Regressor(nn.Module):
         return nn.Dense(len(SHARES), name="out")(h)
 
 
-def to_roots(constants, volume, nu: float = NU):
-    """Return the square roots (..., 3) of `SHARES`; unstable constants count as zero.
+def to_roots(
+    constants: Float[AnyArray, "*b 3"],
+    volume: Float[AnyArray, "*b"] | Scalar,
+    nu: float = NU,
+) -> Float[AnyArray, "*b 3"]:
+    """Return the square roots of `SHARES`; unstable constants count as zero.
 
     Args:
-      constants: (..., 3) C11, C12, C44 with base E = 1.
-      volume: (...) solid fractions in (0, 1].
+      constants: C11, C12, C44 with base E = 1.
+      volume: solid fractions in (0, 1].
       nu: Poisson's ratio of the base material.
     """
     xp = jnp if isinstance(constants, jnp.ndarray) else np
@@ -101,8 +107,12 @@ def to_roots(constants, volume, nu: float = NU):
     return xp.sqrt(xp.maximum(xp.stack(shares, -1), 0.0))
 
 
-def to_constants(roots, volume, nu: float = NU):
-    """Return C11, C12, C44 (..., 3) of roots at a volume; inverse of `to_roots`."""
+def to_constants(
+    roots: Float[AnyArray, "*b 3"],
+    volume: Float[AnyArray, "*b"] | Scalar,
+    nu: float = NU,
+) -> Float[AnyArray, "*b 3"]:
+    """Return C11, C12, C44 of roots at a volume; inverse of `to_roots`."""
     xp = jnp if isinstance(roots, jnp.ndarray) else np
     bulk, shear, _ = hashin_shtrikman(volume, nu)
     k, c44, second = (roots[..., i] ** 2 for i in range(3))
@@ -131,10 +141,10 @@ def make_regress(params: Any, meta: dict) -> Callable[..., tuple]:
 
     Args:
       params: parameters of the network.
-      meta: header of the weights file; what `load_regressor` returns.
+      meta: header of the weights file, see `load_regressor`.
 
     Returns:
-      the function, traceable; it gives C11, C12, C44 (b, 3) with base E = 1, and (b,).
+      a traceable function; it gives C11, C12, C44 (b, 3) with base E = 1, and (b,).
     """
     roots = make_roots(Regressor(**meta["model"]))
     nu = float(meta["base"]["nu"])

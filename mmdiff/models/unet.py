@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax.numpy as jnp
 
+from mmdiff.errors import InputError
 from mmdiff.models import layers
 from mmdiff.typing import Array, Float
 
@@ -71,16 +72,15 @@ class UNet(nn.Module):
           cond: normalised conditions, -1 where a component is free.
 
         Raises:
-          ValueError: if n or the number of conditions does not fit the network.
+          InputError: if n, the number of conditions or the compute type does not fit.
         """
-        levels = len(self.multipliers)
-        stride = self.patch * 2 ** (levels - 1)
-        if x.shape[-1] % stride or cond.shape[-1] != self.conditions:
-            raise ValueError(
-                f"octant side {x.shape[-1]} must be a multiple of {stride} and "
-                f"conditions {cond.shape[-1]} must equal {self.conditions}"
+        layers.check_levels(x.shape[-1], self.patch, self.multipliers)
+        if cond.shape[-1] != self.conditions:
+            raise InputError(
+                f"the network has {self.conditions} conditions and was given "
+                f"{cond.shape[-1]}. Give one value for each, -1 where it is free."
             )
-        dtype = jnp.dtype(self.dtype)
+        levels, dtype = len(self.multipliers), layers.compute_type(self.dtype)
         block_type = nn.remat(layers.ResBlock) if self.remat else layers.ResBlock
         widths = [self.width * m for m in self.multipliers]
 

@@ -2,7 +2,7 @@
 
 The format needs nothing but NumPy to read. Arrays may be stored as float16 (half the
 size, about 5e-4 relative rounding); they are always returned as float32. The header
-holds what rebuilds the network (`UNet(**meta["model"])`) and what it was trained on.
+holds the fields of the network (`UNet(**meta["model"])`) and a record of its training.
 """
 
 import hashlib
@@ -105,9 +105,9 @@ def load_weights(
 
     Args:
       path: file that `save_weights` wrote.
-      network: what `meta["model"]` are the fields of.
+      network: type of the network, made from `meta["model"]`.
       init: `init(network, key, octant)`, its fresh parameters; None for `init_params`.
-      hint: what to do where the file is none of these.
+      hint: way out, for the messages.
 
     Returns:
       (params, meta): float32 parameters as a nested dict, and the header with the
@@ -184,14 +184,14 @@ def _check_shapes(path, flat, build, hint) -> None:
             f"checkpoint {path} describes a network that cannot be built ({error}). "
             f"{hint}"
         ) from error
-    wanted = {name: value.shape for name, value in _flatten(shapes).items()}
+    needed = {name: value.shape for name, value in _flatten(shapes).items()}
     found = {name: value.shape for name, value in flat.items()}
-    if wanted == found:
+    if needed == found:
         return
-    odd = sorted(set(wanted.items()) ^ set(found.items()), key=str)[0][0]
+    odd = sorted(set(needed.items()) ^ set(found.items()), key=str)[0][0]
     raise DataError(
         f"checkpoint {path} was made for another network than its header says: array "
-        f"{odd} has shape {found.get(odd)}, the network needs {wanted.get(odd)}. {hint}"
+        f"{odd} has shape {found.get(odd)}, the network needs {needed.get(odd)}. {hint}"
     )
 
 

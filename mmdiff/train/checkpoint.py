@@ -17,6 +17,7 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from mmdiff.errors import DataError
+from mmdiff.io.write import write_bytes
 
 
 class Checkpoints:
@@ -39,10 +40,7 @@ class Checkpoints:
             checkpointer.save(step, _flatten(state), force=True, overwrite=stale)
         if jax.process_index():
             return
-        digest = self._digest_path(step)
-        temporary = digest.with_suffix(".tmp")
-        temporary.write_text(self._digest(step))
-        temporary.replace(digest)
+        write_bytes(self._digest_path(step), self._digest(step).encode())
         for path in self._directory.glob("*.sha256"):
             if not (self._directory / path.stem).is_dir():
                 path.unlink()
@@ -75,13 +73,13 @@ class Checkpoints:
             )
         with self._open() as checkpointer:
             found = checkpointer.load(step)
-        wanted = _flatten(like)
+        expected = _flatten(like)
         odd = [
             name
-            for name in sorted({*wanted, *found})
-            if name not in wanted
+            for name in sorted({*expected, *found})
+            if name not in expected
             or name not in found
-            or found[name].shape != wanted[name].shape
+            or found[name].shape != expected[name].shape
         ]
         if odd:
             raise DataError(
@@ -89,7 +87,9 @@ class Checkpoints:
                 f"arrays differ, {odd[0]} for one. Use the config it was made with, or "
                 "another --workdir."
             )
-        values = [np.asarray(found[name], leaf.dtype) for name, leaf in wanted.items()]
+        values = [
+            np.asarray(found[name], leaf.dtype) for name, leaf in expected.items()
+        ]
         return jax.tree.unflatten(jax.tree.structure(like), values)
 
     @contextlib.contextmanager

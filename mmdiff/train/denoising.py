@@ -4,6 +4,7 @@ Batches and noise depend on the seed and the step alone; see `mmdiff.train.loop`
 """
 
 import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,7 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mmdiff.data.dataset import Dataset
 from mmdiff.data.loader import batch_rows
+from mmdiff.data.select import balanced_rows
+from mmdiff.data.space import bin_index
 from mmdiff.diffusion.conditions import Conditions
 from mmdiff.diffusion.process import Noise, symmetric_noise
 from mmdiff.diffusion.schedule import Schedule
@@ -19,7 +23,9 @@ from mmdiff.train import loop
 from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.state import create_state
 from mmdiff.train.step import Apply, make_evaluation, make_step
-from mmdiff.typing import Array, Float, Int, UInt8
+from mmdiff.typing import Bool, Float, Int, UInt8
+
+TIMES = (0.1, 0.3, 0.5, 0.7)  # of the noise levels that are validated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +33,9 @@ class Examples:
     """A dataset in memory.
 
     Attributes:
-      octant: uint8 (N, n, n, n) in {0, 1}.
-      cond: float32 (N, k), raw conditions.
-      rows: (M,) rows that make up an epoch, repeated or not; None for each once.
+      octant: voxels in {0, 1}.
+      cond: raw conditions.
+      rows: rows that make up an epoch, repeated or not; None for each once.
     """
 
     octant: UInt8[np.ndarray, "N n n n"]
@@ -37,94 +43,128 @@ class Examples:
     rows: Int[np.ndarray, "M"] | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Diffusion:
+    """A denoiser with the noise that it is trained on.
+
+    Attributes:
+      apply: apply(params, x, t, x0_prev, cond) -> x0.
+      conditions: scaling of the raw conditions.
+      schedule: noise schedule.
+      noise: draws the noise of an example.
+      drop_rate: probability of each way of freeing conditions.
+    """
+
+    apply: Apply
+    conditions: Conditions
+    schedule: Schedule
+    noise: Noise = symmetric_noise
+    drop_rate: float = 0.1
+
+
+def examples(
+    data: Dataset, chosen: Bool[np.ndarray, "N"], balance: float = 0.0
+) -> Examples:
+    """Return some cells of a dataset with C11, C12, C44, V as their conditions.
+
+    Args:
+      data: the dataset.
+      chosen: which of its cells.
+      balance: weight of sparse property bins, see `select.balanced_rows`.
+    """
+    constants, volume = data.constants[chosen], data.volume[chosen]
+    cond = np.concatenate([constants, volume[:, None]], 1).astype(np.float32)
+    rows = balanced_rows(bin_index(constants, volume), balance)
+    return Examples(data.octants[chosen], cond, rows)
+
+
 def train(
-    apply: Apply,
+    diffusion: Diffusion,
     params: Any,
     optimizer: optax.GradientTransformation,
     data: Examples,
     *,
-    conditions: Conditions,
-    schedule: Schedule,
+    settings: loop.Settings,
     checkpoints: Checkpoints,
-    seed: int,
-    batch_size: int,
-    ema_decay: float = 0.999,
-    drop_rate: float = 0.1,
-    noise: Noise = symmetric_noise,
-    validation: Examples | None = None,
-    validation_times: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7),
-    **settings: Any,
+    hooks: loop.Hooks,
 ) -> loop.Result:
     """Train, resuming from the newest checkpoint if there is one.
 
     Args:
-      apply: apply(params, x, t, x0_prev, cond) -> x0.
+      diffusion: the denoiser.
       params: initial parameters, used when there is no checkpoint.
       optimizer: gradient transformation.
       data: training examples.
-      conditions: scaling of the raw conditions.
-      schedule: noise schedule.
-      checkpoints: where to save and look for checkpoints.
-      seed: seed of everything random.
-      batch_size: examples per step over all devices.
-      ema_decay: decay of the parameter average.
-      drop_rate: probability of each way of freeing conditions.
-      noise: draws the noise of an example.
-      validation: examples for the error at fixed noise levels, if any.
-      validation_times: those noise levels, as times.
-      settings: of `loop.run`, which says what is returned and raised.
+      settings: steps, batches and intervals.
+      checkpoints: directory to save to and to resume from.
+      hooks: functions to call; see `make_validation`.
+
+    Returns:
+      see `loop.run`.
 
     Raises:
-      InputError: also if the batch does not fit the dataset.
+      InputError: if the batch does not fit the dataset; and what `loop.run` raises.
     """
-    batches = _Batches(data, conditions, seed, batch_size)
-    key = jax.random.key(seed)
-    # The same noise at every validation, and none that training draws.
-    fixed = jax.random.fold_in(key, np.uint32(2**32 - 1))
-    evaluate = make_evaluation(
-        apply, schedule=schedule, times=validation_times, noise=noise
-    )
-
-    def validate(ema):
-        if validation is None:
-            return {}
-        losses = _errors(evaluate, ema, validation, conditions, fixed, batch_size)
-        each = zip(validation_times, losses, strict=True)
-        return {
-            "validation": float(losses.mean()),
-            **{f"validation_t{t:g}": float(v) for t, v in each},
-        }
-
     step = make_step(
-        apply,
+        diffusion.apply,
         optimizer,
-        schedule=schedule,
-        ema_decay=ema_decay,
-        drop_rate=drop_rate,
-        noise=noise,
+        schedule=diffusion.schedule,
+        ema_decay=settings.ema,
+        drop_rate=diffusion.drop_rate,
+        noise=diffusion.noise,
     )
+    batches = _Batches(data, diffusion.conditions, settings.seed, settings.batch_size)
     return loop.run(
         step,
         create_state(params, optimizer),
         batches.at,
+        settings=settings,
         checkpoints=checkpoints,
-        seed=seed,
-        batch_size=batch_size,
-        validate=validate,
-        **settings,
+        hooks=hooks,
     )
 
 
-def _errors(evaluate, ema, data, conditions, key, batch_size) -> Float[Array, "s"]:
-    """Return the mean error of the averaged parameters at each noise level."""
-    total, count = 0.0, len(data.octant)
-    for begin in range(0, count, batch_size):
-        # A short last batch is filled up, so that there is one compilation.
-        rows = np.minimum(np.arange(begin, begin + batch_size), count - 1)
-        cond = conditions.normalize(jnp.asarray(data.cond[rows]))
-        losses = evaluate(ema, key, data.octant[rows], cond, rows)
-        total = total + np.asarray(losses)[:, : count - begin].sum(1)
-    return total / count
+def make_validation(
+    diffusion: Diffusion,
+    data: Examples | None,
+    settings: loop.Settings,
+    times: Sequence[float] = TIMES,
+) -> Callable[[Any], Mapping[str, float]]:
+    """Return `validate(params)`: the error of held-out examples, by noise level.
+
+    Args:
+      diffusion: the denoiser.
+      data: held-out examples; None for no numbers.
+      settings: seed and size of the batches.
+      times: noise levels, as times.
+    """
+    evaluate = make_evaluation(
+        diffusion.apply,
+        schedule=diffusion.schedule,
+        times=tuple(times),
+        noise=diffusion.noise,
+    )
+    # The same noise at every validation, and none that training draws.
+    key = jax.random.fold_in(jax.random.key(settings.seed), np.uint32(2**32 - 1))
+
+    def validate(params: Any) -> dict[str, float]:
+        if data is None:
+            return {}
+        size, total, count = settings.batch_size, 0.0, len(data.octant)
+        for begin in range(0, count, size):
+            # A short last batch is filled up, so that there is one compilation.
+            rows = np.minimum(np.arange(begin, begin + size), count - 1)
+            cond = diffusion.conditions.normalize(jnp.asarray(data.cond[rows]))
+            losses = evaluate(params, key, data.octant[rows], cond, rows)
+            total = total + np.asarray(losses)[:, : count - begin].sum(1)
+        losses = total / count
+        by_time = zip(times, losses.tolist(), strict=True)
+        return {
+            "validation": float(losses.mean()),
+            **{f"validation_t{t:g}": loss for t, loss in by_time},
+        }
+
+    return validate
 
 
 class _Batches:

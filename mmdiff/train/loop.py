@@ -11,31 +11,96 @@ checkpoints and calls those functions.
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from mmdiff.errors import InputError
+from mmdiff.errors import InputError, check_ranges
 from mmdiff.train import parallel, stop
 from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.state import TrainState
 from mmdiff.train.step import scan_steps
 from mmdiff.typing import Array
 
+RANGES = {
+    "batch_size": "[1, inf)",
+    "steps": "[1, inf)",
+    "ema": "[0, 1)",
+    "log_every": "[1, inf)",
+    "checkpoint_every": "[1, inf)",
+    "sample_every": "[0, inf)",
+    "steps_per_dispatch": "[1, inf)",
+    "time_limit_s": "[0, inf) s",
+}
 
-class TrainingDivergedError(RuntimeError):
+
+class TrainingDivergedError(InputError):
     """The loss became NaN or infinite; the last good checkpoint is kept."""
 
 
 @dataclasses.dataclass(frozen=True)
+class Settings:
+    """Settings of a training run.
+
+    Attributes:
+      steps: steps in all, the resumed ones included.
+      batch_size: examples per step over all devices.
+      seed: seed of everything random.
+      ema: decay of the parameter average.
+      log_every: steps between two reports.
+      checkpoint_every: steps between two checkpoints and validations.
+      sample_every: steps between two calls of `Hooks.on_sample`, 0 for none.
+      steps_per_dispatch: steps that the devices make without the host in between.
+        Where fewer are left to the next report, checkpoint, sample or the end, they
+        are made one by one; signals and the time limit wait for the whole dispatch.
+      time_limit_s: wall seconds after which to save and stop, 0 for none.
+    """
+
+    steps: int
+    batch_size: int
+    seed: int = 0
+    ema: float = 0.999
+    log_every: int = 100
+    checkpoint_every: int = 1000
+    sample_every: int = 0
+    steps_per_dispatch: int = 1
+    time_limit_s: float = 0.0
+
+    def __post_init__(self):
+        """Refuse numbers out of their ranges."""
+        check_ranges(vars(self), RANGES)
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> "Settings":
+        """Return the settings among named values, such as those of a config."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: values[name] for name in names if name in values})
+
+
+@dataclasses.dataclass(frozen=True)
+class Hooks:
+    """Functions that a training run calls.
+
+    Attributes:
+      validate: numbers to report of the averaged parameters at every checkpoint.
+      on_metrics: receives a dict of plain numbers per report.
+      on_sample: receives the step and the averaged parameters, NumPy arrays.
+    """
+
+    validate: Callable[[Any], Mapping[str, float]] = lambda ema: {}
+    on_metrics: Callable[[dict[str, float]], None] = lambda metrics: None
+    on_sample: Callable[[int, Any], None] = lambda step, ema: None
+
+
+@dataclasses.dataclass(frozen=True)
 class Result:
-    """What a training run returns.
+    """Outcome of a training run.
 
     Attributes:
       state: the final state, NumPy arrays.
-      reason: "steps", "time" or "signal": what ended the run.
+      reason: "steps", "time" or "signal": cause of the end.
       seconds: wall time of this run, compilation included.
       samples_per_s: training samples per second after the first step.
       history: the metrics that were reported, oldest first.
@@ -53,18 +118,9 @@ def run(
     state: TrainState,
     batch_at: Callable[[int], dict[str, np.ndarray]],
     *,
+    settings: Settings,
     checkpoints: Checkpoints,
-    seed: int,
-    batch_size: int,
-    steps: int,
-    validate: Callable[[Any], dict[str, float]] = lambda ema: {},
-    log_every: int = 100,
-    checkpoint_every: int = 1000,
-    sample_every: int = 0,
-    steps_per_dispatch: int = 1,
-    time_limit_s: float = 0.0,
-    on_metrics: Callable[[dict[str, float]], None] = lambda metrics: None,
-    on_sample: Callable[[int, Any], None] = lambda step, ema: None,
+    hooks: Hooks,
 ) -> Result:
     """Train, resuming from the newest checkpoint if there is one.
 
@@ -73,126 +129,144 @@ def run(
         axis "data"; metrics hold loss and grad_norm.
       state: initial state, used when there is no checkpoint.
       batch_at: this process's part of the batch of a step.
-      checkpoints: where to save and look for checkpoints.
-      seed: seed of everything random.
-      batch_size: examples per step over all devices.
-      steps: steps in all, the resumed ones included.
-      validate: numbers to report of the averaged parameters at every checkpoint.
-      log_every: steps between two reports.
-      checkpoint_every: steps between two checkpoints and validations.
-      sample_every: steps between two calls of `on_sample`, 0 for none.
-      steps_per_dispatch: steps that the devices make without the host in between.
-        Where fewer are left to the next report, checkpoint, sample or the end, they
-        are made one by one; signals and the time limit wait for the whole dispatch.
-      time_limit_s: wall seconds after which to save and stop, 0 for none.
-      on_metrics: receives a dict of plain numbers per report.
-      on_sample: receives the step and the averaged parameters, NumPy arrays.
+      settings: steps, batches and intervals.
+      checkpoints: directory to save to and to resume from.
+      hooks: functions to call.
 
     Returns:
-      The final state with what ended the run. A checkpoint of it has been written.
+      The final state with the cause of the end. A checkpoint of it has been written.
 
     Raises:
-      InputError: if the batch does not fit the devices, or if there is less than one
-        step in a dispatch.
+      InputError: if the batch does not fit the devices.
       DataError: if the checkpoint to resume from is damaged.
       TrainingDivergedError: if the loss is not finite.
     """
-    start = time.monotonic()
-    if steps_per_dispatch < 1:
-        raise InputError(
-            f"steps_per_dispatch={steps_per_dispatch} makes no step. Use 1 or more."
-        )
-    devices, writes = jax.local_device_count(), jax.process_index() == 0
-    parallel.check_shares(batch_size, jax.device_count())
-    run_one = parallel.parallel_step(step_of_device)
-    run_many = parallel.parallel_step(scan_steps(step_of_device))
-    rests = [n for n in (log_every, checkpoint_every, sample_every) if n]
-    # The first process says where to go on: it alone changes the directory.
-    found = parallel.largest((checkpoints.latest() or 0) if writes else 0)
-    if found:
-        state = checkpoints.restore(found, state)
-    first = step = int(state.step)
-    state = parallel.replicate(state, devices)
-    key = jax.random.key(seed)
-    history: list[dict[str, float]] = []
-    pending: list[dict[str, Array]] = []
-    saved = found or None
-    reason = "steps"
-    # Seconds and steps of all dispatches but the first of each length, which compile.
-    busy, timed, seen = 0.0, 0, set()
-
-    def flush() -> None:
-        """Report the mean of the steps since the last report."""
-        if not pending:
-            return
-        losses = [float(v) for m in pending for v in np.ravel(m["loss"][0])]
-        norms = [float(v) for m in pending for v in np.ravel(m["grad_norm"][0])]
-        pending.clear()
-        if not all(map(math.isfinite, losses)):
-            raise TrainingDivergedError(
-                f"the loss is not finite near step {step}; the last good checkpoint is "
-                f"step {saved}. Lower the learning rate and start again from it."
-            )
-        report(loss=float(np.mean(losses)), grad_norm=float(np.mean(norms)))
-
-    def report(**values: float) -> None:
-        metrics = {"step": step, **values, "seconds": time.monotonic() - start}
-        if busy:
-            metrics["samples_per_s"] = timed * batch_size / busy
-        history.append(metrics)
-        if writes:
-            on_metrics(metrics)
-
-    def save() -> None:
-        nonlocal saved
-        flush()
-        if saved != step:
-            checkpoints.save(step, parallel.unreplicate(state))
-            saved = step
-        values = validate(parallel.unreplicate(state.ema))
-        if values:
-            report(**values)
-
-    def sample() -> None:
-        if writes and sample_every and step % sample_every == 0:
-            on_sample(step, parallel.unreplicate(state.ema))
-
-    def advance(count: int) -> list[dict[str, Array]]:
-        nonlocal state
-        parts = [parallel.shard(batch_at(step + i), devices) for i in range(count)]
-        if count == 1:
-            state, metrics = run_one(state, key, parts[0])
-        else:
-            state, metrics = run_many(state, key, parallel.stack(parts))
-        # Waiting for the step keeps the clock honest; dispatch is asynchronous.
-        return jax.block_until_ready([metrics])
-
-    with stop.watch(start + time_limit_s if time_limit_s else math.inf) as why:
-        while step < steps:
-            begin = time.monotonic()
-            room = min(steps - step, *(n - step % n for n in rests))
-            count = steps_per_dispatch if steps_per_dispatch <= room else 1
-            pending += advance(count)
-            step += count
-            if count in seen:
-                busy, timed = busy + time.monotonic() - begin, timed + count
-            seen.add(count)
-            if step % log_every == 0:
-                flush()
+    start, limit = time.monotonic(), settings.time_limit_s
+    training = _Training(step_of_device, state, batch_at, settings, checkpoints, hooks)
+    first, reason = training.step, "steps"
+    with stop.watch(start + limit if limit else math.inf) as why:
+        while training.step < settings.steps:
+            training.advance()
             reason = why()
             if reason != "steps":
                 break
-            if step < steps:
-                if step % checkpoint_every == 0:
-                    save()
-                sample()
-        save()
-        if reason == "steps" and step > first:
-            sample()
+            if training.step < settings.steps:
+                if training.step % settings.checkpoint_every == 0:
+                    training.save()
+                training.sample()
+        training.save()
+        if reason == "steps" and training.step > first:
+            training.sample()
     return Result(
-        state=parallel.unreplicate(state),
+        state=parallel.unreplicate(training.state),
         reason=reason,
         seconds=time.monotonic() - start,
-        samples_per_s=timed * batch_size / busy if busy else 0.0,
-        history=history,
+        samples_per_s=training.samples_per_s,
+        history=training.history,
     )
+
+
+class _Training:
+    """A run on its way: the state after `step` steps, and the metrics so far."""
+
+    def __init__(self, step_of_device, state, batch_at, settings, checkpoints, hooks):
+        self._start = time.monotonic()
+        self._batch_at, self._settings = batch_at, settings
+        self._checkpoints, self._hooks = checkpoints, hooks
+        self._devices = jax.local_device_count()
+        self._writes = jax.process_index() == 0
+        parallel.check_shares(settings.batch_size, jax.device_count())
+        self._run_one = parallel.parallel_step(step_of_device)
+        self._run_many = parallel.parallel_step(scan_steps(step_of_device))
+        self._key = jax.random.key(settings.seed)
+        # The first process says where to go on: it alone changes the directory.
+        latest = (checkpoints.latest() or 0) if self._writes else 0
+        self._saved = parallel.largest(latest) or None
+        if self._saved:
+            state = checkpoints.restore(self._saved, state)
+        self.step = int(state.step)
+        self.state = parallel.replicate(state, self._devices)
+        self.history: list[dict[str, float]] = []
+        self._pending: list[dict[str, Array]] = []
+        # Seconds and steps of all dispatches but the first of each length, which
+        # compile.
+        self._busy, self._timed, self._seen = 0.0, 0, set()
+
+    @property
+    def samples_per_s(self) -> float:
+        """Training samples per second; 0 before the first timed dispatch."""
+        if not self._busy:
+            return 0.0
+        return self._timed * self._settings.batch_size / self._busy
+
+    def advance(self) -> None:
+        """Make the steps of one dispatch, and report where a report is due."""
+        begin, count = time.monotonic(), self._count()
+        parts = [
+            parallel.shard(self._batch_at(self.step + i), self._devices)
+            for i in range(count)
+        ]
+        if count == 1:
+            self.state, metrics = self._run_one(self.state, self._key, parts[0])
+        else:
+            batches = parallel.stack(parts)
+            self.state, metrics = self._run_many(self.state, self._key, batches)
+        # Waiting for the step keeps the clock honest; dispatch is asynchronous.
+        self._pending += jax.block_until_ready([metrics])
+        self.step += count
+        if count in self._seen:
+            self._busy += time.monotonic() - begin
+            self._timed += count
+        self._seen.add(count)
+        if self.step % self._settings.log_every == 0:
+            self._flush()
+
+    def _count(self) -> int:
+        """Return the steps of the next dispatch, which must not pass a boundary."""
+        settings = self._settings
+        rests = settings.log_every, settings.checkpoint_every, settings.sample_every
+        room = min(settings.steps - self.step, *(n - self.step % n for n in rests if n))
+        each = settings.steps_per_dispatch
+        return each if each <= room else 1
+
+    def _flush(self) -> None:
+        """Report the mean of the steps since the last report."""
+        if not self._pending:
+            return
+        losses, norms = (
+            [float(v) for m in self._pending for v in np.ravel(m[name][0])]
+            for name in ("loss", "grad_norm")
+        )
+        self._pending.clear()
+        if not all(map(math.isfinite, losses)):
+            raise TrainingDivergedError(
+                f"the loss is not finite near step {self.step}; the last good "
+                f"checkpoint is step {self._saved}. Lower `learning_rate` and start "
+                "again from it."
+            )
+        self._report(loss=float(np.mean(losses)), grad_norm=float(np.mean(norms)))
+
+    def _report(self, **values: float) -> None:
+        seconds = time.monotonic() - self._start
+        metrics = {"step": self.step, **values, "seconds": seconds}
+        if self._busy:
+            metrics["samples_per_s"] = self.samples_per_s
+        self.history.append(metrics)
+        if self._writes:
+            self._hooks.on_metrics(metrics)
+
+    def save(self) -> None:
+        """Write a checkpoint and report the validation."""
+        self._flush()
+        if self._saved != self.step:
+            self._checkpoints.save(self.step, parallel.unreplicate(self.state))
+            self._saved = self.step
+        values = self._hooks.validate(parallel.unreplicate(self.state.ema))
+        if values:
+            self._report(**values)
+
+    def sample(self) -> None:
+        """Hand out the averaged parameters where samples are due."""
+        every = self._settings.sample_every
+        if self._writes and every and self.step % every == 0:
+            self._hooks.on_sample(self.step, parallel.unreplicate(self.state.ema))

@@ -8,19 +8,24 @@ constants of estimates that are not yet decided, and a network that has seen not
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mmdiff import bounds, elasticity
+from mmdiff.data.dataset import Dataset
 from mmdiff.data.loader import batch_rows
+from mmdiff.models import regressor
 from mmdiff.train import loop
 from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.state import TrainState, create_state
 from mmdiff.train.step import descend, random_half_shift, to_field
-from mmdiff.typing import Array, Float, Key, UInt8
+from mmdiff.typing import Array, Bool, Float, Key, UInt8
+
+QUANTITIES = ("K / K_HS", *elasticity.NAMES)
 
 # Of `soften`: largest weight of a neighbour in the blur, and the slopes of tanh.
 BLUR, SLOPE = 0.2, (1.5, 4.0)
@@ -28,11 +33,11 @@ BLUR, SLOPE = 0.2, (1.5, 4.0)
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """Octants and what is to be told of them.
+    """Octants with their labels.
 
     Attributes:
-      octant: uint8 (N, n, n, n) in {0, 1}.
-      roots: float32 (N, k).
+      octant: voxels in {0, 1}.
+      roots: square roots of shares of the bounds, see `mmdiff.models.regressor`.
     """
 
     octant: UInt8[np.ndarray, "N n n n"]
@@ -93,20 +98,12 @@ def make_step(
     return step
 
 
-def predict(
-    apply: Callable[..., Float[Array, "b k"]],
-    params: Any,
-    octant: UInt8[np.ndarray, "N n n n"],
-    batch_size: int,
-) -> Float[np.ndarray, "N k"]:
-    """Return apply(params, x) of many octants, batch after batch."""
-    run = jax.jit(lambda params, octant: apply(params, to_field(octant)))
-    parts, count = [], len(octant)
-    for begin in range(0, count, batch_size):
-        # A short last batch is filled up, so that there is one compilation.
-        rows = np.minimum(np.arange(begin, begin + batch_size), count - 1)
-        parts.append(np.asarray(run(params, octant[rows]))[: count - begin])
-    return np.concatenate(parts)
+def labelled(data: Dataset, chosen: Bool[np.ndarray, "N"]) -> Labelled:
+    """Return some cells of a dataset with their roots."""
+    roots = regressor.to_roots(
+        data.constants[chosen], data.volume[chosen], float(data.info["base"]["nu"])
+    )
+    return Labelled(data.octants[chosen], roots.astype(np.float32))
 
 
 def train(
@@ -115,11 +112,9 @@ def train(
     optimizer: optax.GradientTransformation,
     data: Labelled,
     *,
+    settings: loop.Settings,
     checkpoints: Checkpoints,
-    seed: int,
-    batch_size: int,
-    ema_decay: float = 0.998,
-    **settings: Any,
+    hooks: loop.Hooks,
 ) -> loop.Result:
     """Train, resuming from the newest checkpoint if there is one; one process.
 
@@ -128,28 +123,100 @@ def train(
       params: initial parameters, used when there is no checkpoint.
       optimizer: gradient transformation.
       data: training examples.
-      checkpoints: where to save and look for checkpoints.
-      seed: seed of everything random.
-      batch_size: examples per step over all devices.
-      ema_decay: decay of the parameter average.
-      settings: of `loop.run`, which says what is returned and raised.
+      settings: steps, batches and intervals.
+      checkpoints: directory to save to and to resume from.
+      hooks: functions to call.
+
+    Returns:
+      see `loop.run`.
 
     Raises:
-      InputError: also if the batch does not fit the dataset.
+      InputError: if the batch does not fit the dataset; and what `loop.run` raises.
     """
-    index = np.arange(batch_size, dtype=np.int32)
+    seed, size = settings.seed, settings.batch_size
+    index = np.arange(size, dtype=np.int32)
 
     def batch_at(step):
-        rows = batch_rows(seed, step, examples=len(data.octant), batch_size=batch_size)
+        rows = batch_rows(seed, step, examples=len(data.octant), batch_size=size)
         return {"octant": data.octant[rows], "roots": data.roots[rows], "index": index}
 
     batch_at(0)  # refuses a batch that does not fit
     return loop.run(
-        make_step(apply, optimizer, ema_decay=ema_decay),
+        make_step(apply, optimizer, ema_decay=settings.ema),
         create_state(params, optimizer),
         batch_at,
+        settings=settings,
         checkpoints=checkpoints,
-        seed=seed,
-        batch_size=batch_size,
-        **settings,
+        hooks=hooks,
     )
+
+
+def make_predict(
+    apply: Callable[..., Float[Array, "b k"]], batch_size: int
+) -> Callable[[Any, UInt8[np.ndarray, "N n n n"]], Float[np.ndarray, "N k"]]:
+    """Return `predict(params, octants)`: apply(params, x) batch after batch."""
+    run = jax.jit(lambda params, octant: apply(params, to_field(octant)))
+
+    def predict(params, octants):
+        parts, count = [], len(octants)
+        for begin in range(0, count, batch_size):
+            # A short last batch is filled up, so that there is one compilation.
+            rows = np.minimum(np.arange(begin, begin + batch_size), count - 1)
+            parts.append(np.asarray(run(params, octants[rows]))[: count - begin])
+        return np.concatenate(parts)
+
+    return predict
+
+
+class Comparison(NamedTuple):
+    """Values of `QUANTITIES` of some cells.
+
+    Attributes:
+      true: by finite elements.
+      predicted: by a network.
+    """
+
+    true: Float[np.ndarray, "N 4"]
+    predicted: Float[np.ndarray, "N 4"]
+
+    def scores(self) -> dict[str, float]:
+        """Return R^2 of each quantity and the mean range error."""
+        true, predicted = self
+        left = ((predicted - true) ** 2).mean(0) / true.var(0)
+        error = elasticity.range_error(predicted[:, 1:], true[:, 1:]).mean()
+        r2 = zip(QUANTITIES, left, strict=True)
+        return {
+            **{f"R2 {name}": float(1 - x) for name, x in r2},
+            "range error": float(error),
+        }
+
+
+def make_comparison(
+    model: regressor.Regressor, data: Dataset, batch_size: int
+) -> Callable[[Any, int], Comparison | None]:
+    """Return `compare(params, split)`: true and predicted values of a split.
+
+    None stands for a split of fewer than two cells, which have no R^2.
+
+    Args:
+      model: the network.
+      data: cells with their splits.
+      batch_size: cells per call of the network.
+    """
+    predict = make_predict(regressor.make_roots(model), batch_size)
+    nu = float(data.info["base"]["nu"])
+
+    def compare(params: Any, split: int) -> Comparison | None:
+        rows = np.flatnonzero(data.info["split"] == split)
+        if len(rows) < 2:
+            return None
+        constants, volume = data.constants[rows], data.volume[rows]
+        roots = predict(params, data.octants[rows]).astype(float)
+        predicted = regressor.to_constants(roots, volume, nu)
+        ratio = bounds.hashin_shtrikman_ratios(constants, volume, nu)["K"]
+        return Comparison(
+            np.concatenate([ratio[:, None], constants], 1),
+            np.concatenate([roots[:, :1] ** 2, predicted], 1),
+        )
+
+    return compare

@@ -4,6 +4,7 @@ A pytree of arrays only. Random keys are not part of it: every key of the traini
 is derived from the seed and the step, so a resumed run repeats the uninterrupted one.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -64,6 +65,20 @@ def make_optimizer(
     return optax.chain(
         optax.clip_by_global_norm(clip),
         optax.adamw(schedule, weight_decay=weight_decay),
+    )
+
+
+def optimizer_from_values(values: Mapping[str, Any]) -> optax.GradientTransformation:
+    """Return `make_optimizer` of named values, such as those of a config.
+
+    Args:
+      values: learning_rate, warmup, steps, clip, weight_decay and
+        final_learning_rate.
+    """
+    names = ("learning_rate", "warmup", "steps", "clip", "weight_decay")
+    return make_optimizer(
+        **{name: values[name] for name in names},
+        final=values["final_learning_rate"] / values["learning_rate"],
     )
 
 

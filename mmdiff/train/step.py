@@ -21,7 +21,7 @@ from mmdiff.diffusion.process import (
 )
 from mmdiff.diffusion.schedule import Schedule
 from mmdiff.train.state import TrainState, update_ema
-from mmdiff.typing import Array, Float, Int, Key, UInt8
+from mmdiff.typing import AnyArray, Array, Float, Int, Key, UInt8
 
 AXIS = "data"
 Apply = Callable[..., Float[Array, "b n n n"]]
@@ -124,11 +124,11 @@ def make_evaluation(
     schedule: Schedule,
     times: tuple[float, ...],
     noise: Noise = symmetric_noise,
-) -> Callable[..., Float[Array, "s"]]:
-    """Return evaluate(params, key, octant, cond): the error at fixed noise levels.
+) -> Callable[..., Float[Array, "s b"]]:
+    """Return evaluate(params, key, octant, cond, index): errors at fixed noise levels.
 
-    The error is summed over the batch, one entry per time, so that batches of unequal
-    size can be put together.
+    There is one for each time and example, so that batches of unequal size can be put
+    together.
     """
 
     @jax.jit
@@ -156,12 +156,14 @@ def make_evaluation(
     return evaluate
 
 
-def to_field(octant: UInt8[Array, "*b n n n"]) -> Float[Array, "*b n n n"]:
+def to_field(octant: UInt8[AnyArray, "*b n n n"]) -> Float[AnyArray, "*b n n n"]:
     """Map voxels {0, 1} to the field {-1, +1}."""
     return octant.astype(jnp.float32) * 2 - 1
 
 
-def random_half_shift(key: Key, octant: Float[Array, "n n n"]) -> Float[Array, "n n n"]:
+def random_half_shift(
+    key: Key, octant: Float[AnyArray, "n n n"]
+) -> Float[Array, "n n n"]:
     """Shift the cell by half its side along all axes with probability 1/2.
 
     On an octant this reverses all three axes. The material is the same, so this

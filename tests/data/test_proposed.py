@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from data_helpers import write_cells
 from fem_helpers import strut_octant
+from model_helpers import FIELDS, fresh_params
 
 from mmdiff.data import proposed, space
 from mmdiff.data.recipe import Proposed, Recipe, Shard
@@ -12,21 +13,12 @@ from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.schedule import ExponentialSchedule, schedule_to_dict
 from mmdiff.errors import InputError
 from mmdiff.models import weights
-from mmdiff.models.unet import UNet
-
-FIELDS = {
-    "patch": 2, "width": 8, "multipliers": (1,), "blocks": 1, "middle": 1,
-    "attention": (), "embedding": 8, "refine": 0, "dtype": "float32", "remat": False,
-    "conditions": 4,
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """The weights file of an untrained network for octants of 8^3 voxels."""
     path = tmp_path_factory.mktemp("model") / "ema.npz"
-    with jax.numpy_dtype_promotion("standard"):
-        params = weights.init_params(UNet(**FIELDS), jax.random.key(0), 8)
     raw = np.array([[0.01, 0.0, 0.01, 0.1], [1.0, 0.4, 0.3, 0.9]])
     meta = {
         "model": FIELDS,
@@ -34,7 +26,7 @@ def model(tmp_path_factory):
         "schedule": schedule_to_dict(ExponentialSchedule()),
         "cond": fit_conditions(("C11", "C12", "C44", "V"), raw).to_dict(),
     }
-    weights.save_weights(path, params, meta)
+    weights.save_weights(path, fresh_params(), meta)
     return path
 
 

@@ -10,10 +10,9 @@ import sys
 import jax
 import numpy as np
 import pytest
+from data_helpers import write_noise
 
 from mmdiff import main
-from mmdiff.cells.voxels import threshold_to_volume
-from mmdiff.data import store
 from mmdiff.data.dataset import load_dataset
 from mmdiff.models.weights import load_weights, save_weights
 from mmdiff.run import workdir
@@ -23,35 +22,32 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """Sixteen cells made of noise: what training reads does not depend on them."""
+    """Sixteen cells made of noise."""
     folder = tmp_path_factory.mktemp("dataset")
-    root = folder / "data.zarr"
-    rng = np.random.default_rng(0)
-    octants = np.stack(
-        [
-            threshold_to_volume(rng.random((8, 8, 8)), v)
-            for v in rng.uniform(0.2, 0.8, 16)
-        ]
-    )
-    volume = octants.mean((1, 2, 3))
-    constants = volume[:, None] * np.array([1.0, 0.4, 0.3])
-    records = [{"id": i, "split": int(i > 12)} for i in range(16)]
-    base = {"E": 1.0, "nu": 0.3, "void": 1e-6, "penal": 3.0, "tol": 1e-5}
-    store.create(root, n=8, shards=1, shard_size=16, base=base, recipe={})
-    store.write_shard(
-        root, 0, octants=octants, constants=constants, records=records, rejected={}
-    )
-    store.write_selection(root, {"duplicates": [], "selected": [0, 1, 2, 3, 4, 5]})
+    splits = 13 * [0] + 3 * [1]
+    write_noise(folder / "data.zarr", splits, selected=[0, 1, 2, 3, 4, 5])
     return folder
+
+
+# The smallest network there is.
+NETWORK = (
+    "batch_size=4 warmup=1 model.width=8 model.patch=2 model.embedding=8 "
+    "model.multipliers=(1,) model.attention=() model.middle=1"
+).split()
+
+
+def _argv(dataset, out, *options):
+    """Return the command line of a training."""
+    options = [*NETWORK, f"data={dataset}", *options]
+    argv = ["mmdiff", "--config=configs/train.py", f"--workdir={out}"]
+    return [*argv, *(f"--config.{option}" for option in options)]
 
 
 def test_training_and_what_it_writes(dataset, tmp_path, capsys):
     out = tmp_path / "out"
-    options = "steps=4 batch_size=4 warmup=1 model.width=8 model.patch=2".split()
-    options += ["model.embedding=8", f"data={dataset}", "checkpoint_every=2"]
-    options += ["sample_every=2", "steps_per_dispatch=2"]
-    argv = ["mmdiff", "--config=configs/train.py", f"--workdir={out}"]
-    assert main.main([*argv, *(f"--config.{option}" for option in options)]) == 0
+    options = "steps=4 checkpoint_every=2 sample_every=2 steps_per_dispatch=2".split()
+    argv = _argv(dataset, out, *options)
+    assert main.main(argv) == 0
     page = (out / "index.html").read_text()
     assert '<img loading="lazy" src="samples_000002.png"' in page
     assert (out / "samples_000004.png").is_file()
@@ -70,7 +66,6 @@ def test_training_and_what_it_writes(dataset, tmp_path, capsys):
     # Weights of a run that was to go on are no end of it.
     meta["training"]["planned"] = 9
     save_weights(out / "ema.npz", params, meta)
-    argv += [f"--config.{option}" for option in options]
     capsys.readouterr()
     assert main.main(argv) == 0
     assert "is not whole: going on with it" in capsys.readouterr().out
@@ -80,9 +75,7 @@ def test_training_and_what_it_writes(dataset, tmp_path, capsys):
 
 def test_tensorboard_is_asked_for_and_absent(dataset, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    argv = ["mmdiff", "--config=configs/train.py", f"--workdir={tmp_path / 'out'}"]
-    options = f"data={dataset} tensorboard=true".split()
-    assert main.main([*argv, *(f"--config.{option}" for option in options)]) == 2
+    assert main.main(_argv(dataset, tmp_path / "out", "tensorboard=true")) == 2
     assert "pip install 'mmdiff[tb]'" in capsys.readouterr().err
 
 
@@ -109,21 +102,15 @@ def _start(process, port, argv):
 
 def test_training_by_two_processes(dataset, tmp_path):
     alone, out = tmp_path / "alone", tmp_path / "out"
-    options = "steps=4 batch_size=4 warmup=1 model.width=8 model.patch=2".split()
-    options += ["model.embedding=8", f"data={dataset}", "log_every=2", "half=false"]
-    # The smallest network there is: both processes compile it.
-    options += ["model.multipliers=(1,)", "model.attention=()", "model.middle=1"]
-    argv = ["--config=configs/train.py", *(f"--config.{option}" for option in options)]
-    assert main.main(["mmdiff", *argv, f"--workdir={alone}"]) == 0
+    options = "steps=4 log_every=2 half=false".split()
+    assert main.main(_argv(dataset, alone, *options)) == 0
+    _, *argv = _argv(dataset, out, *options)
 
     def both(*more):
         with socket.socket() as free:
             free.bind(("localhost", 0))
             port = free.getsockname()[1]
-        started = [
-            _start(i, port, [*argv, f"--workdir={out}", "--distributed", *more])
-            for i in range(2)
-        ]
+        started = [_start(i, port, [*argv, "--distributed", *more]) for i in range(2)]
         ended = [process.communicate(timeout=600) for process in started]
         return [process.returncode for process in started], ended
 
@@ -147,10 +134,7 @@ def test_training_by_two_processes(dataset, tmp_path):
 
 def test_training_on_the_selected_cells_alone(dataset, tmp_path):
     out = tmp_path / "out"
-    options = "steps=1 batch_size=4 warmup=1 model.width=8 model.patch=2".split()
-    options += ["model.embedding=8", f"data={dataset}", "selected=true"]
-    argv = ["mmdiff", "--config=configs/train.py", f"--workdir={out}"]
-    assert main.main([*argv, *(f"--config.{option}" for option in options)]) == 0
+    assert main.main(_argv(dataset, out, "steps=1", "selected=true")) == 0
     assert load_weights(out / "ema.npz")[1]["training"]["cells"] == 6
 
 
@@ -160,12 +144,11 @@ def test_damaged_dataset_is_refused_or_skipped(dataset, tmp_path, capsys):
     data = bytearray(file.read_bytes())
     data[50] ^= 1
     file.write_bytes(data)
-    argv = ["mmdiff", "--config=configs/train.py", f"--workdir={tmp_path / 'out'}"]
-    argv.append(f"--config.data={broken}")
+    argv = _argv(broken, tmp_path / "out")
     assert main.main(argv) == 3
     error = capsys.readouterr().err
     assert "octant/c/0/0/0/0 fails its checksum; 16 of 16 cells are unreadable" in error
-    assert "--config.skip_bad=true" in error
+    assert "--config.skip_bad=True" in error
     # Without its only shard nothing is left.
     assert main.main([*argv, "--config.skip_bad=true"]) == 3
     assert "holds no cells" in capsys.readouterr().err

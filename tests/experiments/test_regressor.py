@@ -5,42 +5,26 @@ import json
 
 import numpy as np
 import pytest
+from data_helpers import write_noise
 
 from mmdiff import main
-from mmdiff.cells.voxels import threshold_to_volume
-from mmdiff.data import store
 from mmdiff.data.dataset import load_dataset
 from mmdiff.models.regressor import load_regressor
 
 N = 8
 OPTIONS = (
     *("batch_size=4", "warmup=1", "log_every=2", "checkpoint_every=2"),
-    *("model.width=4", "model.multipliers=(1, 2)", "model.blocks=(0, 1)"),
+    *("model.width=4", "model.multipliers=(1,)", "model.blocks=(0,)"),
     "model.embedding=4",
 )
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """Sixteen cells made of noise: what training reads does not depend on them."""
-    folder = tmp_path_factory.mktemp("dataset")
-    root = folder / "data.zarr"
-    rng = np.random.default_rng(0)
-    octants = np.stack(
-        [
-            threshold_to_volume(rng.random((N, N, N)), v)
-            for v in rng.uniform(0.2, 0.8, 16)
-        ]
-    )
-    volume = octants.mean((1, 2, 3))
-    constants = volume[:, None] ** 2 * np.array([1.0, 0.4, 0.3])
+    """Sixteen cells made of noise."""
     splits = 12 * [0] + 2 * [1] + 2 * [2]
-    records = [{"id": i, "split": split} for i, split in enumerate(splits)]
-    base = {"E": 1.0, "nu": 0.3, "void": 1e-6, "penal": 3.0, "tol": 1e-5}
-    store.create(root, n=N, shards=1, shard_size=16, base=base, recipe={})
-    store.write_shard(
-        root, 0, octants=octants, constants=constants, records=records, rejected={}
-    )
+    folder = tmp_path_factory.mktemp("dataset")
+    write_noise(folder / "data.zarr", splits, n=N, power=2)
     return folder
 
 
@@ -97,18 +81,18 @@ def test_resumed_run_equals_the_uninterrupted_one(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         # A tuple that is given twice is joined.
-        (["model.blocks=(1,)"], "multipliers has 2 levels and model.blocks has 3"),
+        (["model.blocks=(1,)"], "1 levels and blocks has 2. Give --config.model.mult"),
         (["model.patch=3"], "octants of 8^3 voxels do not divide"),
         (["model.dtype=float8"], "no compute type 'float8'"),
         (["batch_size=20"], "batch size 20 does not fit"),
     ],
 )
-def test_bad_settings(options, said, dataset, tmp_path, capsys):
+def test_bad_settings(options, message, dataset, tmp_path, capsys):
     assert _run(dataset, tmp_path / "out", *options) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_missing_dataset(tmp_path, capsys):

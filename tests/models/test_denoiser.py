@@ -3,14 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from model_helpers import FIELDS, fresh_params
 
 from mmdiff.diffusion.schedule import ExponentialSchedule
 from mmdiff.models.denoiser import make_denoiser
 from mmdiff.models.unet import UNet
-from mmdiff.models.weights import init_params
 
 SCHEDULE = ExponentialSchedule()
-SMALL = {"patch": 2, "width": 8, "multipliers": (1,), "middle": 1, "embedding": 16}
 
 
 def _inputs(seed=0, n=4):
@@ -22,16 +21,14 @@ def _inputs(seed=0, n=4):
 
 
 def test_plain_network_is_its_own_estimate():
-    model = UNet(**SMALL)
-    params = init_params(model, jax.random.key(0), 4)
+    model, params = UNet(**FIELDS), fresh_params()
     inputs = _inputs()
     want = model.apply({"params": params}, *inputs)
     np.testing.assert_array_equal(make_denoiser(model, SCHEDULE)(params, *inputs), want)
 
 
 def test_untrained_binary_network_is_the_posterior_of_a_fair_coin():
-    model = UNet(**SMALL, binary=True)
-    params = init_params(model, jax.random.key(0), 4)
+    model, params = UNet(**FIELDS, binary=True), fresh_params()
     x, t, *rest = _inputs()
     found = make_denoiser(model, SCHEDULE)(params, x, t, *rest)
     # Bayes' rule written out in float64 with both densities.
@@ -45,16 +42,14 @@ def test_untrained_binary_network_is_the_posterior_of_a_fair_coin():
 
 
 def test_binary_estimates_stay_in_bounds_at_the_smallest_noise():
-    model = UNet(**SMALL, binary=True)
-    params = init_params(model, jax.random.key(0), 4)
+    model, params = UNet(**FIELDS, binary=True), fresh_params()
     x, _, *rest = _inputs()
     found = make_denoiser(model, SCHEDULE)(params, x, jnp.zeros(3), *rest)
     np.testing.assert_array_equal(found, jnp.sign(x))
 
 
 def test_the_likelihood_is_that_of_the_variance_by_voxel():
-    model = UNet(**SMALL, binary=True)
-    params = init_params(model, jax.random.key(0), 4)
+    model, params = UNet(**FIELDS, binary=True), fresh_params()
     inputs = _inputs()
     variance = np.where(np.arange(64).reshape(4, 4, 4) < 32, 1.0, 0.25)
     plain = make_denoiser(model, SCHEDULE)(params, *inputs)

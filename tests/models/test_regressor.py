@@ -10,7 +10,7 @@ import pytest
 from mmdiff import assets
 from mmdiff.bounds import hashin_shtrikman_ratios
 from mmdiff.data import dataset, select
-from mmdiff.errors import DataError
+from mmdiff.errors import DataError, InputError
 from mmdiff.models import regressor
 from mmdiff.models.weights import save_weights
 
@@ -28,11 +28,11 @@ META = {"model": FIELDS, "octant": 8, "base": {"nu": 0.3}}
 @pytest.fixture(scope="module")
 def params():
     """Random parameters everywhere: fresh ones have zeros that hide mistakes."""
-    fresh = regressor.init_regressor(MODEL, jax.random.key(0), 8)
-    leaves, tree = jax.tree.flatten(fresh)
+    init, key = regressor.init_regressor, jax.random.key(0)
+    shapes = jax.eval_shape(lambda key: init(MODEL, key, 8), key)
     rng = np.random.default_rng(0)
-    return tree.unflatten(
-        [jnp.asarray(0.3 * rng.standard_normal(a.shape), a.dtype) for a in leaves]
+    return jax.tree.map(
+        lambda a: jnp.asarray(0.3 * rng.standard_normal(a.shape), a.dtype), shapes
     )
 
 
@@ -59,7 +59,8 @@ def test_half_a_period_of_shift_changes_nothing(params, octants, roots):
     got, other = roots(params, octants), roots(params, shifted)
     np.testing.assert_allclose(got, other, rtol=1e-5, atol=1e-6)
     # The network alone is not invariant, so the test above says something.
-    alone = [MODEL.apply({"params": params}, x) for x in (octants, shifted)]
+    apply = jax.jit(lambda x: MODEL.apply({"params": params}, x))
+    alone = apply(octants), apply(shifted)
     assert abs(alone[0] - alone[1]).max() > 1e-4
 
 
@@ -110,9 +111,18 @@ def test_gradient_is_that_of_small_changes(params, octants):
     np.testing.assert_allclose(difference, expected, rtol=0.05)
 
 
-def test_sides_that_do_not_divide_are_refused(params):
-    with pytest.raises(ValueError, match="octant side 6 must be a multiple of 4"):
-        MODEL.apply({"params": params}, jnp.zeros((1, 6, 6, 6)))
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"patch": 3}, r"8\^3 voxels do not divide by .* = 6"),
+        ({"blocks": (1,)}, "multipliers has 2 levels and blocks has 1"),
+        ({"dtype": "float8"}, "no compute type 'float8'"),
+    ],
+)
+def test_networks_that_cannot_be_are_refused(changes, message):
+    model = MODEL.clone(**changes)
+    with pytest.raises(InputError, match=message):
+        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 8)))
 
 
 def test_weights_round_trip(tmp_path, params, octants):

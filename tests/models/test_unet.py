@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from model_helpers import FIELDS, fresh_params
 
 from mmdiff.cells import symmetry
 from mmdiff.diffusion.process import symmetric_noise
+from mmdiff.errors import InputError
 from mmdiff.models.unet import UNet
 
 _FIELDS = dict(patch=2, width=4, multipliers=(1, 2), middle=0, groups=2, embedding=4)
@@ -60,10 +62,9 @@ def test_examples_do_not_see_each_other():
 
 
 def test_a_new_network_guesses_zero():
-    model = UNet(**_FIELDS)
-    out, _ = jax.jit(lambda key: model.init_with_output(key, *_inputs()))(
-        jax.random.key(0)
-    )
+    x, t, prev, cond = _inputs(n=4)
+    params = {"params": fresh_params()}
+    out = jax.jit(UNet(**FIELDS).apply)(params, x, t, prev, cond)
     assert np.abs(out).max() == 0
 
 
@@ -77,6 +78,17 @@ def test_bfloat16_is_close_to_float32():
     assert np.abs(half - full).max() < 0.1 * np.abs(full).max()
 
 
-def test_wrong_side_is_refused():
-    with pytest.raises(ValueError, match="octant side 6 must be a multiple of 4"):
-        jax.eval_shape(UNet(**_FIELDS).init, jax.random.key(0), *_inputs(n=6))
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"patch": 3}, r"8\^3 voxels do not divide by .* = 6. Lower `patch`"),
+        ({"multipliers": ()}, "needs a level. Give `multipliers`"),
+        ({"attention": (1,), "heads": 3}, "8 channels do not divide by 3 attention"),
+        ({"dtype": "float8"}, "no compute type 'float8'. Use float32 or bfloat16"),
+        ({"conditions": 3}, "has 3 conditions and was given 4"),
+    ],
+)
+def test_networks_that_cannot_be_are_refused(changes, message):
+    model = UNet(**{**_FIELDS, **changes})
+    with pytest.raises(InputError, match=message):
+        jax.eval_shape(model.init, jax.random.key(0), *_inputs())

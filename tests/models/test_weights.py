@@ -5,12 +5,13 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from model_helpers import FIELDS, fresh_params
 
 from mmdiff.errors import DataError
 from mmdiff.models.unet import UNet
-from mmdiff.models.weights import init_params, load_weights, save_weights, sidecar
+from mmdiff.models.weights import load_weights, save_weights, sidecar
 
-_MODEL = UNet(patch=2, width=4, multipliers=(1,), middle=0, groups=2, embedding=4)
+_MODEL = UNet(**FIELDS)
 _FIELDS = {
     field.name: getattr(_MODEL, field.name)
     for field in dataclasses.fields(UNet)
@@ -21,7 +22,7 @@ _META = {"model": _FIELDS, "octant": 4, "note": "a test"}
 
 @pytest.fixture(scope="module")
 def params():
-    return init_params(_MODEL, jax.random.key(0), 4)
+    return fresh_params()
 
 
 def test_round_trip_is_exact_and_rebuilds_the_network(tmp_path, params):

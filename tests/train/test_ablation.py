@@ -1,17 +1,16 @@
 """The ablation study: three networks from one budget, measured alike, resumable."""
 
+import dataclasses
 import importlib.util
 import json
-import os
 import signal
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-
-from mmdiff.cells.voxels import threshold_to_volume
-from mmdiff.data import store
+import train_helpers as helpers
+from data_helpers import write_noise
 
 pytestmark = pytest.mark.slow
 PATH = Path(__file__).resolve().parents[2] / "docs/ablation_study.py"
@@ -34,20 +33,9 @@ def study(monkeypatch):
 
 @pytest.fixture
 def dataset(tmp_path):
-    """Cells made of noise: what is measured here does not depend on them."""
-    root, rng, count = tmp_path / "data/data.zarr", np.random.default_rng(0), 32
-    shares = rng.uniform(0.2, 0.8, count)
-    octants = [threshold_to_volume(rng.random((8, 8, 8)), v) for v in shares]
-    octants = np.stack(octants)
-    constants = octants.mean((1, 2, 3))[:, None] * np.array([1.0, 0.4, 0.3])
-    records = [{"id": i, "split": int(i > 26)} for i in range(count)]
-    base = {"E": 1.0, "nu": 0.3, "void": 1e-6, "penal": 3.0, "tol": 1e-5}
-    store.create(root, n=8, shards=1, shard_size=count, base=base, recipe={})
-    store.write_shard(
-        root, 0, octants=octants, constants=constants, records=records, rejected={}
-    )
-    store.write_selection(root, {"duplicates": [], "selected": [0]})
-    return root
+    """Cells made of noise."""
+    splits = 27 * [0] + 5 * [1]
+    return write_noise(tmp_path / "data/data.zarr", splits, selected=[0])
 
 
 def test_three_networks_are_trained_and_measured(study, dataset, tmp_path, capsys):
@@ -69,12 +57,10 @@ def test_three_networks_are_trained_and_measured(study, dataset, tmp_path, capsy
 def test_a_stopped_study_measures_nothing(study, dataset, tmp_path, monkeypatch):
     train = study.denoising.train
 
-    def stopped(*args, on_metrics, **options):
-        def stop(metrics):
-            if "loss" in metrics:
-                os.kill(os.getpid(), signal.SIGTERM)
-
-        return train(*args, on_metrics=stop, **options | {"log_every": 1})
+    def stopped(*args, settings, hooks, **options):
+        settings = dataclasses.replace(settings, log_every=1)
+        hooks = helpers.kill_at(1, signal.SIGTERM)
+        return train(*args, settings=settings, hooks=hooks, **options)
 
     monkeypatch.setattr(study.denoising, "train", stopped)
     with pytest.raises(SystemExit, match="goes on"):

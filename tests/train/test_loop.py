@@ -1,6 +1,5 @@
 """The loop: exact resume, stops, divergence, validation and batches."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,33 +12,13 @@ import train_helpers as helpers
 
 from mmdiff.errors import InputError
 from mmdiff.train.checkpoint import Checkpoints
-from mmdiff.train.denoising import train
-from mmdiff.train.loop import TrainingDivergedError
-
-
-def _train(path, steps=6, **options):
-    settings = dict(
-        conditions=helpers.CONDITIONS,
-        schedule=helpers.SCHEDULE,
-        checkpoints=Checkpoints(path),
-        seed=3,
-        batch_size=8,
-        steps=steps,
-        log_every=2,
-        checkpoint_every=100,
-    )
-    return train(
-        options.pop("apply", helpers.apply),
-        helpers.params(),
-        helpers.OPTIMIZER,
-        helpers.DATA,
-        **{**settings, **options},
-    )
+from mmdiff.train.loop import Settings, TrainingDivergedError
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    return _train(tmp_path_factory.mktemp("whole"), validation=helpers.examples(10, 1))
+    folder = tmp_path_factory.mktemp("whole")
+    return helpers.train(folder, validation=helpers.examples(10, 1))
 
 
 def test_history_has_losses_and_validation_at_each_time(whole):
@@ -54,73 +33,73 @@ def test_history_has_losses_and_validation_at_each_time(whole):
 
 def test_validation_counts_every_example_once(tmp_path, whole):
     # Ten examples in batches of 8: the filled-up second batch must not count.
-    other = _train(tmp_path, steps=6, validation=helpers.examples(10, 1), batch_size=10)
+    other = helpers.train(
+        tmp_path, steps=6, validation=helpers.examples(10, 1), batch_size=10
+    )
     a, b = (r.history[-1]["validation"] for r in (whole, other))
     # Other batches train other weights; only the scale can agree.
     assert abs(a - b) < 0.5 * a
 
 
 def test_resumed_run_equals_the_uninterrupted_one(tmp_path, whole):
-    first = _train(tmp_path, steps=4)
+    first = helpers.train(tmp_path, steps=4)
     assert int(first.state.step) == 4
-    second = _train(tmp_path, steps=6)
+    second = helpers.train(tmp_path, steps=6)
     # Keys and batches come from the seed and the step: bit for bit.
     assert helpers.largest_difference(second.state, whole.state) == 0
 
 
 def test_sigterm_saves_and_stops(tmp_path):
-    def kill(metrics):
-        if metrics["step"] == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     before = signal.getsignal(signal.SIGTERM)
-    result = _train(tmp_path, steps=50, on_metrics=kill)
+    hooks = helpers.kill_at(2, signal.SIGTERM)
+    result = helpers.train(tmp_path, steps=50, hooks=hooks)
     assert result.reason == "signal" and int(result.state.step) < 6
     assert Checkpoints(tmp_path).latest() == int(result.state.step)
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_time_limit_saves_and_stops(tmp_path):
-    result = _train(tmp_path, steps=10_000, time_limit_s=1e-3)
+    result = helpers.train(tmp_path, steps=10_000, time_limit_s=1e-3)
     assert result.reason == "time"
     assert Checkpoints(tmp_path).latest() == int(result.state.step)
 
 
 def test_divergence_raises_and_keeps_the_last_good_checkpoint(tmp_path):
-    _train(tmp_path, steps=2)
+    helpers.train(tmp_path, steps=2)
 
     def broken(params, x, *args):
         return helpers.apply(params, x, *args) * jnp.nan
 
     with pytest.raises(TrainingDivergedError, match="last good checkpoint is step 2"):
-        _train(tmp_path, steps=8, apply=broken)
+        helpers.train(tmp_path, steps=8, apply=broken)
     assert Checkpoints(tmp_path).latest() == 2
-    state = Checkpoints(tmp_path).restore(2, _train(tmp_path, steps=2).state)
+    state = Checkpoints(tmp_path).restore(2, helpers.train(tmp_path, steps=2).state)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
 
 
-def test_batch_larger_than_the_dataset_is_refused(tmp_path):
+def test_settings_that_cannot_be_are_refused(tmp_path):
     with pytest.raises(InputError, match="batch size 26 does not fit 24"):
-        _train(tmp_path, batch_size=26)
+        helpers.train(tmp_path, batch_size=26)
+    with pytest.raises(InputError, match="Set `steps_per_dispatch` to 1 or more"):
+        helpers.settings(steps_per_dispatch=0)
+    with pytest.raises(InputError, match="Set `ema` to less than 1"):
+        helpers.settings(ema=2.0)
+
+
+def test_settings_are_found_among_the_values_of_a_config():
+    values = {"steps": 3, "batch_size": 4, "learning_rate": 0.1, "time_limit_s": 2.0}
+    found = Settings.from_values(values)
+    assert found == Settings(steps=3, batch_size=4, time_limit_s=2.0)
 
 
 _KILLED = """
-import os, pathlib, signal, sys
+import pathlib, signal, sys
 sys.path.insert(0, "tests")
 import train_helpers as helpers
-from mmdiff.train import denoising
-from mmdiff.train.checkpoint import Checkpoints
 
-def kill(metrics):
-    if metrics["step"] == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-denoising.train(
-    helpers.apply, helpers.params(), helpers.OPTIMIZER, helpers.DATA,
-    conditions=helpers.CONDITIONS, schedule=helpers.SCHEDULE,
-    checkpoints=Checkpoints(pathlib.Path(sys.argv[1])), seed=3, batch_size=8, steps=6,
-    log_every=1, checkpoint_every=3, on_metrics=kill,
-)
+hooks = helpers.kill_at(5, signal.SIGKILL)
+path = pathlib.Path(sys.argv[1])
+helpers.train(path, log_every=1, checkpoint_every=3, hooks=hooks)
 """
 
 
@@ -131,6 +110,6 @@ def test_a_run_killed_between_checkpoints_resumes_bit_for_bit(tmp_path, whole):
     )
     assert dead.returncode == -signal.SIGKILL, dead.stderr
     assert Checkpoints(tmp_path).latest() == 3
-    resumed = _train(tmp_path, log_every=1)
+    resumed = helpers.train(tmp_path, log_every=1)
     assert [row["step"] for row in resumed.history] == [4, 5, 6]
     assert helpers.largest_difference(resumed.state, whole.state) == 0

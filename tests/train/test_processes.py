@@ -23,8 +23,7 @@ if int(processes) > 1:
     jax.distributed.initialize(f"localhost:{port}", int(processes), int(process))
 import numpy as np
 import train_helpers as helpers
-from mmdiff.train import denoising, parallel
-from mmdiff.train.checkpoint import Checkpoints
+from mmdiff.train import loop, parallel
 
 folder, rows = pathlib.Path(folder), []
 largest = parallel.largest
@@ -39,13 +38,12 @@ def note(value):
 
 parallel.largest = note
 reports = []
-result = denoising.train(
-    helpers.apply, helpers.params(), helpers.OPTIMIZER, helpers.DATA,
-    conditions=helpers.CONDITIONS, schedule=helpers.SCHEDULE,
-    checkpoints=Checkpoints(folder / "checkpoints"), seed=3, batch_size=8,
-    steps=int(steps), log_every=2, checkpoint_every=4, sample_every=4,
-    validation=helpers.examples(10, 1), on_metrics=reports.append,
-    on_sample=lambda step, ema: reports.append(step),
+result = helpers.train(
+    folder / "checkpoints", steps=int(steps), checkpoint_every=4, sample_every=4,
+    validation=helpers.examples(10, 1),
+    hooks=loop.Hooks(
+        on_metrics=reports.append, on_sample=lambda step, ema: reports.append(step)
+    ),
 )
 losses = [row["loss"] for row in result.history if "loss" in row]
 np.savez(

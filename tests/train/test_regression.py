@@ -5,11 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import train_helpers as helpers
+from data_helpers import write_noise
 
+from mmdiff.bounds import hashin_shtrikman_ratios
+from mmdiff.data.dataset import load_dataset, training_cells
 from mmdiff.errors import InputError
+from mmdiff.models import regressor
 from mmdiff.train import regression
 from mmdiff.train.checkpoint import Checkpoints
-from mmdiff.train.loop import TrainingDivergedError
+from mmdiff.train.loop import Hooks
+from mmdiff.train.regression import QUANTITIES
 
 
 def _data(count=24):
@@ -29,16 +34,15 @@ def _params():
     return {k: jnp.asarray(rng.normal(0, 0.2, s), "float32") for k, s in shapes.items()}
 
 
-def _train(path, steps=6, apply=_apply, **options):
-    settings = dict(batch_size=8, seed=3, log_every=2, checkpoint_every=100)
+def _train(path, apply=_apply, hooks=helpers.SILENT, **changes):
     return regression.train(
         apply,
         _params(),
         helpers.OPTIMIZER,
         _data(),
+        settings=helpers.settings(**changes),
         checkpoints=Checkpoints(path),
-        steps=steps,
-        **{**settings, **options},
+        hooks=hooks,
     )
 
 
@@ -48,7 +52,8 @@ def whole(tmp_path_factory):
 
 
 def test_the_loss_falls(tmp_path):
-    history = _train(tmp_path, steps=40, validate=lambda p: {"seen": 1.0}).history
+    hooks = Hooks(validate=lambda params: {"seen": 1.0})
+    history = _train(tmp_path, steps=40, hooks=hooks).history
     losses = [row["loss"] for row in history if "loss" in row]
     assert losses[-1] < 0.5 * losses[0]
     assert history[-1]["seen"] == 1.0 and history[-1]["step"] == 40
@@ -61,19 +66,6 @@ def test_resumed_run_equals_the_uninterrupted_one(tmp_path, whole):
     assert helpers.largest_difference(second.state, whole.state) == 0
     other = _train(tmp_path / "other", seed=4)
     assert helpers.largest_difference(other.state, whole.state) > 0
-
-
-def test_time_limit_saves_and_stops(tmp_path):
-    result = _train(tmp_path, steps=10_000, time_limit_s=1e-3)
-    assert result.reason == "time"
-    assert Checkpoints(tmp_path).latest() == int(result.state.step)
-
-
-def test_divergence_raises_and_keeps_the_last_good_checkpoint(tmp_path):
-    _train(tmp_path, steps=2)
-    with pytest.raises(TrainingDivergedError, match="last good checkpoint is step 2"):
-        _train(tmp_path, steps=8, apply=lambda p, x: _apply(p, x) * jnp.nan)
-    assert Checkpoints(tmp_path).latest() == 2
 
 
 def test_batch_larger_than_the_dataset_is_refused(tmp_path):
@@ -98,8 +90,38 @@ def test_half_of_the_octants_are_softened_and_keep_their_volume():
 
 def test_predictions_of_a_short_last_batch_are_left_out():
     octant = _data(11).octant
-    got = regression.predict(_apply, _params(), octant, 4)
+    got = regression.make_predict(_apply, 4)(_params(), octant)
     assert got.shape == (11, 2)
     field = jnp.asarray(octant, jnp.float32) * 2 - 1
     # Other batches may sum in another order.
     np.testing.assert_allclose(got, _apply(_params(), field), rtol=1e-4, atol=1e-6)
+
+
+def test_labels_are_roots_of_shares_at_the_base_material(tmp_path):
+    data = load_dataset(write_noise(tmp_path, [0, 1, 0], n=4, power=2))
+    found = regression.labelled(data, training_cells(data))
+    np.testing.assert_array_equal(found.octant, data.octants[[0, 2]])
+    ratio = hashin_shtrikman_ratios(data.constants[[0, 2]], data.volume[[0, 2]])
+    # float32
+    np.testing.assert_allclose(found.roots[:, 0] ** 2, ratio["K"], rtol=1e-6)
+
+
+def test_comparison_is_of_one_split_and_scored_against_its_variance(tmp_path):
+    data = load_dataset(write_noise(tmp_path, [0, 1, 1, 1, 2], power=2))
+    model = regressor.Regressor(
+        patch=2, width=4, multipliers=(1,), blocks=(0,), embedding=4
+    )
+    params = regressor.init_regressor(model, jax.random.key(0), 8)
+    compare = regression.make_comparison(model, data, 2)
+    assert compare(params, 2) is None  # one cell has no variance
+    found = compare(params, 1)
+    np.testing.assert_array_equal(found.true[:, 1:], data.constants[1:4])
+    assert found.predicted.shape == (3, 4)
+    true = found.true
+    perfect = regression.Comparison(true, true).scores()
+    assert list(perfect) == [*(f"R2 {q}" for q in QUANTITIES), "range error"]
+    assert list(perfect.values()) == [1, 1, 1, 1, 0]
+    mean = np.broadcast_to(true.mean(0), true.shape)
+    scores = list(regression.Comparison(true, mean).scores().values())
+    np.testing.assert_allclose(scores[:4], 0, atol=1e-12)
+    assert scores[4] > 0

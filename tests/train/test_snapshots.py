@@ -1,5 +1,7 @@
 """Sheets of samples while training: fixed conditions, noise and places."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,14 @@ import train_helpers as helpers
 
 from mmdiff.io import plots
 from mmdiff.train import snapshots
+from mmdiff.train.denoising import Examples
+
+FEW = Examples(helpers.DATA.octant[:2], helpers.DATA.cond[:2])
+
+
+@pytest.fixture(autouse=True)
+def two_cells(monkeypatch):
+    monkeypatch.setattr(snapshots, "SHOWN", 2)
 
 
 @pytest.fixture
@@ -24,16 +34,8 @@ def sheets(monkeypatch):
 
 
 def _make(tmp_path, apply):
-    return snapshots.make_snapshots(
-        apply,
-        tmp_path,
-        helpers.DATA.octant[:2],
-        helpers.DATA.cond[:2],
-        conditions=helpers.CONDITIONS,
-        schedule=helpers.SCHEDULE,
-        steps=2,
-        size=32,
-    )
+    diffusion = dataclasses.replace(helpers.DIFFUSION, apply=apply)
+    return snapshots.make_snapshots(diffusion, tmp_path, FEW, steps=2, size=32)
 
 
 def test_cells_stand_above_the_samples_of_their_conditions(tmp_path, sheets):

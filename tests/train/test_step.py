@@ -25,8 +25,8 @@ def _batch(rows):
 
 
 def test_field_values():
-    octant = np.asarray([[[0, 1]]], np.uint8)
-    np.testing.assert_array_equal(to_field(octant), [[[-1.0, 1.0]]])
+    octant = np.arange(8).reshape(2, 2, 2).astype(np.uint8) % 2
+    np.testing.assert_array_equal(to_field(octant), [[[-1, 1]] * 2] * 2)
 
 
 def test_half_shift_is_a_translation_of_the_cell():

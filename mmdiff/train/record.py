@@ -1,0 +1,114 @@
+"""Beginning and end of all training runs: the dataset, metrics, what is said of them.
+
+What is said stands on the terminal and in the log of the run.
+"""
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from mmdiff.data.dataset import Dataset, load_dataset
+from mmdiff.errors import DataError
+from mmdiff.run import tensorboard
+from mmdiff.run.console import note, say
+from mmdiff.run.workdir import append_metrics
+from mmdiff.train.loop import Result, Settings
+
+ENDS = {"steps": "all steps done", "time": "time limit", "signal": "stopped"}
+
+
+def read_dataset(path: str | os.PathLike, *, skip_bad: bool = False) -> Dataset:
+    """Return a dataset, and note which of its shards are left out.
+
+    Args:
+      path: a dataset; empty for the shipped cells.
+      skip_bad: leave damaged shards out instead of raising.
+
+    Raises:
+      DataError: as `load_dataset`.
+    """
+    data = load_dataset(path, skip_bad=skip_bad)
+    for message in data.info["skipped"]:
+        note(f"{message.split('. Rerun')[0]}; going on without them.")
+    return data
+
+
+@contextlib.contextmanager
+def metrics(
+    workdir: pathlib.Path, *, curves: bool = False
+) -> Iterator[Callable[[dict[str, float]], None]]:
+    """Yield a function that appends metrics to metrics.jsonl and says them.
+
+    Args:
+      workdir: existing directory.
+      curves: write them for TensorBoard, too.
+    """
+    scalars = contextlib.nullcontext(lambda values: None)
+    if curves:
+        scalars = tensorboard.scalars(workdir / "tb")
+    with scalars as write_curves:
+
+        def on_metrics(values: dict[str, float]) -> None:
+            append_metrics(workdir, values)
+            write_curves(values)
+            shown = [
+                f"{name} {value:.4g}"
+                for name, value in values.items()
+                if name not in ("step", "grad_norm")
+                and not name.startswith("validation_t")
+            ]
+            say(f"step {values['step']}  {'  '.join(shown)}")
+
+        yield on_metrics
+
+
+def summary(
+    settings: Settings, result: Result, params: Any, cells: int
+) -> dict[str, int]:
+    """Return the numbers of a run that stand in the header of its weights."""
+    return {
+        "seed": settings.seed,
+        "steps": int(result.state.step),
+        "planned": settings.steps,
+        "batch_size": settings.batch_size,
+        "cells": cells,
+        "parameters": count(params),
+    }
+
+
+def last(rows: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    """Return the last row of metrics that has some value; empty where none has."""
+    return next((row for row in reversed(rows) if name in row), {})
+
+
+def count(params: Any) -> int:
+    """Return the number of parameters of a network."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def is_complete(path: pathlib.Path, load: Callable[..., tuple[Any, Mapping]]) -> bool:
+    """Whether a weights file is whole and that of the last step.
+
+    Args:
+      path: the file.
+      load: reads parameters and header, such as `weights.load_weights`.
+    """
+    try:
+        _, meta = load(path)
+    except DataError:
+        return False
+    return meta["training"]["steps"] >= meta["training"]["planned"]
+
+
+def say_end(path: pathlib.Path, settings: Settings, result: Result) -> None:
+    """Say why a run ended, and how to go on with it."""
+    say(
+        f"{ENDS[result.reason]}: step {int(result.state.step)} of {settings.steps}, "
+        f"{result.samples_per_s:.1f} samples/s; wrote {path}"
+    )
+    if result.reason != "steps":
+        note("run the same command again to go on from this step")
