@@ -1,7 +1,7 @@
 """The smallest change that cancels several residuals at once, to first order.
 
 With rows J of derivatives and weights W, the change W J^T l, (J W J^T) l = r, is the
-one of least W^-1-norm with J change = r. Residuals that are not asked for are NaN.
+one of least W^-1-norm with J change = r. A residual that does not count is NaN.
 """
 
 import jax.numpy as jnp
@@ -20,13 +20,13 @@ def multipliers(
       ridge: added to the diagonal of the scaled gram matrix, so that nearly parallel
         rows do not blow the change up.
     """
-    asked = ~jnp.isnan(residual)
-    residual = jnp.where(asked, residual, 0.0)
-    gram = jnp.where(asked[:, None] & asked[None, :], gram, 0.0)
+    counts = ~jnp.isnan(residual)
+    residual = jnp.where(counts, residual, 0.0)
+    gram = jnp.where(counts[:, None] & counts[None, :], gram, 0.0)
     # Of a free property, and of one that nothing changes, the scale is arbitrary.
     scale = jnp.sqrt(jnp.diag(gram))
     scale = jnp.where(scale > 0, scale, 1.0)
     scaled = gram / jnp.outer(scale, scale)
     scaled = scaled + ridge * jnp.eye(len(residual), dtype=gram.dtype)
     # Nothing moves for a property without a scale: its row holds the ridge alone.
-    return jnp.where(asked, jnp.linalg.solve(scaled, residual / scale) / scale, 0.0)
+    return jnp.where(counts, jnp.linalg.solve(scaled, residual / scale) / scale, 0.0)

@@ -9,8 +9,10 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped, UInt8
+from jaxtyping import Key as TypedKey
 
 Key = PRNGKeyArray
+Keys = TypedKey[Array, "b"]
 AnyArray = Array | np.ndarray  # of JAX, traced or not, or of NumPy
 Scalar = float | np.number | Float[AnyArray, ""] | Int[AnyArray, ""]
 
@@ -22,6 +24,7 @@ __all__ = [
     "Float",
     "Int",
     "Key",
+    "Keys",
     "Scalar",
     "Shaped",
     "UInt8",

@@ -7,6 +7,7 @@ Soft cells crowd near zero; a power below 1 of the raw values gives them room.
 """
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmdiff.errors import InputError
-from mmdiff.typing import AnyArray, Array, Float, Key
+from mmdiff.typing import AnyArray, Array, Float, Key, Scalar
 
 NULL = -1.0
 
@@ -46,13 +47,15 @@ class Conditions:
         scaled = jnp.maximum(scaled, -0.4)
         return jnp.where(jnp.isnan(raw), NULL, scaled)
 
-    def denormalize(self, cond: Float[Array, "*b k"]) -> Float[Array, "*b k"]:
+    def denormalize(self, cond: Float[AnyArray, "*b k"]) -> Float[Array, "*b k"]:
         """Inverse of `normalize`: -1 becomes NaN."""
         low, high = self._range(cond)
         raw = _signed_power(low + cond * (high - low), 1 / self.power)
         return jnp.where(cond < -0.5, jnp.nan, raw)
 
-    def from_values(self, **values: float | Float[Array, "*b"]) -> Float[Array, "*b k"]:
+    def from_values(
+        self, **values: Scalar | Float[AnyArray, "b"]
+    ) -> Float[Array, "*b k"]:
         """Normalise named raw values; components not named, or NaN, stay free.
 
         Raises:
@@ -81,14 +84,14 @@ class Conditions:
         return {**lists, "power": self.power}
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "Conditions":
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Conditions":
         """Rebuild from `to_dict`."""
         values = {name: tuple(fields[name]) for name in ("names", "low", "high")}
         return cls(**values, power=fields.get("power", 1.0))
 
 
 def fit_conditions(
-    names: tuple[str, ...], raw: Float[AnyArray, "b k"], power: float = 1.0
+    names: Sequence[str], raw: Float[AnyArray, "b k"], power: float = 1.0
 ) -> Conditions:
     """Return conditions whose range is the minimum and maximum of the data."""
     raw = np.asarray(raw, np.float64)

@@ -3,7 +3,7 @@
 Classifier-free guidance (arXiv 2207.12598) in x0 form extrapolates from the
 unconditional to the conditional estimate. Classifier guidance (arXiv 2105.05233) moves
 the estimate down the gradient of a user's loss of it. Where a property of the estimate
-is known with its gradient, `posterior_step` solves for what was asked instead.
+is known with its gradient, `posterior_step` solves for its target value instead.
 """
 
 from collections.abc import Callable
@@ -84,7 +84,7 @@ def posterior_step(
 
     Args:
       x0: estimate in [-1, 1].
-      residual: wanted minus present properties; NaN for those that are left free.
+      residual: target minus present properties; NaN for those that are left free.
       jacobian: derivatives of the properties by x0, as symmetric as x0.
       smooth: applies G to (n, n, n), symmetric and non-negative definite; None for
         independent voxels.
@@ -95,8 +95,8 @@ def posterior_step(
       the moved estimate, within +-`softest` before the step.
     """
     x0 = jnp.clip(x0, -softest, softest)
-    asked = ~jnp.isnan(residual)
-    jacobian = jnp.where(asked[:, None, None, None], jacobian, 0.0)
+    counts = ~jnp.isnan(residual)
+    jacobian = jnp.where(counts[:, None, None, None], jacobian, 0.0)
     slopes = jacobian * (1 - x0**2)[None]
     moves = jacobian if smooth is None else jax.vmap(smooth)(slopes)
     weights = multipliers(jnp.einsum("ixyz,jxyz->ij", slopes, moves), residual)

@@ -14,7 +14,7 @@ import numpy as np
 
 from mmdiff.cells import symmetry
 from mmdiff.diffusion.schedule import Schedule
-from mmdiff.typing import Array, Denoiser, Float, Key
+from mmdiff.typing import AnyArray, Array, Denoiser, Float, Key, Keys, Scalar
 
 # (key, n, dtype) -> octant of noise
 Noise = Callable[..., Float[Array, "n n n"]]
@@ -42,9 +42,9 @@ def averaged_variance(n: int) -> Float[np.ndarray, "n n n"]:
 
 
 def q_sample(
-    x0: Float[Array, "*b n n n"],
-    noise: Float[Array, "*b n n n"],
-    gamma: Float[Array, "*b"],
+    x0: Float[AnyArray, "*b n n n"],
+    noise: Float[AnyArray, "*b n n n"],
+    gamma: Float[AnyArray, "*b"],
 ) -> Float[Array, "*b n n n"]:
     """Return x_t = sqrt(gamma) x0 + sqrt(1 - gamma) noise."""
     gamma = gamma[..., None, None, None]
@@ -98,7 +98,7 @@ def without_previous(denoise: Denoiser) -> Denoiser:
 
 def training_loss(
     denoise: Denoiser,
-    keys: Key,
+    keys: Keys,
     x0: Float[Array, "b n n n"],
     cond: Float[Array, "b k"],
     *,
@@ -127,10 +127,10 @@ def training_loss(
 
 def loss_at(
     denoise: Denoiser,
-    keys: Key,
+    keys: Keys,
     x0: Float[Array, "b n n n"],
     cond: Float[Array, "b k"],
-    t: Float[Array, ""],
+    t: Scalar,
     *,
     schedule: Schedule,
     noise: Noise = symmetric_noise,

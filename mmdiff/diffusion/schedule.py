@@ -6,12 +6,16 @@ the time variable of DPM-Solver++ (arXiv 2211.01095).
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from mmdiff.typing import Array, Float
+from mmdiff.errors import InputError
+from mmdiff.typing import AnyArray, Array, Float, Scalar
+
+Times = Scalar | Float[AnyArray, "*b"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +25,11 @@ class ExponentialSchedule:
     shift: float = 1e-4
     scale: float = 10.0
 
-    def gamma(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
+    def gamma(self, t: Times) -> Float[Array, "*b"]:
         """Return the share of signal variance at time t."""
         return jnp.exp(-(self.shift + self.scale * t**2))
 
-    def time(self, gamma: Float[Array, "..."]) -> Float[Array, "..."]:
+    def time(self, gamma: Times) -> Float[Array, "*b"]:
         """Return t of a gamma; exact inverse of `gamma`."""
         square = (-jnp.log(gamma) - self.shift) / self.scale
         return jnp.sqrt(jnp.maximum(square, 0.0))
@@ -37,11 +41,11 @@ class CosineSchedule:
 
     low: float = 0.008
 
-    def gamma(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
+    def gamma(self, t: Times) -> Float[Array, "*b"]:
         """Return the share of signal variance at time t."""
         return jnp.cos(self.low + (np.pi / 2 - 2 * self.low) * t) ** 2
 
-    def time(self, gamma: Float[Array, "..."]) -> Float[Array, "..."]:
+    def time(self, gamma: Times) -> Float[Array, "*b"]:
         """Return t of a gamma; exact inverse of `gamma`."""
         angle = jnp.arccos(jnp.sqrt(gamma))
         return (angle - self.low) / (np.pi / 2 - 2 * self.low)
@@ -50,15 +54,13 @@ class CosineSchedule:
 Schedule = ExponentialSchedule | CosineSchedule
 
 
-def half_log_snr(schedule: Schedule, t: Float[Array, "..."]) -> Float[Array, "..."]:
+def half_log_snr(schedule: Schedule, t: Times) -> Float[Array, "*b"]:
     """Return lambda(t) = log(sqrt(gamma) / sqrt(1 - gamma))."""
     gamma = schedule.gamma(t)
     return 0.5 * (jnp.log(gamma) - jnp.log1p(-gamma))
 
 
-def time_of_half_log_snr(
-    schedule: Schedule, value: Float[Array, "..."]
-) -> Float[Array, "..."]:
+def time_of_half_log_snr(schedule: Schedule, value: Times) -> Float[Array, "*b"]:
     """Return t of lambda; exact inverse of `half_log_snr`."""
     return schedule.time(1 / (1 + jnp.exp(-2 * value)))
 
@@ -69,11 +71,11 @@ def schedule_to_dict(schedule: Schedule) -> dict[str, Any]:
     return {"kind": kind, **dataclasses.asdict(schedule)}
 
 
-def schedule_from_dict(fields: dict[str, Any]) -> Schedule:
+def schedule_from_dict(fields: Mapping[str, Any]) -> Schedule:
     """Rebuild a schedule from plain values.
 
     Raises:
-      ValueError: if `fields["kind"]` names no schedule.
+      InputError: if `fields["kind"]` names no schedule.
     """
     values = dict(fields)
     kind = values.pop("kind")
@@ -81,4 +83,4 @@ def schedule_from_dict(fields: dict[str, Any]) -> Schedule:
         return ExponentialSchedule(**values)
     if kind == "cosine":
         return CosineSchedule(**values)
-    raise ValueError(f"no noise schedule {kind!r}. Use 'exponential' or 'cosine'.")
+    raise InputError(f"no noise schedule {kind!r}. Use 'exponential' or 'cosine'.")

@@ -18,7 +18,7 @@ from mmdiff.typing import Array, Bool
 
 
 def on_cpu() -> bool:
-    """Whether computations run on a CPU unless told otherwise."""
+    """Whether computations run on a CPU unless JAX is set otherwise."""
     return jax.default_backend() == "cpu"
 
 

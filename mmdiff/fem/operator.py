@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from mmdiff.fem import element
-from mmdiff.typing import Array, Float
+from mmdiff.typing import AnyArray, Array, Float
 
 # GPUs and TPUs round the factors of a float32 product to 10 or 8 bits unless told not
 # to, which could make a preconditioner indefinite.
@@ -46,7 +46,7 @@ def stress_modes(rows, strain):
 
 
 def apply(
-    modulus: Float[Array, "n n n"], u: Float[Array, "l 3 m m m"], nu: float
+    modulus: Float[AnyArray, "n n n"], u: Float[AnyArray, "l 3 m m m"], nu: float
 ) -> Float[Array, "l 3 m m m"]:
     """Return K u on (n + 1)^3 nodes, without boundary conditions."""
     dense = element.dense_mode_stiffness(nu)

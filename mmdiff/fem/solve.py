@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mmdiff.typing import Array, Bool, Float, Int, Scalar
+from mmdiff.typing import AnyArray, Array, Bool, Float, Int, Scalar
 
 # Rounding of a solution after some iterations, in units of eps |D x|: 0.7 to 2 were
 # seen on binary, graded and random cells of 16^3 to 64^3 after 7 to 50 iterations.
@@ -55,7 +55,7 @@ def pcg(
     apply: Callable[[Array], Array],
     precondition: Callable[[Array], Array],
     b: Float[Array, "3 s"],
-    x0: Float[Array, "3 s"],
+    x0: Float[AnyArray, "3 s"],
     *,
     tol: Scalar,
     maxiter: Scalar,
@@ -68,7 +68,7 @@ def pcg(
       precondition: a symmetric positive definite approximation of its inverse.
       b: right-hand side.
       x0: initial guess.
-      tol: wanted |b - K x| / |b|.
+      tol: target value of |b - K x| / |b|.
       maxiter: most iterations.
       floor: a b of a norm below this counts as zero; the rounding level of b.
 

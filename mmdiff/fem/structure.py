@@ -37,7 +37,7 @@ def faces(shape: Shape) -> Bool[np.ndarray, "3 X Y Z"]:
 
 
 def affine(
-    shape: Shape, strain: Float[np.ndarray, "l 6"] | Sequence | None = None
+    shape: Shape, strain: Shaped[AnyArray, "..."] | Sequence | None = None
 ) -> Float[np.ndarray, "l 3 X Y Z"]:
     """Return the displacements u = strain x of uniform strains, x from the centre.
 
@@ -91,8 +91,8 @@ def _norm(a):
 
 
 def make_displacement(
-    shape: Shape,
-    fixed: Bool[AnyArray, "3 X Y Z"] | None = None,
+    shape: Sequence[float],
+    fixed: Shaped[AnyArray, "..."] | None = None,
     *,
     degrees: tuple[int, int] = DEGREES,
     coarsest: int = COARSEST,
@@ -278,9 +278,9 @@ def _checked_shape(shape):
     return sizes
 
 
-def _check(what, seen, wanted):
-    if tuple(seen) != tuple(wanted):
+def _check(what, shape, expected):
+    if tuple(shape) != tuple(expected):
         raise InputError(
-            f"the shape of {what} is {tuple(seen)}, not {tuple(wanted)}. "
+            f"the shape of {what} is {tuple(shape)}, not {tuple(expected)}. "
             "Give an array that fits the box."
         )

@@ -2,8 +2,8 @@
 
 A design is thresholded to its exact volume, freed of loose pieces and homogenized
 without interpolation. Its surface is then moved to raise the objective: the same
-minimum-norm motion as in `interface`, asked for a small gain, for no change of the
-constraints that hold and for the volume that is missing. Every step is verified by
+minimum-norm motion as in `interface`, for a small gain, for no change of the active
+constraints and for the residual of the volume. Every step is verified by
 finite elements; the length of the next one follows from its success.
 """
 
@@ -24,8 +24,8 @@ from mmdiff.topopt import interface, objectives
 from mmdiff.topopt.interface import Evaluation
 from mmdiff.topopt.problem import Limits, Problem, constraints
 
-SLACK = 2e-3  # violation of a constraint that is let be
-GAIN = 0.02  # of the objective asked of a step of length 1, relative
+SLACK = 2e-3  # violation of a constraint that is accepted
+GAIN = 0.02  # of the objective that a step of length 1 aims at, relative
 SHORTEST, LONGEST = 0.01, 4.0  # lengths of steps
 # A relative loss of the objective that makes up for a unit of violation: at first, and
 # at most.
@@ -69,7 +69,7 @@ def finish(
     Args:
       density: (n, n, n) physical density. Where the volume is but bounded, the binary
         cell gets the design's own if that is less.
-      problem: what was asked.
+      problem: objective and constraints.
       limits: its numbers.
       evaluate: see `interface.make_evaluate`, for the same symmetry.
       symmetry: "cubic" or "orthotropic".
@@ -94,20 +94,20 @@ def binarize(
 ) -> tuple[np.ndarray, int]:
     """Threshold to a volume and keep the largest periodic piece.
 
-    What the clean-up takes away is asked for again.
+    What the clean-up takes away is added to the next threshold's volume.
 
     Returns:
       the octant, empty where no symmetric piece is left, and the pieces found at first.
     """
-    wanted, pieces = volume, 0
+    goal, pieces = volume, 0
     for _ in range(4):
-        trial = threshold_to_volume(density, min(wanted, 1.0), symmetry)
+        trial = threshold_to_volume(density, min(goal, 1.0), symmetry)
         octant, found, _ = clean_octant(trial, symmetry)
         pieces = pieces or found
-        missing = volume - octant.mean()
-        if not octant.any() or abs(missing) < 1e-3:
+        residual = volume - octant.mean()
+        if not octant.any() or abs(residual) < 1e-3:
             break
-        wanted += missing
+        goal += residual
     return octant, pieces
 
 
@@ -134,7 +134,7 @@ def refine(
 
     Args:
       octant: (n, n, n) connected binary octant.
-      problem: what is asked.
+      problem: objective and constraints.
       limits: its numbers; the volume is kept in any case.
       evaluate: see `interface.make_evaluate`.
       symmetry: "cubic" or "orthotropic".
@@ -155,7 +155,7 @@ def refine(
         outputs, rows = np.asarray(outputs, np.float64), np.asarray(rows, np.float64)
         off = abs(octant.mean() / float(numbers.volume) - 1)
         violation = max(off, *outputs[1:]) if len(outputs) > 1 else off
-        return _Look(result, outputs, rows, (outputs[0], violation, octant.mean()))
+        return _Known(result, outputs, rows, (outputs[0], violation, octant.mean()))
 
     here = look(octant)
     history = [here.merit]
@@ -225,7 +225,7 @@ def approach(
     volume = float(limits.volume)
     polished = interface.polish(
         octant,
-        interface.missing(target),
+        interface.target_residual(target),
         evaluate,
         volume=volume,
         steps=steps,
@@ -239,7 +239,7 @@ def approach(
     return Design(polished.octant, polished.evaluation, value, violation, 1, history)
 
 
-class _Look(NamedTuple):
+class _Known(NamedTuple):
     """What is known of an octant.
 
     Attributes:
@@ -257,7 +257,7 @@ class _Look(NamedTuple):
 
 @functools.lru_cache(maxsize=16)
 def _functions(problem: Problem):
-    """Return `(constants, volume, limits) -> (outputs, rows)` of a `_Look`."""
+    """Return `(constants, volume, limits) -> (outputs, rows)` of a `_Known`."""
 
     def outputs(known, limits):
         tensor = interface.to_tensor(known[:-1])
@@ -283,15 +283,16 @@ def _step(octant, here, volume, length, symmetry) -> np.ndarray:
     change = interface.surface_density(octant, here.result.sensitivity)
     change = np.concatenate([change, share])
     value, g = here.outputs[0], here.outputs[1:]
-    held = g > -SLACK
+    active = g > -SLACK
     size = max(abs(value), TINY)
-    rows = [here.rows[0] / size, *here.rows[1:][held], np.eye(len(change))[-1] / volume]
-    wanted = [GAIN * length, *(-min(length, 1) * g[held]), 1 - octant.mean() / volume]
+    last = np.eye(len(change))[-1] / volume
+    rows = [here.rows[0] / size, *here.rows[1:][active], last]
+    goal = [GAIN * length, *(-min(length, 1) * g[active]), 1 - octant.mean() / volume]
     density = symmetrize(np.tensordot(np.stack(rows), change, 1), symmetry)
     solid = interface.advance(
         interface.thresholds(octant, symmetry),
         gather_independent(density, symmetry),
-        np.array(wanted),
+        np.array(goal),
         n,
         symmetry,
     )

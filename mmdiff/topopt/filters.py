@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
-from mmdiff.typing import Array, Float, Scalar
+from mmdiff.typing import AnyArray, Array, Float, Scalar
 
 
-def cone_kernel(radius: float) -> np.ndarray:
+def cone_kernel(radius: float) -> Float[np.ndarray, "k k k"]:
     """Return the normalised weights max(0, radius - distance), odd edge, in voxels."""
     if radius <= 1:
         return np.ones((1, 1, 1))
@@ -28,7 +28,9 @@ def cone_kernel(radius: float) -> np.ndarray:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def cone_filter(density: Float[Array, "n n n"], radius: float) -> Float[Array, "n n n"]:
+def cone_filter(
+    density: Float[AnyArray, "n n n"], radius: float
+) -> Float[Array, "n n n"]:
     """Average the density over a cone; the mirror planes lie on the octant's faces.
 
     Args:
@@ -59,7 +61,7 @@ cone_filter.defvjp(_filter_forward, _filter_backward)
 
 
 def gaussian_filter(
-    field: Float[Array, "n n n"], sigma: float
+    field: Float[AnyArray, "n n n"], sigma: float
 ) -> Float[Array, "n n n"]:
     """Average a field over a Gaussian; the mirror planes lie on the octant's faces.
 
@@ -75,7 +77,9 @@ def gaussian_filter(
     return jnp.einsum("ax,by,cz,xyz->abc", line, line, line, field, precision="highest")
 
 
-def project(density, beta, eta: Scalar = 0.5):
+def project(
+    density: Float[AnyArray, "*n"], beta: Scalar, eta: Scalar = 0.5
+) -> Float[Array, "*n"]:
     """Smoothed Heaviside step at `eta` with steepness `beta` (> 0), onto [0, 1]."""
     low = jnp.tanh(beta * eta)
     return (low + jnp.tanh(beta * (density - eta))) / (low + jnp.tanh(beta * (1 - eta)))

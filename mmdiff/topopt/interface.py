@@ -28,12 +28,12 @@ from mmdiff.elasticity import (
     voigt_to_orthotropic,
 )
 from mmdiff.fem import boundary, homogenize
-from mmdiff.typing import Array
+from mmdiff.typing import AnyArray, Array, Bool, Float, Shaped
 
 SMOOTHING = 1.0  # voxels over which energy densities of the surface are averaged
 HALVINGS = 6  # step lengths tried before giving up
 PATIENCE = 4  # steps after which too little gain ends a refinement, see `polish`
-VOLUME_SLACK = 0.01  # difference from the wanted volume that is let be
+VOLUME_SLACK = 0.01  # difference from the target volume that is accepted
 
 
 class Evaluation(NamedTuple):
@@ -113,13 +113,15 @@ def make_evaluate(
     return evaluate
 
 
-def to_tensor(constants):
-    """Return the 6x6 tensor of the constants of an `Evaluation`, (3,) or (9,)."""
+def to_tensor(constants: Float[AnyArray, "k"]) -> Float[AnyArray, "6 6"]:
+    """Return the tensor of the 3 or 9 constants of an `Evaluation`."""
     make = cubic_to_voigt if constants.shape[-1] == 3 else orthotropic_to_voigt
     return make(constants)
 
 
-def thresholds(octant: np.ndarray, symmetry: str = "cubic") -> np.ndarray:
+def thresholds(
+    octant: Shaped[np.ndarray, "n n n"], symmetry: str = "cubic"
+) -> Float[np.ndarray, "m"]:
     """Return how far the surface must move at each voxel before that voxel flips.
 
     Positive in the solid, negative in the void, and of magnitude in (0, 1) on the
@@ -161,8 +163,10 @@ def _grown(phase):
     return ndimage.binary_dilation(padded, box)[1:-1, 1:-1, 1:-1]
 
 
-def surface_density(octant: np.ndarray, sensitivity: np.ndarray) -> np.ndarray:
-    """Return (k, n, n, n) sensitivities of the solid, carried on to the void nearby.
+def surface_density(
+    octant: Shaped[np.ndarray, "n n n"], sensitivity: Float[np.ndarray, "k n n n"]
+) -> Float[np.ndarray, "k n n n"]:
+    """Return the sensitivities of the solid, carried on to the void nearby.
 
     The strain of a void voxel says nothing about what it would carry as solid, so the
     values of the solid neighbours are averaged instead.
@@ -179,18 +183,18 @@ def surface_density(octant: np.ndarray, sensitivity: np.ndarray) -> np.ndarray:
 
 
 def advance(
-    field: np.ndarray,
-    density: np.ndarray,
-    wanted: np.ndarray,
+    field: Float[np.ndarray, "m"],
+    density: Float[np.ndarray, "k m"],
+    target: Float[np.ndarray, "k"],
     n: int,
     symmetry: str = "cubic",
-) -> np.ndarray:
+) -> Bool[np.ndarray, "m"]:
     """Return which independent voxels are solid after the minimum-norm motion.
 
     Args:
       field: (m,) flip thresholds, see `thresholds`.
       density: (k, m) change of each quantity by one voxel that becomes solid.
-      wanted: (k,) changes wanted, of the same scale as `density`.
+      target: (k,) changes to reach, of the same scale as `density`.
       n: voxels per side of the octant.
       symmetry: "cubic" or "orthotropic".
     """
@@ -205,23 +209,23 @@ def advance(
     scale = np.sqrt(np.maximum(np.diag(gram), 1e-300))
     # Nearly parallel sensitivities (isotropic thin walls) must not blow the step up.
     gram = gram / np.outer(scale, scale) + 1e-4 * np.eye(len(gram))
-    weights = np.zeros(len(wanted))
-    predicted = np.zeros(len(wanted))
-    best, smallest = field > 0, np.linalg.norm(wanted)
+    weights = np.zeros(len(target))
+    predicted = np.zeros(len(target))
+    best, smallest = field > 0, np.linalg.norm(target)
     # Flips are discrete: chord iterations on the model, which costs no finite elements.
     for i in range(60):
-        missing = (wanted - predicted) / scale
-        weights = weights + 0.7 * 0.97**i * np.linalg.solve(gram, missing) / scale
+        residual = (target - predicted) / scale
+        weights = weights + 0.7 * 0.97**i * np.linalg.solve(gram, residual) / scale
         solid = field + weights @ density > 0
         predicted = density @ (count * (solid.astype(float) - (field > 0)))
-        distance = np.linalg.norm(wanted - predicted)
+        distance = np.linalg.norm(target - predicted)
         if distance < smallest:
             best, smallest = solid, distance
     return best
 
 
 def polish(
-    octant: np.ndarray,
+    octant: Shaped[np.ndarray, "n n n"],
     residual: Callable[[Array], Array],
     evaluate: Callable[..., Evaluation],
     *,
@@ -231,18 +235,18 @@ def polish(
     price: float = 0.0,
     creep: float = 1.0,
 ) -> Polished:
-    """Move the surface of a binary octant until its constants meet what is asked.
+    """Move the surface of a binary octant until its constants meet their targets.
 
-    Without a price the volume is free within VOLUME_SLACK of the wanted one, and beyond
+    Without a price the volume is free within VOLUME_SLACK of its target, and beyond
     that every step also aims back; with one every step aims at it while this helps.
 
     Args:
       octant: (n, n, n) connected binary cubic octant.
-      residual: what is missing, zeros where all is met: `residual(constants) -> (k,)`
-        of C11, C12, C44 with base E = 1, k <= 3, traceable, scaled so that the mean of
-        the absolute values is the error; see `missing`.
+      residual: targets minus values, `residual(constants) -> (k,)` of C11, C12, C44
+        with base E = 1, k <= 3, traceable, scaled so that the mean of the absolute
+        values is the error; see `target_residual`.
       evaluate: see `make_evaluate`.
-      volume: wanted volume fraction, None to leave it free.
+      volume: target volume fraction, None to leave it free.
       steps: most accepted steps.
       goal: error at which to stop.
       price: what a unit of volume beyond VOLUME_SLACK adds to the error by which steps
@@ -254,21 +258,21 @@ def polish(
     """
     n = octant.shape[0]
     here = evaluate(octant)
-    asked = _with_slope(residual)
+    with_slope = _with_slope(residual)
 
     def error(constants):
-        return float(np.mean(abs(asked(constants)[0])))
+        return float(np.mean(abs(with_slope(constants)[0])))
 
     def worth(constants, octant):
         return cost(error(constants), octant.mean(), volume, price)
 
     history, volumes = [error(here.constants)], [float(octant.mean())]
 
-    def attempt(density, wanted):
+    def attempt(density, change):
         """Return a better octant and its evaluation, None where there is none."""
         field = thresholds(octant)
         for halving in range(HALVINGS):
-            solid = advance(field, density, wanted / 2**halving, n)
+            solid = advance(field, density, change / 2**halving, n)
             trial, _, _ = clean_octant(spread(solid.astype(np.uint8), n))
             if np.array_equal(trial, octant) or not is_load_bearing(trial):
                 continue
@@ -282,20 +286,20 @@ def polish(
         return len(history) > PATIENCE and history[-1] > creep * history[-1 - PATIENCE]
 
     while len(history) <= steps and history[-1] > goal and not creeping():
-        wanted, slope = asked(here.constants)
+        change, slope = with_slope(here.constants)
         density = -slope @ _per_voxel(octant, here.sensitivity)
-        plain = held = density, wanted
+        plain = with_volume = density, change
         if volume is not None:
             share = np.full((1, density.shape[1]), n**-3.0)
-            held = (
+            with_volume = (
                 np.append(density, share, 0),
-                np.append(wanted, volume - octant.mean()),
+                np.append(change, volume - octant.mean()),
             )
         if price:  # some constants cannot be had at the very volume
-            found = attempt(*held) or attempt(*plain)
+            found = attempt(*with_volume) or attempt(*plain)
         else:
             near = volume is None or abs(octant.mean() - volume) <= VOLUME_SLACK
-            found = attempt(*plain if near else held)
+            found = attempt(*plain if near else with_volume)
         if found is None:
             break
         octant, here = found
@@ -308,17 +312,19 @@ def polish(
     return Polished(octant, here, tuple(history), tuple(volumes))
 
 
-def cost(error: float, volume: float, wanted: float | None, price: float) -> float:
-    """Return an error and what a volume is off beyond VOLUME_SLACK, at its price."""
-    off = 0.0 if wanted is None else abs(volume - wanted)
+def cost(error: float, volume: float, target: float | None, price: float) -> float:
+    """Return an error plus the price of a volume's difference beyond VOLUME_SLACK."""
+    off = 0.0 if target is None else abs(volume - target)
     return error + price * max(off - VOLUME_SLACK, 0.0)
 
 
-def missing(target: np.ndarray, ranges: np.ndarray = PAPER_RANGES):
+def target_residual(
+    target: Float[AnyArray, "3"], ranges: Float[AnyArray, "3"] = PAPER_RANGES
+) -> Callable[[Array], Array]:
     """Return the residual of all three constants, in the scale of the range error.
 
     Args:
-      target: (3,) wanted C11, C12, C44 with base E = 1.
+      target: C11, C12, C44 with base E = 1.
       ranges: scale of the constants (arXiv 2401.13570, Eq. 3).
     """
 
@@ -339,11 +345,11 @@ def _with_slope(residual):
 
     run = jax.jacfwd(both, has_aux=True)
 
-    def asked(constants):
+    def with_slope(constants):
         slope, value = run(jnp.asarray(constants, jnp.float32))
         return np.asarray(value, np.float64), np.asarray(slope, np.float64)
 
-    return asked
+    return with_slope
 
 
 def _per_voxel(octant, sensitivity) -> np.ndarray:

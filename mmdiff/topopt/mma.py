@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mmdiff.errors import InputError
 from mmdiff.topopt.oc import Optimizer
 from mmdiff.typing import AnyArray, Array, Float, Scalar
 
@@ -95,7 +96,7 @@ def mma(
       see `Optimizer`; designs must lie within the bounds.
 
     Raises:
-      ValueError: when the update is traced with another number of constraints.
+      InputError: when the update is traced with another number of constraints.
     """
 
     def box(design):
@@ -110,7 +111,7 @@ def mma(
 
     def update(gradient, state, design, constraints, jacobian):
         if jacobian.shape != (num_constraints, design.size):
-            raise ValueError(
+            raise InputError(
                 f"expected a jacobian of shape {(num_constraints, design.size)} for "
                 f"{num_constraints} constraints, got {jacobian.shape}."
             )

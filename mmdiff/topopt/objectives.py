@@ -6,28 +6,34 @@ their `weighted` sums are twice the strain energies of simple loads, so their
 sensitivity is positive for every voxel, as optimality criteria need.
 """
 
+from collections.abc import Callable, Sequence
+
 import jax.numpy as jnp
 
 from mmdiff import elasticity
+from mmdiff.typing import AnyArray, Float, Scalar
+
+Tensor = Float[AnyArray, "6 6"]
+Numbers = Float[AnyArray, "k"] | Sequence[Scalar]
 
 
-def bulk(tensor):
+def bulk(tensor: Tensor) -> Scalar:
     """Bulk modulus K = (C11 + 2 C12) / 3 of a cubic cell."""
     return tensor[:3, :3].sum() / 9
 
 
-def shear(tensor):
+def shear(tensor: Tensor) -> Scalar:
     """Shear modulus C44, mean over the three planes."""
     return jnp.trace(tensor[3:, 3:]) / 3
 
 
-def deviatoric(tensor):
+def deviatoric(tensor: Tensor) -> Scalar:
     """Second shear modulus (C11 - C12) / 2 of a cubic cell."""
     normal = tensor[:3, :3]
     return jnp.trace(normal) / 4 - normal.sum() / 12
 
 
-def weighted(weights):
+def weighted(weights: Numbers) -> Callable[[Tensor], Scalar]:
     """Return w0 K + w1 C44 + w2 (C11 - C12) / 2 as an objective."""
     w0, w1, w2 = weights
 
@@ -37,17 +43,17 @@ def weighted(weights):
     return objective
 
 
-def young(tensor):
+def young(tensor: Tensor) -> Scalar:
     """Young's modulus along <100>."""
     return elasticity.moduli(elasticity.voigt_to_cubic(tensor))["E"]
 
 
-def poisson(tensor):
+def poisson(tensor: Tensor) -> Scalar:
     """Poisson's ratio along <100>, C12 / (C11 + C12), negated: auxetic is better."""
     return -elasticity.moduli(elasticity.voigt_to_cubic(tensor))["nu"]
 
 
-def mixed(weights):
+def mixed(weights: Numbers) -> Callable[[Tensor], Scalar]:
     """Return w0 K + w1 C44 + w2 E - w3 nu, E and nu along <100>, as an objective.
 
     With the weights as data, one compiled program serves all four extremes.
@@ -62,12 +68,14 @@ def mixed(weights):
     return objective
 
 
-def zener(tensor):
+def zener(tensor: Tensor) -> Scalar:
     """Zener ratio 2 C44 / (C11 - C12)."""
     return elasticity.moduli(elasticity.voigt_to_cubic(tensor))["zener"]
 
 
-def nearness(target, ranges=elasticity.PAPER_RANGES):
+def nearness(
+    target: Numbers, ranges: Numbers = elasticity.PAPER_RANGES
+) -> Callable[[Tensor], Scalar]:
     """Return the negative distance to the cubic constants `target` (3,).
 
     The distance is the root mean square of the differences over `ranges`; the mean of

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import lax
 
+from mmdiff.errors import InputError
 from mmdiff.typing import Array, Float
 
 BISECTIONS = 50  # of 16 decades: down to the last bit of float32, 1e-14 in float64
@@ -58,7 +59,7 @@ def optimality_criteria(
       high: largest design variable.
 
     Raises:
-      ValueError: when the update is traced with other than one constraint.
+      InputError: when the update is traced with other than one constraint.
     """
 
     def init(design):
@@ -66,7 +67,7 @@ def optimality_criteria(
 
     def update(gradient, state, design, constraints, jacobian):
         if jacobian.shape[0] != 1:
-            raise ValueError(
+            raise InputError(
                 "optimality criteria take exactly one constraint, got a jacobian of "
                 f"shape {jacobian.shape}; use mma for other problems."
             )

@@ -13,17 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmdiff.cells.symmetry import (
-    multiplicity,
-    orbit_first,
-    spread,
-)
+from mmdiff.cells.symmetry import multiplicity, orbit_first, spread
 from mmdiff.topopt import filters
-from mmdiff.typing import Array, Float
+from mmdiff.typing import Array, Float, Int, Scalar
 
 
-def to_octant(design: Float[Array, "m"], n: int, symmetry: str = "cubic"):
-    """Return the octant (n, n, n) of the variables, see `symmetry.spread`."""
+def to_octant(
+    design: Float[Array, "m"], n: int, symmetry: str = "cubic"
+) -> Float[Array, "n n n"]:
+    """Return the octant of the variables, see `symmetry.spread`."""
     return _spread(design, n) if symmetry == "cubic" else spread(design, n, symmetry)
 
 
@@ -33,8 +31,8 @@ def physical(
     symmetry: str = "cubic",
     *,
     radius: float,
-    beta: float | Float[Array, ""],
-    eta: float | Float[Array, ""] = 0.5,
+    beta: Scalar,
+    eta: Scalar = 0.5,
 ) -> Float[Array, "n n n"]:
     """Return the filtered and projected density; see `filters`."""
     octant = to_octant(design, n, symmetry)
@@ -61,8 +59,8 @@ _spread.defvjp(_spread_forward, _spread_backward)
 
 
 @functools.lru_cache(maxsize=8)
-def _images(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the six images (6, m) of each orbit, and what each counts (m,).
+def _images(n: int) -> tuple[Int[np.ndarray, "6 m"], Float[np.ndarray, "m"]]:
+    """Return the six images of each orbit and the share of each image, read-only.
 
     Orbits of three or one voxels meet each of them two or six times.
     """
@@ -71,4 +69,7 @@ def _images(n: int) -> tuple[np.ndarray, np.ndarray]:
         np.ravel_multi_index(place[list(order)], (n, n, n))
         for order in itertools.permutations(range(3))
     ]
-    return np.stack(images).astype(np.int32), multiplicity(n) / 6
+    index, share = np.stack(images).astype(np.int32), multiplicity(n) / 6
+    index.setflags(write=False)
+    share.setflags(write=False)
+    return index, share

@@ -1,4 +1,4 @@
-"""What is asked of a cell: an objective to maximize, and constraints.
+"""A problem of topology optimization: an objective to maximize, and constraints.
 
 The static part, which a compiled program is made for, is a `Problem`; the numbers,
 which may change without compiling anything, are its `Limits`. Constraints are written
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from mmdiff.topopt import objectives
-from mmdiff.typing import AnyArray, Array, Float
+from mmdiff.typing import AnyArray, Array, Float, Scalar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,14 +47,14 @@ class Limits(NamedTuple):
       params: arguments of the objective, any pytree.
     """
 
-    volume: Float[Array, ""] | float
-    band: Float[Array, ""] | float = 0.01
-    young: Float[Array, ""] | float = 0.0
+    volume: Scalar
+    band: Scalar = 0.01
+    young: Scalar = 0.0
     params: Any = None
 
 
 def constraints(
-    problem: Problem, limits: Limits, tensor: Float[AnyArray, "6 6"], volume
+    problem: Problem, limits: Limits, tensor: Float[AnyArray, "6 6"], volume: Scalar
 ) -> Float[Array, "k"]:
     """Return the constraints of a tensor and a volume, each met where <= 0."""
     excess = volume / limits.volume - 1

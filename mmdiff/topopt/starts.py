@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmdiff.cells.symmetry import symmetrize
-from mmdiff.typing import Array, Float, Key
+from mmdiff.typing import Array, Float, Key, Scalar
 
 
 def random_start(
     key: Key,
     n: int,
-    volume: float,
+    volume: Scalar,
     *,
     symmetry: str = "cubic",
     waves: int = 4,

@@ -1,5 +1,7 @@
 """Samplers on closed-form denoisers: order of convergence, moments, batching."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,7 +66,7 @@ def test_a_perfect_denoiser_is_followed_to_the_end():
             jnp.zeros((1, 2)),
             4,
             schedule=_SCHEDULE,
-            steps=4,
+            times=samplers.time_grid(_SCHEDULE, 4),
             sampler=sampler,
         )
         np.testing.assert_array_equal(out, target)
@@ -74,47 +76,40 @@ def test_the_last_estimate_is_threaded_through_and_clipped():
     def counting(x, t, x0_prev, cond):
         return x0_prev + 0.3
 
-    out = samplers.sample(
-        jax.random.key(0), counting, jnp.zeros((1, 1)), 2, schedule=_SCHEDULE, steps=3
-    )
+    def last(steps):
+        times = samplers.time_grid(_SCHEDULE, steps)
+        key, cond = jax.random.key(0), jnp.zeros((1, 1))
+        return samplers.sample(
+            key, counting, cond, 2, schedule=_SCHEDULE, times=times
+        )
+
     # 0.3 added three times, rounded.
-    np.testing.assert_allclose(out, 0.9, atol=1e-6)
-    out = samplers.sample(
-        jax.random.key(0), counting, jnp.zeros((1, 1)), 2, schedule=_SCHEDULE, steps=9
-    )
-    np.testing.assert_array_equal(out, 1.0)
+    np.testing.assert_allclose(last(3), 0.9, atol=1e-6)
+    np.testing.assert_array_equal(last(9), 1.0)
+
+
+def _draw(rows, **options):
+    """Draw octants of 4^3 in five steps."""
+    times = samplers.time_grid(_SCHEDULE, 5)
+    options = {"schedule": _SCHEDULE, "times": times} | options
+    cond = jnp.zeros((rows, 2))
+    return samplers.sample(jax.random.key(5), _gaussian, cond, 4, **options)
 
 
 def test_samples_are_symmetric_and_do_not_depend_on_the_batch():
-    def draw(rows):
-        cond = jnp.zeros((rows, 2))
-        return samplers.sample(
-            jax.random.key(5), _gaussian, cond, 4, schedule=_SCHEDULE, steps=5
-        )
-
-    three = draw(3)
+    three = _draw(3)
     assert symmetry.is_cubic(three)
-    np.testing.assert_array_equal(draw(1), three[:1])
+    np.testing.assert_array_equal(_draw(1), three[:1])
     assert not np.array_equal(three[0], three[1])
 
 
 @pytest.mark.parametrize("sampler", [samplers.ddim, samplers.dpm_solver])
 def test_a_correction_that_changes_nothing_leaves_the_samples(sampler):
-    def draw(correct):
-        cond = jnp.zeros((2, 2))
-        return samplers.sample(
-            jax.random.key(5),
-            _gaussian,
-            cond,
-            4,
-            schedule=_SCHEDULE,
-            steps=5,
-            sampler=sampler,
-            correct=correct,
-        )
-
+    corrected = functools.partial(sampler, correct=lambda x0, t: x0)
     # Another program, hence other roundings.
-    np.testing.assert_allclose(draw(lambda x0, t: x0), draw(None), atol=1e-5)
+    np.testing.assert_allclose(
+        _draw(2, sampler=corrected), _draw(2, sampler=sampler), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("sampler", [samplers.ddim, samplers.dpm_solver])
@@ -195,7 +190,7 @@ def test_samplers_start_from_and_add_the_noise_that_is_passed():
             jnp.zeros((2, 1)),
             2,
             schedule=_SCHEDULE,
-            steps=2,
+            times=samplers.time_grid(_SCHEDULE, 2),
             **options,
         ).block_until_ready()
         jax.effects_barrier()

@@ -400,7 +400,7 @@ def test_integer_cells_are_taken_as_densities():
         ((8, 8, 4), r"density has shape \(8, 8, 4\); a cubic grid needs three equal"),
         ((8, 8), r"density has shape \(8, 8\)"),
         ((4, 4, 4), "a grid of 4 elements per side is not supported.*Resample to 8:"),
-        ((10, 10, 10), "a grid of 10 elements.*multiple of 4.*--config.resize=12"),
+        ((10, 10, 10), "a grid of 10 elements.*multiple of 4.*`resize=12`"),
         ((33, 33, 33), "a grid of 33 elements.*Resample to 36: .*prepare"),
     ],
 )

@@ -430,7 +430,7 @@ def test_wrong_shapes_are_refused():
     assert issubclass(InputError, ValueError)
 
 
-@pytest.mark.parametrize("shape", [(4, 4), (4, 0, 4), (4, 4.5, 4), 4])
+@pytest.mark.parametrize("shape", [(4, 4), (4, 0, 4), (4, 4.5, 4)])
 def test_what_is_no_box_is_refused(shape):
     with pytest.raises(InputError, match="is not the shape of a box.*Give"):
         structure.make_displacement(shape)

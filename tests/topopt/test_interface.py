@@ -84,7 +84,7 @@ def test_sensitivities_are_the_derivatives(evaluate):
 def test_polish_reaches_the_tensor_of_another_cell(evaluate):
     start = _schwarz(0.34)
     target = evaluate(_schwarz(0.30)).constants
-    done = interface.polish(start, interface.missing(target), evaluate)
+    done = interface.polish(start, interface.target_residual(target), evaluate)
     assert done.history[0] > 0.008
     # One orbit of six of 4,096 voxels is worth about 0.1 % of the ranges.
     assert done.history[-1] < 1e-3
@@ -100,7 +100,7 @@ def test_polish_keeps_near_the_wanted_volume(evaluate):
     pairs = x[:, None, None] * x[:, None] + x[:, None] * x + x[:, None, None] * x
     other = threshold_to_volume(_wave() - 0.25 * pairs, 0.36)
     target = evaluate(other).constants
-    done = interface.polish(start, interface.missing(target), evaluate, volume=0.36)
+    done = interface.polish(start, interface.target_residual(target), evaluate, volume=0.36)
     assert done.history[-1] < 0.3 * done.history[0]
     # Beyond the slack every step aims back, so it ends within about twice of it.
     assert abs(done.octant.mean() - 0.36) < 2.5 * interface.VOLUME_SLACK
@@ -110,19 +110,19 @@ def test_polish_never_makes_things_worse(evaluate):
     start = _schwarz(0.3)
     # Twice the stiffness of the solid: no cell can do it.
     done = interface.polish(
-        start, interface.missing(np.array([2.7, 1.1, 0.7])), evaluate, steps=2
+        start, interface.target_residual(np.array([2.7, 1.1, 0.7])), evaluate, steps=2
     )
     assert done.history[-1] <= done.history[0]
     assert is_load_bearing(done.octant)
     same = interface.polish(
-        start, interface.missing(evaluate(start).constants), evaluate
+        start, interface.target_residual(evaluate(start).constants), evaluate
     )
     np.testing.assert_array_equal(same.octant, start)
     assert len(same.history) == 1
 
 
 def test_polish_ends_where_it_creeps(evaluate):
-    missing = interface.missing(np.array([2.7, 1.1, 0.7]))
+    missing = interface.target_residual(np.array([2.7, 1.1, 0.7]))
     run = [
         interface.polish(_schwarz(0.3), missing, evaluate, steps=5, creep=creep)
         for creep in (0.0, 0.5, 1.0)

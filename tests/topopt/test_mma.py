@@ -11,7 +11,7 @@ import pytest
 from fem_helpers import QUICK
 from jax import lax
 
-from mmdiff.topopt.mma import FARTHEST, mma
+from mmdiff.topopt.mma import FARTHEST, Asymptotes, mma
 
 
 class Problem(NamedTuple):
@@ -467,7 +467,7 @@ def _as_problem(functions, start):
 def test_iterates_and_asymptotes_keep_their_limits():
     move, nearest, width = 0.15, 0.01, np.float32(2.0)
     problem = _as_problem(*_random(0, dtype=np.float32))
-    options = {"low": -1.0, "high": 1.0, "nearest": nearest}
+    options = {"low": -1.0, "high": 1.0, "asymptotes": Asymptotes(nearest=nearest)}
     designs, states = _solve(problem, steps=50, move=move, **options)
     designs = np.concatenate([[problem.start], designs])
     assert designs.min() >= -1 and designs.max() <= 1

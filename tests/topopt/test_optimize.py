@@ -11,7 +11,7 @@ from fem_helpers import QUICK
 
 from mmdiff import bounds, elasticity
 from mmdiff.cells import symmetry
-from mmdiff.fem.batch import map_batch
+from mmdiff.fem.device import map_batch
 from mmdiff.topopt import objectives, optimize
 from mmdiff.topopt import starts as initial
 from mmdiff.topopt.oc import optimality_criteria
