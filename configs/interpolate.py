@@ -46,8 +46,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
 
     # Cells between the two ends; 0 for no path.
     config.num_path = {"tiny": 3, "small": 9, "paper": 16}[variant]
-    # "none", or "ends": what the network is told of the cells on the path, nothing or
-    # constants and volume on the line between those of the ends.
+    # Conditions of the network for the cells on the path: "none", or "ends", constants
+    # and volume on the line between those of the ends.
     config.conditions = "ends"
     # DDIM steps each way, and evaluations of the network per step of the inversion.
     config.steps = 16

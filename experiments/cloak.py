@@ -10,8 +10,7 @@ from mmdiff.design.cloak import case as cases
 from mmdiff.design.cloak import pool as pools
 from mmdiff.design.cloak import report, resolved
 from mmdiff.design.cloak.case import Case, Effort
-from mmdiff.design.cloak.geometry import COLUMNS, geometry
-from mmdiff.design.cloak.loads import LOADS
+from mmdiff.design.cloak.geometry import COLUMNS, LOADS, geometry
 from mmdiff.design.cloak.model import make_model
 from mmdiff.design.cloak.pool import REFERENCES
 from mmdiff.errors import InputError

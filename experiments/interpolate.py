@@ -9,19 +9,19 @@ from mmdiff.data import dataset
 from mmdiff.design.generate import fem_guidance, refine, sampler
 from mmdiff.design.generate.cell import binarize, make_cell
 from mmdiff.design.generate.search import Budget, search
-from mmdiff.design.interpolate import ends, family, pairs, report
-from mmdiff.design.interpolate import path as paths
+from mmdiff.design.interpolate import ends, family, pairs, path, report
 from mmdiff.errors import InputError
 from mmdiff.io.report import write
 from mmdiff.models import noise_codec, weights
 from mmdiff.run import console
 from mmdiff.topopt import interface
 
+CONDITIONS = ("none", "ends")
 PRICE = 0.3  # of the volume while polishing: a family is ordered by it
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
-    """Make the path and the family that the config asks for, and write them."""
+    """Make the path and the family of the config, and write them."""
     _check(config)
     model = weights.load_model(config.checkpoint)
     data = dataset.load_dataset(config.data)
@@ -37,20 +37,20 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     state = folder / "state"
     state.mkdir(exist_ok=True)
     limits = {"floor": config.floor, "tolerance": config.tolerance}
-    begun, path, members, info = [], [], [], {}
+    begun, cells, members, info = [], [], [], {}
     if config.num_cells:
         volumes = {"count": config.num_cells, "low": config.low, "high": config.high}
         begun = family.begin(data, **volumes, **limits)
     if config.num_path:
         usual = (begun[0], begun[-1]) if begun else None
         both = ends.read((config.first, config.second), usual, data, evaluate)
-        path, info = _path(config, both, *tools, state / "path.npz")
+        cells, info = _path(config, both, *tools, state / "path.npz")
     if begun:
         make = _gap_filler(config, *tools, state)
         members = family.fill(begun, make, rounds=config.rounds, **limits)
         info |= {"begun_with": len(begun), "widest_gap_begun": family.widest(begun)}
-    ratios = pairs.worst_ratios(members or path, config.num_pairs, folder)
-    found = report.report(path, members, ratios, info)
+    ratios = pairs.worst_ratios(members or cells, config.num_pairs, folder)
+    found = report.report(cells, members, ratios, info)
     for text in write(folder, found):
         console.note(text)
     console.table(report.table(found.values["cells"]), report.HEADER)
@@ -60,6 +60,11 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
 
 def _check(config) -> None:
     """Refuse settings that do not go together."""
+    if config.conditions not in CONDITIONS:
+        raise InputError(
+            f"conditions={config.conditions!r} is unknown. Use "
+            f"{' or '.join(CONDITIONS)}."
+        )
     if config.num_cells == 1:
         raise InputError(
             "num_cells=1 makes no family. Pass 2 or more, or 0 for the path alone."
@@ -80,9 +85,8 @@ def _path(config, both, model, evaluate, improve, file):
     """Return the cells of the path with its ends, and what is reported of it."""
     free = config.conditions == "none"
     newton = 0 if free else config.newton
-    guide = sampler.choose_guidance(config.guide, int(model.meta["octant"]), newton)
+    guide = sampler.choose_guidance(config.guide, both[0].octant.shape[-1], newton)
     steps = {"steps": config.steps, "iterations": config.iterations}
-    codec, scaling = noise_codec.load_noise_codec(*model, guide=guide, **steps)
 
     def finish(field, target):
         octant, reason, pieces = binarize(field, None if free else target.volume)
@@ -92,13 +96,13 @@ def _path(config, both, model, evaluate, improve, file):
         cell = make_cell(octant, result, target, pieces)
         return cell if free or not improve else improve(cell, target), ""
 
-    return paths.make_path(
+    return path.make_path(
         both,
-        codec,
-        paths.make_condition(scaling, config.conditions),
+        noise_codec.load_noise_codec(*model, guide=guide, **steps),
         finish,
         key=jax.random.key(config.seed),
         count=config.num_path,
+        conditioned=not free,
         target_values=fem_guidance.target_values if newton else None,
         file=file,
     )
@@ -106,14 +110,11 @@ def _path(config, both, model, evaluate, improve, file):
 
 def _gap_filler(config, model, evaluate, improve, state):
     """Return what makes cells for a gap, see `family.fill`."""
-    draw = sampler.make_sampler(
-        *model, num_samples=config.per_gap, steps=config.steps, newton=config.newton,
-        guide=config.guide,
-    )  # fmt: skip
+    most, steps = config.per_gap, {"steps": config.steps, "newton": config.newton}
+    draw = sampler.make_sampler(*model, num_samples=most, guide=config.guide, **steps)
     options = {"draw": draw, "evaluate": evaluate, "refine": improve}
-    options["budget"] = Budget(rounds=1)
 
     def generate(key, target):
-        return search(key, target, num_best=config.per_gap, **options)[0]
+        return search(key, target, num_best=most, budget=Budget(rounds=1), **options)[0]
 
     return family.make_gap_filler(generate, jax.random.key(config.seed), state)

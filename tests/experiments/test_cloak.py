@@ -9,8 +9,7 @@ import pytest
 from mmdiff import main
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data import dataset
-from mmdiff.design.cloak import loads
-from mmdiff.design.cloak.geometry import geometry
+from mmdiff.design.cloak.geometry import geometry, pulled
 from mmdiff.fem import structure
 from mmdiff.io import render
 from mmdiff.topopt import interface
@@ -50,9 +49,7 @@ def _results(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_cells_written_hide_the_hole_as_much_as_is_told(
-    monkeypatch, tmp_path, capsys
-):
+def test_the_cells_written_hide_the_hole_as_reported(monkeypatch, tmp_path, capsys):
     picture = np.full((224, 224, 3), 200, np.uint8)  # the real one takes seconds
     monkeypatch.setattr(render, "render", lambda cell, size, cutaway: picture)
     assert _run(tmp_path, check_cells=6) == 0
@@ -64,7 +61,7 @@ def test_the_cells_written_hide_the_hole_as_much_as_is_told(
         index, octants = found["index_cylinder_4_pull"], found["octants_4"]
         number, constants = found["number_4"], found["constants_4"]
     assert number[-1] == -1 and (number < 24).all()
-    # All have the faces of the body, and the constants that are told.
+    # All have the faces of the body, and the constants that are reported.
     evaluate = interface.make_evaluate(N)
     for octant, own in zip(octants, constants, strict=True):
         np.testing.assert_array_equal(octant[0], OCTANTS[4][0])
@@ -73,7 +70,7 @@ def test_the_cells_written_hide_the_hole_as_much_as_is_told(
     # The same from the files alone.
     shape = index.shape
     field = np.where((index == -1)[..., None], 0, constants[index])
-    load_case = loads.pulled(shape)
+    load_case = pulled(shape)
     displacement = structure.make_displacement(shape, load_case.fixed)
     body = np.broadcast_to(constants[-1], (*shape, 3))
     given = load_case.values, load_case.forces
@@ -90,7 +87,7 @@ def test_the_cells_written_hide_the_hole_as_much_as_is_told(
     assert text.count("fit the body") == 2  # at both resolutions
     assert text.count("slab of 6 x 6 cells at 16 voxels each") == 1
 
-    # Cells of sixteen voxels, a hole of two cells: tensors promise what voxels keep.
+    # Cells of sixteen voxels, a hole of two cells: voxels keep what tensors promise.
     assert check["converged"]
     assert check["resolved"][0] == pytest.approx(check["promised"][0], rel=0.2)
     assert 0 < check["difference"][0] < 0.05

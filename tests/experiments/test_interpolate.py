@@ -103,23 +103,6 @@ def test_conditions_of_the_ends_give_the_volume_between(known, tmp_path):
     assert len(known) == 1
 
 
-def test_a_finished_part_is_not_made_again(quick, known, tmp_path):
-    assert _run(tmp_path, num_path=1) == 0
-    out = tmp_path / "out"
-    before = (out / "family.json").read_text()
-    drawn, solved = len(quick), len(known)
-    assert drawn and solved
-    for name in ("family.json", "run.json"):
-        (out / name).unlink()
-    gap = min((out / "state").glob("gap_*.npz"))
-    gap.write_bytes(gap.read_bytes()[:50])
-    assert _run(tmp_path, num_path=1) == 0
-    # The damaged gap alone; `quick` numbers its draws, so that its cells may differ.
-    assert len(quick) == drawn + 1 and len(known) == solved
-    after = _report(tmp_path)
-    assert after["summary"]["returned"] == json.loads(before)["summary"]["returned"]
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -10,8 +10,7 @@ import numpy as np
 from mmdiff.design.cloak import assign, region
 from mmdiff.design.cloak import model as models
 from mmdiff.design.cloak.assign import Choice
-from mmdiff.design.cloak.geometry import Geometry
-from mmdiff.design.cloak.loads import LoadCase
+from mmdiff.design.cloak.geometry import Geometry, LoadCase
 from mmdiff.design.cloak.model import Model
 from mmdiff.design.cloak.pool import Pool
 from mmdiff.run import console, saved

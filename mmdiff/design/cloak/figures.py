@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -16,35 +15,14 @@ from mmdiff.typing import Bool, Float
 DRAWN = 12  # cells drawn, the most frequent ones
 
 
-class Section(NamedTuple):
-    """The middle of a case, normal to z.
+def sections(path: str | os.PathLike, cases: Sequence[Case]) -> bool:
+    """Draw the middle of each case: off before, off after, C11 of the elements.
 
-    Attributes:
-      title: of the case.
-      before: (X, Y) |u - u0| without a cloak, percent of the largest |u0|; NaN where
-        nothing is to be drawn.
-      after: (X, Y) the same with the cells.
-      stiffness: (x, y) C11 of the elements, base E = 1, zero in the hole.
-      distortion_before: in percent.
-      distortion_after: in percent.
-    """
-
-    title: str
-    before: Float[np.ndarray, "X Y"]
-    after: Float[np.ndarray, "X Y"]
-    stiffness: Float[np.ndarray, "x y"]
-    distortion_before: float
-    distortion_after: float
-
-
-def sections(path: str | os.PathLike, cases: Sequence[Section]) -> bool:
-    """Draw a row for each case: off before, off after, C11 of the elements.
-
-    Both maps of a row share their colours.
+    Off is |u - u0| in percent of the largest |u0|; both maps share their colours.
 
     Args:
       path: PNG file to write.
-      cases: at least one.
+      cases: that are found, at least one.
     """
     figure = new_figure(10.2, 3.1 * len(cases))
     if figure is None:
@@ -52,13 +30,16 @@ def sections(path: str | os.PathLike, cases: Sequence[Section]) -> bool:
     with plot_style():
         axes = figure.subplots(len(cases), 3, squeeze=False)
         for row, case in zip(axes, cases, strict=True):
-            n = len(case.stiffness)
+            middle = case.geometry.hole.shape[2] // 2
+            stiffness = case.constants[:, :, middle, 0]
+            n = len(stiffness)
             extent = (-n / 2, n / 2, -n / 2, n / 2)
-            top = max(np.nanmax(case.before), 1e-9)
+            before, after = (_off(case, name, middle) for name in ("before", "cells"))
+            top = max(np.nanmax(before), 1e-9)
             maps = (
-                (case.before, f"no cloak: {case.distortion_before:.2f} %", top),
-                (case.after, f"cells: {case.distortion_after:.2f} %", top),
-                (case.stiffness, "C11 / E base", case.stiffness.max()),
+                (before, f"no cloak: {case.percent('before'):.2f} %", top),
+                (after, f"cells: {case.percent('cells'):.2f} %", top),
+                (stiffness, "C11 / E base", stiffness.max()),
             )
             for axis, (values, title, highest) in zip(row, maps, strict=True):
                 # The rows of an image run along y.
@@ -70,31 +51,18 @@ def sections(path: str | os.PathLike, cases: Sequence[Section]) -> bool:
                 axis.grid(False)
                 axis.set(xlabel="x, cells")
                 figure.colorbar(shown, ax=axis, shrink=0.85, format="%.3g")
-            row[0].set_ylabel(f"{case.title}\ny, cells")
+            row[0].set_ylabel(f"{case.label}\ny, cells")
             row[1].set_xlabel("x, cells; |u - u0|, % of the largest |u0|")
         return save_figure(path, figure)
 
 
-def section(case: Case) -> Section:
-    """Return the middle of a case that is found."""
-    middle = case.geometry.hole.shape[2] // 2
-    u0 = case.result["u0"][..., middle]
+def _off(case, name, middle) -> Float[np.ndarray, "X Y"]:
+    """Return |u - u0| in percent of the largest |u0|, NaN in the void."""
+    u, u0 = (case.result[key][..., middle] for key in (f"u_{name}", "u0"))
     size = np.linalg.norm(u0, axis=0).max()
-
-    def off(name):
-        difference = case.result[name][..., middle] - u0
-        percent = 100 * np.linalg.norm(difference, axis=0) / size
-        # The void moves as it likes.
-        return np.where(_in_void(case.geometry.hole[:, :, middle]), np.nan, percent)
-
-    return Section(
-        case.label,
-        off("u_before"),
-        off("u_cells"),
-        case.constants[:, :, middle, 0],
-        case.percent("before"),
-        case.percent("cells"),
-    )
+    percent = 100 * np.linalg.norm(u - u0, axis=0) / size
+    # The void moves as it likes.
+    return np.where(_in_void(case.geometry.hole[:, :, middle]), np.nan, percent)
 
 
 def _in_void(hole: Bool[np.ndarray, "x y"]) -> Bool[np.ndarray, "X Y"]:

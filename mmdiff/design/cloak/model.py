@@ -18,8 +18,7 @@ import numpy as np
 from scipy import optimize
 
 from mmdiff.design.cloak import region
-from mmdiff.design.cloak.geometry import Geometry
-from mmdiff.design.cloak.loads import LoadCase
+from mmdiff.design.cloak.geometry import Geometry, LoadCase
 from mmdiff.fem import structure
 from mmdiff.typing import Array, Float
 

@@ -150,26 +150,46 @@ def make_pool(
     )
 
 
-def body_octant(
+def reference_pool(
     data: Dataset,
     reference: str,
-    m: int,
-    evaluate: Callable[[np.ndarray], Evaluation],
     *,
+    edge: int,
+    void: float,
+    most: int,
     volume: float,
-) -> UInt8[np.ndarray, "m m m"]:
-    """Return the octant of the cell of the body, m voxels a side.
+    folder: pathlib.Path,
+) -> Pool:
+    """Return the cells to choose from in the body of a reference.
 
     Args:
       data: the dataset.
       reference: "plates", "isotropic" or the number of a cell of the dataset.
-      m: octant side.
-      evaluate: finite elements on one octant.
+      edge: voxels along a cell.
+      void: modulus of void as a fraction of solid.
+      most: see `make_pool`.
       volume: of the isotropic cell.
+      folder: of the file of a pool that is finished.
 
     Raises:
       InputError: the dataset has no such cell, or it falls apart at this resolution.
     """
+
+    def new():
+        evaluate = interface.make_evaluate(edge // 2, void=void)
+        body = _body(data, reference, edge // 2, evaluate, volume)
+        with console.progress(f"{reference}, cells that fit", most + 1) as advance:
+            pool = make_pool(data, body, evaluate, most=most, advance=advance)
+        console.say(
+            f"{reference}: {len(pool.number)} cells of {edge}^3 voxels fit the body"
+        )
+        return pool._asdict()
+
+    return Pool(**saved.once(folder / f"pool_{reference}_{edge}_{void:g}.npz", new))
+
+
+def _body(data, reference, m, evaluate, volume) -> UInt8[np.ndarray, "m m m"]:
+    """Return the octant of the cell of the body, m voxels a side."""
     if reference == "plates":
         return plates.plate_lattice(m, {"sc": WALL})
     if reference == "isotropic":
@@ -198,41 +218,6 @@ def body_octant(
         )
     # What is isotropic at the dataset's resolution need not be at a lower one.
     return isotropic_body(data, found, evaluate)
-
-
-def reference_pool(
-    data: Dataset,
-    reference: str,
-    *,
-    edge: int,
-    void: float,
-    most: int,
-    volume: float,
-    folder: pathlib.Path,
-) -> Pool:
-    """Return the cells to choose from in the body of a reference.
-
-    Args:
-      data: the dataset.
-      reference: see `body_octant`.
-      edge: voxels along a cell.
-      void: modulus of void as a fraction of solid.
-      most: see `make_pool`.
-      volume: see `body_octant`.
-      folder: of the file of a pool that is finished.
-    """
-
-    def new():
-        evaluate = interface.make_evaluate(edge // 2, void=void)
-        body = body_octant(data, reference, edge // 2, evaluate, volume=volume)
-        with console.progress(f"{reference}, cells that fit", most + 1) as advance:
-            pool = make_pool(data, body, evaluate, most=most, advance=advance)
-        console.say(
-            f"{reference}: {len(pool.number)} cells of {edge}^3 voxels fit the body"
-        )
-        return pool._asdict()
-
-    return Pool(**saved.once(folder / f"pool_{reference}_{edge}_{void:g}.npz", new))
 
 
 def _fitting(data, body) -> Iterator[tuple[int, np.ndarray]]:

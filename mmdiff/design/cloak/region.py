@@ -1,10 +1,10 @@
-"""The region of elastic constants that known cells fill, as a distance to be inside.
+"""The region of elastic constants that known cells fill, as a distance from it.
 
-A structure made of cells may ask for a tensor only where there is a cell. The region is
+A structure made of cells can have a tensor only where there is a cell. The region is
 that of the cells of a dataset in the coordinates ((K/Ks)^1/3, (M/Ms)^1/3, (G/Gs)^1/3),
 with M = (C11 - C12) / 2, G = C44 and s the solid: soft cells, which are many, are as
-far apart there as stiff ones. Gaps narrower than a few steps of its grid are closed,
-and what lies outside is told how far, so that an optimizer can be held inside.
+far apart there as stiff ones. Gaps narrower than a few steps of its grid are closed.
+The distance is a penalty that keeps an optimizer inside.
 """
 
 from collections.abc import Callable

@@ -15,8 +15,7 @@ import numpy as np
 
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.design.cloak.case import Effort, find
-from mmdiff.design.cloak.geometry import Geometry, geometry
-from mmdiff.design.cloak.loads import gripped
+from mmdiff.design.cloak.geometry import Geometry, geometry, gripped
 from mmdiff.design.cloak.model import make_model
 from mmdiff.design.cloak.pool import Pool
 from mmdiff.elasticity import NU, voigt_to_cubic

@@ -133,7 +133,7 @@ def spread_out(
       allowed: those that may be taken.
       low: first volume.
       high: last volume.
-      m: cells wanted, two or more.
+      m: number of cells, two or more.
     """
     steps = []  # rows around each volume, and the best way to each of them
     width = (high - low) / (m - 1)

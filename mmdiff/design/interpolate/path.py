@@ -14,14 +14,11 @@ import numpy as np
 from mmdiff.design.interpolate.family import Member, arrays, members_of
 from mmdiff.diffusion.conditions import Conditions
 from mmdiff.elasticity import NAMES, range_error
-from mmdiff.errors import InputError
 from mmdiff.models import noise_codec
 from mmdiff.models.noise_codec import NoiseCodec
 from mmdiff.run import console, saved
 from mmdiff.targets.target import Target, of_constants
-from mmdiff.typing import Array, Float
-
-CONDITIONS = ("none", "ends")
+from mmdiff.typing import Float
 
 
 def angles(count: int) -> Float[np.ndarray, "m"]:
@@ -53,38 +50,14 @@ def off_line(
     return range_error(constants, line)
 
 
-def make_condition(
-    scaling: Conditions, choice: str
-) -> Callable[[Float[np.ndarray, "4"]], Float[Array, "k"]]:
-    """Return `condition(values)`, the network's conditions of cells on the path.
-
-    Args:
-      scaling: conditions of the network.
-      choice: "ends" for those of the values C11, C12, C44 and V, which lie between
-        those of the ends; "none" leaves all free.
-
-    Raises:
-      InputError: for another choice.
-    """
-    if choice not in CONDITIONS:
-        raise InputError(
-            f"conditions={choice!r} is unknown. Use {' or '.join(CONDITIONS)}."
-        )
-    if choice == "none":
-        return lambda values: scaling.from_values()
-    return lambda values: scaling.from_values(
-        **dict(zip((*NAMES, "V"), map(float, values), strict=True))
-    )
-
-
 def make_path(
     ends: tuple[Member, Member],
-    codec: NoiseCodec,
-    condition: Callable[[Float[np.ndarray, "4"]], Float[Array, "k"]],
+    network: tuple[NoiseCodec, Conditions],
     finish: Callable[[Float[np.ndarray, "n n n"], Target], tuple],
     *,
     key,
     count: int,
+    conditioned: bool,
     target_values: Callable[[Target], Float[np.ndarray, "q"]] | None = None,
     file: pathlib.Path,
 ) -> tuple[list[Member], dict]:
@@ -92,12 +65,13 @@ def make_path(
 
     Args:
       ends: the two cells.
-      codec: between cells and their noise.
-      condition: conditions of the network for C11, C12, C44 and V.
+      network: its codec between cells and their noise, and its conditions.
       finish: `finish(field, target)` returns the cell that a decoded field becomes,
         with `octant` and `constants`, and the reason where it is refused.
       key: typed random key.
       count: cells between the ends.
+      conditioned: whether constants and volume of a cell, or those between the ends,
+        are conditions of the network; else all are free.
       target_values: what the guidance of the codec aims at for a target; None decodes
         without guidance.
       file: where a finished path is stored.
@@ -106,7 +80,12 @@ def make_path(
       the cells, and "returned", the share of each end's voxels that come back from its
       noise, and "refused", the number of points without a cell.
     """
+    codec, scaling = network
     raw = [np.append(end.constants, end.volume) for end in ends]
+
+    def condition(values):
+        names = (*NAMES, "V") if conditioned else ()
+        return scaling.from_values(**dict(zip(names, map(float, values), strict=False)))
 
     def new():
         noises, returned = _encoded(ends, raw, codec, condition, key)

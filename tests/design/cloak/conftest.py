@@ -1,14 +1,14 @@
 """A cloak of a few small cells that costs nothing."""
 
+import dataclasses
 import types
 
 import numpy as np
 import pytest
 
 from mmdiff.cells.voxels import threshold_to_volume
-from mmdiff.design.cloak import loads
 from mmdiff.design.cloak.case import Case
-from mmdiff.design.cloak.geometry import geometry
+from mmdiff.design.cloak.geometry import geometry, pulled
 from mmdiff.design.cloak.model import Model
 from mmdiff.design.cloak.pool import BODY, SOLID, Pool
 
@@ -25,7 +25,7 @@ def case():
     constants = octants.mean((1, 2, 3))[:, None] * np.array([0.4, 0.16, 0.12])
     pool = Pool(octants, constants, np.array([SOLID, *range(1, 8), BODY]))
     box = geometry(SHAPE, "cylinder")
-    return Case("cylinder", "4", loads.pulled(SHAPE), box, pool)
+    return Case("cylinder", "4", pulled(SHAPE), box, pool)
 
 
 @pytest.fixture
@@ -52,3 +52,16 @@ def make_model(case):
         return Model(response, lambda c: c, u0, distortion, slope, distortion(classes))
 
     return make
+
+
+@pytest.fixture
+def found(case):
+    """The case with a result."""
+    rng = np.random.default_rng(0)
+    names = {"before": 0.3, "designed": 0.02, "nearest": 0.04, "cells": 0.03}
+    result = {name: np.array([value / 2, value]) for name, value in names.items()}
+    result |= {name: rng.normal(size=(3, 9, 9, 3)) for name in ("u0", "u_before")}
+    result["u_cells"] = result["u0"].copy()
+    result["pick"] = np.arange(case.geometry.num_classes) % 5
+    result |= {"load": np.array(0), "seconds": np.array(1.0)}
+    return dataclasses.replace(case, result=result)

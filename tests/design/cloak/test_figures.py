@@ -6,15 +6,12 @@ import pytest
 from mmdiff.design.cloak import figures
 
 
-def test_every_case_gets_a_row(tmp_path):
+def test_every_case_gets_a_row(found, tmp_path):
     pytest.importorskip("matplotlib")
-    x = np.linspace(0, 1, 7)
-    off = np.where(x[:, None] + x < 0.3, np.nan, x[:, None] + x)
-    case = figures.Section("a case", off, off / 9, np.ones((6, 6)), 30.0, 2.0)
     sizes = []
     for count in (1, 3):
         file = tmp_path / f"{count}.png"
-        assert figures.sections(file, [case] * count)
+        assert figures.sections(file, [found] * count)
         head = file.read_bytes()[16:24]
         sizes.append(np.frombuffer(head, ">u4").tolist())
     assert sizes[0][0] == sizes[1][0]

@@ -1,10 +1,15 @@
-"""Boxes with a hole, and which of their elements are alike."""
+"""Boxes with a hole, their loads, and which of their elements are alike."""
 
 import numpy as np
 import pytest
 
-from mmdiff.design.cloak import loads
-from mmdiff.design.cloak.geometry import COLUMNS, geometry
+from mmdiff.design.cloak.geometry import (
+    COLUMNS,
+    geometry,
+    gripped,
+    pulled,
+    strained,
+)
 from mmdiff.errors import InputError
 from mmdiff.fem import element
 
@@ -33,7 +38,7 @@ def test_only_nodes_beyond_the_cloak_count(column):
     assert where.outside[0].all() and not where.outside[6, 6].any()
 
 
-@pytest.mark.parametrize("make_loads", [loads.pulled, loads.gripped, loads.strained])
+@pytest.mark.parametrize("make_loads", [pulled, gripped, strained])
 def test_what_the_loads_make_equal_is_of_one_class(make_loads):
     known = make_loads((24, 24, 4))
     where = geometry((24, 24, 4), "cylinder", mirrors=known.mirrors, swaps=known.swaps)
@@ -68,3 +73,9 @@ def test_rows_stand_where_their_classes_are():
     assert (rows[where.hole] == -1).all()
     np.testing.assert_array_equal(rows[where.cloak], 10 + where.index)
     assert (rows[~where.hole & ~where.cloak] == 7).all()
+
+
+def test_the_pull_is_a_tenth_of_the_modulus_on_every_element_face():
+    pull = pulled((8, 8, 4))
+    np.testing.assert_allclose(pull.forces.sum((0, 2, 3, 4)), [0.1 * 8 * 4, 0, 0])
+    assert pull.fixed[:, 0].all() and not pull.fixed[:, 1:].any()

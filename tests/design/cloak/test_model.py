@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmdiff.design.cloak import loads, region
 from mmdiff.design.cloak import model as cloak
-from mmdiff.design.cloak.geometry import geometry
+from mmdiff.design.cloak import region
+from mmdiff.design.cloak.geometry import geometry, gripped, pulled, strained
 
 REFERENCE = np.array([0.2, 0.07, 0.06])
 
@@ -27,7 +27,7 @@ def test_a_pulled_body_gets_longer_by_stress_over_modulus():
         outside=np.ones([n + 1 for n in shape], bool),
         index=np.zeros(16, int),
     )
-    model = cloak.make_model(where, loads.pulled(shape))(REFERENCE)
+    model = cloak.make_model(where, pulled(shape))(REFERENCE)
     u = model.u0[0, 0]
     c11, c12, _ = REFERENCE
     young = (c11 - c12) * (c11 + 2 * c12) / (c11 + c12)
@@ -38,7 +38,7 @@ def test_a_pulled_body_gets_longer_by_stress_over_modulus():
 def test_without_a_hole_nothing_is_distorted():
     shape = (6, 6, 2)
     where = geometry(shape, "cylinder", hole=0.0)
-    model = cloak.make_model(where, loads.strained(shape))(REFERENCE)
+    model = cloak.make_model(where, strained(shape))(REFERENCE)
     # float32 solves to 1e-5
     np.testing.assert_allclose(model.before, 0, atol=1e-5)
 
@@ -47,7 +47,7 @@ def test_without_a_hole_nothing_is_distorted():
 def test_the_slope_is_that_of_the_distortion():
     shape = (6, 6, 2)
     where = geometry(shape, "cylinder", swaps=True)
-    model = cloak.make_model(where, loads.strained(shape))(REFERENCE)
+    model = cloak.make_model(where, strained(shape))(REFERENCE)
     base = np.tile(REFERENCE, (where.num_classes, 1))
     value, each, gradient = model.slope(base)
     assert each.shape == (6,) and each.max() * 6 ** (-1 / 8) <= value <= each.max()
@@ -61,7 +61,7 @@ def test_the_slope_is_that_of_the_distortion():
 @pytest.fixture(scope="module")
 def slab():
     where = geometry((12, 12, 1), "cylinder")
-    model = cloak.make_model(where, loads.gripped((12, 12, 1)))(REFERENCE)
+    model = cloak.make_model(where, gripped((12, 12, 1)))(REFERENCE)
     return model, np.tile(REFERENCE, (where.num_classes, 1))
 
 

@@ -136,36 +136,41 @@ VOLUME = OCTANTS.mean((1, 2, 3))
 DATA = Dataset(OCTANTS, VOLUME[:, None] * np.array([0.4, 0.16, 0.12]), VOLUME, {})
 
 
+OPTIONS = {"edge": 2 * N, "void": 1e-6, "most": 3, "volume": 0.25}
+THIN = np.zeros((1, N, N, N), np.uint8)
+THIN[:, 0, 0, 0] = THIN[:, 6, 6, 6] = 1
+APART = Dataset(THIN, np.ones((1, 3)), np.ones(1), {})
+
+
 @pytest.mark.parametrize(
-    ("reference", "volume", "words"),
+    ("data", "reference", "options", "words"),
     [
-        ("99", 0.25, "99 is no cell of the dataset, which holds 24. Pass 0 to 23"),
-        ("isotropic", 0.99, "within 0.02 of reference_volume=0.99. Pass one of 0.11"),
+        (DATA, "99", {}, "99 is no cell of the dataset, which holds 24. Pass 0 to 23"),
+        (
+            DATA,
+            "isotropic",
+            {"volume": 0.99},
+            "volume=0.99. Pass one of 0.11",
+        ),
+        (APART, "0", {"edge": 4}, "falls apart at 4.3 voxels. Set `cell_voxels` and"),
     ],
 )
-def test_bodies_that_the_dataset_lacks_are_refused(reference, volume, words):
+def test_bodies_that_cannot_be_are_refused(tmp_path, data, reference, options, words):
     with pytest.raises(InputError, match=words):
-        cloak_pool.body_octant(DATA, reference, 4, len, volume=volume)
+        cloak_pool.reference_pool(data, reference, folder=tmp_path, **OPTIONS | options)
 
 
-def test_a_body_that_falls_apart_is_refused():
-    thin = np.zeros((1, N, N, N), np.uint8)
-    thin[:, 0, 0, 0] = thin[:, 6, 6, 6] = 1
-    data = Dataset(thin, np.ones((1, 3)), np.ones(1), {})
-    with pytest.raises(
-        InputError, match="falls apart at 4.3 voxels. Set `cell_voxels`"
-    ):
-        cloak_pool.body_octant(data, "0", 2, len, volume=0.25)
-
-
-def test_a_pool_is_made_once(tmp_path):
-    options = {"edge": 2 * N, "void": 1e-6, "most": 3, "volume": 0.25}
+@pytest.mark.parametrize("reference", ["4", "plates", "isotropic"])
+def test_a_pool_is_made_once(tmp_path, reference):
     pool, again = (
-        cloak_pool.reference_pool(DATA, "4", folder=tmp_path, **options)
+        cloak_pool.reference_pool(DATA, reference, folder=tmp_path, **OPTIONS)
         for _ in range(2)
     )
-    np.testing.assert_array_equal(pool.octants[-1], OCTANTS[4])
+    if reference == "4":
+        np.testing.assert_array_equal(pool.octants[-1], OCTANTS[4])
     assert pool.number[-1] == cloak_pool.BODY and len(pool.number) == 5
     for one, other in zip(pool, again, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert [path.name for path in tmp_path.iterdir()] == ["pool_4_16_1e-06.npz"]
+    assert [path.name for path in tmp_path.iterdir()] == [
+        f"pool_{reference}_16_1e-06.npz"
+    ]

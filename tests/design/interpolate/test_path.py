@@ -1,15 +1,12 @@
 """Paths between two cells."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from mmdiff import elasticity
 from mmdiff.design.interpolate import path
 from mmdiff.design.interpolate.family import Member
 from mmdiff.diffusion.conditions import fit_conditions
-from mmdiff.errors import InputError
 from mmdiff.models.noise_codec import NoiseCodec
 
 RAW = np.array([[0.1, 0.02, 0.03, 0.25], [0.3, 0.1, 0.07, 0.75]])
@@ -29,15 +26,6 @@ def test_off_the_line_is_the_range_error_from_what_lies_between():
     np.testing.assert_allclose(off, [0, 0.01 / 3, 0], atol=1e-12)
 
 
-def test_conditions_are_those_between_the_ends_or_free():
-    scaling = fit_conditions((*elasticity.NAMES, "V"), RAW)
-    middle = path.make_condition(scaling, "ends")(RAW.mean(0))
-    np.testing.assert_allclose(middle, 0.5, rtol=1e-6)
-    assert (path.make_condition(scaling, "none")(RAW[0]) == -1).all()
-    with pytest.raises(InputError, match="conditions='all' is unknown. Use none or"):
-        path.make_condition(scaling, "all")
-
-
 def test_a_path_has_its_ends_and_what_was_not_refused(tmp_path):
     """Cells are their own noise, and fields become cells as they are."""
     ends = [
@@ -52,6 +40,7 @@ def test_a_path_has_its_ends_and_what_was_not_refused(tmp_path):
         return noise
 
     codec = NoiseCodec(lambda key, x0, cond: x0, decode)
+    scaling = fit_conditions((*elasticity.NAMES, "V"), RAW)
     asked = []
 
     def finish(field, target):
@@ -63,7 +52,9 @@ def test_a_path_has_its_ends_and_what_was_not_refused(tmp_path):
     options = {"key": jax.random.key(0), "count": 3, "file": tmp_path / "path.npz"}
     options["target_values"] = lambda target: np.array([target.volume])
     for _ in range(2):
-        found, info = path.make_path(tuple(ends), codec, jnp.asarray, finish, **options)
+        found, info = path.make_path(
+            tuple(ends), (codec, scaling), finish, conditioned=True, **options
+        )
         assert info == {"returned": [1.0, 1.0], "refused": 1}
         assert [member.kind for member in found] == ["end", "path", "path", "end"]
         theta = [member.theta for member in found]
