@@ -43,6 +43,13 @@ def load_dataset(path: str | os.PathLike = "", *, skip_bad: bool = False) -> Dat
 
     Raises:
       DataError: if there is none, or it is damaged.
+
+    Example:
+      >>> octants, constants, volume, info = mm.load_dataset()
+      >>> octants.shape, constants.shape
+      ((8838, 32, 32, 32), (8838, 3))
+      >>> int((info["split"] == 0).sum())  # cells for training
+      7964
     """
     root = _root(path or assets.dataset_path())
     if not (root / "layout.json").exists():
@@ -111,7 +118,7 @@ def training_cells(data: Dataset, *, selected: bool = False) -> Bool[np.ndarray,
 
 
 def is_dataset(path: str | os.PathLike) -> bool:
-    """Whether a folder is a dataset as `mmdiff.data.store` writes it, or holds one."""
+    """Whether a folder is a dataset of `mmdiff.data.store`, or holds one."""
     return (_root(path) / "layout.json").is_file()
 
 

@@ -1,0 +1,76 @@
+"""What all training runs say and keep: the dataset, metrics, the end."""
+
+import contextlib
+import json
+
+import numpy as np
+import pytest
+from data_helpers import BASE
+from model_helpers import FIELDS, fresh_params
+from train_helpers import OPTIMIZER, params, settings
+
+from mmdiff.data import store
+from mmdiff.models.weights import load_weights, save_weights
+from mmdiff.train import record
+from mmdiff.train.loop import Result
+from mmdiff.train.state import create_state
+
+STATE = create_state(params(), OPTIMIZER)
+
+
+def test_shards_that_are_left_out_are_noted(tmp_path, capsys):
+    root, n = tmp_path / "data.zarr", 4
+    store.create(root, n=n, shards=2, shard_size=2, base=BASE, recipe={})
+    for number in (0, 1):
+        store.write_shard(
+            root,
+            number,
+            octants=np.ones((2, n, n, n), np.uint8),
+            constants=np.ones((2, 3)),
+            records=[{"id": 2 * number + i, "split": 0} for i in range(2)],
+            rejected={},
+        )
+    (root / "constants/c/0/0").write_bytes(b"damaged")
+    data = record.read_dataset(root, skip_bad=True)
+    assert [found["id"] for found in data.info["records"]] == [2, 3]
+    said = capsys.readouterr().out
+    assert "2 of 4 cells are unreadable; going on without them." in said
+
+
+def test_metrics_are_kept_whole_and_said_in_short(tmp_path, capsys, monkeypatch):
+    curves = []
+    scalars = contextlib.nullcontext(curves.append)
+    monkeypatch.setattr(record.tensorboard, "scalars", lambda folder: scalars)
+    with record.metrics(tmp_path, curves=True) as on_metrics:
+        on_metrics({"step": 3, "loss": 0.25, "grad_norm": 1.0, "seconds": 2.0})
+        on_metrics({"step": 3, "validation": 0.5, "validation_t0.1": 0.1})
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["step 3  loss 0.25  seconds 2", "step 3  validation 0.5"]
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[1])["validation_t0.1"] == 0.1
+    assert len(curves) == 2
+    assert record.last([json.loads(line) for line in lines], "loss")["loss"] == 0.25
+    assert record.last([], "loss") == {}
+
+
+@pytest.mark.parametrize(("steps", "complete"), [(5, False), (6, True)])
+def test_weights_of_the_last_step_are_complete(tmp_path, steps, complete):
+    path = tmp_path / "ema.npz"
+    assert not record.is_complete(path, load_weights)
+    result = Result(STATE._replace(step=np.int32(steps)), "steps", 1.0, 2.0, [])
+    numbers = record.summary(settings(), result, params(), cells=4)
+    assert numbers["parameters"] == record.count(STATE.params)
+    assert (numbers["steps"], numbers["planned"], numbers["cells"]) == (steps, 6, 4)
+    meta = {"model": FIELDS, "octant": 4, "training": numbers}
+    save_weights(path, fresh_params(), meta)
+    assert record.is_complete(path, load_weights) == complete
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"), [("steps", "all steps done"), ("time", "time limit")]
+)
+def test_the_end_is_said_with_the_way_on(reason, words, tmp_path, capsys):
+    record.say_end(tmp_path / "a.npz", settings(), Result(STATE, reason, 1.0, 2.5, []))
+    out = capsys.readouterr().out
+    assert out.startswith(f"{words}: step 0 of 6, 2.5 samples/s; wrote")
+    assert ("run the same command again" in out) == (reason != "steps")
