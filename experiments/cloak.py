@@ -30,9 +30,12 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     state.mkdir(exist_ok=True)
     effort = Effort(config.steps, config.exchanges)
     make_pool = functools.partial(
-        pools.reference_pool, data, most=config.pool, volume=config.reference_volume,
+        pools.reference_pool,
+        data,
+        most=config.pool,
+        volume=config.reference_volume,
         folder=state,
-    )  # fmt: skip
+    )
     known = {
         name: make_pool(name, edge=config.cell_voxels, void=VOID) for name in references
     }

@@ -126,7 +126,8 @@ def report(
         rows={"family.csv": lines},
         files={
             "strip.png": functools.partial(
-                figures.strip, octants=[every[i].octant for i in drawn],
+                figures.strip,
+                octants=[every[i].octant for i in drawn],
                 captions=captions,
             ),
             "path.png": functools.partial(
@@ -137,7 +138,7 @@ def report(
             ),
         },
         json="family.json",
-    )  # fmt: skip
+    )
 
 
 def table(lines: Sequence[Mapping]) -> list[list]:
