@@ -108,7 +108,6 @@ def _starts(kind, config, request, method, lattices) -> starts.Starts:
         return starts.generated_starts(
             request.target, method.evaluate, count=count, seed=seed
         )
-    file = starts.VoxelFile(config.input_is, config.key, config.index, config.scale)
-    return starts.file_starts(
-        pathlib.Path(kind), n, symmetry=config.symmetry, options=file
-    )
+    names = ("key", "index", "symmetry", "input_is", "scale")
+    options = {name: config[name] for name in names}
+    return starts.file_starts(pathlib.Path(kind), n, **options)

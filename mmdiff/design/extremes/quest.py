@@ -32,7 +32,6 @@ PROBLEM = Problem(objectives.mixed, isotropic=True, stiff=True)
 # Numbers that switch a constraint of `PROBLEM` off: no cell comes near them.
 FREE_BAND, FREE_FLOOR = 1e3, 1e-4
 KINDS = ("edge", "generated", "random", "plates", "variant", "doubled")
-STARTS = ("generated", "random", "plates")  # those that are optimized
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,8 +226,7 @@ def flaws(quest: Quest, shape: Shape) -> tuple[str, ...]:
         return ("it is not one piece that bears load",)
     if not np.isfinite(shape.constants).all():
         return ("finite elements did not converge",)
-    checked = ranking.Checked(shape.octant, shape.constants)
-    return ranking.flaws(checked, PROBLEM, quest.limits)
+    return ranking.unmet(shape.octant, shape.constants, PROBLEM, quest.limits)
 
 
 def median(quest: Quest, records: Sequence[Extreme], kind: str) -> float | None:

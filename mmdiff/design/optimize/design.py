@@ -13,9 +13,7 @@ from mmdiff.errors import InputError, check_ranges
 from mmdiff.targets.target import Target
 from mmdiff.topopt import interface
 from mmdiff.topopt.optimize import COLUMNS
-from mmdiff.typing import AnyArray, Float, Shaped, UInt8
-
-Start = Shaped[AnyArray, "_ _ _"]
+from mmdiff.typing import AnyArray, Float, UInt8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,7 +57,7 @@ def optimize(
     resolution: int = 64,
     isotropic: float | None = None,
     symmetry: str = "cubic",
-    start: Start | Sequence[Start] | None = None,
+    start: AnyArray | Sequence[AnyArray] | None = None,
     steps: int = 0,
     seed: int = 0,
 ) -> Design:

@@ -5,7 +5,6 @@ Nothing is dropped: a start that failed ranks last, with its reasons in words.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from mmdiff.design.optimize.resumable import Outcome
 from mmdiff.topopt import interface, objectives
 from mmdiff.topopt.binary import SLACK
 from mmdiff.topopt.problem import Limits, Problem, constraints
+from mmdiff.typing import Float, UInt8
 
 DOUBLED = "doubled"  # name of the cell that was optimized again at twice its edge
 
@@ -52,40 +52,32 @@ class Entry:
         return float(self.outcome.octant.mean())
 
 
-class Checked(NamedTuple):
-    """A binary octant and its finite elements, as in `Outcome`.
-
-    Attributes:
-      octant: (n, n, n) uint8.
-      constants: 3 or 9.
-      residual: relative residual of the worst load.
-      converged: whether all loads met the tolerance.
-    """
-
-    octant: np.ndarray
-    constants: np.ndarray
-    residual: float = 0.0
-    converged: bool = True
-
-
-def flaws(
-    outcome: Outcome | Checked, problem: Problem, limits: Limits
-) -> tuple[str, ...]:
-    """Return the flaws of a binary cell, each as a phrase with its numbers.
-
-    Constraints count as met within `binary.SLACK`, the volume also within half an orbit
-    or, for a target tensor, `interface.VOLUME_SLACK`.
-    """
+def flaws(outcome: Outcome, problem: Problem, limits: Limits) -> tuple[str, ...]:
+    """Return the flaws of an outcome, each as a phrase with its numbers."""
     if not outcome.octant.any():
         return ("no connected part that bears load is left",)
-    found = []
-    if not outcome.converged:
-        found.append(f"finite elements stopped at residual {outcome.residual:.1e}")
-    volume = float(outcome.octant.mean())
-    tensor = interface.to_tensor(outcome.constants)
+    found = unmet(outcome.octant, outcome.constants, problem, limits)
+    if outcome.converged:
+        return found
+    return (f"finite elements stopped at residual {outcome.residual:.1e}", *found)
+
+
+def unmet(
+    octant: UInt8[np.ndarray, "n n n"],
+    constants: Float[np.ndarray, "k"],
+    problem: Problem,
+    limits: Limits,
+) -> tuple[str, ...]:
+    """Return the constraints that a binary cell does not meet, with its numbers.
+
+    They count as met within `binary.SLACK`, the volume also within half an orbit or,
+    for a target tensor, `interface.VOLUME_SLACK`.
+    """
+    volume = float(octant.mean())
+    tensor = interface.to_tensor(constants)
     excess = np.asarray(constraints(problem, limits, tensor, np.float64(volume)))
     aimed = problem.objective is objectives.nearness
-    grain = interface.VOLUME_SLACK if aimed else 3 / outcome.octant.size
+    grain = interface.VOLUME_SLACK if aimed else 3 / octant.size
     band = 1 + float(limits.band)
     moduli = elasticity.moduli(elasticity.voigt_to_cubic(tensor))
     outside = (
@@ -101,7 +93,7 @@ def flaws(
             f"Young's modulus {moduli['E']:.4g} (base E = 1) is below its floor "
             f"{float(limits.young):.4g}"
         )
-    of_volume = 1 + problem.equality
+    of_volume, found = 1 + problem.equality, []
     for i, (value, text) in enumerate(zip(excess, texts, strict=True)):
         if value > SLACK + (grain / float(limits.volume) if i < of_volume else 0):
             found.append(text)

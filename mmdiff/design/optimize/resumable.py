@@ -6,10 +6,9 @@ a small file of its own and is never done again. Files that cannot be read are d
 with a note: everything follows from the settings.
 """
 
-import contextlib
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -88,24 +87,6 @@ class Counted:
         return self.evaluate(octant, fields)
 
 
-@contextlib.contextmanager
-def progress(
-    title: str, total: int, folder: pathlib.Path | None
-) -> Iterator[Callable[..., None]]:
-    """Yield `advance(steps, info="")` of a progress bar; a silent one without folder.
-
-    Args:
-      title: of the bar.
-      total: number of steps.
-      folder: of the run, None for a run without files.
-    """
-    if folder is None:
-        yield lambda steps, info="": None
-    else:
-        with console.progress(title, total) as advance:
-            yield advance
-
-
 def tracked(
     start: Float[AnyArray, "n n n"],
     spec: RunSpec,
@@ -124,7 +105,7 @@ def tracked(
       name: stem of the files of this start.
       label: its number or name in the log.
       folder: of the run; states go to its folder "state". None writes nothing.
-      advance: moves the progress bar, see `progress`.
+      advance: moves a progress bar, see `console.progress`.
       show: text of a line of the history, by column.
     """
     begun, done = time.perf_counter(), 0

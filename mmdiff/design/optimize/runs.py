@@ -1,5 +1,6 @@
 """Runs of all starts of a problem, and of the best cell at twice its resolution."""
 
+import contextlib
 import pathlib
 
 from mmdiff.design.optimize import ranking, resumable
@@ -7,8 +8,11 @@ from mmdiff.design.optimize.method import Method, make_run_spec
 from mmdiff.design.optimize.problem import Request
 from mmdiff.design.optimize.ranking import DOUBLED, Entry
 from mmdiff.design.optimize.starts import Starts
+from mmdiff.run import console
 from mmdiff.topopt import binary
 from mmdiff.topopt.optimize import FINE_STAGES, STAGES, Stage
+
+_HIDDEN = contextlib.nullcontext(lambda steps, info="": None)  # progress of no run
 
 
 def stages_of(kind: str) -> tuple[Stage, ...]:
@@ -32,7 +36,8 @@ def run_starts(
         for stages in {stages_of(kind) for kind, _ in begun}
     }
     total = sum(specs[stages_of(kind)].steps for kind, _ in begun)
-    with resumable.progress("design steps", total, folder) as advance:
+    shown = console.progress("design steps", total) if folder else _HIDDEN
+    with shown as advance:
         return [
             _run(i, kind, grid, "", request, specs[stages_of(kind)], folder, advance)
             for i, (kind, grid) in enumerate(begun)
@@ -40,13 +45,13 @@ def run_starts(
 
 
 def run_doubled(
-    entry: Entry, request: Request, method: Method, folder: pathlib.Path | None = None
+    entry: Entry, request: Request, method: Method, folder: pathlib.Path
 ) -> Entry:
     """Return a cell, optimized again at twice its resolution; see `run_starts`."""
     spec = make_run_spec(request.problem, request.limits, method.doubled(), FINE_STAGES)
     grid = binary.doubled(entry.outcome.octant)
     title = f"design steps at {2 * entry.edge}^3"
-    with resumable.progress(title, spec.steps, folder) as advance:
+    with console.progress(title, spec.steps) as advance:
         return _run(
             entry.start, entry.kind, grid, DOUBLED, request, spec, folder, advance
         )

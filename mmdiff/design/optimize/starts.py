@@ -4,7 +4,6 @@ Every maker returns a list of octants in [0, 1], with the kind or name of each, 
 edge asked for. What a file lacks is refused before anything is computed.
 """
 
-import dataclasses
 import pathlib
 import types
 from collections.abc import Callable, Sequence
@@ -29,23 +28,6 @@ KINDS = ("random", "plates", "generated")
 
 Starts = list[tuple[str, Float[np.ndarray, "n n n"]]]
 Lattices = dict[str, tuple[UInt8[np.ndarray, "n n n"], Float[np.ndarray, "k"]]]
-
-
-@dataclasses.dataclass(frozen=True)
-class VoxelFile:
-    """How a file of cells is read.
-
-    Attributes:
-      input_is: "cell" or "octant".
-      key: name of the array in a file that holds several.
-      index: number of one cell of several, or "all".
-      scale: value of solid in the file.
-    """
-
-    input_is: str = "cell"
-    key: str = ""
-    index: str = ""
-    scale: float = 1.0
 
 
 def kinds(text: str) -> tuple[str, ...]:
@@ -220,30 +202,25 @@ def generated_starts(
 
 
 def file_starts(
-    path: pathlib.Path,
-    n: int,
-    *,
-    symmetry: str = "cubic",
-    options: VoxelFile = VoxelFile(),  # noqa: B008  (frozen)
+    path: pathlib.Path, n: int, *, key: str = "", index: str = "", **options
 ) -> Starts:
-    """Return the cells of a voxel file as starts, see `voxel_start`.
+    """Return the cells of a voxel file as starts.
 
     Args:
       path: a file that `dataset.read_voxels` knows, one cell or several.
       n: voxels per side of the octant.
-      symmetry: "cubic" or "orthotropic", of the optimization.
-      options: how the file is read.
+      key: name of the array in a file that holds several.
+      index: number of one cell of several, or "all".
+      **options: as for `voxel_start`.
 
     Raises:
-      InputError: what cannot be read, or lacks the symmetry.
+      InputError: what cannot be read, or is refused by `voxel_start`.
     """
-    array, _ = dataset.read_voxels(path, key=options.key)
+    array, _ = dataset.read_voxels(path, key=key)
     found = []
-    for number, voxels in read.select(array, path.name, options.index):
+    for number, voxels in read.select(array, path.name, index):
         label = path.name if number is None else f"{path.name}[{number}]"
-        given = {"input_is": options.input_is, "scale": options.scale}
-        grid = voxel_start(voxels, label, n, symmetry=symmetry, **given)
-        found.append((label, grid))
+        found.append((label, voxel_start(voxels, label, n, **options)))
     return found
 
 

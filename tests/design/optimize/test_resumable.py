@@ -241,9 +241,6 @@ def test_progress_is_shown_and_logged(spec, tmp_path, undisturbed):
 
 def test_without_a_folder_nothing_is_shown(spec, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    with resumable.progress("steps", STEPS, None) as advance:
-        resumable.tracked(
-            _start(), spec, name="0", label="one", folder=None, advance=advance,
-            show=str,
-        )  # fmt: skip
+    options = {"name": "0", "label": "one", "advance": lambda *_, **__: None}
+    resumable.tracked(_start(), spec, folder=None, show=str, **options)
     assert not list(tmp_path.iterdir()) and not capsys.readouterr().out

@@ -7,13 +7,11 @@ from mmdiff.cells import specimens
 from mmdiff.cells.symmetry import is_cubic, octant_to_cell
 from mmdiff.design.optimize import starts
 from mmdiff.design.optimize.method import Method
-from mmdiff.design.optimize.starts import VoxelFile
 from mmdiff.errors import InputError
 from mmdiff.targets.target import of_constants
 from mmdiff.topopt.interface import Evaluation
 
 N = 8
-OCTANT = VoxelFile(input_is="octant")
 
 
 def _save(tmp_path, array, name="cell.npy"):
@@ -48,7 +46,7 @@ def test_a_cell_and_its_octant_are_the_same_start(tmp_path):
     assert label == "cell.npy" and grid.dtype == np.float32
     np.testing.assert_allclose(grid, 0.05 + 0.9 * octant, rtol=1e-6)  # float32
     part = _save(tmp_path, octant, "octant.npy")
-    ((_, same),) = starts.file_starts(part, N, options=OCTANT)
+    ((_, same),) = starts.file_starts(part, N, input_is="octant")
     np.testing.assert_array_equal(same, grid)
 
 
@@ -63,10 +61,10 @@ def test_other_resolutions_are_resampled(tmp_path):
 def test_all_cells_of_a_file_are_starts(tmp_path):
     cell = octant_to_cell(specimens.plates(N))
     path = _save(tmp_path, np.stack([cell, 0.5 * cell]))
-    found = starts.file_starts(path, N, options=VoxelFile(index="all"))
+    found = starts.file_starts(path, N, index="all")
     assert [label for label, _ in found] == ["cell.npy[0]", "cell.npy[1]"]
     np.testing.assert_allclose(found[1][1].max(), 0.05 + 0.9 * 0.5, rtol=1e-6)
-    ((label, _),) = starts.file_starts(path, N, options=VoxelFile(index="1"))
+    ((label, _),) = starts.file_starts(path, N, index="1")
     assert label == "cell.npy[1]"
 
 
@@ -75,8 +73,10 @@ def test_an_orthotropic_file_needs_an_orthotropic_design(tmp_path):
     octant[:, :3, :2] = 1
     path = _save(tmp_path, octant, "bar.npy")
     with pytest.raises(InputError, match="symmetry=orthotropic"):
-        starts.file_starts(path, N, options=OCTANT)
-    ((_, grid),) = starts.file_starts(path, N, options=OCTANT, symmetry="orthotropic")
+        starts.file_starts(path, N, input_is="octant")
+    ((_, grid),) = starts.file_starts(
+        path, N, input_is="octant", symmetry="orthotropic"
+    )
     np.testing.assert_allclose(grid, 0.05 + 0.9 * octant, rtol=1e-6)  # float32
 
 
