@@ -1,7 +1,8 @@
 """Compiled solvers and random cells shared by the tests of the physics.
 
 A homogenizer takes seconds to compile, so the tests of all modules share few of them:
-tolerance, start and weights are arguments of the compiled function.
+void, tolerance, start and weights are arguments of the compiled function, and grids are
+those of `GRIDS`, or octants of 8 and 16 where levels or accuracy matter.
 """
 
 import functools
@@ -21,35 +22,50 @@ try:
     jax.jit(lambda x: x, compiler_options=QUICK).lower(0.0).compile()
 except jax.errors.JaxRuntimeError:  # options come and go with XLA
     QUICK = {}
+# Elements per side that are solved for a cell of 8^3 voxels.
+GRIDS = {"cubic": 4, "orthotropic": 4, "periodic": 8}
+
+
+def quick_jit(function, **options):
+    """Return the jitted function, compiled in a hurry."""
+    return jax.jit(function, compiler_options=QUICK, **options)
 
 
 @functools.lru_cache
 def _compiled(n, kind):
     solver = homogenize.make_solver(n, kind)
 
-    def weighted(stiff, weights, fields, tol, maxiter):
-        tensor, info = solver(stiff, tol=tol, maxiter=maxiter, fields=fields)
+    def weighted(stiff, weights, **options):
+        tensor, info = solver(stiff, **options)
         return (weights * tensor).sum(), (tensor, info)
 
-    run = jax.value_and_grad(weighted, has_aux=True)
-    return jax.jit(run, compiler_options=QUICK)
+    return quick_jit(jax.value_and_grad(weighted, has_aux=True))
 
 
-def solve(stiff, kind="cubic", *, weights=None, fields=None, tol=1e-10, maxiter=200):
-    """Homogenize moduli (n, n, n): C, info and the gradient of sum(weights * C)."""
-    stiff = jnp.asarray(stiff)
-    n = stiff.shape[0]
-    if weights is None:
-        weights = jnp.ones((6, 6), stiff.dtype)
+def solve(stiff, kind="cubic", *, weights=None, fields=None, maxiter=200, **numbers):
+    """Homogenize moduli (n, n, n): C, info and the gradient of sum(weights * C).
+
+    Numbers are `tol`, 1e-10 unless given, and `void` of `homogenize.make_solver`.
+    """
+    n, dtype = stiff.shape[0], jnp.asarray(stiff).dtype
+    weights = np.ones((6, 6)) if weights is None else weights
     if fields is None:
-        load_cases = boundary.loads(kind)
-        m = load_cases.nodes(n)
-        fields = jnp.zeros((len(load_cases.voigt), 3, m, m, m), stiff.dtype)
-    tol = jnp.asarray(tol, stiff.dtype)
+        fields = np.zeros(boundary.loads(kind).field_shape(n))
+    numbers = {"tol": 1e-10, "void": 0.0} | numbers
+    arrays = {"fields": fields, **numbers}
+    arrays = {name: jnp.asarray(array, dtype) for name, array in arrays.items()}
     (_, (tensor, info)), gradient = _compiled(n, kind)(
-        stiff, jnp.asarray(weights, stiff.dtype), fields, tol, maxiter
+        jnp.asarray(stiff), jnp.asarray(weights, dtype), maxiter=maxiter, **arrays
     )
     return tensor, info, gradient
+
+
+def random_moduli(kind, seed, decades):
+    """Moduli from 10^-decades to 1, log-uniform, of the least symmetry a kind takes."""
+    n = GRIDS[kind]
+    if kind == "cubic":
+        return 10 ** (-decades * random_octant(n, seed))
+    return 10 ** (-decades * np.random.default_rng(seed).random((n, n, n)))
 
 
 def stiffness_matrix(modulus, nu=0.3):

@@ -75,6 +75,14 @@ def test_each_is_differentiable(on, cpu):
     )
 
 
+def test_map_batch_maps_every_argument():
+    run = device.map_batch(lambda a, b: {"sum": a + b.sum(), "product": a * b})
+    a, b = jnp.arange(3.0), jnp.ones((3, 2))
+    got = run(a, b)
+    np.testing.assert_array_equal(got["sum"], [2, 3, 4])
+    np.testing.assert_array_equal(got["product"], a[:, None] * b)
+
+
 def test_each_runs_in_turn_on_a_cpu_and_at_once_elsewhere(on):
     x = jnp.ones(3)
     for cpu in (True, False):

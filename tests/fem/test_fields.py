@@ -1,49 +1,45 @@
 """Fields for output: they add up to the tensor and are those of the whole cell."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from fem_helpers import random_octant, solve
+from fem_helpers import GRIDS, random_moduli, random_octant, solve
 
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.fem import boundary, element, fields
 
-KINDS = pytest.mark.parametrize("kind", ["cubic", "orthotropic", "periodic"])
+KINDS = pytest.mark.parametrize("kind", GRIDS)
+
+
+@functools.lru_cache
+def solved(kind):
+    """Moduli, tensor and fields of a random cell; for x64 mode."""
+    stiff = jnp.asarray(random_moduli(kind, 5, decades=1))
+    tensor, info, _ = solve(stiff, kind)
+    return stiff, np.asarray(tensor), info.fields
 
 
 @KINDS
-def test_mean_energy_is_half_the_diagonal(kind):
-    stiff = jnp.asarray(random_octant(8, 5, low=0.1), jnp.float32)
-    tensor, info, _ = solve(stiff, kind, tol=1e-5)
-    energy = fields.strain_energy(stiff, info.fields, symmetry=kind)
+def test_mean_energy_is_half_the_diagonal(x64, kind):
+    stiff, tensor, x = solved(kind)
+    energy = fields.strain_energy(stiff, x, symmetry=kind)
     loads = boundary.loads(kind).voigt
-    assert energy.shape == (len(loads), 8, 8, 8) and float(energy.min()) >= 0
-    # Both are sums of 512 float32 terms.
+    assert energy.shape == (len(loads), *stiff.shape) and float(energy.min()) >= 0
+    # Both are sums of 512 terms at most.
     want = 0.5 * np.diag(tensor)[list(loads)]
-    np.testing.assert_allclose(energy.mean((1, 2, 3)), want, rtol=1e-5)
+    np.testing.assert_allclose(np.mean(energy, (1, 2, 3)), want, rtol=1e-12)
     cell = fields.on_cell(np.asarray(energy), kind)
-    edge = 8 if kind == "periodic" else 16
-    assert cell.shape == (len(loads), edge, edge, edge)
-
-
-def test_energy_of_the_octant_is_that_of_the_cell():
-    octant = random_octant(8, 6, low=0.1)[::2, ::2, ::2]
-    octant = np.kron(octant, np.ones((2, 2, 2))).astype(np.float32)
-    stiff = jnp.asarray(octant)
-    _, info, _ = solve(stiff, "cubic", tol=1e-6)
-    got = fields.strain_energy(stiff, info.fields, symmetry="cubic")
-    _, info, _ = solve(stiff, "orthotropic", tol=1e-6)
-    want = fields.strain_energy(stiff, info.fields, symmetry="orthotropic")
-    # Loads 11 and 23 of both; the fields differ by the tolerance of the solves.
-    np.testing.assert_allclose(got, want[jnp.array([0, 3])], atol=1e-5)
+    assert cell.shape == (len(loads), 8, 8, 8)
 
 
 @KINDS
 def test_mean_strain_is_the_macro_strain(x64, kind):
-    _, info, _ = solve(random_octant(8, 5, low=0.1), kind)
-    strain = fields.strain(info.fields, symmetry=kind)
+    stiff, _, x = solved(kind)
+    strain = np.asarray(fields.strain(x, symmetry=kind))
     load_cases = boundary.loads(kind)
-    assert strain.shape == (len(load_cases.voigt), 6, 8, 8, 8)
+    assert strain.shape == (len(load_cases.voigt), 6, *stiff.shape)
     mean = fields.strain_on_cell(strain, kind).mean((2, 3, 4))
     # Rounding: whatever the fluctuation, its mean slope is zero.
     np.testing.assert_allclose(mean, load_cases.strain, atol=1e-13)
@@ -51,12 +47,13 @@ def test_mean_strain_is_the_macro_strain(x64, kind):
 
 @KINDS
 def test_displacement_has_the_strain(x64, kind):
-    _, info, _ = solve(random_octant(8, 7, low=0.1), kind)
-    u = np.asarray(fields.displacement(info.fields, symmetry=kind))
-    assert u.shape == (len(boundary.loads(kind).voigt), 3, 9, 9, 9)
+    _, _, x = solved(kind)
+    u = np.asarray(fields.displacement(x, symmetry=kind))
+    size = GRIDS[kind] + 1
+    assert u.shape == (len(boundary.loads(kind).voigt), 3, size, size, size)
     u = fields.vectors_on_cell(u, kind)
     n = u.shape[-1] - 1
-    strain = fields.strain(info.fields, symmetry=kind)
+    strain = fields.strain(x, symmetry=kind)
     strain = fields.strain_on_cell(np.asarray(strain), kind)
     # Slopes at the centres from differences of nodes averaged over the other axes.
     slope = np.empty((len(u), 3, 3, n, n, n))
@@ -100,18 +97,15 @@ def test_octant_continued_over_the_cell_is_the_periodic_solution(x64, kind):
 
 
 @KINDS
-def test_opposite_faces_differ_by_the_macro_strain(kind):
-    shape = {"periodic": (6, 3, 8, 8, 8), "cubic": (2, 3, 9, 9, 9)}
-    shape = shape.get(kind, (6, 3, 9, 9, 9))
-    load_cases = boundary.loads(kind)
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal(shape).astype(np.float32)
+def test_opposite_faces_differ_by_the_macro_strain(x64, kind):
+    load_cases, n = boundary.loads(kind), GRIDS[kind]
+    x = np.random.default_rng(0).standard_normal(load_cases.field_shape(n))
     if kind != "periodic":
         x *= [
-            boundary.free_mask(fixed, 8, np.float32, periodic=False)
+            boundary.free_mask(fixed, n, np.float64, periodic=False)
             for fixed in load_cases.fixed()
         ]
-    u = np.asarray(fields.displacement(x, symmetry=kind))
+    u = np.asarray(fields.displacement(jnp.asarray(x), symmetry=kind))
     u = fields.vectors_on_cell(u, kind)
     for row, (i, j) in enumerate(element.VOIGT):
         if row not in load_cases.voigt:
@@ -122,5 +116,5 @@ def test_opposite_faces_differ_by_the_macro_strain(kind):
         for axis in range(3):
             jump = np.take(load, -1, 1 + axis) - np.take(load, 0, 1 + axis)
             want = np.broadcast_to(gradient[:, axis, None, None], jump.shape)
-            # float32 rounding of numbers of order one.
-            np.testing.assert_allclose(jump, want, atol=1e-6)
+            # Rounding of numbers of order one.
+            np.testing.assert_allclose(jump, want, atol=1e-14)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from fem_helpers import QUICK, stiffness_matrix
+from fem_helpers import quick_jit, stiffness_matrix
 
 from mmdiff.fem import element, operator
 
@@ -13,12 +13,8 @@ N, NU = 3, 0.3
 EXACT = {"rtol": 0, "atol": 1e-13}
 
 
-def _jit(function):
-    return jax.jit(function, compiler_options=QUICK)
-
-
 # Always six fields, so that it is compiled once.
-apply = _jit(lambda modulus, u: operator.apply(modulus, u, NU))
+apply = quick_jit(lambda modulus, u: operator.apply(modulus, u, NU))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +66,7 @@ def test_rigid_motions_carry_no_force(x64, modulus):
 def test_vmap_equals_a_loop(x64):
     modulus = jnp.asarray(np.random.default_rng(1).random((3, N, N, N)))
     u = jnp.asarray(np.stack([_fields(seed=s) for s in range(3)]))
-    got = _jit(jax.vmap(lambda e, v: operator.apply(e, v, NU)))(modulus, u)
+    got = quick_jit(jax.vmap(lambda e, v: operator.apply(e, v, NU)))(modulus, u)
     want = [apply(e, v) for e, v in zip(modulus, u, strict=True)]
     np.testing.assert_allclose(got, np.stack(want), **EXACT)
 
@@ -79,7 +75,7 @@ def test_derivatives_of_a_bilinear_map(x64, modulus):
     # The energy v^T K(E) u has the derivatives K(E) v in u and v^T K0 u in E.
     e, u, v = jnp.asarray(modulus), _fields(seed=1), _fields(seed=2)
 
-    @_jit
+    @quick_jit
     def derivatives(e, u, v):
         def energy(e, u):
             return (v * operator.apply(e, u, NU)).sum()
@@ -101,7 +97,7 @@ def test_derivatives_of_a_bilinear_map(x64, modulus):
 
 def test_modes_are_the_hadamard_transform_of_the_corners(x64):
     u = np.random.default_rng(3).standard_normal((2, 2, 2))
-    got = np.array([float(m[0, 0, 0]) for m in _jit(operator.modes)(u)])
+    got = np.array([float(m[0, 0, 0]) for m in quick_jit(operator.modes)(u)])
     np.testing.assert_allclose(got, element.hadamard() @ u.ravel(), **EXACT)
 
 
@@ -114,7 +110,7 @@ def test_float32_stays_float32_in_x64_mode(x64, modulus):
 def test_element_energies_add_up_to_the_energy(x64, matrix, modulus):
     x, y = _fields(2)
 
-    @_jit
+    @quick_jit
     def energies(x, y):
         modes = [
             [mode for c in range(3) for mode in operator.modes(field[c])]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import scipy.sparse.linalg as spla
-from fem_helpers import QUICK
+from fem_helpers import quick_jit
 
 from mmdiff.errors import InputError
 from mmdiff.fem import cubic, cubic_multigrid, element, structure
@@ -16,10 +16,6 @@ from mmdiff.fem import cubic, cubic_multigrid, element, structure
 SHAPE = (6, 5, 4)
 SMALL = (3, 2, 2)
 NODES = tuple(n + 1 for n in SHAPE)
-
-
-def _jit(function):
-    return jax.jit(function, compiler_options=QUICK)
 
 
 def random_constants(shape, seed=0, decades=1.0):
@@ -96,7 +92,7 @@ def solver(shape, mask=structure.faces, coarsest=30):
         limits = {"tol": tol, "maxiter": maxiter, "floor": floor}
         return run(constants, values, forces, **limits)
 
-    return _jit(with_limits)
+    return quick_jit(with_limits)
 
 
 def solve(
@@ -162,11 +158,11 @@ def test_operators_are_the_assembled_matrix(x64, body, chunk, monkeypatch):
     u = np.random.default_rng(1).standard_normal((3, *NODES))
     want = (sparse_matrix(body) @ u.ravel()).reshape(u.shape)
     line = cubic.flatten(jnp.asarray(body))
-    fast = _jit(lambda c, u: cubic.apply(c, u, SHAPE))
+    fast = quick_jit(lambda c, u: cubic.apply(c, u, SHAPE))
     got = fast(line, jnp.asarray(u.reshape(3, -1))).reshape(u.shape)
     # Some 200 products of order one per node in float64.
     np.testing.assert_allclose(got, want, atol=1e-13)
-    plain = _jit(cubic.plain_apply)(jnp.asarray(body), jnp.asarray(u))
+    plain = quick_jit(cubic.plain_apply)(jnp.asarray(body), jnp.asarray(u))
     np.testing.assert_allclose(plain, want, atol=1e-13)
 
 
@@ -216,10 +212,10 @@ def test_cycle_is_symmetric_positive_definite(x64):
     fixed, constants = random_mask(shape), random_constants(shape, decades=4)
     constants[1:3, 2] *= 1e-6
     setup, cycle = cubic_multigrid.make_multigrid(shape, fixed, coarsest=30)
-    hierarchy = _jit(setup)(jnp.asarray(constants))
+    hierarchy = quick_jit(setup)(jnp.asarray(constants))
     free = np.flatnonzero(~fixed.ravel())
     unit = jnp.eye(fixed.size)[free].reshape(len(free), 3, -1)
-    columns = _jit(jax.vmap(functools.partial(cycle, hierarchy)))(unit)
+    columns = quick_jit(jax.vmap(functools.partial(cycle, hierarchy)))(unit)
     columns = np.asarray(columns).reshape(len(free), -1)
     np.testing.assert_array_equal(columns[:, fixed.ravel()], 0)
     inverse = columns[:, free]
@@ -347,7 +343,7 @@ def functional():
         u, _ = run(constants, values, forces, tol=1e-13, floor=0.0)
         return (jnp.asarray(weights) * jnp.sin(u)).sum()
 
-    return value, _jit(jax.value_and_grad(value, (0, 1, 2)))
+    return value, quick_jit(jax.value_and_grad(value, (0, 1, 2)))
 
 
 def _example():
@@ -378,7 +374,9 @@ def test_gradient_is_the_quotient_of_differences(x64, functional):
 def test_forward_derivative_is_the_reverse_one(x64, functional):
     arguments, (value, run) = _example(), functional
     ways = [a[::-1] for a in arguments]
-    _, forward = _jit(lambda a, w: jax.jvp(value, a, w))(tuple(arguments), tuple(ways))
+    _, forward = quick_jit(lambda a, w: jax.jvp(value, a, w))(
+        tuple(arguments), tuple(ways)
+    )
     reverse = sum((g * w).sum() for g, w in zip(run(*arguments)[1], ways, strict=True))
     np.testing.assert_allclose(forward, reverse, rtol=1e-10)
 
@@ -391,7 +389,7 @@ def test_second_derivative_is_the_quotient_of_differences(x64, functional):
     def slope(c):
         return jax.grad(value)(c, values, forces)
 
-    _, got = _jit(lambda c, w: jax.jvp(slope, (c,), (w,)))(constants, way)
+    _, got = quick_jit(lambda c, w: jax.jvp(slope, (c,), (w,)))(constants, way)
     ends = [run(constants + s * way, values, forces)[1][0] for s in (1e-5, -1e-5)]
     want = (ends[0] - ends[1]) / 2e-5
     # Differences as above.
@@ -402,7 +400,7 @@ def test_second_derivative_is_the_quotient_of_differences(x64, functional):
 def test_vmap_equals_a_loop(x64, functional):
     (one, values, forces), (value, run) = _example(), functional
     many = jnp.stack([one, 2 * one, one**2])
-    batched = _jit(jax.vmap(jax.value_and_grad(value), (0, None, None)))
+    batched = quick_jit(jax.vmap(jax.value_and_grad(value), (0, None, None)))
     got = batched(many, values, forces)
     want = [run(constants, values, forces) for constants in many]
     np.testing.assert_allclose(got[0], [w[0] for w in want], rtol=1e-10)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
-from fem_helpers import QUICK, random_octant, solve
+from fem_helpers import GRIDS, quick_jit, random_moduli, solve
 
 from mmdiff import bounds, elasticity
 from mmdiff.cells import specimens
@@ -23,17 +23,7 @@ from mmdiff.fem import boundary, device, element, homogenize, multigrid
 
 NU = 0.3
 SOLID = element.stiffness_tensor(NU)
-# Elements per side that are solved for a cell of 8^3 voxels.
-GRIDS = {"cubic": 4, "orthotropic": 4, "periodic": 8}
 all_symmetries = pytest.mark.parametrize("kind", GRIDS)
-
-
-def random_moduli(kind, seed, decades):
-    """Moduli from 10^-decades to 1, log-uniform, of the least symmetry a kind takes."""
-    n = GRIDS[kind]
-    if kind == "cubic":
-        return 10 ** (-decades * random_octant(n, seed))
-    return 10 ** (-decades * np.random.default_rng(seed).random((n, n, n)))
 
 
 def whole_cell(moduli, kind):
@@ -119,9 +109,9 @@ def test_laminates_are_exact(x64, kind, layers, axis):
 
 @pytest.fixture(scope="module")
 def solved_specimens():
-    """Moduli and cubic constants of all specimens at 32^3, in float32 as by default."""
+    """Moduli and cubic constants of all specimens at 16^3, in float32 as by default."""
     out = {}
-    for name, octant in specimens.specimens(16).items():
+    for name, octant in specimens.specimens(8).items():
         stiff = homogenize.modulus(octant).astype(np.float32)
         tensor, info, _ = solve(stiff, tol=1e-5)
         assert info.converged.all(), name
@@ -402,7 +392,7 @@ def test_restriction_is_the_adjoint_of_prolongation(x64, n):
     load_cases = boundary.loads("cubic")
     rng = np.random.default_rng(0)
     up, down = (
-        jax.jit(jax.vmap(functools.partial(transfer, n=n)), compiler_options=QUICK)
+        quick_jit(jax.vmap(functools.partial(transfer, n=n)))
         for transfer in (multigrid.prolong, multigrid.restrict)
     )
     x, y = (random_free(load_cases, m, rng) for m in (4, n))
@@ -423,7 +413,7 @@ def preconditioner(kind):
 
         return device.each(one, jnp.asarray(load_cases.fixed()), forces)
 
-    return jax.jit(run, compiler_options=QUICK)
+    return quick_jit(run)
 
 
 @all_symmetries
