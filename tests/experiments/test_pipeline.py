@@ -102,7 +102,7 @@ def _start(process, port, argv):
 
 def test_training_by_two_processes(dataset, tmp_path):
     alone, out = tmp_path / "alone", tmp_path / "out"
-    options = "steps=4 log_every=2 half=false".split()
+    options = "steps=4 log_every=2 half=false selected=true".split()
     assert main.main(_argv(dataset, alone, *options)) == 0
     _, *argv = _argv(dataset, out, *options)
 
@@ -119,7 +119,11 @@ def test_training_by_two_processes(dataset, tmp_path):
     assert "2 cpu device(s)" in said and "all steps done" in said
     # Nothing but what the library beneath prints on its own.
     assert all(line.startswith("[Gloo]") for line in other.splitlines())
-    params = [load_weights(folder / "ema.npz")[0] for folder in (alone, out)]
+    params, meta = zip(
+        *(load_weights(f / "ema.npz") for f in (alone, out)), strict=True
+    )
+    # The selected cells alone.
+    assert [header["training"]["cells"] for header in meta] == [6, 6]
     for one, two in zip(*map(jax.tree.leaves, params), strict=True):
         # Half batches are summed in another order; Adam divides by the gradient's size.
         np.testing.assert_allclose(two, one, rtol=1e-3, atol=1e-4)
@@ -130,12 +134,6 @@ def test_training_by_two_processes(dataset, tmp_path):
     assert codes == [0, 0] and "already done" in said
     codes, ((_, errors), (_, other_errors)) = both("--config.seed=1")
     assert codes == [2, 0] and "holds another run: config.seed" in errors
-
-
-def test_training_on_the_selected_cells_alone(dataset, tmp_path):
-    out = tmp_path / "out"
-    assert main.main(_argv(dataset, out, "steps=1", "selected=true")) == 0
-    assert load_weights(out / "ema.npz")[1]["training"]["cells"] == 6
 
 
 def test_damaged_dataset_is_refused_or_skipped(dataset, tmp_path, capsys):
