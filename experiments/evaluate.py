@@ -39,7 +39,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     training = info["split"] == select.TRAIN
     measure = runs.make_measure(
         model,
-        pipeline.settings_of(config),
+        pipeline.settings_of(config.to_dict()),
         config.num_samples,
         voxels.pack(octants[training]),
     )

@@ -62,7 +62,7 @@ def intact(folder: pathlib.Path) -> bool:
 
 def _make_maker(config) -> batch.Make:
     """Return `(target, key, start) -> cells, counts, report` as configured."""
-    settings = pipeline.settings_of({**config, **config.solver})
+    settings = pipeline.settings_of({**config.to_dict(), **config.solver})
     make = pipeline.make_generate(
         weights.load_model(config.checkpoint),
         settings,

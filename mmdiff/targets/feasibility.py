@@ -33,10 +33,10 @@ def check_feasible(
 
     Example:
       >>> mm.check_feasible(mm.target("E=0.1,nu=0.2", volume=0.3))
-      >>> mm.check_feasible(mm.target("K=0.2", volume=0.3))  # +ELLIPSIS
+      >>> mm.check_feasible(mm.target("K=0.2", volume=0.3))  # doctest: +ELLIPSIS
       Traceback (most recent call last):
       ...
-      mmdiff.errors.InputError: target bulk modulus 0.2 at volume fraction 0.30 ...
+      mmdiff.errors.InputError: target bulk modulus 0.2 at volume 0.30 exceeds the ...
     """
     _check_stability(target)
     if allow_infeasible:
@@ -46,25 +46,20 @@ def check_feasible(
 
 
 def _check_stability(target):
+    def unstable(why):
+        said = _text(target.asked)
+        return InputError(f"target {said} is not a stable material: {why}")
+
     asked = dict(target.asked)
-    poisson, zener = asked.get("nu", 0.0), asked.get("zener", 1.0)
-    if not -1 < poisson < 0.5 or zener <= 0:
-        raise InputError(
-            f"target {_text(target.asked)} is not a stable material: -1 < nu < 0.5 and "
-            "zener > 0 are needed. Change them."
-        )
-    alone = ("K", "G", "E") if "C12" in asked else ("K", "G", "E", "C11")
-    for name in alone:
+    if not -1 < asked.get("nu", 0.0) < 0.5 or asked.get("zener", 1.0) <= 0:
+        raise unstable("-1 < nu < 0.5 and zener > 0 are needed. Change them.")
+    for name in ("K", "G", "E") if "C12" in asked else ("K", "G", "E", "C11"):
         if asked.get(name, 1.0) <= 0:
-            raise InputError(
-                f"target {_text(target.asked)} is not a stable material: {name} = "
-                f"{asked[name]:.4g} must be positive. Change it."
-            )
+            raise unstable(f"{name} = {asked[name]:.4g} must be positive. Change it.")
     constants = np.array(target.constants)
     if np.isinf(constants).any():
-        raise InputError(
-            f"target {_text(target.asked)} is not a stable material: no finite "
-            "constants have these values together. Change one of them."
+        raise unstable(
+            "no finite constants have these values together. Change one of them."
         )
     margins = elasticity.stability_margins(constants)
     for name, margin in margins.items():
@@ -75,14 +70,10 @@ def _check_stability(target):
                 if other != name and not np.isnan(value)
             ]
             also = f" (also {' and '.join(others)})" if others else ""
-            raise InputError(
-                f"target {_text(target.asked)} is not a stable material: {name} = "
-                f"{margin:.4g} must be positive{also}."
-            )
+            raise unstable(f"{name} = {margin:.4g} must be positive{also}.")
     if {"C11", "E"} <= asked.keys() and asked["E"] > asked["C11"]:
-        raise InputError(
-            f"target {_text(target.asked)} is not a stable material: E = "
-            f"{asked['E']:.4g} must not exceed C11. Lower E or raise C11."
+        raise unstable(
+            f"E = {asked['E']:.4g} must not exceed C11. Lower E or raise C11."
         )
 
 
@@ -101,6 +92,12 @@ def _check_units(target, nu):
 
 def _check_bounds(target, nu):
     share = 1.0 if target.volume is None else target.volume
+    solid = f"for E=1, nu={nu:g}"
+
+    def refuse(what, limit, way="Lower it or raise the volume"):
+        text = f"target {what} at volume {share:.2f} {limit} {solid}. {way}. {ANYWAY}"
+        raise InputError(text)
+
     top_bulk = float(bounds.hashin_shtrikman(np.float64(share), nu)[0])
     top_shear = share / (2 * (1 + nu))
     asked = dict(target.asked)
@@ -108,13 +105,11 @@ def _check_bounds(target, nu):
     bulk = asked.get("K", (c11 + 2 * c12) / 3)
     if bulk > top_bulk:
         needed = bounds.volume_for_bulk(bulk, nu)
-        way = f"Lower C or raise the volume to at least {needed:.2f}."
+        way = f"Lower C or raise the volume to at least {needed:.2f}"
         if needed >= 1:
-            way = "Lower C: the solid itself is softer."
-        raise InputError(
-            f"target bulk modulus {bulk:.3g} at volume {share:.2f} exceeds the "
-            f"Hashin-Shtrikman limit {top_bulk:.3g} for E=1, nu={nu:g}. {way} {ANYWAY}"
-        )
+            way = "Lower C: the solid itself is softer"
+        limit = f"exceeds the Hashin-Shtrikman limit {top_bulk:.3g}"
+        refuse(f"bulk modulus {bulk:.3g}", limit, way)
     # Voigt's bound holds for each shear modulus of a cubic cell.
     shear = (c11 - c12) / 2
     for name, value in (
@@ -123,18 +118,14 @@ def _check_bounds(target, nu):
         ("(C11 - C12)/2 = C44/zener", c44 / asked.get("zener", np.nan)),
     ):
         if value > top_shear:
-            raise InputError(
-                f"target shear modulus {name} = {value:.3g} at volume {share:.2f} "
-                f"exceeds the Voigt limit {top_shear:.3g} for E=1, nu={nu:g}. Lower it "
-                f"or raise the volume. {ANYWAY}"
-            )
+            limit = f"exceeds the Voigt limit {top_shear:.3g}"
+            refuse(f"shear modulus {name} = {value:.3g}", limit)
     if target.is_determined and target.volume is not None:
         if not bounds.is_reachable(np.array(target.constants), share, nu):
-            raise InputError(
-                f"target shear moduli C44 = {c44:.3g} and (C11 - C12)/2 = {shear:.3g} "
-                f"at volume {share:.2f} exceed together what the stiffest laminates "
-                f"have for E=1, nu={nu:g}. Lower one of them or raise the volume. "
-                f"{ANYWAY}"
+            refuse(
+                f"shear moduli C44 = {c44:.3g} and (C11 - C12)/2 = {shear:.3g}",
+                "exceed together what the stiffest laminates have",
+                "Lower one of them or raise the volume",
             )
     if not np.isnan(shear):
         return  # the rest follows from these three
@@ -147,25 +138,20 @@ def _check_bounds(target, nu):
     }
     for name, limit in limits.items():
         if asked.get(name, 0.0) > limit:
-            raise InputError(
-                f"target {name} = {asked[name]:.3g} at volume {share:.2f} exceeds "
-                f"{limit:.3g}, all that the Hashin-Shtrikman limit of K and the Voigt "
-                f"limit of (C11 - C12)/2 leave for E=1, nu={nu:g}. Lower it or raise "
-                f"the volume. {ANYWAY}"
+            refuse(
+                f"{name} = {asked[name]:.3g}",
+                f"exceeds {limit:.3g}, all that the Hashin-Shtrikman limit of K and "
+                "the Voigt limit of (C11 - C12)/2 leave",
             )
     if asked.get("C12", 0.0) < -2 * top_shear / 3:
-        raise InputError(
-            f"target C12 = {asked['C12']:.3g} at volume {share:.2f} is below "
-            f"{-2 * top_shear / 3:.3g}, all that the Voigt limit of (C11 - C12)/2 "
-            f"leaves for E=1, nu={nu:g}. Raise it or the volume. {ANYWAY}"
-        )
+        limit = f"is below {-2 * top_shear / 3:.3g}, all that the Voigt limit of"
+        way = "Raise it or the volume"
+        refuse(f"C12 = {asked['C12']:.3g}", f"{limit} (C11 - C12)/2 leaves", way)
     least = asked.get("zener", np.nan) * _least_shear(asked, top_bulk)
     if least > top_shear:
-        raise InputError(
-            f"target {_text(target.asked)} at volume {share:.2f} needs C44 of at least "
-            f"{least:.3g}, above the Voigt limit {top_shear:.3g} for E=1, nu={nu:g}. "
-            f"Lower zener or raise the volume. {ANYWAY}"
-        )
+        limit = f"needs C44 of at least {least:.3g}, above the Voigt limit"
+        way = "Lower zener or raise the volume"
+        refuse(_text(target.asked), f"{limit} {top_shear:.3g}", way)
 
 
 def _least_shear(asked, top_bulk):

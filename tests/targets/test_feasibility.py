@@ -54,10 +54,10 @@ def test_target_above_the_bulk_bound():
     # K = 0.21 at V = 0.3, where the bound is 0.8333 * 0.1404.
     message = _message((0.25, 0.19, 0.03), 0.30)
     assert message.startswith(
-        "target bulk modulus 0.21 at vf 0.30 exceeds the Hashin-Shtrikman limit 0.117 "
-        "for E=1, nu=0.3. Lower C or raise vf to at least "
+        "target bulk modulus 0.21 at volume 0.30 exceeds the Hashin-Shtrikman limit "
+        "0.117 for E=1, nu=0.3. Lower C or raise the volume to at least "
     )
-    assert message.endswith("To try anyway: --config.allow_infeasible=true")
+    assert message.endswith("To try anyway: `allow_infeasible=True`")
     needed = float(re.search(r"at least (\d\.\d+)", message)[1])
     # The volume named is the one at which the bound meets the target, rounded.
     bound = bounds.hashin_shtrikman(np.float64(needed))[0]
@@ -67,7 +67,7 @@ def test_target_above_the_bulk_bound():
 
 
 def test_target_above_the_shear_bound():
-    assert "C44 = 0.2 at vf 0.30" in _message((0.15, 0.05, 0.2), 0.30)
+    assert "C44 = 0.2 at volume 0.30" in _message((0.15, 0.05, 0.2), 0.30)
     assert "Voigt limit 0.115" in _message("G=0.2", 0.30)
     assert "(C11 - C12)/2 = C44/zener = 0.2" in _message("zener=0.5,C44=0.1", 0.30)
 
@@ -86,7 +86,7 @@ def test_bounds_of_one_quantity_are_those_of_all_tensors(name, sign):
     assert feasibility.check_feasible(inside) is None
     # The grid has the corner itself, but for 1e-6.
     outside = target.parse(f"{name}={1.001 * most}", volume=volume)
-    with pytest.raises(InputError, match=f"target {name} = .* at vf 0.30"):
+    with pytest.raises(InputError, match=f"target {name} = .* at volume 0.30"):
         feasibility.check_feasible(outside)
     feasibility.check_feasible(outside, allow_infeasible=True)
 
@@ -94,7 +94,7 @@ def test_bounds_of_one_quantity_are_those_of_all_tensors(name, sign):
 def test_shear_moduli_that_are_too_stiff_together():
     # Laminates have 0.116 and 0.070, or 0.070 and 0.135; Voigt's bound is 0.154.
     said = _message((0.31, 0.07, 0.11), 0.4)
-    assert "C44 = 0.11 and (C11 - C12)/2 = 0.12 at vf 0.40 exceed together" in said
+    assert "C44 = 0.11 and (C11 - C12)/2 = 0.12 at volume 0.40 exceed together" in said
     assert said.endswith(feasibility.ANYWAY)
     for constants in ((0.24, 0.105, 0.114), (0.3233, 0.0633, 0.069)):
         feasibility.check_feasible(target.of_constants(constants, 0.4))
@@ -135,7 +135,7 @@ def test_bounds_can_be_switched_off_but_not_stability():
 def test_units_are_suspected(name):
     start = f"target {name}=2100: this checkpoint expects stiffness divided by the base"
     assert _message(f"{name}=2100") == (
-        f"{start} Young's modulus. Pass --config.base.E=210000 to give values in MPa."
+        f"{start} Young's modulus. Pass `base=210000` to give values in MPa."
     )
 
 

@@ -57,7 +57,7 @@ def test_the_shipped_list_is_one():
         ("a,high,,", "C11 'high' is not a number."),
         ("a,inf,,", "C11 'inf' is not finite."),
         ("a,,,0.3", "the volume alone is met by any cell"),
-        ("a,0.1,,1.5", "vf=1.5 is not between 0 and 1"),
+        ("a,0.1,,1.5", "volume fraction 1.5 is not between 0 and 1"),
         ("a/b,0.1,,", "name 'a/b' is no name of a folder: use letters"),
         ("ok,0.1,,", "name 'ok' stands above already."),
         ("a,0.1,,0.3,7", "5 fields under 4 titles."),
@@ -77,13 +77,13 @@ def test_lines_that_cannot_be_read(tmp_path, row, problem):
     table.refuse([good], path)
 
 
-def test_what_no_cell_can_reach_is_judged(tmp_path):
+def test_what_no_cell_can_reach_is_a_problem(tmp_path):
     path = _write(tmp_path, "K,G,V\n0.05,0.03,0.3\n0.21,,0.3\n,-1,\n")
-    good, high, unstable = table.judge(table.read(path))
+    good, high, unstable = table.check(table.read(path))
     assert not good.problem
     assert "exceeds the Hashin-Shtrikman limit" in high.problem
     assert "G = -1 must be positive" in unstable.problem
-    lines = table.judge(table.read(path), allow_infeasible=True)
+    lines = table.check(table.read(path), allow_infeasible=True)
     assert [bool(line.problem) for line in lines] == [False, False, True]
     with pytest.raises(InputError, match=re.escape("1 more cannot be used: 4.")):
         table.refuse([good, high, unstable], path)

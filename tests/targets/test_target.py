@@ -69,6 +69,7 @@ def test_the_volume_may_be_in_the_text():
     assert target.parse("E=0.1,V=0.2") == Target((("E", 0.1),), 0.2)
     # It is more deliberate than an option that has a default.
     assert target.parse("E=0.1,V=0.2", volume=0.3).volume == 0.2
+    assert target.parse("E=0.1", volume=0).volume is None
 
 
 def test_base_modulus_scales_the_target():
@@ -91,11 +92,11 @@ def test_base_modulus_scales_the_target():
         ("nan,0.1,0.1", None, "is not finite."),
         ("E=inf", None, "is not finite."),
         ("E=0.1,E=0.2", None, "names one quantity twice. Name each once."),
-        ("E=0.1,Zener=1", None, "names 'Zener', which is not known here. Use some of"),
+        ("E=0.1,Zener=1", None, "names 'Zener', which is no known quantity. Use some"),
         ("", 0.3, "the volume alone is met by any cell. Give"),
         ("V=0.3", None, "target asks for nothing of the tensor"),
-        ("E=0.1,V=0", None, "vf=0 is not between 0 and 1."),
-        ("0.1,0.04,0.04", 1.5, "vf=1.5 is not between 0 and 1."),
+        ("E=0.1,V=0", None, "volume fraction 0 is not between 0 and 1."),
+        ("0.1,0.04,0.04", 1.5, "volume fraction 1.5 is not between 0 and 1."),
         ("C11=0.1,C12=0.05,K=0.07", None, "any two of them give the third"),
         ("no.txt", None, "target file no.txt cannot be read (FileNotFoundError)"),
     ],
@@ -105,9 +106,11 @@ def test_unreadable_targets_say_what_was_seen(text, volume, part):
         target.parse(text, volume=volume)
 
 
-def test_the_base_modulus_must_be_positive():
-    with pytest.raises(InputError, match="Young's modulus is -1; it must be positive"):
-        target.parse("E=0.1", base=-1.0)
+@pytest.mark.parametrize("base", [-1.0, np.nan])
+def test_the_base_modulus_must_be_positive(base):
+    text = f"Young's modulus is {base:g}; it must be positive. Set `base`."
+    with pytest.raises(InputError, match=text):
+        target.parse("E=0.1", base=base)
 
 
 def test_a_long_text_is_cut_in_messages():

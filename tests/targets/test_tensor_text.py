@@ -31,7 +31,7 @@ def test_the_message_names_what_differs_most():
     assert _message(tensor) == (
         f"target tensor differs from cubic symmetry by {off:.2g} % (C11 0.1, C22 0.13)."
         " This model makes cubic cells; using the closest cubic tensor "
-        "0.113/0.045/0.04: pass --config.project_cubic=true to accept."
+        "0.113/0.045/0.04: pass `project_cubic=True` to accept."
     )
 
 

@@ -37,16 +37,9 @@ def error_histogram(path: str | os.PathLike, records: Sequence[Mapping]) -> bool
                 (every, GREY, "all cells"),
                 (best, BLUE, "best of each target"),
             ):
-                weights = np.full(len(values), 1 / max(len(values), 1))
                 clipped = np.clip(values, edges[0], edges[-1])
-                ax.hist(
-                    clipped,
-                    edges,
-                    weights=weights,
-                    histtype="step",
-                    color=color,
-                    label=label,
-                )
+                style = {"histtype": "step", "color": color, "label": label}
+                ax.hist(clipped, edges, weights=_shares(values), **style)
             ax.set(xscale="log", title=title, xlabel="error, % of range")
         axes[0].set_ylabel("share")
         axes[0].legend()
@@ -68,8 +61,8 @@ def similarities(path: str | os.PathLike, records: Sequence[Mapping]) -> bool:
         ):
             values = np.array(values, float)
             values = 100 * values[np.isfinite(values)]
-            weights = np.full(len(values), 1 / max(len(values), 1))
-            ax.hist(values, np.linspace(40, 100, 31), weights=weights, color=color)
+            edges = np.linspace(40, 100, 31)
+            ax.hist(values, edges, weights=_shares(values), color=color)
             ax.set(title=title, xlabel="equal voxels, %")
         axes[0].set_ylabel("share")
     return save_figure(path, figure)
@@ -107,3 +100,7 @@ def coverage(
             ax.set(xlabel=names[i], ylabel=names[j])
         axes[0].legend()
     return save_figure(path, figure)
+
+
+def _shares(values):
+    return np.full(len(values), 1 / max(len(values), 1))

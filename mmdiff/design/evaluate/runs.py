@@ -41,11 +41,8 @@ def make_measure(
     solve = pipeline.make_evaluate(n, settings)
 
     def measure(key, target):
-        start, solved, first = time.perf_counter(), [], []
-
-        def draw_once(key, target):
-            first.append(draw(key, target))
-            return first[0]
+        start, solved = time.perf_counter(), []
+        first = [draw(jax.random.fold_in(key, 0), target)]  # as `search` draws them
 
         def draw_again(key, target):
             return first.pop() if first else draw(key, target)
@@ -57,7 +54,7 @@ def make_measure(
         raw, counts = search(
             key,
             target,
-            draw=draw_once,
+            draw=lambda key, target: first[0],
             evaluate=solve,
             num_best=num_samples,
             budget=Budget(rounds=1),

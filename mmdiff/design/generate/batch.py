@@ -20,6 +20,7 @@ from mmdiff.errors import InputError
 from mmdiff.io import page
 from mmdiff.io import report as reports
 from mmdiff.io.cell_files import KINDS
+from mmdiff.io.json import plain
 from mmdiff.io.report import Report
 from mmdiff.run import console, workdir
 from mmdiff.targets import quantities, table
@@ -149,8 +150,7 @@ def is_done(folder: pathlib.Path, target: Target, base: float) -> bool:
       base: Young's modulus of the base material.
     """
     values = read_values(folder)
-    # Through JSON, as the file is: numbers survive, tuples do not.
-    request = json.loads(json.dumps(properties.request(target, base)))
+    request = plain(properties.request(target, base))
     if values is None or values.get("target") != request:
         return False
     files = [*(cell.get("file", "") for cell in values["cells"]), "index.html"]

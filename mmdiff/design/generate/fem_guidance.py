@@ -26,7 +26,7 @@ from mmdiff.fem.device import each
 from mmdiff.targets import quantities
 from mmdiff.targets.target import Target
 from mmdiff.topopt.filters import gaussian_filter
-from mmdiff.typing import Array, Float
+from mmdiff.typing import AnyArray, Array, Float, Scalar
 
 FIRST = 0.95  # time before which the estimate is no use
 # Log-odds of the estimate are multiplied by these at t = 1 and at t = 0, and linearly
@@ -57,7 +57,7 @@ def solutions(times: Sequence[float], newton: int) -> int:
     return newton * int((times <= FIRST).sum())
 
 
-def sharpened(x0: Float[Array, "..."], t: Float[Array, ""]) -> Float[Array, "..."]:
+def sharpened(x0: Float[AnyArray, "*b n n n"], t: Scalar) -> Float[Array, "*b n n n"]:
     """Return the density in [0, 1] that counts for an estimate in [-1, 1] at a time."""
     early, late = SHARPEN
     return 0.5 * (1 + jnp.tanh((early * t + late * (1 - t)) * jnp.arctanh(x0)))

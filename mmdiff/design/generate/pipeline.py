@@ -8,7 +8,7 @@ piece, carries load, and has its tensor from finite elements on its very voxels.
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -89,20 +89,6 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
     return Settings(**{name: values[name] for name in NAMES if name in values})
 
 
-class Outcome(NamedTuple):
-    """What was found for a target.
-
-    Attributes:
-      cells: best first.
-      counts: samples drawn, and those refused by reason.
-      distance: from the target to the nearest training cell, a fraction.
-    """
-
-    cells: list[Cell]
-    counts: dict[str, int]
-    distance: float
-
-
 def generate(
     target: Target | str,
     model: Model | None = None,
@@ -172,11 +158,13 @@ def make_generate(
     *,
     num_cells: int = 4,
     num_samples: int = 8,
-) -> Callable[..., Outcome]:
-    """Return `make(target, key, start=None) -> Outcome`, compiled once for all targets.
+) -> Callable[..., tuple[list[Cell], dict[str, int], float]]:
+    """Return `make(target, key, start=None) -> cells, counts, distance`.
 
-    `start` is the `time.monotonic()` at which a time limit begins, None for now. A
-    target far from all training cells is noted.
+    The cells come best first, the counts are those of `search`, and the distance is
+    that to the nearest training cell, a fraction, noted where it is large. `start` is
+    the `time.monotonic()` at which a time limit begins, None for now. Programs are
+    compiled once for all targets.
 
     Args:
       model: trained network; None for the shipped one.
@@ -197,7 +185,7 @@ def make_generate(
     fine = make_evaluate(2 * n, settings) if settings.double else None
     known = np.array(model.meta["training"]["labels"])
 
-    def make(target: Target, key: Key, start: float | None = None) -> Outcome:
+    def make(target: Target, key: Key, start: float | None = None):
         distance = feasibility.training_distance(target, known)
         if distance > model.meta["training"]["coverage"]:
             console.note(
@@ -219,7 +207,7 @@ def make_generate(
         )
         if fine:
             cells = _doubled(cells, target, fine, settings)
-        return Outcome(cells, counts, distance)
+        return cells, counts, distance
 
     return make
 

@@ -109,16 +109,11 @@ def _octant(cell) -> UInt8[np.ndarray, "n n n"]:
     """Return the octant of a full cell that can be polished."""
     voxels = np.asarray(getattr(cell, "voxels", cell))
     grid = prepare(voxels, "the cell")
-    if grid.symmetry != "cubic":
-        raise InputError(
-            "the cell is not cubic, or its edge is no multiple of 8. Give one with "
-            "mirror planes and equal axes."
-        )
     octant = (grid.density > 0.5).astype(np.uint8)
-    if not np.array_equal(octant, grid.density):
+    if grid.symmetry != "cubic" or not np.array_equal(octant, grid.density):
         raise InputError(
-            "the cell holds values between 0 and 1. Make it binary: polishing moves "
-            "the surface between solid and void."
+            "the cell is not binary and cubic, or its edge is no multiple of 8. Give "
+            "one of 0 and 1 with mirror planes and equal axes."
         )
     pieces = periodic_pieces(octant_to_cell(octant))[1]
     if pieces > 1:

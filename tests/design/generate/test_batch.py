@@ -1,120 +1,194 @@
-"""Lists of targets: what counts as done, and what the summary says."""
+"""Lists of targets: what is read, counts as done, is made, and is reported."""
 
 import csv
 import json
 
 import numpy as np
 import pytest
+from design_helpers import octant, proportional
 
-from mmdiff.design.generate import batch, properties
+from mmdiff.design.generate import batch
 from mmdiff.design.generate.cell import make_cell
-from mmdiff.targets import table as target_list
-from mmdiff.targets import target
-from mmdiff.topopt.interface import Evaluation
+from mmdiff.design.generate.report import report
+from mmdiff.errors import InputError
+from mmdiff.io import cell_files
+from mmdiff.io import report as io_report
+from mmdiff.io.report import write
+from mmdiff.targets import table, target
 
-N = 8
-
-
-def _report(asked, count=1, base=1.0):
-    octant = np.ones((N, N, N), np.uint8)
-    octant[:4, :4, :4] = 0
-    constants = np.array([0.5, 0.2, 0.1])
-    result = Evaluation(constants, np.zeros(1), 1e-6, True, None)
-    cells = count * [make_cell(octant, result, asked, 1, (0.1, 0.01), (0.8, 0.9))]
-    settings = {"base_E": base, "counts": {"sampled": 4}}
-    return properties.report(asked, cells, settings)
+LIST = "name,C11,C12,C44,E,V\nwhole,0.2,0.08,0.06,,\npart,,,,0.15,\nnone,,,0.09,,\n"
 
 
-def _deliver(folder, report):
-    folder.mkdir(exist_ok=True)
-    (folder / "properties.json").write_text(json.dumps(report))
-    for cell in report["cells"]:
-        np.save(folder / cell["file"], np.ones((4, 4, 4), np.uint8))
-    (folder / "index.html").touch()
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder of a run, where pictures and plots cost nothing."""
+    image = np.zeros((8, 8, 3), np.uint8)
+    monkeypatch.setattr(cell_files.render, "render", lambda *args, **options: image)
+    for name in ("contact_sheet", "modulus_spheres", "parity"):
+        monkeypatch.setattr(f"mmdiff.io.plots.{name}", lambda *args, **options: True)
+    return tmp_path / "out"
 
 
-def test_a_target_is_done_when_its_last_file_is_there(tmp_path):
+def _make(goal, key=None, start=None, base=1.0):
+    """Two cells for a target; none for C44 alone."""
+    part = octant()
+    count = 0 if dict(goal.asked).keys() == {"C44"} else 2
+    cell = make_cell(part, proportional(part), goal, 1, (0.1, 0.01), (0.8, 0.9))
+    counts = {"sampled": 4}
+    settings = {"base_E": base, "cell_size_mm": 10.0, "counts": counts}
+    cells = count * [cell]
+    return cells, counts, report(goal, cells, settings)
+
+
+def _lines(path, text=LIST):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return table.read(path)
+
+
+def test_a_target_is_done_when_its_last_file_is_there(folder):
     asked = target.parse("E=21,nu=0.1", volume=0.3, base=210.0)
-    folder = tmp_path / "a"
     assert not batch.is_done(folder, asked, 210.0)
-    _deliver(folder, _report(asked, base=210.0))
+    write(folder, _make(asked, base=210.0)[2])
     assert batch.is_done(folder, asked, 210.0)
     # Another target of the same name, or in other units.
     assert not batch.is_done(folder, target.parse("E=0.2", volume=0.3), 210.0)
     assert not batch.is_done(folder, target.Target(asked.asked, 0.4), 210.0)
     assert not batch.is_done(folder, asked, 1.0)
-    (folder / "index.html").unlink()
-    assert not batch.is_done(folder, asked, 210.0)
-    (folder / "index.html").touch()
-    (folder / "cell_00.npy").unlink()
-    assert not batch.is_done(folder, asked, 210.0)
+    for name in ("index.html", "cell_00.npy", "properties.json"):
+        content = (folder / name).read_bytes()
+        (folder / name).unlink()
+        assert not batch.is_done(folder, asked, 210.0)
+        (folder / name).write_bytes(content)
+    assert batch.is_done(folder, asked, 210.0)
     (folder / "properties.json").write_text('{"cells": [')
     assert not batch.is_done(folder, asked, 210.0)
 
 
-def test_a_target_without_a_cell_is_done_too(tmp_path):
-    asked = target.parse("E=0.1")
-    folder = tmp_path / "a"
-    folder.mkdir()
-    (folder / "properties.json").write_text(json.dumps(_report(asked, 0)))
-    assert batch.is_done(folder, asked, 1.0)
-
-
-def test_only_cells_are_cleared(tmp_path):
-    for name in ("cell_03.stl", "cell_12.npy", "cell_notes.txt", "mine.npy"):
+def test_only_cells_and_page_are_cleared(tmp_path):
+    names = ("cell_03.stl", "cell_12.npy", "index.html", "cell_notes.txt", "mine.npy")
+    for name in names:
         (tmp_path / name).touch()
     batch.clear(tmp_path)
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == ["cell_notes.txt", "mine.npy"]
 
 
+def test_a_list_goes_on_where_it_was_stopped(folder, tmp_path, capsys, monkeypatch):
+    made = []
+
+    def make(goal, key, start):
+        made.append(goal)
+        return _make(goal)
+
+    def killed(place, *rest):
+        if place.name == "part":
+            raise KeyboardInterrupt
+        return write(place, *rest)
+
+    path = tmp_path / "list.csv"
+    lines = _lines(path)
+    folder.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(io_report, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            batch.run(folder, lines, lambda: make)
+    assert not batch.is_whole(folder, path)
+    batch.run(folder, lines, lambda: make)
+    # "whole" was there, the target without a cell counts.
+    asked = [dict(goal.asked) for goal in made[2:]]
+    assert len(made) == 4 and asked == [{"E": 0.15}, {"C44": 0.09}]
+    said = capsys.readouterr().out
+    assert "part (" in said and "best of 2 " in said
+    assert "none (" in said and "none of 4 samples was a connected" in said
+    rows = (folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(row)["target"] for row in rows] == ["whole", "part", "none"]
+    batch.run(folder, lines, lambda: pytest.fail("made again"))
+    assert len(made) == 4 and batch.is_whole(folder, path)
+    # A line that was added, and one that was changed.
+    lines = _lines(path, LIST.replace("0.15", "0.16") + "more,,,,0.2,\n")
+    assert not batch.is_whole(folder, path)
+    batch.run(folder, lines, lambda: make)
+    assert [dict(goal.asked) for goal in made[4:]] == [{"E": 0.16}, {"E": 0.2}]
+    path.unlink()
+    assert batch.is_whole(folder, path)
+
+
+BAD = LIST + "stiff,5,0.2,0.15,,0.5\nbad,soft,,,,\n"
+
+
+def test_bad_lines_are_refused_or_left_out(tmp_path, capsys):
+    path = tmp_path / "list.csv"
+    path.write_text(BAD)
+    with pytest.raises(InputError) as error:
+        batch.read(path, tmp_path)
+    assert "line 5 of" in str(error.value) and "this checkpoint" in str(error.value)
+    assert "1 more cannot be used: 6." in str(error.value)
+    assert "leave such lines out with `skip_bad=True`." in str(error.value)
+    good, bad = batch.read(path, tmp_path, skip_bad=True)
+    assert [line.name for line in good] == ["whole", "part", "none"]
+    assert [line.number for line in bad] == [5, 6]
+    assert "is left out: C11 'soft' is not a number." in capsys.readouterr().out
+    # Bounds can be switched off, nonsense cannot.
+    with pytest.raises(InputError, match="line 6 of"):
+        batch.read(path, tmp_path, allow_infeasible=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "part"),
+    [
+        ("list.csv", "C11,V\n", "has no target to work on. Give one or more"),
+        ("targets.csv", LIST, "is where the summary of this run goes"),
+    ],
+)
+def test_lists_that_cannot_be_worked_on(tmp_path, name, text, part):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(InputError, match=part):
+        batch.read(path, tmp_path)
+    assert path.read_text() == text
+
+
 @pytest.fixture
-def written(tmp_path):
-    reports = {
-        "all": _report(target.of_constants((0.5, 0.2, 0.11), 0.9)),
-        "part": _report(target.parse("E=0.3,zener=0.5")),
-        "none": _report(target.parse("K=0.3"), 0),
-    }
-    for name, report in reports.items():
-        _deliver(tmp_path / name, report)
-    rows = [batch.row(name, report) for name, report in reports.items()]
-    skipped = [{"line": 5, "name": "bad", "reason": "too <stiff>."}]
-    summary = batch.write(tmp_path, rows, skipped, ["A note."])
-    return tmp_path, rows, summary
+def done(folder, tmp_path):
+    lines = _lines(tmp_path / "list.csv")
+    folder.mkdir()
+    batch.run(folder, lines, lambda: _make)
+    skipped = [table.Line(5, 3, "bad", None, "too <stiff>.")]
+    return folder, batch.report(folder, lines, skipped)
 
 
-def test_summary_and_table_of_the_best_cells(written):
-    folder, rows, summary = written
+def test_the_report_sums_up_the_best_cells(done):
+    _, found = done
+    summary, rows = found.values["summary"], found.values["targets"]
     assert summary["targets"] == 3 and summary["answered"] == 2
-    error = 0.01 / 0.383357 / 3
-    part = target.error(target.parse("E=0.3,zener=0.5"), np.array([0.5, 0.2, 0.1]))
-    np.testing.assert_allclose(summary["error_mean"], (error + part) / 2)
-    assert summary["raw_error_mean"] == 0.1
-    assert json.loads((folder / "summary.json").read_text())["summary"] == summary
-    table = batch.table(rows)
-    assert all(len(line) == len(batch.HEADER) for line in table)
-    assert table[0][:3] == ["all", "C11 0.5, C12 0.2, C44 0.11", "0.900"]
-    assert table[1][:3] == ["part", "E 0.3, zener 0.5", "free"]
-    assert table[2][3:] == [*4 * [""], "0"]
+    errors = [line["error"] for line in rows if line["cells"]]
+    np.testing.assert_allclose(summary["error_mean"], np.mean(errors))
+    assert summary["raw_error_mean"] == pytest.approx(0.1)
+    left_out = {"line": 5, "name": "bad", "reason": "too <stiff>."}
+    assert summary["skipped"] == [left_out]
+    assert found.notes == ["Line 5 (bad) was left out: too <stiff>."]
+    lines = batch.overview(rows)
+    assert all(len(line) == len(batch.HEADER) for line in lines)
+    assert lines[0][:3] == ["whole", "C11 0.2, C12 0.08, C44 0.06", "free"]
+    assert lines[1][:3] == ["part", "E 0.15", "free"]
+    assert lines[2][3:] == [*4 * [""], "0"]
+    assert [view.name for view in found.views] == ["whole", "part"]
+    assert found.views[0].files == ["whole/index.html"]
 
 
-def test_the_table_of_targets_is_a_list_again(written):
-    folder, _, _ = written
+def test_the_table_of_targets_is_a_list_again_and_the_page_links_them(done):
+    folder, found = done
+    write(folder, found)
     with (folder / "targets.csv").open() as file:
         first, second, third = csv.DictReader(file)
-    assert first["name"] == "all" and float(first["got_C44"]) == 0.1
-    # 2 C44 / (C11 - C12)
-    np.testing.assert_allclose(float(second["got_zener"]), 2 / 3)
+    assert first["name"] == "whole"
+    # 2 C44 / (C11 - C12) of `proportional`
+    np.testing.assert_allclose(float(second["got_zener"]), 1.0)
     assert third["cells"] == "0" and third["error"] == ""
-    lines = target_list.read(folder / "targets.csv")
-    assert lines[1].name == "part"
-    assert lines[1].target == target.parse("E=0.3,zener=0.5")
-
-
-def test_the_page_links_every_target(written):
-    folder, _, _ = written
+    lines = table.read(folder / "targets.csv")
+    assert lines[1].name == "part" and lines[1].target == target.parse("E=0.15")
+    assert json.loads((folder / "summary.json").read_text())["summary"]["targets"] == 3
     text = (folder / "index.html").read_text()
-    assert 'href="all/index.html"' in text and 'href="part/index.html"' in text
-    assert 'href="none/index.html"' not in text
-    assert "Line 5 (bad) was left out: too &lt;stiff&gt;." in text
-    assert 'src="all/cell_00.png"' in text and "A note." in text
+    assert all(f'href="{n}/index.html"' in text for n in ("whole", "part", "none"))
+    assert "too &lt;stiff&gt;." in text and 'src="whole/cell_00.png"' in text

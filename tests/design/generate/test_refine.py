@@ -1,48 +1,45 @@
 """Refinement and rework: goals met, the better one kept, twice the resolution."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from design_helpers import octant, proportional, wave
 
 from mmdiff.cells.connectivity import clean_octant, is_load_bearing
-from mmdiff.cells.symmetry import is_cubic, symmetrize
+from mmdiff.cells.symmetry import is_cubic, octant_to_cell, symmetrize
 from mmdiff.cells.thickness import thin_shares
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.design.generate import rework
 from mmdiff.design.generate.cell import binarize, make_cell
 from mmdiff.design.generate.fem_guidance import target_values
-from mmdiff.design.generate.refine import FAR, GOAL, double, goal, make_refine, smoothed
+from mmdiff.design.generate.refine import (
+    FAR,
+    GOAL,
+    double,
+    goal,
+    make_refine,
+    polish,
+    smoothed,
+)
+from mmdiff.errors import InputError
 from mmdiff.fem import homogenize
 from mmdiff.targets.target import of_constants, parse
 from mmdiff.topopt import interface
-from mmdiff.topopt.interface import Evaluation
 
 N = 16
 
 
-def _wave(n=N):
-    wave = np.cos(np.pi * (np.arange(n) + 0.5) / n)
-    return wave[:, None, None] + wave[:, None] + wave
-
-
 def _schwarz(volume, n=N):
-    return threshold_to_volume(_wave(n), volume)
-
-
-def _proportional(octant, fields=None):
-    """Stiffness in proportion to the volume: no finite elements."""
-    rates = np.array([1.0, 0.4, 0.3])
-    constants = rates * octant.mean()
-    sensitivity = np.ones((3, *octant.shape)) * rates[:, None, None, None]
-    return Evaluation(constants, sensitivity / octant.size, 1e-6, True, None)
+    return threshold_to_volume(wave(n), volume)
 
 
 def test_refinement_aims_at_what_is_asked():
     asked = parse("K=0.2", volume=None)
-    noise = symmetrize(np.random.default_rng(0).normal(size=(8, 8, 8)))
-    octant = (np.round(_wave(8) + 0.3 * noise, 9) > 0).astype(np.uint8)
-    start = make_cell(octant, _proportional(octant), asked, 1)
-    cell = make_refine(_proportional, steps=8)(start, asked)
+    part = octant()
+    start = make_cell(part, proportional(part), asked, 1)
+    cell = make_refine(proportional, steps=8)(start, asked)
     # K is 0.6 of the volume here, so that half an orbit of six voxels is this error.
     assert cell.error < 0.5 * 0.6 * 6 / 8**3 / 0.888493 < 0.1 * start.error
     assert abs(cell.volume - 1 / 3) < 0.02
@@ -55,7 +52,7 @@ def test_refinement_aims_at_what_is_asked():
 def _rough():
     """A cell with the bumps and pits of noise, in one piece."""
     noise = symmetrize(np.random.default_rng(0).normal(size=(N, N, N)))
-    octant, _, _ = clean_octant(threshold_to_volume(_wave() + 0.9 * noise, 0.4))
+    octant, _, _ = clean_octant(threshold_to_volume(wave(N) + 0.9 * noise, 0.4))
     assert is_load_bearing(octant)
     return octant
 
@@ -82,15 +79,15 @@ def test_what_would_fall_apart_is_not_smoothed():
 def test_refinement_smooths_first():
     asked = parse("K=0.27", volume=None)
     octant = _rough()
-    start = make_cell(octant, _proportional(octant), asked, 1)
-    cell = make_refine(_proportional, steps=8)(start, asked)
+    start = make_cell(octant, proportional(octant), asked, 1)
+    cell = make_refine(proportional, steps=8)(start, asked)
     smooth = smoothed(octant)
-    expected = make_cell(smooth, _proportional(smooth), asked, 1)
+    expected = make_cell(smooth, proportional(smooth), asked, 1)
     assert cell.history[:2] == pytest.approx((start.error, expected.error), rel=1e-5)
     assert cell.volumes[:2] == (start.volume, expected.volume)
     assert len(cell.volumes) == len(cell.history) > 2
     assert max(thin_shares(cell.octant)) < 0.03
-    plain = make_refine(_proportional, steps=8, smooth=False)(start, asked)
+    plain = make_refine(proportional, steps=8, smooth=False)(start, asked)
     assert min(thin_shares(plain.octant)) > 0.03
     assert plain.volumes[0] == cell.volumes[0] and plain.volumes[1] != cell.volumes[1]
 
@@ -99,7 +96,7 @@ def test_where_the_smoothed_cell_is_worse_the_cell_itself_is_polished():
     octant = _rough()
 
     def by_surface(octant, fields=None):  # what is rough is stiff
-        result = _proportional(octant)
+        result = proportional(octant)
         return result._replace(
             constants=result.constants * (1 + sum(thin_shares(octant)))
         )
@@ -117,31 +114,31 @@ def test_nothing_counts_that_did_not_converge():
 
     def solve(octant, fields=None):
         good = not np.array_equal(octant, smooth)
-        return _proportional(octant)._replace(converged=good)
+        return proportional(octant)._replace(converged=good)
 
-    asked = of_constants(_proportional(smooth).constants)  # met by what is smooth
+    asked = of_constants(proportional(smooth).constants)  # met by what is smooth
     start = make_cell(octant, solve(octant), asked, 1)
     cell = make_refine(solve, steps=0)(start, asked)
     np.testing.assert_array_equal(cell.octant, octant)
     with pytest.raises(ValueError, match="unconverged"):
         double(
-            start, asked, lambda octant: _proportional(octant)._replace(converged=False)
+            start, asked, lambda octant: proportional(octant)._replace(converged=False)
         )
 
 
 def test_the_better_of_polished_and_reworked_counts():
     asked = of_constants((0.9, 0.3, 0.3))  # not in proportion: polishing stops short
     octant = _schwarz(0.4, 8)
-    start = make_cell(octant, _proportional(octant), asked, 1)
+    start = make_cell(octant, proportional(octant), asked, 1)
     calls = []
 
     def worse(octant, wanted):
         calls.append(wanted)
         return _schwarz(0.05, 8).astype(float)
 
-    plain = make_refine(_proportional, steps=2)(start, asked)
+    plain = make_refine(proportional, steps=2)(start, asked)
     assert plain.error > FAR * GOAL
-    cell = make_refine(_proportional, steps=2, rework=worse, rounds=3)(start, asked)
+    cell = make_refine(proportional, steps=2, rework=worse, rounds=3)(start, asked)
     # Nothing was gained, so it stopped after the first and kept what it had.
     assert len(calls) == 1 and cell.history == plain.history
     np.testing.assert_array_equal(calls[0], target_values(asked))
@@ -149,7 +146,7 @@ def test_the_better_of_polished_and_reworked_counts():
     def better(octant, wanted):
         return _schwarz(0.8, 8).astype(float)
 
-    cell = make_refine(_proportional, steps=2, rework=better)(start, asked)
+    cell = make_refine(proportional, steps=2, rework=better)(start, asked)
     assert cell.error < plain.error
     assert cell.history[: len(plain.history)] == plain.history
     assert len(cell.volumes) == len(cell.history) > len(plain.history)
@@ -159,22 +156,22 @@ def test_rework_holds_the_volume_and_then_lets_it_go():
     # The constants of twice the volume that is asked for.
     asked = of_constants((0.6, 0.24, 0.18), 0.3)
     octant = _schwarz(0.3, 8)
-    start = make_cell(octant, _proportional(octant), asked, 1)
+    start = make_cell(octant, proportional(octant), asked, 1)
     calls = []
 
     def remade(octant, wanted):
         calls.append(wanted[-1])
         if np.isnan(wanted[-1]):
-            return _wave(8) / 6 + 0.5
+            return wave(8) / 6 + 0.5
         return np.zeros_like(octant, float)  # nothing that could be binarized
 
     settings = {"steps": 1, "rework": remade, "rounds": 3}
-    cell = make_refine(_proportional, price=0.01, **settings)(start, asked)
+    cell = make_refine(proportional, price=0.01, **settings)(start, asked)
     assert np.isnan(calls[1]) and calls[0] == np.float32(0.3)
     assert cell.error < 0.1 * start.error and cell.volume > 0.5
     # Too dear: nothing is gained by either, and nothing is tried twice.
     calls.clear()
-    dear = make_refine(_proportional, price=30.0, **settings)(start, asked)
+    dear = make_refine(proportional, price=30.0, **settings)(start, asked)
     assert abs(dear.volume - 0.3) < 0.02 and len(calls) == 2
 
 
@@ -183,8 +180,8 @@ def test_the_price_says_how_far_the_volume_gives_way(price, volume):
     # Constants go with the volume, and those asked for have 0.6.
     asked = of_constants((0.6, 0.24, 0.18), 0.4)
     octant = _schwarz(0.4, 8)
-    start = make_cell(octant, _proportional(octant), asked, 1)
-    cell = make_refine(_proportional, steps=20, price=price)(start, asked)
+    start = make_cell(octant, proportional(octant), asked, 1)
+    cell = make_refine(proportional, steps=20, price=price)(start, asked)
     assert abs(cell.volume - volume) <= 0.5 * 6 / 8**3 + 1e-3
 
 
@@ -198,19 +195,19 @@ def test_soft_targets_are_met_more_closely():
 
 def test_cells_near_their_target_are_not_reworked():
     octant = _schwarz(0.4, 8)
-    asked = of_constants(_proportional(octant).constants)
-    start = make_cell(octant, _proportional(octant), asked, 1)
+    asked = of_constants(proportional(octant).constants)
+    start = make_cell(octant, proportional(octant), asked, 1)
 
     def never(octant, wanted):
         raise AssertionError("reworked")
 
-    assert make_refine(_proportional, steps=2, rework=never)(start, asked).error < 1e-6
+    assert make_refine(proportional, steps=2, rework=never)(start, asked).error < 1e-6
 
 
 def test_rework_meets_a_target_that_moving_the_surface_does_not():
     evaluate = interface.make_evaluate(N)
-    wave = np.cos(2 * np.pi * (np.arange(N) + 0.5) / N)
-    other = threshold_to_volume(_wave() + 0.8 * wave[:, None, None] * wave * wave, 0.45)
+    line = np.cos(2 * np.pi * (np.arange(N) + 0.5) / N)
+    other = threshold_to_volume(wave(N) + 0.8 * line[:, None, None] * line * line, 0.45)
     constants = evaluate(_schwarz(0.45)).constants * [0.7, 0.7, 1.0]
     asked = of_constants(constants, 0.45)
     run = rework.make_rework(N, betas=(4.0,) * 10 + (8.0,) * 8)
@@ -244,8 +241,8 @@ def test_rework_leaves_free_what_is_free():
 def test_cells_are_doubled():
     octant = _schwarz(0.4, 8)
     asked = of_constants((0.3, 0.1, 0.1), 0.35)
-    cell = make_cell(octant, _proportional(octant), asked, 3)
-    fine = double(cell, asked, _proportional)
+    cell = make_cell(octant, proportional(octant), asked, 3)
+    fine = double(cell, asked, proportional)
     assert fine.octant.shape == (16, 16, 16) and is_load_bearing(fine.octant)
     # An orbit has at most six of 4,096 voxels.
     assert abs(fine.volume - cell.volume) < 2e-3
@@ -258,8 +255,51 @@ def test_a_cell_that_falls_apart_when_doubled_is_refused():
     octant = np.zeros((8, 8, 8), np.uint8)
     octant[0] = octant[:, 0] = octant[:, :, 0] = 1  # walls of a voxel
     asked = of_constants((0.3, 0.1, 0.1))
-    cell = make_cell(octant, _proportional(octant), asked, 1)
+    cell = make_cell(octant, proportional(octant), asked, 1)
     assert binarize(2.0 * octant - 1, None)[1] == ""
-    thin = cell.__class__(**{**cell.__dict__, "volume": 0.01})
+    thin = dataclasses.replace(cell, volume=0.01)
     with pytest.raises(ValueError, match="doubled cell is"):
-        double(thin, asked, _proportional)
+        double(thin, asked, proportional)
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """Stiffness without finite elements."""
+    monkeypatch.setattr(interface, "make_evaluate", lambda n: proportional)
+
+
+def test_polish_moves_a_cell_of_any_kind_to_a_target(free):
+    part = octant()
+    cell = make_cell(part, proportional(part), parse("C11=0.4"), 3)
+    result = polish(cell, "C11=0.4")
+    assert result.cell.error < 0.1 * cell.error
+    assert result.errors == result.cell.history
+    assert result.volumes == result.cell.volumes
+    assert result.steps == len(result.errors) - 1 > 0
+    for other in (cell.voxels, cell.voxels.astype(bool), cell.voxels.astype(float)):
+        again = polish(other, parse("C11=0.4"))
+        np.testing.assert_array_equal(again.cell.octant, result.cell.octant)
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (lambda cell: cell[:, :, :8], "three equal edges"),
+        (lambda cell: 0.7 * cell, "the cell is not binary and cubic"),
+        (
+            lambda cell: np.maximum(cell, np.arange(16) < 2),
+            "the cell is not binary and cubic",
+        ),
+        (lambda cell: 0 * cell, "no solid voxel"),
+        (lambda cell: _speck(cell), "the cell has 9 solid pieces"),
+    ],
+)
+def test_cells_that_cannot_be_polished(free, change, part):
+    voxels = octant_to_cell(_schwarz(0.3, 8)).astype(float)
+    with pytest.raises(InputError, match=part):
+        polish(change(voxels), "C11=0.4")
+
+
+def _speck(cell):
+    cell[np.ix_([5, 10], [5, 10], [5, 10])] = 1
+    return cell

@@ -10,7 +10,7 @@ import pytest
 from mmdiff import assets
 from mmdiff.bounds import hashin_shtrikman, hashin_shtrikman_ratios
 from mmdiff.cells import specimens, symmetry
-from mmdiff.design.generate import fem_guidance, pipeline, regressor_guidance
+from mmdiff.design.generate import cell, fem_guidance, regressor_guidance
 from mmdiff.diffusion.guidance import loss_guidance
 from mmdiff.models import regressor, weights
 from mmdiff.models.sampling import make_draw
@@ -121,10 +121,10 @@ def test_loss_guidance_lowers_the_loss(params, estimate, start, slope, residual)
     # Components that are free must not spoil it.
     assert np.isfinite(gradient).all() and abs(gradient).max() > 0
     loss = functools.partial(
-        regressor_guidance.make_loss(params, META, residual), wanted=wanted
+        regressor_guidance.make_loss(params, META, residual), goal=wanted
     )
     # The first voxels that move, by a hundredth.
-    guided = loss_guidance(lambda x, *_: x, loss, 0.01 / abs(gradient).max())
+    guided = loss_guidance(lambda x, *_: x, loss, float(0.01 / abs(gradient).max()))
     moved = jax.jit(lambda x: guided(x, None, None, None))(estimate[:1])[0]
     np.testing.assert_allclose(abs(moved - estimate[0]).max(), 0.01, rtol=1e-3)
     assert slope(residual)(moved, wanted)[0] < before
@@ -192,7 +192,7 @@ def test_guided_samples_of_the_shipped_model_are_better_by_finite_elements():
     for guidance in (None, stiff):
         draw = make_draw(params, meta, num_samples=4, steps=12, guide=guidance)
         fields = np.asarray(draw(jax.random.key(0), {"V": volume}, wanted))
-        octants = [pipeline.binarize(field, volume)[0] for field in fields]
+        octants = [cell.binarize(field, volume)[0] for field in fields]
         constants = np.stack([evaluate(octant).constants for octant in octants])
         found = hashin_shtrikman_ratios(constants, octants[0].mean())["K"]
         ratios.append(found.mean())

@@ -1,126 +1,64 @@
-"""The delivered files: complete, closed, and true to the reported numbers."""
+"""The report of cells: tables, arrays and pictures as values; and written once."""
 
 import json
 
 import jax
 import numpy as np
 import pytest
+from design_helpers import frame, octant, proportional, wave
 
 from mmdiff import elasticity
-from mmdiff.cells import specimens
 from mmdiff.cells.symmetry import cell_to_octant
-from mmdiff.design.generate import pipeline, properties
-from mmdiff.design.generate import report as deliver
+from mmdiff.design.generate import report as reports
+from mmdiff.design.generate.cell import make_cell
+from mmdiff.design.generate.search import search
 from mmdiff.fem import homogenize
+from mmdiff.io.report import write
 from mmdiff.targets import quantities
 from mmdiff.targets.target import of_constants, parse
 from mmdiff.topopt import interface
 
-N = 16
+SETTINGS = {
+    "void": homogenize.VOID,
+    "penal": homogenize.PENAL,
+    "tol": homogenize.TOL,
+    "base_E": 10.0,
+    "base_nu": elasticity.NU,
+    "cell_size_mm": 12.0,
+    "counts": {"sampled": 4},
+}
 
 
-@pytest.fixture(scope="module")
-def delivered(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("delivered")
-    goal = of_constants((0.12, 0.02, 0.02))
-    wave = np.cos(np.pi * (np.arange(N) + 0.5) / N)
-    smooth = np.asarray(wave[:, None, None] + wave[:, None] + wave)
-    plates = 2 * specimens.plates(N) - 1
-    fields = np.stack([np.round(smooth + 0.8, 9), plates])
-    with jax.numpy_rank_promotion("allow"):
-        cells, counts = pipeline.generate(
-            jax.random.key(0),
-            goal,
-            draw=lambda key, target: fields,
-            evaluate=interface.make_evaluate(N),
-            num_best=2,
-        )
-        settings = {
-            "void": homogenize.VOID,
-            "penal": homogenize.PENAL,
-            "tol": homogenize.TOL,
-            "base_E": 1.0,
-            "base_nu": elasticity.NU,
-            "cell_size_mm": 12.0,
-            "counts": counts,
-        }
-        report = properties.report(goal, cells, settings)
-        deliver.write(folder, goal, cells, report)
-    return folder, cells
+def _cells(goal, count=2):
+    parts = [octant(8, seed) for seed in range(count)]
+    return [make_cell(part, proportional(part), goal, 1) for part in parts]
 
 
-def test_every_file_is_there(delivered):
-    folder, cells = delivered
-    assert len(cells) == 2
-    names = [f"cell_{i:02d}.{k}" for i in (0, 1) for k in "npy stl 3mf vti png".split()]
-    names += "cells.npz properties.json properties.csv sheet.png index.html".split()
-    missing = [name for name in names if not (folder / name).stat().st_size]
-    assert not missing
+def test_a_report_states_cells_settings_and_conventions():
+    goal = parse("E=0.1,zener=1", volume=0.3)
+    cells = _cells(goal)
+    report = reports.report(goal, cells, SETTINGS)
+    assert report.title == "mmdiff: cells for E 1, zener 1"
+    assert report.cell_size_mm == 12.0 and report.settings["resolution"] == 16
+    assert [entry.name for entry in report.cells] == ["cell_00", "cell_01"]
+    np.testing.assert_array_equal(report.cells[1].voxels, cells[1].voxels)
+    arrays = report.arrays["cells.npz"]
+    np.testing.assert_array_equal(arrays["cells"][0], cells[0].voxels)
+    np.testing.assert_allclose(arrays["constants"][1], 10 * cells[1].constants)
+    (rows,) = report.rows.values()
+    assert [row["file"] for row in rows] == ["cell_00.npy", "cell_01.npy"]
+    assert not {"history", "C"} & set(rows[0])
+    (table,) = report.tables.values()
+    assert [row[""] for row in table] == ["asked", "cell 0", "cell 1"]
+    assert {"error", "history", "cell", "voigt_order"} <= set(report.conventions)
+    assert set(report.files) == {"sheet.png", "spheres.png", "parity.png"}
 
 
-def test_the_numbers_are_those_of_the_written_cells(delivered):
-    folder, _ = delivered
-    report = json.loads((folder / "properties.json").read_text())
-    for cell in report["cells"]:
-        voxels = np.load(folder / cell["file"])
-        assert voxels.dtype == np.uint8 and voxels.shape == (2 * N,) * 3
-        octant = cell_to_octant(voxels).astype(np.float32)
-        tensor, info = homogenize.homogenize(octant, void=report["void"])
-        # The same program on the same voxels: equal far below 1e-6.
-        np.testing.assert_allclose(tensor, cell["C"], atol=1e-6)
-        assert bool(info.converged.all())
-        assert cell["volume"] == voxels.mean()
-
-
-def test_npz_holds_the_same_cells(delivered):
-    folder, cells = delivered
-    with np.load(folder / "cells.npz") as data:
-        assert data["void"] == homogenize.VOID
-        for i, cell in enumerate(cells):
-            np.testing.assert_array_equal(
-                data["cells"][i], np.load(folder / f"cell_{i:02d}.npy")
-            )
-            np.testing.assert_array_equal(data["constants"][i], cell.constants)
-
-
-def test_stl_is_closed_and_has_the_volume_of_the_voxels(delivered):
-    trimesh = pytest.importorskip("trimesh")
-    pytest.importorskip("skimage")
-    folder, cells = delivered
-    for i, cell in enumerate(cells):
-        mesh = trimesh.load(folder / f"cell_{i:02d}.stl")
-        assert mesh.is_watertight and mesh.is_winding_consistent
-        # 1 % is what is promised of the smoothed surface.
-        np.testing.assert_allclose(mesh.volume, cell.volume * 12.0**3, rtol=0.01)
-        np.testing.assert_allclose(np.ptp(mesh.bounds, axis=0), 12.0, rtol=0.02)
-
-
-def test_page_is_offline_and_links_the_files(delivered):
-    folder, _ = delivered
-    text = (folder / "index.html").read_text()
-    assert "http://" not in text and "https://" not in text
-    for name in ("cell_00.stl", "cell_01.vti", "properties.json", "sheet.png"):
-        assert f'href="{name}"' in text
-
-
-def test_without_scikit_image_the_stl_is_voxel_exact(
-    delivered, tmp_path, monkeypatch, capsys
-):
-    folder, cells = delivered
-
-    def missing(*args, **kwargs):
-        raise ImportError("No module named 'skimage'")
-
-    monkeypatch.setattr(deliver.surface, "smooth_surface", missing)
-    voxels = np.load(folder / "cell_00.npy")
-    report = json.loads((folder / "properties.json").read_text())
-    deliver.write_cell(tmp_path, "cell_00", voxels, report)
-    said = capsys.readouterr().out
-    assert "STL smoothing needs scikit-image: pip install 'mmdiff[viz]'." in said
-    trimesh = pytest.importorskip("trimesh")
-    mesh = trimesh.load(tmp_path / "cell_00.stl")
-    # Voxel faces: exact but for float32 coordinates.
-    np.testing.assert_allclose(mesh.volume, cells[0].volume * 12.0**3, rtol=1e-5)
+def test_a_target_without_cells_has_a_report(tmp_path):
+    report = reports.report(parse("E=0.1"), [], SETTINGS)
+    assert not (report.cells or report.arrays or report.rows or report.files)
+    assert write(tmp_path, report) == []
+    assert json.loads((tmp_path / "properties.json").read_text())["cells"] == []
 
 
 @pytest.mark.parametrize(
@@ -130,24 +68,19 @@ def test_without_scikit_image_the_stl_is_voxel_exact(
         ("E=0.1,zener=1,nu=0.2", ["asked", "cell 0"], ["C11 / E base"]),
     ],
 )
-def test_plots_show_what_is_asked(
-    delivered, tmp_path, monkeypatch, text, shown, titles
-):
-    _, cells = delivered
+def test_plots_show_what_is_asked(tmp_path, monkeypatch, text, shown, titles):
     drawn = {}
     for name in ("modulus_spheres", "parity"):
         monkeypatch.setattr(
-            deliver.plots,
+            reports.plots,
             name,
-            lambda *args, name=name, **options: drawn.update({name: (args, options)}),
+            lambda *args, name=name, **rest: not drawn.update({name: (args, rest)}),
         )
-    monkeypatch.setattr(
-        deliver, "write_cell", lambda *args: np.zeros((8, 8, 3), np.uint8)
-    )
     goal = parse(text, volume=0.3)
-    settings = {"cell_size_mm": 12.0, "tol": 1e-5, "base_nu": 0.3}
-    settings |= {"base_E": 10.0, "void": 1e-6, "penal": 3.0}
-    deliver.write(tmp_path, goal, cells, properties.report(goal, cells, settings))
+    cells = _cells(goal)
+    report = reports.report(goal, cells, SETTINGS)
+    for name in ("spheres.png", "parity.png"):
+        report.files[name](tmp_path / name)
     (_, tensors, labels), _ = drawn["modulus_spheres"]
     assert labels == shown and np.isfinite(tensors).all()
     (_, asked, got), options = drawn["parity"]
@@ -155,10 +88,45 @@ def test_plots_show_what_is_asked(
     assert options["names"][-1] == "volume fraction" and asked[-1] == 0.3
     # In units of the base material, as the axes say.
     names = [name for name, _ in goal.counted]
-    np.testing.assert_array_equal(
-        got[0][:-1], quantities.values(cells[0].constants, names)
-    )
-    page = (tmp_path / "index.html").read_text()
-    assert "<title>mmdiff: cells for E 1, zener 1" in page
-    table = (tmp_path / "properties.csv").read_text()
-    assert "history" not in table.splitlines()[0]
+    expected = quantities.values(cells[0].constants, names)
+    np.testing.assert_array_equal(got[0][:-1], expected)
+
+
+def test_the_files_are_complete_closed_and_true_to_the_numbers(tmp_path):
+    n, goal = 16, of_constants((0.12, 0.02, 0.02))
+    fields = np.stack([wave(n) + 0.8, frame(n, 3)])
+    with jax.numpy_rank_promotion("allow"):
+        cells, _ = search(
+            jax.random.key(0),
+            goal,
+            draw=lambda key, target: fields,
+            evaluate=interface.make_evaluate(n),
+            num_best=2,
+        )
+        write(tmp_path, reports.report(goal, cells, SETTINGS | {"base_E": 1.0}))
+    names = [f"cell_{i:02d}.{k}" for i in (0, 1) for k in "npy stl 3mf vti png".split()]
+    names += "cells.npz properties.json properties.csv sheet.png index.html".split()
+    assert not [name for name in names if not (tmp_path / name).stat().st_size]
+    values = json.loads((tmp_path / "properties.json").read_text())
+    with np.load(tmp_path / "cells.npz") as data:
+        assert data["void"] == homogenize.VOID
+        np.testing.assert_array_equal(data["constants"][0], cells[0].constants)
+    for line, cell in zip(values["cells"], cells, strict=True):
+        voxels = np.load(tmp_path / line["file"])
+        assert voxels.dtype == np.uint8 and voxels.shape == (2 * n,) * 3
+        part = cell_to_octant(voxels).astype(np.float32)
+        tensor, info = homogenize.homogenize(part, void=values["void"])
+        # The same program on the same voxels: equal far below 1e-6.
+        np.testing.assert_allclose(tensor, line["C"], atol=1e-6)
+        assert bool(info.converged.all()) and line["volume"] == voxels.mean()
+        _check_surface(tmp_path / line["file"].replace("npy", "stl"), cell)
+
+
+def _check_surface(path, cell):
+    trimesh = pytest.importorskip("trimesh")
+    pytest.importorskip("skimage")
+    mesh = trimesh.load(path)
+    assert mesh.is_watertight and mesh.is_winding_consistent
+    # 1 % is what is promised of the smoothed surface.
+    np.testing.assert_allclose(mesh.volume, cell.volume * 12.0**3, rtol=0.01)
+    np.testing.assert_allclose(np.ptp(mesh.bounds, axis=0), 12.0, rtol=0.02)

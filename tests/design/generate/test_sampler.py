@@ -11,19 +11,19 @@ from mmdiff.targets import quantities, target
 
 
 def test_the_guide_is_the_one_of_its_name(monkeypatch):
-    monkeypatch.setattr(
-        sampler, "make_fem_guidance", lambda n, newton: ("finite elements", n, newton)
-    )
-    monkeypatch.setattr(
-        sampler,
-        "make_regressor_guidance",
-        lambda params, meta, count: ("network", meta["octant"], count),
-    )
-    assert sampler.choose_guidance("homogenizer", 32, 3) == ("finite elements", 32, 3)
+    def make_fem_guidance(n, newton):
+        return lambda: ("finite elements", n, newton)
+
+    def make_regressor_guidance(params, meta, count):
+        return lambda: ("network", meta["octant"], count)
+
+    monkeypatch.setattr(sampler, "make_fem_guidance", make_fem_guidance)
+    monkeypatch.setattr(sampler, "make_regressor_guidance", make_regressor_guidance)
+    choose = sampler.choose_guidance
+    assert choose("homogenizer", 32, 3)() == ("finite elements", 32, 3)
     # The shipped weights are of cells of 64^3 voxels.
-    assert sampler.choose_guidance("regressor", 32, 2) == ("network", 32, 2)
-    assert sampler.choose_guidance("regressor", 32, 0) is None
-    assert sampler.choose_guidance("homogenizer", 32, 0) is None
+    assert choose("regressor", 32, 2)() == ("network", 32, 2)
+    assert choose("regressor", 32, 0) is None and choose("homogenizer", 32, 0) is None
 
 
 @pytest.mark.parametrize("newton", [0, 2])
@@ -33,7 +33,9 @@ def test_an_unknown_guide_is_named(newton):
 
 
 def test_a_regressor_of_other_cells_is_refused():
-    with pytest.raises(InputError, match=r"cells of 64\^3 voxels and the network"):
+    with pytest.raises(
+        InputError, match=r"cells of 64\^3 voxels and the .* `guide=homogenizer`"
+    ):
         sampler.choose_guidance("regressor", 8, 2)
 
 

@@ -1,0 +1,51 @@
+"""The report of an evaluation."""
+
+import json
+
+import numpy as np
+import pytest
+from design_helpers import octant, proportional
+
+from mmdiff.cells.voxels import pack
+from mmdiff.design.evaluate import metrics
+from mmdiff.design.evaluate.report import messages, report
+from mmdiff.design.generate.cell import make_cell
+from mmdiff.io.report import write
+from mmdiff.targets.target import parse
+
+KNOWN = (
+    np.stack([octant(seed=seed) for seed in range(3)]),
+    np.array([[0.2, 0.1, 0.05], [0.3, 0.1, 0.1], [0.1, 0.05, 0.02]]),
+    np.array([0.4, 0.5, 0.3]),
+)
+
+
+def _record(text, count):
+    goal = parse(text)
+    part = octant()
+    cells = count * [make_cell(part, proportional(part), goal, 1)]
+    record = metrics.measure(goal, cells, cells, 1, pack(KNOWN[0]))
+    return record | {"evaluations": 6, "seconds": 3.0, "infeasible": not count}
+
+
+@pytest.mark.parametrize("count", [2, 0])
+def test_a_report_has_metrics_tables_and_pictures(count, tmp_path):
+    records = [_record("0.4,0.2,0.1,", count), _record("E=0.2,V=0.4", 0)]
+    found = report(records, *KNOWN)
+    summary = found.values["summary"]
+    assert summary["infeasible"] == 2 - bool(count)
+    assert summary["answered"] == 0.5 * bool(count)
+    trained = metrics.surface(KNOWN[0])
+    assert summary["trained_thin"] == trained["thin"]
+    published, groups = found.tables.values()
+    assert published[-1][""] == "mmdiff, polished" and groups[-1]["number"] == "2"
+    assert ("parity.png" in found.files) == bool(count)
+    said = " ".join(messages(summary))
+    share = f"{50 if count else 0} % of targets got a valid cell"
+    assert share in said and "% in training cells." in said
+    assert write(tmp_path, found) == []
+    stored = json.loads((tmp_path / "metrics.json").read_text())
+    assert [r["asked"] for r in stored["targets"]] == [r["asked"] for r in records]
+    assert (tmp_path / "table.md").read_text().count("\n|---") == 2
+    for name in found.files:
+        assert (tmp_path / name).stat().st_size
