@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from fem_helpers import quick_jit
 
 from mmdiff.cells import symmetry
 from mmdiff.diffusion import process
@@ -11,10 +12,16 @@ from mmdiff.diffusion.schedule import ExponentialSchedule
 _SCHEDULE = ExponentialSchedule()
 
 
-def test_noise_is_symmetric_with_unit_variance_everywhere():
+def _many(draw):
+    """Return 4000 draws of 4^3 voxels."""
     keys = jax.random.split(jax.random.key(0), 4000)
-    noise = jax.vmap(lambda key: process.symmetric_noise(key, 4))(keys)
+    noise = np.asarray(quick_jit(jax.vmap(lambda key: draw(key, 4)))(keys))
     assert symmetry.is_cubic(noise[:10])
+    return noise
+
+
+def test_noise_is_symmetric_with_unit_variance_everywhere():
+    noise = _many(process.symmetric_noise)
     # The variance of 4000 draws scatters by sqrt(2 / 4000) = 2.2 %; 20 orbits.
     np.testing.assert_allclose(noise.var(0), 1.0, atol=0.09)
     np.testing.assert_allclose(noise.mean(0), 0.0, atol=0.07)
@@ -31,22 +38,25 @@ def test_noised_example_has_the_asked_mixture():
 
 
 def test_half_of_the_batch_is_self_conditioned():
-    calls = []
+    @quick_jit
+    def run():
+        calls = []
 
-    def denoise(x, t, x0_prev, cond):
-        calls.append((x, x0_prev))
-        return jnp.full_like(x, 3.0)
+        def denoise(x, t, x0_prev, cond):
+            calls.append((x, x0_prev))
+            return jnp.full_like(x, 3.0)
 
-    x0 = jnp.ones((4, 4, 4, 4))
-    keys = jax.random.split(jax.random.key(0), 4)
-    loss = process.training_loss(
-        denoise, keys, x0, jnp.zeros((4, 2)), schedule=_SCHEDULE
-    )
-    np.testing.assert_array_equal(loss, jnp.full(4, 4.0))
+        x0, cond = jnp.ones((4, 4, 4, 4)), jnp.zeros((4, 2))
+        keys = jax.random.split(jax.random.key(0), 4)
+        loss = process.training_loss(denoise, keys, x0, cond, schedule=_SCHEDULE)
+        return loss, calls
+
+    loss, calls = run()
+    np.testing.assert_array_equal(loss, np.full(4, 4.0))
     (first, zeros), (second, previous) = calls
-    assert first.shape[0] == 2 and second.shape[0] == 4 and not zeros.any()
+    assert first.shape[0] == 2 and second.shape[0] == 4 and not np.any(zeros)
     # The first estimate is clipped to 1 and given to every other example.
-    np.testing.assert_array_equal(previous[:, 0, 0, 0], [1, 0, 1, 0])
+    np.testing.assert_array_equal(np.asarray(previous)[:, 0, 0, 0], [1, 0, 1, 0])
 
 
 def test_no_gradient_flows_through_the_first_pass():
@@ -70,22 +80,25 @@ def test_no_gradient_flows_through_the_first_pass():
         return jnp.mean((scale * x + previous - x0) ** 2)
 
     # Same arithmetic up to the order of the mean.
-    np.testing.assert_allclose(jax.grad(loss)(0.3), jax.grad(reference)(0.3), rtol=1e-5)
+    got, want = (quick_jit(jax.grad(f))(0.3) for f in (loss, reference))
+    np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
 def test_loss_at_is_zero_for_the_true_denoiser():
-    x0 = jnp.sign(jax.random.normal(jax.random.key(0), (3, 4, 4, 4)))
-    keys = jax.random.split(jax.random.key(1), 3)
-    loss = process.loss_at(
-        lambda x, t, p, c: x0, keys, x0, jnp.zeros((3, 1)), 0.5, schedule=_SCHEDULE
-    )
-    np.testing.assert_array_equal(loss, 0)
+    @quick_jit
+    def loss(t):
+        x0 = jnp.sign(jax.random.normal(jax.random.key(0), (3, 4, 4, 4)))
+        keys = jax.random.split(jax.random.key(1), 3)
+        cond = jnp.zeros((3, 1))
+        return process.loss_at(
+            lambda x, t, p, c: x0, keys, x0, cond, t, schedule=_SCHEDULE
+        )
+
+    np.testing.assert_array_equal(loss(0.5), 0)
 
 
 def test_averaged_noise_has_the_variance_of_its_orbits():
-    keys = jax.random.split(jax.random.key(0), 4000)
-    noise = jax.vmap(lambda key: process.averaged_noise(key, 4))(keys)
-    assert symmetry.is_cubic(noise[:10])
+    noise = _many(process.averaged_noise)
     wanted = process.averaged_variance(4)
     # On the diagonal, on planes of two equal indices, elsewhere.
     np.testing.assert_allclose(
@@ -110,13 +123,20 @@ def test_the_noise_that_is_passed_is_the_one_that_is_used():
     def undo(x, t, x0_prev, cond):
         return x / jnp.sqrt(_SCHEDULE.gamma(t))[:, None, None, None]
 
-    args = undo, keys, x0, jnp.zeros((2, 1))
-    loss = process.training_loss(*args, schedule=_SCHEDULE, noise=none)
+    @quick_jit
+    def losses():
+        args = undo, keys, x0, jnp.zeros((2, 1))
+        options = {"schedule": _SCHEDULE, "noise": none}
+        return (
+            process.training_loss(*args, **options),
+            process.loss_at(*args, 0.5, **options),
+            process.training_loss(*args, schedule=_SCHEDULE),
+        )
+
+    *small, other = losses()
     # Rounding of a division by the factor.
-    np.testing.assert_allclose(loss, 0, atol=1e-10)
-    loss = process.loss_at(*args, 0.5, schedule=_SCHEDULE, noise=none)
-    np.testing.assert_allclose(loss, 0, atol=1e-10)
-    assert (process.training_loss(*args, schedule=_SCHEDULE) > 1e-3).all()
+    np.testing.assert_allclose(small, 0, atol=1e-10)
+    assert (np.asarray(other) > 1e-3).all()
 
 
 def test_without_previous_every_pass_sees_zeros():

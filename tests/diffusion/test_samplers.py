@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fem_helpers import quick_jit
 
 from mmdiff.cells import symmetry
 from mmdiff.diffusion import samplers
@@ -30,18 +31,37 @@ def _exact(x, t0, t1):
     return np.sqrt(g1) * _MEAN + np.sqrt(g1 * _SCALE**2 + 1 - g1) * unit
 
 
+def _draw(rows, denoise=_gaussian, *, steps=5, **options):
+    """Draw octants of 4^3 voxels."""
+
+    @quick_jit
+    def run():
+        times = samplers.time_grid(_SCHEDULE, steps)
+        known = {"schedule": _SCHEDULE, "times": times} | options
+        cond = jnp.zeros((rows, 2))
+        return samplers.sample(jax.random.key(5), denoise, cond, 4, **known)
+
+    return np.asarray(run())
+
+
 @pytest.mark.parametrize("grid", [samplers.time_grid, samplers.snr_grid])
 @pytest.mark.parametrize(
     ("sampler", "order"), [(samplers.ddim, 1), (samplers.dpm_solver, 2)]
 )
 def test_order_of_convergence(sampler, order, grid):
     with jax.enable_x64(True):
-        x = jnp.linspace(-2.0, 2.0, 8, dtype=jnp.float64).reshape(1, 2, 2, 2)
-        cond = jnp.zeros((1, 1))
-        counts, errors = np.asarray([32, 64, 128]), []
+        x = np.linspace(-2.0, 2.0, 8).reshape(1, 2, 2, 2)
+        counts, errors = (32, 64, 128), []
+
+        @functools.partial(quick_jit, static_argnums=0)
+        def run(steps, x):
+            times = grid(_SCHEDULE, steps, first=0.9, last=0.2)
+            options = {"schedule": _SCHEDULE, "clip": np.inf}
+            end, _ = sampler(_gaussian, x, jnp.zeros((1, 1)), times, **options)
+            return end, times
+
         for steps in counts:
-            times = grid(_SCHEDULE, int(steps), first=0.9, last=0.2)
-            end, _ = sampler(_gaussian, x, cond, times, schedule=_SCHEDULE, clip=np.inf)
+            end, times = map(np.asarray, run(steps, x))
             errors.append(np.abs(end - _exact(x, times[0], times[-1])).max())
     slope = -np.polyfit(np.log(counts), np.log(errors), 1)[0]
     # The next order still shows at 32 steps.
@@ -60,15 +80,7 @@ def test_grids_are_descending_with_the_asked_ends(schedule):
 def test_a_perfect_denoiser_is_followed_to_the_end():
     target = jnp.sign(symmetry.symmetrize(jnp.linspace(-1, 1, 64).reshape(1, 4, 4, 4)))
     for sampler in (samplers.ddim, samplers.dpm_solver):
-        out = samplers.sample(
-            jax.random.key(0),
-            lambda x, t, p, c: target,
-            jnp.zeros((1, 2)),
-            4,
-            schedule=_SCHEDULE,
-            times=samplers.time_grid(_SCHEDULE, 4),
-            sampler=sampler,
-        )
+        out = _draw(1, lambda x, t, p, c: target, sampler=sampler)
         np.testing.assert_array_equal(out, target)
 
 
@@ -76,24 +88,9 @@ def test_the_last_estimate_is_threaded_through_and_clipped():
     def counting(x, t, x0_prev, cond):
         return x0_prev + 0.3
 
-    def last(steps):
-        times = samplers.time_grid(_SCHEDULE, steps)
-        key, cond = jax.random.key(0), jnp.zeros((1, 1))
-        return samplers.sample(
-            key, counting, cond, 2, schedule=_SCHEDULE, times=times
-        )
-
     # 0.3 added three times, rounded.
-    np.testing.assert_allclose(last(3), 0.9, atol=1e-6)
-    np.testing.assert_array_equal(last(9), 1.0)
-
-
-def _draw(rows, **options):
-    """Draw octants of 4^3 in five steps."""
-    times = samplers.time_grid(_SCHEDULE, 5)
-    options = {"schedule": _SCHEDULE, "times": times} | options
-    cond = jnp.zeros((rows, 2))
-    return samplers.sample(jax.random.key(5), _gaussian, cond, 4, **options)
+    np.testing.assert_allclose(_draw(1, counting, steps=3), 0.9, atol=1e-6)
+    np.testing.assert_array_equal(_draw(1, counting, steps=9), 1.0)
 
 
 def test_samples_are_symmetric_and_do_not_depend_on_the_batch():
@@ -123,10 +120,11 @@ def test_a_correction_moves_the_state_by_alpha_times_its_change(sampler):
         seen.append(t.shape)
         return x0 + 0.1
 
-    plain, x0 = sampler(_gaussian, x, cond, times, schedule=_SCHEDULE)
-    moved, better = sampler(
-        _gaussian, x, cond, times, schedule=_SCHEDULE, correct=correct
-    )
+    args = _gaussian, x, cond, times
+    run = quick_jit(lambda: sampler(*args, schedule=_SCHEDULE))
+    plain, x0 = map(np.asarray, run())
+    run = quick_jit(lambda: sampler(*args, schedule=_SCHEDULE, correct=correct))
+    moved, better = map(np.asarray, run())
     alpha = np.sqrt(_SCHEDULE.gamma(times[1]))
     np.testing.assert_allclose(moved - plain, 0.1 * alpha, atol=1e-6)
     np.testing.assert_allclose(better - x0, 0.1, atol=1e-6)
@@ -138,22 +136,26 @@ def test_ddpm_without_fresh_noise_is_ddim():
     times = samplers.time_grid(_SCHEDULE, 6)
     args = _gaussian, x, jnp.zeros((2, 1)), times
     still = samplers.make_ddpm(jax.random.key(0), eta=0.0)
-    for got, wanted in zip(
-        still(*args, schedule=_SCHEDULE),
-        samplers.ddim(*args, schedule=_SCHEDULE),
-        strict=True,
-    ):
-        np.testing.assert_allclose(got, wanted, atol=1e-6)
+    got, want = (
+        quick_jit(lambda s=sampler: s(*args, schedule=_SCHEDULE))()
+        for sampler in (still, samplers.ddim)
+    )
+    np.testing.assert_allclose(got, want, atol=1e-6)
 
 
 def test_ddpm_draws_the_distribution_of_the_data():
     n, rows = 16, 64
-    times = samplers.time_grid(_SCHEDULE, 400, last=0.01)
-    keys = jax.random.split(jax.random.key(1), rows)
-    x = jax.vmap(lambda key: samplers.symmetric_noise(key, n))(keys)
-    ddpm = samplers.make_ddpm(jax.random.key(2))
-    cond = jnp.zeros((rows, 1))
-    end, _ = ddpm(_gaussian, x, cond, times, schedule=_SCHEDULE, clip=np.inf)
+
+    @jax.jit
+    def run():
+        times = samplers.time_grid(_SCHEDULE, 400, last=0.01)
+        keys = jax.random.split(jax.random.key(1), rows)
+        x = jax.vmap(lambda key: samplers.symmetric_noise(key, n))(keys)
+        ddpm = samplers.make_ddpm(jax.random.key(2))
+        args = _gaussian, x, jnp.zeros((rows, 1)), times
+        return ddpm(*args, schedule=_SCHEDULE, clip=np.inf)[0]
+
+    end = run()
     values = symmetry.gather_independent(np.asarray(end))
     # 52,000 values have standard errors of 0.002. A step takes the mean of x0 for x0
     # itself, which narrows the distribution: by 3.4 % with 200 steps, half with 400.
@@ -165,9 +167,14 @@ def test_ddpm_draws_the_distribution_of_the_data():
 def test_ddpm_does_not_depend_on_the_batch():
     times = samplers.time_grid(_SCHEDULE, 3)
     ddpm = samplers.make_ddpm(jax.random.key(2))
-    x = jnp.ones((3, 4, 4, 4))
-    three, _ = ddpm(_gaussian, x, jnp.zeros((3, 1)), times, schedule=_SCHEDULE)
-    one, _ = ddpm(_gaussian, x[:1], jnp.zeros((1, 1)), times, schedule=_SCHEDULE)
+
+    @quick_jit
+    def run(x):
+        cond = jnp.zeros((len(x), 1))
+        return ddpm(_gaussian, x, cond, times, schedule=_SCHEDULE)[0]
+
+    x = np.ones((3, 4, 4, 4), np.float32)
+    three, one = np.asarray(run(x)), run(x[:1])
     np.testing.assert_allclose(one, three[:1], atol=1e-6)
     assert not np.array_equal(three[0], three[1])
 

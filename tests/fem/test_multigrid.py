@@ -89,10 +89,18 @@ def test_restriction_is_the_transpose_of_prolongation(x64, n):
         lambda x, y: (multigrid.prolong(x, n), multigrid.restrict(y, n))
     )(x, y)
     assert prolonged.shape == y.shape and restricted.shape == x.shape
-    # The same products summed in another order.
+    # The same products summed in another order. This keeps the cycle symmetric.
     np.testing.assert_allclose(
         np.sum(prolonged * y), np.sum(x * restricted), rtol=1e-12
     )
+
+
+@pytest.mark.parametrize("n", [7, 8])
+def test_fixed_dofs_stay_fixed(x64, n):
+    for fixed in (NORMAL, SHEAR):
+        coarse, fine = (_mask(fixed, m) for m in (4, n))
+        up = quick_jit(lambda u: multigrid.prolong(u, n))(_field(4) * coarse)
+        assert (np.asarray(up)[fine == 0] == 0).all()
 
 
 @pytest.mark.parametrize("n", [5, 6, 7, 8])
@@ -205,8 +213,10 @@ def _check_spectrum(matrix, stiffness):
     assert np.sum(values < 0.05) <= 3
 
 
-# Coarsened to 3 (not nested), to 3 and to 4.
-@pytest.mark.parametrize("n", [5, 6, pytest.param(8, marks=pytest.mark.slow)])
+# Coarsened to 3, to 3 (not nested) and to 4.
+@pytest.mark.parametrize(
+    "n", [6, *(pytest.param(n, marks=pytest.mark.slow) for n in (5, 8))]
+)
 @pytest.mark.parametrize("fixed", [NORMAL, SHEAR], ids=["normal", "shear"])
 def test_cycle_as_a_matrix(x64, n, fixed):
     free = _free(fixed, n)
@@ -226,7 +236,7 @@ def test_cycle_as_a_matrix(x64, n, fixed):
         _check_spectrum(matrix, stiffness_matrix(modulus)[np.ix_(free, free)])
 
 
-@pytest.mark.parametrize("n", [5, 6])
+@pytest.mark.parametrize("n", [5, pytest.param(6, marks=pytest.mark.slow)])
 def test_periodic_cycle_as_a_matrix(x64, n):
     free = _free(NONE, n, periodic=True)
     for void in (1e-3, 1e-9):

@@ -9,7 +9,6 @@ engineering shear strain, base material E = 1. `solve` takes moduli, not densiti
 
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import oracles
@@ -384,23 +383,6 @@ def random_free(load_cases, n, rng, count=None):
     return masks * rng.standard_normal(shape)
 
 
-@pytest.mark.parametrize("n", [7, 8])
-def test_restriction_is_the_adjoint_of_prolongation(x64, n):
-    # <P x, y> = <x, P^T y> keeps the coarse correction, and with it the cycle,
-    # symmetric; between grids of 8 and 4 elements, and of 7 and 4, whose nodes lie
-    # apart. Fixed dofs stay fixed.
-    load_cases = boundary.loads("cubic")
-    rng = np.random.default_rng(0)
-    up, down = (
-        quick_jit(jax.vmap(functools.partial(transfer, n=n)))
-        for transfer in (multigrid.prolong, multigrid.restrict)
-    )
-    x, y = (random_free(load_cases, m, rng) for m in (4, n))
-    # The same products summed in another order.
-    np.testing.assert_allclose(np.sum(up(x) * y), np.sum(x * down(y)), rtol=1e-12)
-    assert (np.asarray(up(x))[y == 0] == 0).all()
-
-
 @functools.lru_cache
 def preconditioner(kind):
     """The jitted `moduli, forces (l, 3, s) -> corrections` on an 8^3 grid."""
@@ -417,7 +399,7 @@ def preconditioner(kind):
 
 
 @all_symmetries
-@pytest.mark.parametrize("decades", [0, 3, 9])
+@pytest.mark.parametrize("decades", [3, 9])
 def test_the_preconditioner_is_symmetric_and_positive_definite(x64, kind, decades):
     # Conjugate gradients need an inner product: <a, M b> = <b, M a> and <a, M a> > 0,
     # whatever the moduli, on forces that fields can balance.

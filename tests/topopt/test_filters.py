@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from fem_helpers import QUICK
+from fem_helpers import quick_jit
 from scipy import ndimage
 
 from mmdiff.cells import symmetry
 from mmdiff.topopt import filters
 
-_filter = jax.jit(filters.cone_filter, static_argnums=1, compiler_options=QUICK)
+_filter = quick_jit(filters.cone_filter, static_argnums=1)
 
 
 def _random(n, seed=0):
@@ -65,11 +65,11 @@ def test_filter_matrix_is_symmetric_and_its_gradient_is_the_matrix(x64, radius):
     def flat(x):
         return filters.cone_filter(x.reshape(n, n, n), radius).ravel()
 
-    matrix = np.asarray(jax.jit(jax.vmap(flat), compiler_options=QUICK)(np.eye(size))).T
+    matrix = np.asarray(quick_jit(jax.vmap(flat))(np.eye(size))).T
     np.testing.assert_allclose(matrix, matrix.T, atol=1e-15)
     # Rows of a custom derivative, against columns of values.
     x = _random(n, 1).ravel()
-    backward = jax.jit(lambda x, c: jax.vjp(flat, x)[1](c)[0], compiler_options=QUICK)
+    backward = quick_jit(lambda x, c: jax.vjp(flat, x)[1](c)[0])
     for i in (0, 5, 13, 26):
         np.testing.assert_allclose(backward(x, np.eye(size)[i]), matrix[i], atol=1e-15)
     np.testing.assert_allclose(matrix.sum(1), 1, rtol=1e-13)
@@ -81,7 +81,7 @@ def test_gradient_of_a_nonlinear_function_of_the_filter(x64):
     def value(x):
         return jnp.sum(jnp.sin(3 * filters.cone_filter(x, 2.0)) ** 2)
 
-    run = jax.jit(jax.value_and_grad(value), compiler_options=QUICK)
+    run = quick_jit(jax.value_and_grad(value))
     got = np.sum(run(density)[1] * direction)
     h = 1e-5
     change = run(density + h * direction)[0] - run(density - h * direction)[0]

@@ -100,7 +100,9 @@ def test_polish_keeps_near_the_wanted_volume(evaluate):
     pairs = x[:, None, None] * x[:, None] + x[:, None] * x + x[:, None, None] * x
     other = threshold_to_volume(_wave() - 0.25 * pairs, 0.36)
     target = evaluate(other).constants
-    done = interface.polish(start, interface.target_residual(target), evaluate, volume=0.36)
+    done = interface.polish(
+        start, interface.target_residual(target), evaluate, volume=0.36
+    )
     assert done.history[-1] < 0.3 * done.history[0]
     # Beyond the slack every step aims back, so it ends within about twice of it.
     assert abs(done.octant.mean() - 0.36) < 2.5 * interface.VOLUME_SLACK

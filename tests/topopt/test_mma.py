@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from fem_helpers import QUICK
+from fem_helpers import quick_jit
 from jax import lax
 
 from mmdiff.topopt.mma import FARTHEST, Asymptotes, mma
@@ -217,6 +217,16 @@ def _derivatives(problem):
     return lambda x: (jax.grad(f)(x), g(x), jax.jacrev(g)(x))
 
 
+def _derivatives_at(problem, x):
+    """Return gradient, constraints and jacobian in NumPy."""
+    return map(np.asarray, quick_jit(_derivatives(problem))(x))
+
+
+def _mma(**options):
+    """Return the compiled `(init, update)`."""
+    return map(quick_jit, mma(**options))
+
+
 def _solve(problem, start=None, steps=None, **options):
     """Return the designs (steps, m) and states of MMA."""
     start = jnp.asarray(problem.start if start is None else start)
@@ -234,7 +244,7 @@ def _solve(problem, start=None, steps=None, **options):
     def run(x):
         return lax.scan(step, (x, init(x)), length=steps or problem.steps)[1]
 
-    return jax.jit(run, compiler_options=QUICK)(start)
+    return quick_jit(run)(start)
 
 
 @functools.lru_cache
@@ -242,7 +252,7 @@ def _solution(name):
     """Return a problem, its last design and multipliers; both tests need them."""
     problem = PROBLEMS[name]()
     designs, states = _solve(problem)
-    return problem, designs[-1], states.multipliers[-1]
+    return problem, np.asarray(designs)[-1], np.asarray(states.multipliers)[-1]
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -252,12 +262,12 @@ def test_finds_known_optima(x64, name):
     if problem.multipliers:
         # First-order quantities of the last subproblem: half the digits of x.
         np.testing.assert_allclose(price, problem.multipliers, rtol=1e-6, atol=1e-9)
-    gradient, value, jacobian = _derivatives(problem)(x)
+    gradient, value, jacobian = _derivatives_at(problem, x)
     # The dual is solved to 100 units of rounding of what the gradients promise.
     room = 1e-11 * (abs(jacobian) @ (np.array(problem.high) - problem.low))
     assert (value <= room).all()
     assert (price >= 0).all() and (abs(price * value) <= 1e-6).all()
-    inside = (x > jnp.array(problem.low)) & (x < jnp.array(problem.high))
+    inside = (x > np.array(problem.low)) & (x < np.array(problem.high))
     stationary = (gradient + price @ jacobian)[inside]
     scale = abs(gradient).max() + (price * abs(jacobian).max(axis=1)).max()
     # Convergence is linear in the last digits.
@@ -269,7 +279,7 @@ def test_finds_known_optima(x64, name):
 def test_agrees_with_nlopt(x64, name):
     nlopt = pytest.importorskip("nlopt")
     problem, got, _ = _solution(name)
-    value, derivatives = jax.jit(problem.f), jax.jit(_derivatives(problem))
+    value, derivatives = quick_jit(problem.f), quick_jit(_derivatives(problem))
 
     def objective(x, gradient):
         if gradient.size:
@@ -377,39 +387,43 @@ def test_unreachable_constraint_ends_at_the_least_violation():
     np.testing.assert_allclose(designs[-1], np.clip(centre, 0, 1), atol=3e-3)
     # The multiplier is the penalty, in the unit of the divided functions.
     x = designs[-2]
-    gradient, _, jacobian = _derivatives(problem)(x)
-    price = states.multipliers[-1] * abs(jacobian).sum(axis=1) / abs(gradient).sum()
+    gradient, _, jacobian = _derivatives_at(problem, x)
+    price = (
+        np.asarray(states.multipliers)[-1]
+        * abs(jacobian).sum(axis=1)
+        / abs(gradient).sum()
+    )
     np.testing.assert_allclose(price, [1000, 0], rtol=1e-5)
 
 
-@pytest.mark.parametrize("guess", [0.0, 1e9])
-def test_multipliers_stay_below_the_penalty(guess):
-    init, update = mma(num_constraints=1, penalty=3.0)
-    x, row = jnp.full(2, 0.5), jnp.full((1, 2), -1.0)
-    state = init(x)._replace(multipliers=jnp.full(1, guess))
-    new, after = update(jnp.ones(2), state, x, jnp.full(1, 5.0), row)
-    np.testing.assert_allclose(after.multipliers, 3, rtol=1e-6)
+def test_multipliers_stay_below_the_penalty():
+    init, update = _mma(num_constraints=1, penalty=3.0)
+    x, row = np.full(2, 0.5, "f"), np.full((1, 2), -1.0, "f")
     # Where 1 p / (U - x) and 3 q / (x - L) balance, 1.001 and 0.001 of them exchanged.
     down, up = np.sqrt(1.001 + 3 * 0.001), np.sqrt(0.001 + 3 * 1.001)
-    # The least curvature, 1e-5 of it, is left out.
-    np.testing.assert_allclose(new, 0.5 + 0.5 * (up - down) / (up + down), rtol=1e-5)
+    for guess in (0.0, 1e9):
+        state = init(x)._replace(multipliers=np.full(1, guess, "f"))
+        new, after = update(np.ones(2, "f"), state, x, np.full(1, 5.0, "f"), row)
+        np.testing.assert_allclose(after.multipliers, 3, rtol=1e-6)
+        # The least curvature, 1e-5 of it, is left out.
+        want = 0.5 + 0.5 * (up - down) / (up + down)
+        np.testing.assert_allclose(new, want, rtol=1e-5)
 
 
 def test_both_sides_of_an_equality_never_act_together():
     # A tie: at the free minimum both sides of x_0 = x_1 are violated alike.
-    row = jnp.array([1.0, -1.0])
-    jacobian = jnp.stack([row, -row])
-    init, update = mma(num_constraints=2)
-    x = jnp.full(2, 0.1)
+    jacobian = np.array([[1.0, -1.0], [-1.0, 1.0]], "f")
+    init, update = _mma(num_constraints=2)
+    x, uphill, zeros = np.full(2, 0.1, "f"), -np.ones(2, "f"), np.zeros(2, "f")
     state = init(x)
-    new, want = update(-jnp.ones(2), state, x, jnp.zeros(2), jacobian)
+    new, want = update(uphill, state, x, zeros, jacobian)
     # Together they would hold the design.
     assert (new - x > 0.1).all()
     assert np.count_nonzero(want.multipliers) == 1
     # Whatever the step before left, both sides, too much or the wrong side.
     for guess in ((2.0, 2.0), (3e3, 2e3), (0.0, 1e9)):
-        wrong = state._replace(multipliers=jnp.array(guess))
-        _, got = update(-jnp.ones(2), wrong, x, jnp.zeros(2), jacobian)
+        wrong = state._replace(multipliers=np.array(guess, "f"))
+        _, got = update(uphill, wrong, x, zeros, jacobian)
         # The dual gradient vanishes to 1e-5.
         np.testing.assert_allclose(got.multipliers, want.multipliers, atol=1e-4)
 
@@ -432,12 +446,11 @@ def test_contradiction_stays_between_its_sides():
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_zero_gradients_leave_the_design(k):
-    init, update = mma(num_constraints=k)
-    x = jnp.linspace(0, 1, 7)
+    init, update = _mma(num_constraints=k)
+    x, flat, rows = np.linspace(0, 1, 7, dtype="f"), np.zeros(7, "f"), np.zeros((k, 7))
     for value in (-1.0, 0.0, 1.0):
-        new, state = jax.jit(update)(
-            jnp.zeros(7), init(x), x, jnp.full(k, value), jnp.zeros((k, 7))
-        )
+        g = np.full(k, value, "f")
+        new, state = update(flat, init(x), x, g, rows.astype("f"))
         np.testing.assert_array_equal(new, x)
         assert all(np.isfinite(leaf).all() for leaf in state)
 
@@ -495,12 +508,13 @@ def test_asymptotes_widen_up_to_their_limit():
 
 def test_rounding_is_no_turn():
     # At a bound, a step may end one unit of rounding off the one before.
-    init, update = mma(num_constraints=0)
-    x = jnp.array([1e-9, 0.5, 0.6])
+    init, update = _mma(num_constraints=0)
+    x = np.float32([1e-9, 0.5, 0.6])
     state = init(x)._replace(
-        last=jnp.array([2e-9, 0.5 + 1e-7, 0.7]), change=jnp.array([0.1, 0.1, 0.1])
+        last=np.float32([2e-9, 0.5 + 1e-7, 0.7]), change=np.float32([0.1, 0.1, 0.1])
     )
-    _, after = update(jnp.ones(3), state, x, jnp.zeros(0), jnp.zeros((0, 3)))
+    none = np.zeros(0, "f"), np.zeros((0, 3), "f")
+    _, after = update(np.ones(3, "f"), state, x, *none)
     # Only the last one turned.
     np.testing.assert_allclose(after.span, [0.5, 0.5, 0.35], rtol=1e-6)
 
@@ -549,8 +563,8 @@ def test_batches_equal_single_runs(x64):
         carry = (0, start, init(start))
         return lax.while_loop(lambda carry: carry[0] < 8, step, carry)[1:]
 
-    batch, states = jax.jit(jax.vmap(run), compiler_options=QUICK)(starts)
-    single = jax.jit(run, compiler_options=QUICK)
+    batch, states = quick_jit(jax.vmap(run))(starts)
+    single = quick_jit(run)
     for i, start in enumerate(starts):
         one, state = single(start)
         # Batched matrix products sum in another order.
@@ -562,10 +576,10 @@ def test_multipliers_solve_the_subproblem(x64):
     # On the dual's own terms: a first step, with the approximations written out.
     functions, start = _random(5)
     problem = _as_problem(functions, start)
-    gradient, value, jacobian = _derivatives(problem)(jnp.asarray(start))
+    gradient, value, jacobian = _derivatives_at(problem, start)
     designs, states = _solve(problem, steps=1, move=0.3)
     x, price = np.asarray(designs[0]), np.asarray(states.multipliers[0])
-    slopes = np.concatenate([np.asarray(gradient)[None], jacobian])
+    slopes = np.concatenate([gradient[None], jacobian])
     span = 0.5
     low, high = np.maximum(start - 0.3, 0), np.minimum(start + 0.3, 1)
     mean = abs(slopes).mean(axis=1, keepdims=True)
