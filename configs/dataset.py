@@ -56,10 +56,10 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.n = 32
     # Candidates per shard: what a killed worker loses at most.
     config.shard_size = 32
-    # Volume fractions asked and accepted.
+    # Volume fractions of requests and cells.
     config.volume_range = (0.1, 0.9)
 
-    # Candidates of round 0 by what they are optimized for.
+    # Candidates of round 0 by their objective.
     config.optimized = ConfigDict()
     config.optimized.bulk_shear = 288
     config.optimized.isotropic = 128

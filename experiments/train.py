@@ -82,7 +82,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         "training": {
             **record.summary(settings, result, params, int(chosen.sum())),
             "validation": record.last(rows, "validation").get("validation"),
-            # What says how far a target is from what the model has seen.
+            # For the distance of a target to the training cells.
             "labels": labels.round(5).tolist(),
             "coverage": coverage_radius(labels),
         },

@@ -1,4 +1,4 @@
-"""What determines a dataset, and how it is divided into rounds and shards.
+"""The recipe of a dataset, and its division into rounds and shards.
 
 Round 0 holds the optimized cells; then come perturbed ones, first of all cells, then of
 those in thinly filled parts of property space, and last those a trained model proposes
@@ -120,7 +120,7 @@ class Recipe:
     Attributes:
       n: voxels per side of the octants.
       shard_size: candidates per shard at most, and rows a shard has room for.
-      volume_range: smallest and largest volume fraction asked and accepted.
+      volume_range: smallest and largest volume fraction of requests and cells.
       optimized: of round 0.
       perturbed: of the rounds after it.
       proposed: of the last round.
@@ -237,8 +237,8 @@ class Recipe:
 def from_config(values: Mapping[str, Any]) -> tuple[Recipe, dict[str, Any]]:
     """Return the recipe in the values of a config, and the rest of them.
 
-    The rest (`OTHER_KEYS`) does not change the cells: who makes them, what is chosen
-    from them.
+    The rest (`OTHER_KEYS`) does not change the cells: workers, and sizes of the subset
+    and of the list of targets.
     """
     other = {key: values[key] for key in OTHER_KEYS}
     return Recipe.from_dict({k: v for k, v in values.items() if k not in other}), other

@@ -1,4 +1,4 @@
-"""The report of a dataset: what is to be made, then its card, tables and plots.
+"""The report of a dataset: a forecast before it is made, then card, tables and plots.
 
 Every number in the card comes from the dataset itself.
 """
@@ -81,7 +81,7 @@ Recipe {recipe}:
 def announce(
     recipe: Recipe, root: pathlib.Path, todo: Sequence[int], pace: float, workers: int
 ) -> None:
-    """Say what is to be made, how long it will take here and what it will occupy.
+    """Say size, time on this machine and disk space of a dataset before it is made.
 
     Args:
       recipe: the dataset.

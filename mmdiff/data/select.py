@@ -1,36 +1,39 @@
 """Choices over a set of labelled cells: thin bins, subsets, duplicates, splits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import spatial
 
 from mmdiff.cells.voxels import agreement, pack
 from mmdiff.elasticity import PAPER_RANGES
+from mmdiff.typing import Float, Int
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 _RANGES = np.array([*PAPER_RANGES, 1.0])
 
 
-def sparse_weights(index: np.ndarray) -> np.ndarray:
-    """Return sampling weights (N,) inverse to the number of cells in the same bin.
+def sparse_weights(index: Int[np.ndarray, "N"]) -> Float[np.ndarray, "N"]:
+    """Return sampling weights inverse to the number of cells in the same bin.
 
     Args:
-      index: (N,) bin of each cell, see `mmdiff.data.space`.
+      index: bin of each cell, see `mmdiff.data.space`.
     """
     _, inverse, counts = np.unique(index, return_inverse=True, return_counts=True)
     weights = 1.0 / counts[inverse]
     return weights / weights.sum()
 
 
-def balanced_rows(index: np.ndarray, power: float, most: int = 4) -> np.ndarray:
+def balanced_rows(
+    index: Int[np.ndarray, "N"], power: float, most: int = 4
+) -> Int[np.ndarray, "M"]:
     """Return row numbers, those of sparse bins repeated.
 
-    A cell counts as often as (cells in its bin)^-power says beside the fullest bin, at
+    A cell counts (cells of the fullest bin / cells of its own)^power times, rounded, at
     least once and at most `most` times; power 0 returns every row once.
 
     Args:
-      index: (N,) bin of each cell, see `mmdiff.data.space`.
+      index: bin of each cell, see `mmdiff.data.space`.
       power: 0 for the data as they are, 1 for bins of equal weight.
       most: upper bound of the repetitions.
     """
@@ -40,14 +43,16 @@ def balanced_rows(index: np.ndarray, power: float, most: int = 4) -> np.ndarray:
     return np.repeat(np.arange(len(index)), times)
 
 
-def uniform_order(rng: np.random.Generator, index: np.ndarray) -> np.ndarray:
+def uniform_order(
+    rng: np.random.Generator, index: Int[np.ndarray, "N"]
+) -> Int[np.ndarray, "N"]:
     """Return all cells in an order that keeps the bins as even as can be.
 
     Bins are filled like glasses: all to one level, the small ones to their brim.
 
     Args:
       rng: orders the cells within a bin, and the bins of each round.
-      index: (N,) bin of each cell.
+      index: bin of each cell.
     """
     shuffled = rng.permutation(len(index))
     # The r-th cell of every bin, in shuffled order, comes before any (r + 1)-th one.
@@ -58,14 +63,14 @@ def uniform_order(rng: np.random.Generator, index: np.ndarray) -> np.ndarray:
 
 
 def uniform_subset(
-    rng: np.random.Generator, index: np.ndarray, count: int
-) -> np.ndarray:
+    rng: np.random.Generator, index: Int[np.ndarray, "N"], count: int
+) -> Int[np.ndarray, "k"]:
     """Choose cells such that every bin holds as nearly the same number as can be.
 
     Args:
       rng: see `uniform_order`.
-      index: (N,) bin of each cell.
-      count: cells wanted.
+      index: bin of each cell.
+      count: number of cells.
 
     Returns:
       sorted numbers of the chosen cells, all of them where N <= count.
@@ -73,7 +78,9 @@ def uniform_subset(
     return np.sort(uniform_order(rng, index)[:count])
 
 
-def split_by_family(family: np.ndarray, validation: float, test: float) -> np.ndarray:
+def split_by_family(
+    family: Int[np.ndarray, "N"], validation: float, test: float
+) -> Int[np.ndarray, "N"]:
     """Return 0 train, 1 validation, 2 test per cell, the same within a family.
 
     A perturbed cell stays with the optimized one it descends from, so no near copy of a
@@ -81,7 +88,7 @@ def split_by_family(family: np.ndarray, validation: float, test: float) -> np.nd
     not move when cells are added.
 
     Args:
-      family: (N,) family numbers.
+      family: family numbers.
       validation: share of families for validation.
       test: share of families for testing.
     """
@@ -93,17 +100,21 @@ def split_by_family(family: np.ndarray, validation: float, test: float) -> np.nd
     return split
 
 
-def property_points(constants: np.ndarray, volume: np.ndarray) -> np.ndarray:
-    """Return (N, 4) points whose distance in the 1-norm is `property_distance`."""
+def property_points(
+    constants: Float[np.ndarray, "N 3"], volume: Float[np.ndarray, "N"]
+) -> Float[np.ndarray, "N 4"]:
+    """Return points with `property_distance` as their distance in the 1-norm."""
     points = np.concatenate([constants, volume[:, None]], axis=1)
     return points / _RANGES / points.shape[1]
 
 
-def near_pairs(points: np.ndarray, distance: float) -> np.ndarray:
-    """Return all pairs (P, 2) of points within a property distance, in order.
+def near_pairs(
+    points: Float[np.ndarray, "N 4"], distance: float
+) -> Int[np.ndarray, "P 2"]:
+    """Return all pairs of points within a property distance, in order.
 
     Args:
-      points: (N, 4) of `property_points`.
+      points: of `property_points`.
       distance: largest property distance.
     """
     pairs = spatial.cKDTree(points).query_pairs(distance, p=1, output_type="ndarray")
@@ -112,10 +123,10 @@ def near_pairs(points: np.ndarray, distance: float) -> np.ndarray:
 
 
 def similar_to(
-    point: np.ndarray,
+    point: Float[np.ndarray, "4"],
     octant: np.ndarray,
     tree: spatial.cKDTree,
-    octants: Callable,
+    octants: Callable[[Sequence[int]], np.ndarray | Sequence[np.ndarray]],
     *,
     distance: float,
     similarity: float,
@@ -123,7 +134,7 @@ def similar_to(
     """Whether a cell counts as one with some cell of a tree.
 
     Args:
-      point: (4,) of `property_points`.
+      point: of `property_points`.
       octant: (n, n, n) binary.
       tree: of the points of the other cells.
       octants: gives the octants of a list of their numbers.
@@ -134,15 +145,17 @@ def similar_to(
     return any(agreement(octant, pack(octants([i])))[0] >= similarity for i in near)
 
 
-def property_distance(points: np.ndarray, known: np.ndarray) -> np.ndarray:
+def property_distance(
+    points: Float[np.ndarray, "M 4"], known: Float[np.ndarray, "N 4"]
+) -> Float[np.ndarray, "M"]:
     """Return the distance of each point to the nearest known cell, a fraction.
 
     Args:
-      points: (M, 4) C11, C12, C44, V with base E = 1; NaN components do not count.
-      known: (N, 4) the same of the known cells.
+      points: C11, C12, C44, V with base E = 1; NaN components do not count.
+      known: the same of the known cells.
 
     Returns:
-      (M,) smallest mean of |difference| / range over the given components, with the
+      smallest mean of |difference| / range over the given components, with the
       ranges of `elasticity.PAPER_RANGES` and 1 for the volume.
     """
     # One point at a time: all pairs at once would need M N numbers four times over.
@@ -151,13 +164,13 @@ def property_distance(points: np.ndarray, known: np.ndarray) -> np.ndarray:
     )
 
 
-def coverage_radius(known: np.ndarray, *, most: int = 2000) -> float:
+def coverage_radius(known: Float[np.ndarray, "N 4"], *, most: int = 2000) -> float:
     """Return the distance within which 99 % of cells have a neighbour among the rest.
 
     A target further than this from every training cell lies outside the covered region.
 
     Args:
-      known: (N, 4) C11, C12, C44, V.
+      known: C11, C12, C44, V.
       most: cells that are looked at, evenly spread over the list.
     """
     if len(known) < 2:

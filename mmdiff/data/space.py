@@ -16,12 +16,14 @@ BINS = 10  # along each axis of the grid
 POISSON_WIDTH = 0.05  # of the bins of Poisson's ratio
 
 
-def to_coordinates(constants, volume, nu: float = NU) -> Float[np.ndarray, "N 4"]:
+def to_coordinates(
+    constants: Float[np.ndarray, "N 3"], volume: Float[np.ndarray, "N"], nu: float = NU
+) -> Float[np.ndarray, "N 4"]:
     """Return V and the shares that K, C44, (C11 - C12) / 2 have of their bounds.
 
     Args:
-      constants: (N, 3) C11, C12, C44 with base E = 1.
-      volume: (N,) solid fractions in (0, 1].
+      constants: C11, C12, C44 with base E = 1.
+      volume: solid fractions in (0, 1].
       nu: Poisson's ratio of the solid.
     """
     second = (constants[..., 0] - constants[..., 1]) / 2
@@ -31,8 +33,10 @@ def to_coordinates(constants, volume, nu: float = NU) -> Float[np.ndarray, "N 4"
     return np.stack([volume, *shares], axis=-1)
 
 
-def from_coordinates(points, nu: float = NU) -> Float[np.ndarray, "N 4"]:
-    """Return C11, C12, C44, V of coordinates (N, 4); inverse of `to_coordinates`."""
+def from_coordinates(
+    points: Float[np.ndarray, "N 4"], nu: float = NU
+) -> Float[np.ndarray, "N 4"]:
+    """Return C11, C12, C44, V of coordinates; inverse of `to_coordinates`."""
     volume = points[..., 0]
     bulk, edges, faces = _bounds(volume, nu)
     bulk, shear = points[..., 1] * bulk, points[..., 2] * edges
@@ -47,7 +51,11 @@ def _bounds(volume, nu):
     return bounds.hashin_shtrikman(volume, nu)[0], edges, faces
 
 
-def bin_index(constants, volume, bins: int = BINS) -> Int[np.ndarray, "N"]:
+def bin_index(
+    constants: Float[np.ndarray, "N 3"],
+    volume: Float[np.ndarray, "N"],
+    bins: int = BINS,
+) -> Int[np.ndarray, "N"]:
     """Return the flat bin of each cell in the grid of `to_coordinates`.
 
     Coarse voxels read too stiff, so that a cell may lie a little above a bound: it
@@ -57,14 +65,14 @@ def bin_index(constants, volume, bins: int = BINS) -> Int[np.ndarray, "N"]:
     return np.ravel_multi_index(np.clip(index, 0, bins - 1).T, (bins,) * 4)
 
 
-def poisson_bin(constants) -> Int[np.ndarray, "N"]:
+def poisson_bin(constants: Float[np.ndarray, "N 3"]) -> Int[np.ndarray, "N"]:
     """Return the bin of Poisson's ratio along <100> of each cell, an integer."""
     return np.floor(moduli(constants)["nu"] / POISSON_WIDTH).astype(int)
 
 
 @functools.lru_cache(maxsize=4)
 def reachable_bins(low: float, high: float, bins: int = BINS) -> Int[np.ndarray, "r"]:
-    """Return the bins whose centre a microstructure can reach, V from low to high."""
+    """Return the bins with a centre that is reachable, V from low to high."""
     centres = (np.indices((bins,) * 4).reshape(4, -1).T + 0.5) / bins
     point = from_coordinates(centres)
     inside = (centres[:, 0] > low) & (centres[:, 0] < high)
@@ -73,14 +81,24 @@ def reachable_bins(low: float, high: float, bins: int = BINS) -> Int[np.ndarray,
     return found
 
 
-def coverage(constants, volume, limits: tuple[float, float], bins: int = BINS) -> float:
+def coverage(
+    constants: Float[np.ndarray, "N 3"],
+    volume: Float[np.ndarray, "N"],
+    limits: tuple[float, float],
+    bins: int = BINS,
+) -> float:
     """Return the share of the reachable bins that hold at least one cell."""
     reachable = reachable_bins(*limits, bins)
     filled = np.intersect1d(bin_index(constants, volume, bins), reachable)
     return len(filled) / len(reachable)
 
 
-def frontier(constants, volume, limits: tuple[float, float], bins: int = BINS):
+def frontier(
+    constants: Float[np.ndarray, "N 3"],
+    volume: Float[np.ndarray, "N"],
+    limits: tuple[float, float],
+    bins: int = BINS,
+) -> Int[np.ndarray, "k"]:
     """Return the empty reachable bins that touch a filled one, faces only."""
     filled = np.zeros((bins,) * 4, bool)
     filled.ravel()[bin_index(constants, volume, bins)] = True
@@ -96,7 +114,7 @@ def frontier(constants, volume, limits: tuple[float, float], bins: int = BINS):
 
 def draw_in_bins(
     rng: np.random.Generator,
-    index,
+    index: Int[np.ndarray, "N"],
     limits: tuple[float, float],
     bins: int = BINS,
     decimals: int | None = None,
@@ -105,7 +123,7 @@ def draw_in_bins(
 
     Args:
       rng: source of the points.
-      index: (N,) flat bins, all of them reachable.
+      index: flat bins, all of them reachable.
       limits: least and largest volume.
       bins: bins along each axis.
       decimals: to which the points are rounded; None leaves them as they are.

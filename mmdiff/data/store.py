@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import tensorstore as ts
 
 from mmdiff.errors import DataError
 from mmdiff.io.json import write_json
+from mmdiff.typing import Float, Int, UInt8
 
 FORMAT = 2
 ARRAYS = ("octant", "constants", "volume")
@@ -84,8 +85,8 @@ def create(
       n: voxels per side of the octants.
       shards: number of shards the arrays have room for.
       shard_size: cells per shard.
-      base: what the tensors are for: E, nu, void, penal, tol.
-      recipe: what determines the cells, plain JSON values.
+      base: E, nu, void, penal and tol of the tensors.
+      recipe: settings that determine the cells, plain JSON values.
 
     Raises:
       DataError: if another dataset is there.
@@ -148,7 +149,7 @@ def _read_json(path: pathlib.Path) -> dict:
     except ValueError as error:
         raise DataError(
             f"{path} is damaged ({_first_line(error)}). Delete it and rerun "
-            "configs/dataset.py to rebuild what it stands for."
+            "configs/dataset.py to rebuild it."
         ) from error
 
 
@@ -175,7 +176,9 @@ def manifest_path(root: pathlib.Path, shard: int) -> pathlib.Path:
     return root / "manifests" / f"shard_{shard:05d}.json"
 
 
-def content_hash(octants: np.ndarray, constants: np.ndarray) -> str:
+def content_hash(
+    octants: UInt8[np.ndarray, "k n n n"], constants: Float[np.ndarray, "k 3"]
+) -> str:
     """Return the SHA-256 of the cells and tensors of a shard."""
     digest = hashlib.sha256(np.ascontiguousarray(octants, np.uint8).tobytes())
     digest.update(np.ascontiguousarray(constants, "<f8").tobytes())
@@ -194,8 +197,8 @@ def write_shard(
     root: pathlib.Path,
     shard: int,
     *,
-    octants: np.ndarray,
-    constants: np.ndarray,
+    octants: UInt8[np.ndarray, "k n n n"],
+    constants: Float[np.ndarray, "k 3"],
     records: list[dict],
     rejected: dict[str, int],
     timing: Mapping[str, float] | None = None,
@@ -205,8 +208,8 @@ def write_shard(
     Args:
       root: dataset directory.
       shard: shard number; this process alone owns it.
-      octants: (k, n, n, n) accepted cells, k at most the shard size.
-      constants: (k, 3) their C11, C12, C44.
+      octants: accepted cells, k at most the shard size.
+      constants: their C11, C12, C44.
       records: provenance of each, plain JSON values.
       rejected: counts of rejected candidates by reason.
       timing: seconds by stage. They stand apart from the manifest, which is the same
@@ -234,7 +237,9 @@ def write_shard(
     write_json(manifest_path(root, shard), manifest)
 
 
-def read_manifests(root: pathlib.Path, shards=None) -> list[dict]:
+def read_manifests(
+    root: pathlib.Path, shards: Iterable[int] | None = None
+) -> list[dict]:
     """Return the manifests of the finished shards, in order.
 
     Args:
@@ -271,41 +276,43 @@ def _timing_path(root, shard):
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """Cells without their voxels, which are read when asked for.
+    """Cells without their voxels, which are read on demand.
 
     Attributes:
       root: dataset directory.
-      rows: (N,) their rows in the arrays.
+      rows: their rows in the arrays.
       records: N provenances.
-      constants: (N, 3) C11, C12, C44.
-      volume: (N,) volume fractions.
+      constants: C11, C12, C44.
+      volume: volume fractions.
     """
 
     root: pathlib.Path
-    rows: np.ndarray
+    rows: Int[np.ndarray, "N"]
     records: list[dict]
-    constants: np.ndarray
-    volume: np.ndarray
+    constants: Float[np.ndarray, "N 3"]
+    volume: Float[np.ndarray, "N"]
 
-    def octants(self, index) -> np.ndarray:
-        """Return the octants uint8 (k, n, n, n) of the given numbers.
+    def octants(
+        self, index: Sequence[int | np.integer] | Int[np.ndarray, "k"]
+    ) -> UInt8[np.ndarray, "k n n n"]:
+        """Return the octants of the given numbers.
 
         Raises:
           DataError: if one of them is damaged.
         """
-        wanted = self.rows[np.asarray(index, int)]
+        rows = self.rows[np.asarray(index, int)]
         try:
-            found = _open(self.root, "octant")[wanted].read().result()
+            found = _open(self.root, "octant")[rows].read().result()
         except ValueError as error:
             raise DataError(
-                f"{self.root.name}: some octants of rows {wanted.min()} to "
-                f"{wanted.max()} fail their checksum. Rerun configs/dataset.py with "
+                f"{self.root.name}: some octants of rows {rows.min()} to "
+                f"{rows.max()} fail their checksum. Rerun configs/dataset.py with "
                 "the same --workdir: it finds the shard and rebuilds it."
             ) from error
         return np.asarray(found)
 
 
-def read_labels(root: pathlib.Path, shards=None) -> Labels:
+def read_labels(root: pathlib.Path, shards: Iterable[int] | None = None) -> Labels:
     """Return the labels of finished shards; their octants stay on disk.
 
     Args:
@@ -361,11 +368,15 @@ def _total(root) -> int:
     return count
 
 
-def read_shard(root: pathlib.Path, manifest: Mapping[str, Any]):
-    """Return octants (k, n, n, n), constants (k, 3), volume (k,) of a finished shard.
+def read_shard(
+    root: pathlib.Path, manifest: Mapping[str, Any]
+) -> tuple[
+    UInt8[np.ndarray, "k n n n"], Float[np.ndarray, "k 3"], Float[np.ndarray, "k"]
+]:
+    """Return octants, constants and volume of a finished shard.
 
     Raises:
-      DataError: naming the shard, if it is damaged or is not what the manifest says.
+      DataError: naming the shard, if it is damaged or does not match its manifest.
     """
     found = _read_rows(root, manifest, read_layout(root)["shard_size"], ARRAYS)
     # A shard file that is gone reads as zeros; the hash leaves the volume out.
@@ -389,7 +400,7 @@ def missing(root: pathlib.Path) -> list[int]:
 
 
 def damaged(root: pathlib.Path) -> dict[int, str]:
-    """Read everything; return what is wrong with each damaged finished shard."""
+    """Read everything; return the message of each damaged finished shard."""
     wrong = {}
     for shard in range(read_layout(root)["shards"]):
         if manifest_path(root, shard).exists():
@@ -417,6 +428,6 @@ def write_selection(root: pathlib.Path, selection: Mapping[str, list[int]]) -> N
 
 
 def read_selection(root: pathlib.Path) -> dict[str, list[int]]:
-    """Return what `write_selection` wrote; empty where nothing was."""
+    """Return the lists of `write_selection`; empty where there are none."""
     path = root / "selection.json"
     return _read_json(path) if path.exists() else {}

@@ -1,6 +1,6 @@
-"""Beginning and end of all training runs: the dataset, metrics, what is said of them.
+"""Beginning and end of all training runs: the dataset, metrics, the closing lines.
 
-What is said stands on the terminal and in the log of the run.
+Lines stand on the terminal and in the log of the run.
 """
 
 import contextlib

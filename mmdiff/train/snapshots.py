@@ -60,7 +60,7 @@ def make_snapshots(
         return render.render(cell, size=size, cutaway=render.cutaway(cell))
 
     above = [picture(octant) for octant in octants]
-    asked = [f"asked V {values[-1]:.2f}" for values in cond]
+    targets = [f"asked V {values[-1]:.2f}" for values in cond]
 
     def snapshot(step: int, params: Any) -> None:
         drawn = (np.asarray(draw(params)) > 0).astype(np.uint8)
@@ -68,7 +68,7 @@ def make_snapshots(
         plots.contact_sheet(
             folder / f"samples_{step:06d}.png",
             [*above, *map(picture, drawn)],
-            [*asked, *got],
+            [*targets, *got],
             columns=len(above),
         )
 

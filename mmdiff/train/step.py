@@ -105,7 +105,7 @@ def scan_steps(step: Callable[..., Any]) -> Callable[..., Any]:
     Small steps on a fast device are over before the host has sent the next one.
 
     Args:
-      step: what `make_step` returns.
+      step: of `make_step`.
 
     Returns:
       steps(state, key, batches) -> (state, metrics), where batches and metrics have a

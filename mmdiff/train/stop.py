@@ -1,8 +1,8 @@
 """When a training run ends before its last step: on a signal or at a time limit.
 
 Processes of one run must stop after the same step, as each waits for the others in the
-next one. So every process says after a dispatch whether it was asked to stop, and all
-act on the most urgent answer.
+next one. So every process reports after a dispatch whether it received a signal, and
+all act on the most urgent answer.
 """
 
 import contextlib
