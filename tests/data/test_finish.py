@@ -8,6 +8,7 @@ import pytest
 from mmdiff import bounds, elasticity
 from mmdiff.data import finish, select, space, store
 from mmdiff.data.recipe import Optimized, Perturbed, Recipe
+from mmdiff.errors import DataError
 
 N, SIZE = 8, 4
 EMPTY = dict.fromkeys(Optimized().counts(), 0)
@@ -275,6 +276,9 @@ def test_count_and_columns(found):
         assert all(type(row[name]) in (int, float) for name in row)
         assert row["inside"] in (0, 1)
     assert _draw(count=0) == []
+    nothing = CONSTANTS, VOLUME, np.zeros_like(TRAINING), LIMITS
+    with pytest.raises(DataError, match="420 cells, 0 of them.*`num_targets=0`"):
+        finish.draw_targets(np.random.default_rng(0), 5, *nothing)
 
 
 def test_values_are_rounded(found):

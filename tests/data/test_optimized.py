@@ -53,6 +53,24 @@ def test_a_third_each_is_pure_bulk_and_pure_shear():
     assert all("family" not in record for record in records)
 
 
+@pytest.mark.parametrize("kind", ["target", "poisson"])
+def test_requests_are_possible(kind):
+    shard = Shard(0, "optimized", kind, 40)
+    limits, records = optimized.draw_requests(np.random.default_rng(0), shard, 0.2, 0.9)
+    assert all(0.2 <= v <= 0.9 for v in limits.volume)
+    volume = [record["objective"]["V"] for record in records]
+    np.testing.assert_allclose(limits.volume, volume, atol=1e-6)  # rounded
+    if kind == "target":
+        assert bounds.is_reachable(limits.params, limits.volume).all()
+        asked = [[r["objective"][name] for name in elasticity.NAMES] for r in records]
+        np.testing.assert_allclose(limits.params, asked, atol=1e-6)
+    else:
+        assert limits.volume.max() <= optimized.AUXETIC_VOLUME
+        share = np.log10(limits.young / limits.volume)
+        low, high = optimized.FLOOR
+        assert (share >= low).all() and (share <= high).all()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_designs_are_what_they_were_asked_for(kind):

@@ -35,7 +35,8 @@ def _apply(model):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"refine": 3, "attention": (1,), "heads": 2, "remat": True}]
+    "options",
+    [{}, {"refine": 3, "middle": 1, "attention": (1,), "heads": 2, "remat": True}],
 )
 def test_output_is_cubic_and_uses_every_input(options):
     apply = _apply(UNet(**{**_FIELDS, **options}))

@@ -9,8 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import train_helpers as helpers
+from data_helpers import write_noise
 
+from mmdiff.data import dataset
 from mmdiff.errors import InputError
+from mmdiff.train import denoising
 from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.loop import Settings, TrainingDivergedError
 
@@ -90,6 +93,17 @@ def test_settings_are_found_among_the_values_of_a_config():
     values = {"steps": 3, "batch_size": 4, "learning_rate": 0.1, "time_limit_s": 2.0}
     found = Settings.from_values(values)
     assert found == Settings(steps=3, batch_size=4, time_limit_s=2.0)
+
+
+def test_examples_are_cells_with_constants_and_volume_as_conditions(tmp_path):
+    root = write_noise(tmp_path / "data.zarr", [0, 1, 0, 0], n=4)
+    data = dataset.load_dataset(root)
+    found = denoising.examples(data, dataset.training_cells(data))
+    rows = [0, 2, 3]
+    np.testing.assert_array_equal(found.octant, data.octants[rows])
+    cond = np.column_stack([data.constants, data.volume])[rows].astype(np.float32)
+    np.testing.assert_array_equal(found.cond, cond)
+    np.testing.assert_array_equal(found.rows, [0, 1, 2])
 
 
 _KILLED = """
