@@ -1,11 +1,11 @@
-"""Time the homogenizer and the sampler on this machine, if asked beside other solvers.
+"""Time homogenizer and sampler on this machine, on request beside other solvers.
 
     python -m mmdiff.main --config=configs/bench.py:small --workdir=out/bench
 
 tiny: cells of 32^3 and 64^3 voxels on their octants. small: 128^3 as well and whole
 periodic cells up to 64^3, seven minutes on two CPU cores. paper: periodic 128^3 and
-more repetitions, much longer. Machines are noisy: compare
-numbers of one run only, on a machine that does nothing else.
+more repetitions, much longer. Machines are noisy: compare numbers of one run only, on a
+machine that does nothing else.
 
 `--config.peers=True` solves the reference cells with other packages, too, on one thread
 and in the same run: SciPy always, PyAMG and muGrid where they are installed (pip
@@ -15,6 +15,21 @@ install pyamg muGrid).
 from ml_collections import ConfigDict
 
 VARIANTS = ("tiny", "small", "paper")
+RANGES = {
+    "num_random": "[0, inf)",
+    "void": "(0, 1]",
+    "other_voids": "(0, 1]",
+    "tol": "(0, 1)",
+    "maxiter": "[1, inf)",
+    "repeats": "[1, inf)",
+    "seconds": "[0, inf) s",
+    "batches": "[1, inf)",
+    "num_starts": "[0, inf)",
+    "num_candidates": "[0, inf)",
+    "num_samples": "[0, inf)",
+    "steps": "[2, inf)",
+    "peer_seconds": "(0, inf) s",
+}
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:
@@ -49,7 +64,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # Samples per call and evaluations per sample of the sampler; 0 samples skip it.
     config.num_samples = 8
     config.steps = 16
-    # Other packages on whole cells; one that needs more seconds per cell is stopped.
+    # Other packages on whole cells; one that takes longer for a cell is stopped.
     config.peers = False
     config.peer_sizes = (32,) if tiny else (32, 64)
     config.peer_seconds = 120.0

@@ -1,7 +1,7 @@
-"""Honest timing: medians of warm calls, programs compiled, scripts in fresh processes.
+"""Honest timing: medians of warm calls, programs compiled, modules in new processes.
 
 What costs once (imports, compilation, memory) cannot be measured in a process that has
-already paid for it; `run_script` starts a new one. JAX is imported inside the functions
+already paid for it; `run_module` starts a new one. JAX is imported inside the functions
 as in `environment`.
 """
 
@@ -74,20 +74,18 @@ def counting_compiles() -> Iterator[list[int]]:
         monitoring.unregister_event_duration_listener(listen)
 
 
-def run_script(
-    path: pathlib.Path, *arguments: object, timeout: float | None = None
-) -> dict:
-    """Run a script in a new Python that finds this mmdiff; return the JSON it prints.
+def run_module(name: str, *arguments: object, timeout: float | None = None) -> dict:
+    """Run a module in a new Python that finds this mmdiff; return the JSON it prints.
 
     Returns:
-      the object printed; {"status": why} where the script failed, with the last line it
+      the object printed; {"status": why} where the module failed, with the last line it
       wrote to stderr, or "stopped" where it took more than `timeout` seconds.
     """
     root = str(pathlib.Path(mmdiff.__file__).resolve().parent.parent)
     paths = [root, os.environ.get("PYTHONPATH", "")]
     try:
         done = subprocess.run(
-            [sys.executable, str(path), *map(str, arguments)],
+            [sys.executable, "-m", name, *map(str, arguments)],
             # A parent that has reserved an accelerator's memory leaves little of it.
             env=os.environ
             | {

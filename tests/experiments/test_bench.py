@@ -32,11 +32,10 @@ def _run(tmp_path, *options):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--config.cubic=(31,)"], "cubic cells of 31^3: a mirror-symmetric cell"),
         (["--config.cubic=(20,)"], "cubic cells of 20^3: a grid of 10 elements"),
-        (["--config.periodic=(6,)"], "periodic cells of 6^3: a grid of 6 elements"),
         (["--config.batch_cubic=(8,)"], "cubic cells of 8^3: a grid of 4 elements"),
-        (["--config.repeats=0"], "repeats=0, num_random=1: there must be one timed"),
+        (["--config.repeats=0"], "repeats=0 is too small. Set --config.repeats to 1"),
+        (["--config.void=nan"], "void=nan is not a finite number"),
         (["--config=configs/bench.py:huge"], "has no variant 'huge'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Timings count calls and programs, and scripts run in processes of their own."""
+"""Timings count calls and programs, and modules run in processes of their own."""
 
 import time
 
@@ -35,13 +35,24 @@ def test_compiles_are_counted_once_per_program():
     assert count == [2]
 
 
-def test_scripts_find_this_package_and_answer_in_json(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """What runs a text as a module."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_text(text, *arguments, **options):
+        (tmp_path / "module.py").write_text(text)
+        return timing.run_module("module", *arguments, **options)
+
+    return run_text
+
+
+def test_modules_find_this_package_and_answer_in_json(run):
+    text = (
         "import json, sys, mmdiff\n"
         "print(json.dumps({'file': mmdiff.__file__, 'args': sys.argv[1:]}))\n"
     )
-    got = timing.run_script(script, "a", 8, 1e-6)
+    got = run(text, "a", 8, 1e-6)
     assert got == {"file": timing.mmdiff.__file__, "args": ["a", "8", "1e-06"]}
 
 
@@ -53,19 +64,16 @@ def test_scripts_find_this_package_and_answer_in_json(tmp_path):
         ("import time; time.sleep(60)", "stopped"),
     ],
 )
-def test_scripts_that_fail_say_why(tmp_path, text, status):
-    script = tmp_path / "script.py"
-    script.write_text(text)
-    assert timing.run_script(script, timeout=2.0) == {"status": status}
+def test_modules_that_fail_say_why(run, text, status):
+    assert run(text, timeout=2.0) == {"status": status}
 
 
-def test_peak_memory_is_that_of_the_process_alone(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(
+def test_peak_memory_is_that_of_the_process_alone(run):
+    text = (
         "import json\nfrom mmdiff.run.timing import peak_bytes\n"
         "print(json.dumps({'peak': peak_bytes()}))\n"
     )
     ballast = np.ones(50_000_000)  # 400 MB that a child must not be charged for
-    peak = timing.run_script(script)["peak"]
+    peak = run(text)["peak"]
     assert 20e6 < peak < 400e6 < ballast.nbytes + 1
     assert timing.peak_bytes() > 400e6

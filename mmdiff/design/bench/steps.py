@@ -1,8 +1,8 @@
 """What a step of topology optimization costs beside the solve it cannot do without.
 
-    python experiments/bench_design.py 64 8 5
+    python -m mmdiff.design.bench.steps 64 8 5
 
-Started by `bench.py` with the edge of the cells, the starts of a batch and the
+Started by `processes` with the edge of the cells, the starts of a batch and the
 repetitions. At several designs of one optimization it times a whole design step, and
 one homogenization with its gradient at the same density, from the same fields, to the
 same tolerance. Then a batch of starts in one program is timed beside the same starts
@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmdiff.fem import batch, homogenize
+from mmdiff.fem import homogenize
+from mmdiff.fem.device import map_batch
 from mmdiff.run.timing import measure
 from mmdiff.topopt import objectives, optimize
-from mmdiff.topopt import starts as initial
 from mmdiff.topopt.problem import Limits, Problem
+from mmdiff.topopt.starts import random_start
 
 VOLUME = 0.4
 APART = 20  # design steps between two measurements
@@ -47,7 +48,7 @@ def design_steps(edge: int, repeats: int) -> dict:
 
         return jax.value_and_grad(value, has_aux=True)(density)
 
-    state = jax.jit(loop.init)(initial.random_start(jax.random.key(0), n, VOLUME))
+    state = jax.jit(loop.init)(random_start(jax.random.key(0), n, VOLUME))
     steps, solves, iterations = [], [], []
     one = jnp.int32(1)
     while not loop.done(state):
@@ -75,8 +76,8 @@ def batches(edge: int, starts: int, repeats: int) -> dict:
         return loop.run(loop.init(start), Limits(VOLUME), BATCH_STEPS).design
 
     keys = jax.random.split(jax.random.key(0), starts)
-    stack = jnp.stack([initial.random_start(key, n, VOLUME) for key in keys])
-    single, together = jax.jit(run), batch.map_batch(run)
+    stack = jnp.stack([random_start(key, n, VOLUME) for key in keys])
+    single, together = jax.jit(run), map_batch(run)
     cells = list(stack)
     jax.block_until_ready((single(cells[0]), together(stack)))
     one_by_one = measure(lambda: [single(cell) for cell in cells], repeats, 20.0)

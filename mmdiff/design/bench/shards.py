@@ -1,8 +1,8 @@
 """How many labelled cells an hour gives, beside finite elements alone.
 
-    python experiments/bench_dataset.py 64 16
+    python -m mmdiff.design.bench.shards 64 16
 
-Started by `bench.py` with the edge of the cells and the candidates of a shard. Makes a
+Started by `processes` with the edge of the cells and the candidates of a shard. Makes a
 small dataset twice with one worker on every core, as `configs/dataset.py` does; the
 second one, with everything compiled, is timed.
 """

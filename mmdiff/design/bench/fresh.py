@@ -1,10 +1,10 @@
 """Compile and run one homogenizer in a new process: seconds and peak memory as JSON.
 
-    python experiments/bench_fresh.py cubic 32 1e-6
+    python -m mmdiff.design.bench.fresh cubic 32 1e-6
 
-Started by `bench.py`. The persistent compilation cache is off. Memory is that above the
-interpreter with JAX loaded and a trivial program compiled; on an accelerator it is that
-of the device.
+Started by `processes`. The persistent compilation cache is off. Memory is that above
+the interpreter with JAX loaded and a trivial program compiled; on an accelerator it is
+that of the device.
 """
 
 import json
@@ -40,15 +40,15 @@ def main(symmetry: str, n: int, void: float) -> dict:
     run = jax.jit(homogenize.make_homogenizer(n, symmetry=symmetry, void=void))
     wall, cpu = time.perf_counter(), time.process_time()
     compiled = run.lower(density).compile()
-    facts = {
+    figures = {
         "compile_s": time.perf_counter() - wall,
         "compile_cpu_s": time.process_time() - cpu,
         "compile_MB": (peak_bytes() - before) / 1e6,
     }
     wall = time.perf_counter()
     jax.block_until_ready(compiled(density))
-    facts["first_call_s"] = time.perf_counter() - wall
-    return facts | {"memory_MB": (peak_bytes() - before) / 1e6}
+    figures["first_call_s"] = time.perf_counter() - wall
+    return figures | {"memory_MB": (peak_bytes() - before) / 1e6}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Homogenize one periodic cell with another package: cost and tensor as JSON.
 
-    python experiments/bench_peers.py mugrid-green moduli.npy 1e-5
+    python -m mmdiff.design.bench.peers mugrid-green moduli.npy 1e-5
 
-Started by `bench.py`. All solve the very system that `mmdiff.fem` solves: trilinear
+Started by `processes`. All solve the very system that `mmdiff.fem` solves: trilinear
 hexahedra with 2x2x2 Gauss points, six unit strains, the same relative residual in the
 plain 2-norm; here in float64 and on one thread. They differ in how K is applied and in
 the preconditioner of their conjugate gradients:
@@ -32,7 +32,7 @@ MAXITER = 5000
 
 
 class Outcome(NamedTuple):
-    """What a package found for a cell.
+    """The result of a package for a cell.
 
     Attributes:
       tensor: (6, 6), Voigt order, engineering shear.

@@ -1,0 +1,1 @@
+"""How long solver, sampler, design loop and dataset take, beside other packages."""

@@ -1,0 +1,136 @@
+"""The figures of a benchmark as a report, and the tables of it.
+
+Columns have the names of the JSON file. The first one names the row, and None stands
+where there is no value.
+"""
+
+import functools
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mmdiff import elasticity
+from mmdiff.design.bench.solver import REFERENCES, count_iterations
+from mmdiff.io import plots
+from mmdiff.io.report import Report
+
+Rows = Sequence[Mapping[str, Any]]
+
+GROUP = (
+    "compile_s", "memory_MB", "recompiled", "reference_wall_s",
+    "reference_wall_s_worst", "random_wall_s", "random_wall_s_worst",
+    "iterations_median", "iterations_most", "unconverged",
+)  # fmt: skip
+CELL = ("wall_s", "cpu_s", "iterations", *elasticity.NAMES, "off_cubic")
+SHARD = ("cells_per_hour", "make", "clean", "label", "check", "overhead")
+PEER = ("cpu_s", "setup_s", "iterations", "deviation", "status")
+
+
+def report(values: Mapping[str, Any], notes: Sequence[str] = ()) -> Report:
+    """Return the report of the figures.
+
+    Args:
+      values: by name groups, cells, other_voids, batches, design, dataset, sampler (or
+        None) and peers.
+      notes: paragraphs of the page.
+    """
+    cells = values["cells"]
+    points = functools.partial(
+        plots.grouped_points,
+        groups=[f"{row['symmetry']} {row['edge']}^3" for row in cells],
+        labels=[
+            row["cell"] if row["cell"] in REFERENCES else "random" for row in cells
+        ],
+        panels={
+            "wall seconds": [row["wall_s"] for row in cells],
+            "iterations": [row["iterations"] for row in cells],
+        },
+    )
+    return Report(
+        title="Benchmark",
+        values=values,
+        tables=tables(values),
+        rows={"bench.csv": cells},
+        files={"bench.png": points},
+        notes=notes,
+        json="bench.json",
+    )
+
+
+def tables(values: Mapping[str, Any]) -> dict[str, Rows]:
+    """Return the tables by heading, those without rows left out."""
+    found = {
+        "Cells": [*_cells(values["cells"])],
+        "Batches": [
+            _row(
+                f"cubic {row['edge']}^3, batch {row['batch']}",
+                row,
+                ("cells_per_s", "one_by_one_per_s"),
+            )
+            for row in values["batches"]
+        ],
+        "Design steps": [*_steps(values["design"])],
+        "Labelled cells": [*_shards(values["dataset"])],
+        "Sampler": [{"": "shipped model"} | values["sampler"]]
+        if values["sampler"]
+        else [],
+        "Other packages": [*_peers(values)],
+        "Other voids": [*_voids(values["other_voids"])],
+        "All cells of a size": [
+            _row(f"{row['symmetry']} {row['edge']}^3", row, GROUP)
+            for row in values["groups"]
+        ],
+    }
+    return {heading: rows for heading, rows in found.items() if rows}
+
+
+def _row(name: str, values: Mapping, keys: Sequence[str]) -> dict[str, Any]:
+    return {"": name} | {key: values.get(key) for key in keys}
+
+
+def _grouped(rows: Rows, *keys: str) -> Iterator[tuple[tuple, list[Mapping]]]:
+    """Yield the rows by their values of some keys, in order of first appearance."""
+    groups: dict[tuple, list[Mapping]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+    yield from groups.items()
+
+
+def _cells(cells: Rows) -> Iterator[dict]:
+    """Yield rows of the reference cells and of the worst random one."""
+    for (symmetry, edge), members in _grouped(cells, "symmetry", "edge"):
+        shown = {row["cell"]: row for row in members if row["cell"] in REFERENCES}
+        drawn = [row for row in members if row["cell"] not in REFERENCES]
+        if drawn:
+            worst = max(drawn, key=lambda row: row["wall_s"])
+            shown[f"worst: {worst['cell']}"] = worst
+        for name, row in shown.items():
+            yield _row(f"{symmetry} {edge}^3 {name}", row, CELL)
+
+
+def _steps(design: Rows) -> Iterator[dict]:
+    for row in design:
+        medians = {key: statistics.median(row[key]) for key in ("step_s", "solve_s")}
+        rest = {key: row[key] for key in ("ratio", "batch_s", "one_by_one_s")}
+        yield {"": f"{row['edge']}^3, {row['starts']} starts"} | medians | rest
+
+
+def _shards(dataset: Rows) -> Iterator[dict]:
+    for figures in dataset:
+        for kind, row in figures["kinds"].items():
+            name = f"{figures['edge']}^3, {kind}, {figures['workers']} workers"
+            yield _row(name, row, SHARD)
+
+
+def _peers(values: Mapping[str, Any]) -> Iterator[dict]:
+    """Yield our periodic and cubic figures with those of the peers, by cell."""
+    cells = dict(_grouped(values["cells"], "edge", "cell"))
+    for (edge, name), peers in _grouped(values["peers"], "edge", "cell"):
+        for row in [*cells[edge, name], *peers]:
+            who = row.get("peer") or f"mmdiff {row['symmetry']}"
+            yield _row(f"{name} {edge}^3 {who}", row, PEER)
+
+
+def _voids(rows: Rows) -> Iterator[dict]:
+    for (edge, void), members in _grouped(rows, "edge", "void"):
+        yield {"": f"cubic {edge}^3, void {void:g}"} | count_iterations(members)
