@@ -1,6 +1,6 @@
 """Hide a hole: design the cells around it, take real ones, and check what they do."""
 
-import functools
+import itertools
 import pathlib
 
 from ml_collections import ConfigDict
@@ -9,7 +9,7 @@ from mmdiff.data import dataset
 from mmdiff.design.cloak import case as cases
 from mmdiff.design.cloak import pool as pools
 from mmdiff.design.cloak import report, resolved
-from mmdiff.design.cloak.case import Case, Effort
+from mmdiff.design.cloak.case import Case
 from mmdiff.design.cloak.geometry import COLUMNS, LOADS, geometry
 from mmdiff.design.cloak.model import make_model
 from mmdiff.design.cloak.pool import REFERENCES
@@ -28,33 +28,28 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     _check_voxels(config, 2 * data.octants.shape[-1])
     state = folder / "state"
     state.mkdir(exist_ok=True)
-    effort = Effort(config.steps, config.exchanges)
-    make_pool = functools.partial(
-        pools.reference_pool,
-        data,
-        most=config.pool,
-        volume=config.reference_volume,
-        folder=state,
-    )
-    known = {
-        name: make_pool(name, edge=config.cell_voxels, void=VOID) for name in references
-    }
+    limits = {"steps": config.steps, "exchanges": config.exchanges}
+    options = {"most": config.pool, "volume": config.reference_volume, "folder": state}
+
+    def make_pool(name, edge, void):
+        return pools.reference_pool(data, name, edge=edge, void=void, **options)
+
+    known = {name: make_pool(name, config.cell_voxels, VOID) for name in references}
     shape = (config.num_cells,) * 3
     found = []
-    for column in columns:
-        for name in load_cases:
-            loads = LOADS[name](shape)
-            box = geometry(shape, column, mirrors=loads.mirrors, swaps=loads.swaps)
-            model = make_model(box, loads)
-            for reference, pool in known.items():
-                case = Case(column, reference, loads, box, pool)
-                found.append(cases.solve(case, model, effort, state))
+    for column, name in itertools.product(columns, load_cases):
+        loads = LOADS[name](shape)
+        box = geometry(shape, column, mirrors=loads.mirrors, swaps=loads.swaps)
+        model = make_model(box, loads)
+        for reference, pool in known.items():
+            case = Case(column, reference, loads, box, pool)
+            found.append(cases.solve(case, model, state, **limits))
     checks = {line["reference"]: line for line in workdir.read_metrics(folder)}
     for name in references if config.check_cells else ():
         if name not in checks:
-            pool = make_pool(name, edge=config.check_voxels, void=resolved.VOID)
-            numbers = resolved.check_slab(columns[0], pool, config.check_cells, effort)
-            checks[name] = {"reference": name, **numbers}
+            pool = make_pool(name, config.check_voxels, resolved.VOID)
+            slab = resolved.check_slab(columns[0], pool, config.check_cells, **limits)
+            checks[name] = {"reference": name, **slab}
             workdir.append_metrics(folder, checks[name])
     done = report.report(
         found,

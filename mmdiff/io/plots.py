@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mmdiff.bounds import hashin_shtrikman
+from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.elasticity import cubic_to_voigt, directional_modulus, moduli
+from mmdiff.io import render
 from mmdiff.io.write import write_bytes, write_png
 from mmdiff.typing import Float, UInt8
 
@@ -88,6 +90,22 @@ def contact_sheet(
     ]
     write_png(path, np.concatenate(rows))
     return bool(strips) == bool(captions)
+
+
+def cell_sheet(
+    path: str | os.PathLike,
+    octants: Sequence[UInt8[np.ndarray, "n n n"]],
+    captions: Sequence[str],
+    *,
+    size: int,
+    columns: int,
+) -> bool:
+    """Draw cells side by side, pictures `size` pixels wide; see `contact_sheet`."""
+    cells = [octant_to_cell(octant) for octant in octants]
+    images = [
+        render.render(cell, size=size, cutaway=render.cutaway(cell)) for cell in cells
+    ]
+    return contact_sheet(path, images, captions, columns=columns)
 
 
 def _caption_strips(captions, width, height=32):

@@ -1,10 +1,9 @@
 """Real cells for a cloak: which cell of a pool stands in which place.
 
-The designed constants are those of no cell. Each class of places first gets the cell
-nearest to its constants; then cells are exchanged for others of nearly the same
-constants, many at once, as the gradient of the distortion promises, and exchanges
-that do not keep the promise are undone. What counts is the distortion with the tensors
-of the cells themselves. See `pool` for the cells.
+Each class of places first gets the cell nearest to its designed constants; then cells
+are exchanged for others of nearly the same constants, many at once, as the gradient of
+the distortion promises, and exchanges that do not keep the promise are undone. What
+counts is the distortion with the tensors of the cells themselves.
 """
 
 from collections.abc import Callable
@@ -32,13 +31,7 @@ def nearest(
 
 
 class Choice(NamedTuple):
-    """The cells chosen.
-
-    Attributes:
-      pick: (k,) their rows.
-      nearest: distortion (l,) with the cells that are nearest.
-      distortion: (l,) with those chosen.
-    """
+    """Rows of the cells chosen; distortion with those nearest and with those chosen."""
 
     pick: Int[np.ndarray, "k"]
     nearest: Float[np.ndarray, "l"]
@@ -53,14 +46,10 @@ def choose(
     steps: int,
     after: Callable[[int, np.ndarray], None] = lambda *known: None,
 ) -> Choice:
-    """Return real cells for the designed constants.
+    """Return cells, of given constants, for the designed constants of the classes.
 
-    Args:
-      model: the body under its load case.
-      designed: designed constants of the classes.
-      constants: of the cells to choose from.
-      steps: most evaluations of the distortion.
-      after: called with the number of evaluations and the distortions.
+    `steps` is the most evaluations of the distortion; `after` is called with the number
+    of each and its distortions.
     """
     options = nearest(constants, designed)
     rows = np.arange(len(designed))
@@ -71,8 +60,7 @@ def choose(
     for step in range(1, steps):
         norm, _, gradient = here
         moved = constants[options] - constants[pick][:, None]
-        gain = np.einsum("kci,ki->kc", moved, gradient)
-        gain = np.where(barred, 0, gain)
+        gain = np.where(barred, 0, np.einsum("kci,ki->kc", moved, gradient))
         best = gain.argmin(1)
         promised = gain[rows, best]
         better = int((promised < 0).sum())

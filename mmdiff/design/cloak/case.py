@@ -16,35 +16,16 @@ from mmdiff.design.cloak.pool import Pool
 from mmdiff.run import console, saved
 from mmdiff.typing import Float, Int
 
-SEVERAL = 4  # fewer steps under several loads
-
-
-@dataclasses.dataclass(frozen=True)
-class Effort:
-    """Limits of a search under one load; under several, a quarter of them.
-
-    Attributes:
-      steps: most iterations of the design of the constants.
-      exchanges: most evaluations while cells are exchanged.
-    """
-
-    steps: int
-    exchanges: int
+SEVERAL = 4  # times fewer steps and exchanges under several loads
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Case:
     """A cloak to be found, or found.
 
-    Attributes:
-      column: "cylinder" or "square".
-      reference: name of the body.
-      load_case: the loads.
-      geometry: hole and cloak.
-      pool: cells to choose from, the reference last.
-      result: arrays by name: distortions before, designed, nearest and cells (l,),
-        constants designed (k, 3), pick (k,), displacements u0, u_before and u_cells
-        (3, X, Y, Z) and their load.
+    The result holds arrays by name: distortions before, designed, nearest and cells
+    (l,), constants designed (k, 3), pick (k,), displacements u0, u_before and u_cells
+    (3, X, Y, Z) and their load.
     """
 
     column: str
@@ -82,24 +63,17 @@ class Case:
 def solve(
     case: Case,
     make_model: Callable[[np.ndarray], Model],
-    effort: Effort,
     folder: pathlib.Path,
+    **limits: int,
 ) -> Case:
-    """Return a case with its result.
-
-    Args:
-      case: to be found.
-      make_model: model of a reference, see `model.make_model`.
-      effort: of the search.
-      folder: of the files of cases that are finished.
-    """
+    """Return a case with its result, kept in a folder; limits are those of `find`."""
 
     def new():
         begun = time.perf_counter()
         model = make_model(case.pool.constants[-1])
         console.say(f"{case.label}: {100 * model.before.max():.2f} % without a cloak")
         classes = case.geometry.num_classes
-        constants, choice = find(case.label, model, case.pool, classes, effort)
+        constants, choice = find(case.label, model, case.pool, classes, **limits)
         return {
             "before": model.before,
             "designed": model.distortion(constants),
@@ -121,30 +95,24 @@ def solve(
 
 
 def find(
-    label: str, model: Model, pool: Pool, num_classes: int, effort: Effort
+    label: str, model: Model, pool: Pool, classes: int, steps: int, exchanges: int
 ) -> tuple[Float[np.ndarray, "k 3"], Choice]:
     """Return the constants designed, and the cells chosen for them.
 
-    Args:
-      label: of the progress.
-      model: the body under its load case.
-      pool: cells to choose from.
-      num_classes: classes of elements in the cloak.
-      effort: limits of the search.
+    `steps` is the most iterations of the design, `exchanges` the most evaluations while
+    cells are exchanged; under several loads, a quarter of both.
     """
     share = 1 if len(model.u0) == 1 else SEVERAL
-    steps, exchanges = effort.steps // share, max(effort.exchanges // share, 1)
-    start = np.tile(pool.constants[-1], (num_classes, 1))
-    excess = region.make_excess(pool.constants)
+    steps, exchanges = steps // share, max(exchanges // share, 1)
+    cells = pool.constants
+    start, excess = np.tile(cells[-1], (classes, 1)), region.make_excess(cells)
     with console.progress(label, steps + exchanges) as advance:
 
         def after(step, each):
             advance(1, info=f"{100 * each.max():.2f} %")
 
         designed = models.design(model, start, excess, steps=steps, after=after)
-        choice = assign.choose(
-            model, designed, pool.constants, steps=exchanges, after=after
-        )
+        choice = assign.choose(model, designed, cells, steps=exchanges, after=after)
     return designed, choice
 
 
@@ -152,14 +120,10 @@ def _displacements(case: Case, model, pick) -> dict[str, np.ndarray]:
     """Return the displacements of the load that is worst with the cells."""
     constants = case.pool.constants
     classes = np.tile(constants[-1], (case.geometry.num_classes, 1))
-    before, _ = model.response(model.field(classes))
-    after, info = model.response(model.field(constants[pick]))
-    if not bool(info.converged.all()):
+    before, _ = model.response(classes)
+    after, info = model.response(constants[pick])
+    if not info.converged.all():
         console.note(f"{case.name}: the displacement has not converged.")
     load = int(np.argmax(model.distortion(constants[pick])))
-    return {
-        "u0": model.u0[load],
-        "u_before": np.asarray(before[load]),
-        "u_cells": np.asarray(after[load]),
-        "load": np.array(load),
-    }
+    u = {"u0": model.u0[load], "u_before": before[load], "u_cells": after[load]}
+    return u | {"load": load}

@@ -5,25 +5,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.design.cloak.case import Case
 from mmdiff.design.cloak.pool import BODY, SOLID
-from mmdiff.io import plots, render
-from mmdiff.io.plots import new_figure, plot_style, save_figure
-from mmdiff.typing import Bool, Float
+from mmdiff.io.plots import cell_sheet, new_figure, plot_style, save_figure
+from mmdiff.typing import Float
 
 DRAWN = 12  # cells drawn, the most frequent ones
 
 
 def sections(path: str | os.PathLike, cases: Sequence[Case]) -> bool:
-    """Draw the middle of each case: off before, off after, C11 of the elements.
-
-    Off is |u - u0| in percent of the largest |u0|; both maps share their colours.
-
-    Args:
-      path: PNG file to write.
-      cases: that are found, at least one.
-    """
+    """Draw the middle of each case: |u - u0| before and after, C11 of the elements."""
     figure = new_figure(10.2, 3.1 * len(cases))
     if figure is None:
         return False
@@ -32,8 +23,8 @@ def sections(path: str | os.PathLike, cases: Sequence[Case]) -> bool:
         for row, case in zip(axes, cases, strict=True):
             middle = case.geometry.hole.shape[2] // 2
             stiffness = case.constants[:, :, middle, 0]
-            n = len(stiffness)
-            extent = (-n / 2, n / 2, -n / 2, n / 2)
+            edge = len(stiffness) / 2
+            extent = (-edge, edge, -edge, edge)
             before, after = (_off(case, name, middle) for name in ("before", "cells"))
             top = max(np.nanmax(before), 1e-9)
             maps = (
@@ -61,34 +52,21 @@ def _off(case, name, middle) -> Float[np.ndarray, "X Y"]:
     u, u0 = (case.result[key][..., middle] for key in (f"u_{name}", "u0"))
     size = np.linalg.norm(u0, axis=0).max()
     percent = 100 * np.linalg.norm(u - u0, axis=0) / size
-    # The void moves as it likes.
-    return np.where(_in_void(case.geometry.hole[:, :, middle]), np.nan, percent)
-
-
-def _in_void(hole: Bool[np.ndarray, "x y"]) -> Bool[np.ndarray, "X Y"]:
-    """Return the nodes all of whose elements are void."""
-    around = np.pad(hole, 1)
-    return around[1:, 1:] & around[:-1, 1:] & around[1:, :-1] & around[:-1, :-1]
+    # The void, all around these nodes, moves as it likes.
+    around = np.pad(case.geometry.hole[:, :, middle], 1)
+    void = around[1:, 1:] & around[:-1, 1:] & around[1:, :-1] & around[:-1, :-1]
+    return np.where(void, np.nan, percent)
 
 
 def cells(path: str | os.PathLike, case: Case) -> bool:
-    """Draw the cell of the body and the most frequent ones of the cloak.
-
-    Args:
-      path: PNG file to write.
-      case: that is found.
-    """
+    """Draw the cell of the body and the most frequent ones of the cloak."""
     index, pool = case.index[case.geometry.cloak], case.pool
     rows, count = np.unique(index, return_counts=True)
     order = np.argsort(-count, kind="stable")[:DRAWN]
     octants, captions = [pool.octants[-1]], [f"body, {case.reference}"]
-    for i in order:
-        number = pool.number[rows[i]]
-        octants.append(pool.octants[rows[i]])
+    for row, times in zip(rows[order], count[order], strict=True):
+        octants.append(pool.octants[row])
+        number = pool.number[row]
         name = {SOLID: "solid", BODY: "body"}.get(number, number)
-        captions.append(f"{name}: {count[i]} times")
-    images = []
-    for octant in octants:
-        voxels = octant_to_cell(octant)
-        images.append(render.render(voxels, size=224, cutaway=render.cutaway(voxels)))
-    return plots.contact_sheet(path, images, captions, columns=5)
+        captions.append(f"{name}: {times} times")
+    return cell_sheet(path, octants, captions, size=224, columns=5)

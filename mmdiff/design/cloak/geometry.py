@@ -4,7 +4,6 @@ Elements of the cloak that the symmetry of the loads makes equal are of one clas
 gets one cell.
 """
 
-import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -15,18 +14,13 @@ from mmdiff.fem.cubic import Shape
 from mmdiff.typing import Bool, Float, Int
 
 HOLE, CLOAK = 1 / 6, 1 / 3  # radii by the edge of the box
-COLUMNS = ("cylinder", "square")
+COLUMNS = {"cylinder": np.hypot, "square": np.maximum}  # distance from the axis
 
 
 class Geometry(NamedTuple):
-    """Hole, cloak and the nodes outside of both.
+    """Elements of hole and cloak, and the nodes outside, where the displacement counts.
 
-    Attributes:
-      hole: (nx, ny, nz) elements of void.
-      cloak: (nx, ny, nz) elements to be designed.
-      outside: (nx + 1, ny + 1, nz + 1) nodes where the displacement counts.
-      index: (m,) for the elements of the cloak, in C order, the number of their class;
-        what the symmetry of the loads makes equal is of one class.
+    `index` holds the class of each of the m elements of the cloak, in C order.
     """
 
     hole: Bool[np.ndarray, "x y z"]
@@ -40,12 +34,7 @@ class Geometry(NamedTuple):
         return int(self.index.max()) + 1
 
     def rows(self, pick: Int[np.ndarray, "k"], body: int) -> Int[np.ndarray, "x y z"]:
-        """Return the row of the cell in every element, -1 for the hole.
-
-        Args:
-          pick: rows of the cells of the classes.
-          body: row of the body's own cell.
-        """
+        """Return the row of the cell in every element, -1 for the hole."""
         index = np.where(self.hole, -1, body)
         index[self.cloak] = pick[self.index]
         return index
@@ -64,24 +53,18 @@ def geometry(
 
     Args:
       shape: elements along x, y and z; the first two equal.
-      column: "cylinder", or "square" of the same width.
+      column: a name of `COLUMNS`.
       mirrors: whether mirror images by the plane x = 0 are of one class, as those by
         y = 0 and z = 0 are.
       swaps: whether elements that x and y exchanged make equal are; with mirrors.
       hole: radius, or half the width of a square, by the edge along x.
       cloak: the same of the cloak, which has the shape of the hole.
-
-    Raises:
-      InputError: for an unknown column, or a box too small for hole and cloak.
     """
-    if column not in COLUMNS:
-        raise InputError(f"column={column!r} is unknown. Use {' or '.join(COLUMNS)}.")
     n = shape[0]
     # In half edges: exact, so that mirror images agree.
     away = [abs(2 * np.arange(m) + 1 - m) for m in shape]
     x, y, z = np.meshgrid(*away, indexing="ij")
-    away_from_axis = np.hypot if column == "cylinder" else np.maximum
-    radius = away_from_axis(x, y) / 2
+    radius = COLUMNS[column](x, y) / 2
     void = radius < hole * n
     ring = (radius < cloak * n) & ~void
     if not ring.any() or (hole > 0 and not void.any()):
@@ -90,29 +73,22 @@ def geometry(
             "Take 5 cells or more."
         )
     nodes = [abs(np.arange(m + 1) - m / 2) for m in shape]
-    at = away_from_axis(nodes[0][:, None], nodes[1])[:, :, None]
+    at = COLUMNS[column](nodes[0][:, None], nodes[1])[:, :, None]
     outside = np.broadcast_to(at >= cloak * n, [m + 1 for m in shape])
     if not mirrors:
         x = (2 * np.arange(n) + 1 - n)[:, None, None] + 0 * y
     elif swaps:
         x, y = np.minimum(x, y), np.maximum(x, y)
-    place = np.stack([x[ring], y[ring], z[ring]])
+    place = [x[ring], y[ring], z[ring]]
     _, index = np.unique(place, axis=1, return_inverse=True)
     return Geometry(void, ring, outside, index.ravel())
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class LoadCase:
+class LoadCase(NamedTuple):
     """Loads with the same fixed dofs, and their symmetry.
 
-    Attributes:
-      name: of the loads.
-      fixed: (3, X, Y, Z) dofs whose displacement is given.
-      values: (l, 3, X, Y, Z) the displacements, in element edges.
-      forces: (l, 3, X, Y, Z) nodal forces, base E = 1.
-      mirrors: whether the plane x = 0 is one of symmetry, as y = 0 and z = 0 are of
-        all load cases.
-      swaps: whether x and y may be exchanged.
+    Displacements `values` of the fixed dofs are in element edges, nodal `forces` for
+    base E = 1. Mirrors and swaps: see `geometry`.
     """
 
     name: str
@@ -124,15 +100,13 @@ class LoadCase:
 
 
 def pulled(shape: Shape) -> LoadCase:
-    """Return one load: one face normal to x is held, its opposite pulled.
+    """Return one load: a face normal to x is held, its opposite pulled, others free.
 
-    The traction is uniform and a tenth of the base material's Young's modulus; all
-    other faces are free. Everything is linear, so that its size is of no account.
+    The traction is uniform, a tenth of the base material's Young's modulus.
     """
     nodes = (3, *(n + 1 for n in shape))
-    fixed = np.zeros(nodes, bool)
+    fixed, forces = np.zeros(nodes, bool), np.zeros((1, *nodes))
     fixed[:, 0] = True
-    forces = np.zeros((1, *nodes))
     lines = [np.ones(n + 1) for n in shape[1:]]
     for line in lines:
         line[[0, -1]] = 0.5
@@ -153,10 +127,7 @@ def gripped(shape: Shape) -> LoadCase:
 
 
 def strained(shape: Shape) -> LoadCase:
-    """Return six loads: all faces are moved as the unit strains move them.
-
-    In a homogeneous body the strain is uniform then.
-    """
+    """Return six loads: all faces are moved as the unit strains move them."""
     values = structure.affine(shape)
     free = np.zeros_like(values)
     return LoadCase("strains", structure.faces(shape), values, free, swaps=True)

@@ -8,7 +8,7 @@ cells fill; see `assign` for the cells themselves. Distortion is that of
 `mmdiff.fem.structure.distortion`, over the nodes at or beyond the radius of the cloak.
 """
 
-import functools
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -31,13 +31,7 @@ TOL = 1e-4  # of the solves while designing
 def fill(
     geometry: Geometry, reference: Float[Array, "3"], constants: Float[Array, "k 3"]
 ) -> Float[Array, "x y z 3"]:
-    """Return the constants of every element: reference, void, and those of the classes.
-
-    Args:
-      geometry: hole and cloak.
-      reference: constants outside of the cloak.
-      constants: those of the classes.
-    """
+    """Return the constants of every element: the reference, void, or of its class."""
     solid = jnp.asarray(~geometry.hole.reshape(-1, 1), constants.dtype)
     rest = solid * jnp.asarray(reference, constants.dtype)[None]
     rows = np.flatnonzero(geometry.cloak)
@@ -49,18 +43,16 @@ class Model(NamedTuple):
     """A body under a load case.
 
     Attributes:
-      response: `response(field) -> (u, info)` of constants (x, y, z, 3) of all
-        elements; u (l, 3, X, Y, Z) in element edges.
-      field: `field(constants (k, 3)) -> (x, y, z, 3)`, those of all elements.
+      response: `response(constants) -> (u, info)` of constants (k, 3) of the classes;
+        u (l, 3, X, Y, Z) in element edges.
       u0: (l, 3, X, Y, Z) u of the body without hole and cloak.
-      distortion: `distortion(constants) -> (l,)` of constants of the classes.
+      distortion: `distortion(constants) -> (l,)`.
       slope: `slope(constants) -> (value, distortion, gradient (k, 3))`, of the norm of
         `POWER` over the loads.
       before: (l,) distortion with the reference in place of the cloak.
     """
 
     response: Callable
-    field: Callable
     u0: Float[np.ndarray, "l 3 X Y Z"]
     distortion: Callable
     slope: Callable
@@ -70,12 +62,7 @@ class Model(NamedTuple):
 def make_model(
     geometry: Geometry, load_case: LoadCase
 ) -> Callable[[Float[np.ndarray, "3"]], Model]:
-    """Return `model(reference) -> Model`, compiled once for all references.
-
-    Args:
-      geometry: hole and cloak.
-      load_case: loads of the box.
-    """
+    """Return `model(reference) -> Model`, compiled once for all references."""
     shape = geometry.hole.shape
     displacement = structure.make_displacement(shape, load_case.fixed)
     # As arguments, since XLA folds large constants for minutes.
@@ -88,24 +75,21 @@ def make_model(
         u, _ = displacement(fill(geometry, reference, constants), *loads, tol=TOL)
         each = of_loads(u, u0, outside)
         worst = each.max()
-        norm = worst * ((each / worst) ** POWER).mean() ** (1 / POWER)
-        return norm, each
+        return worst * ((each / worst) ** POWER).mean() ** (1 / POWER), each
 
     graded = jax.jit(jax.value_and_grad(value, has_aux=True))
 
     def model(reference):
         reference = jnp.asarray(reference, jnp.float32)
 
-        def response(field):
-            return run(jnp.asarray(field, jnp.float32), loads)
+        u0, _ = run(jnp.broadcast_to(reference, (*shape, 3)), loads)
 
-        def field(constants):
-            return fill(geometry, reference, jnp.asarray(constants, jnp.float32))
-
-        u0, _ = response(jnp.broadcast_to(reference, (*shape, 3)))
+        def response(constants):
+            constants = jnp.asarray(constants, jnp.float32)
+            return run(fill(geometry, reference, constants), loads)
 
         def distortion(constants):
-            return np.asarray(of_loads(response(field(constants))[0], u0, outside))
+            return np.asarray(of_loads(response(constants)[0], u0, outside))
 
         def slope(constants):
             (norm, each), gradient = graded(
@@ -114,7 +98,7 @@ def make_model(
             return float(norm), np.asarray(each), np.asarray(gradient, np.float64)
 
         before = distortion(np.tile(reference, (geometry.num_classes, 1)))
-        return Model(response, field, np.asarray(u0), distortion, slope, before)
+        return Model(response, np.asarray(u0), distortion, slope, before)
 
     return model
 
@@ -125,54 +109,45 @@ def design(
     excess: Callable[[Array], Array],
     *,
     steps: int,
-    prices: tuple[float, ...] = PRICES,
     after: Callable[[int, np.ndarray], None] = lambda step, distortion: None,
 ) -> Float[np.ndarray, "k 3"]:
     """Return constants of the classes that distort less, inside the region of cells.
 
-    L-BFGS on the square of the distortion, plus a rising price of the mean square
-    distance from the region.
+    L-BFGS on the square of the distortion, over that without a cloak, plus a rising
+    price of the mean square distance from the region.
 
     Args:
       model: the body under its load case.
       start: constants to begin with.
       excess: distance of coordinates from the region, see `region.make_excess`.
       steps: most iterations, shared out over the prices.
-      prices: of the square distance, by the square of the distortion without a cloak.
       after: called with the number of evaluations and the distortions.
     """
     scale = float(np.max(model.before)) ** 2
-    count = 0
-
-    @jax.jit
-    def outlying(y):
-        return jax.value_and_grad(lambda y: (excess(y) ** 2).mean())(y)
+    numbers = itertools.count(1)
+    outlying = jax.jit(jax.value_and_grad(lambda y: (excess(y) ** 2).mean()))
 
     @jax.jit
     def pull_back(y, gradient):
         return jax.vjp(region.constants_at, y)[1](gradient)[0]
 
     def function(y, price):
-        nonlocal count
         y = jnp.asarray(y.reshape(-1, 3), jnp.float32)
         norm, each, gradient = model.slope(region.constants_at(y))
-        count += 1
-        after(count, each)
+        after(next(numbers), each)
         far, uphill = outlying(y)
         total = norm**2 / scale + price * float(far)
         slope = pull_back(y, jnp.asarray(2 * norm / scale * gradient, jnp.float32))
         return total, np.asarray(slope + price * uphill, np.float64).ravel()
 
     y = np.clip(region.coordinates(start), LOW, HIGH).ravel()
-    share = max(steps // len(prices), 1)
-    for price in prices:
-        found = optimize.minimize(
-            functools.partial(function, price=price),
-            y,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[(LOW, HIGH)] * y.size,
-            options={"maxiter": share, "maxcor": 20, "ftol": 1e-7},
-        )
-        y = found.x
+    share = max(steps // len(PRICES), 1)
+    settings = {
+        "method": "L-BFGS-B",
+        "jac": True,
+        "bounds": [(LOW, HIGH)] * y.size,
+        "options": {"maxiter": share, "maxcor": 20, "ftol": 1e-7},
+    }
+    for price in PRICES:
+        y = optimize.minimize(function, y, args=(price,), **settings).x
     return np.asarray(region.constants_at(jnp.asarray(y.reshape(-1, 3))), np.float64)

@@ -8,7 +8,7 @@ touch are equal then. Cells that this leaves in pieces are not taken.
 """
 
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,13 +36,10 @@ TRIED = 30  # cells that are looked at for it
 
 
 class Pool(NamedTuple):
-    """Cells to choose from; the last one is the body's.
+    """Cells to choose from, of constants with base E = 1; the last one is the body's.
 
-    Attributes:
-      octants: (N, n, n, n) of 0 and 1.
-      constants: (N, 3) C11, C12, C44, base E = 1.
-      number: (N,) of the cell of the dataset that each was; `SOLID` for the one that
-        is solid but for its faces, `BODY` for the body's.
+    The number is that of the cell of the dataset that each was, `SOLID` for the one
+    that is solid but for its faces, `BODY` for the body's.
     """
 
     octants: UInt8[np.ndarray, "N n n n"]
@@ -57,26 +54,13 @@ def shrunk(octant: np.ndarray, m: int) -> UInt8[np.ndarray, "m m m"]:
     return threshold_to_volume(mean, octant.mean())
 
 
-def coarsened(octant: np.ndarray, m: int) -> np.ndarray | None:
-    """Return the largest piece of a smaller octant; None if it carries no load."""
-    coarse, _, _ = clean_octant(shrunk(octant, m))
-    return coarse if is_load_bearing(coarse) else None
-
-
 def joined(octant: np.ndarray, body: np.ndarray) -> np.ndarray | None:
     """Return an octant with the outermost layer of another; None if it falls apart.
 
     Loose pieces inside are left out.
-
-    Args:
-      octant: (n, n, n) of 0 and 1, cubic.
-      body: (n, n, n) the same, whose layer it gets.
     """
-    octant = np.array(octant, np.uint8)
-    for axis in range(3):
-        layer = (slice(None),) * axis + (0,)
-        octant[layer] = body[layer]
-    kept, _, _ = clean_octant(octant)  # one piece
+    outermost = np.indices(octant.shape).min(0) == 0
+    kept, _, _ = clean_octant(np.where(outermost, body, octant).astype(np.uint8))
     whole = np.array_equal(kept[0], body[0])
     return kept if whole and all(spanning_axes(octant_to_cell(kept))) else None
 
@@ -91,23 +75,14 @@ def isotropic_body(
     Of those within `ISOTROPY` of Zener's ratio 1, or the most isotropic if none is, and
     of those again that nearly as many cells fit as any, the softest: what hides a hole
     is stiffer than the body, which leaves more room around a soft one.
-
-    Args:
-      data: the dataset.
-      candidates: octants (n, n, n), at least one.
-      evaluate: finite elements on one octant.
     """
     known = np.stack([evaluate(octant).constants for octant in candidates])
     off = abs(np.log(elasticity.moduli(known)["zener"]))
     rows = np.flatnonzero(off <= max(np.log1p(ISOTROPY), off.min()))
     n = len(candidates[0])
     some = [shrunk(data.octants[row], n) for row in _order(data)[:SAMPLE]]
-    fit = np.array(
-        [
-            sum(joined(octant, candidates[row]) is not None for octant in some)
-            for row in rows
-        ]
-    )
+    fit = [[joined(cell, candidates[row]) is not None for cell in some] for row in rows]
+    fit = np.sum(fit, 1)
     rows = rows[fit >= 0.9 * fit.max()]
     return candidates[rows[np.argmin(known[rows, 0])]]
 
@@ -124,30 +99,28 @@ def make_pool(
 
     Args:
       data: the dataset.
-      body: (n, n, n) octant of the body's cell, n dividing the side of the dataset's,
-        which are made as small first.
+      body: octant of the body's cell, n dividing the side of the dataset's, which are
+        made as small first.
       evaluate: finite elements on one octant, `mmdiff.topopt.interface.make_evaluate`.
       most: cells of the dataset that are taken, if so many stay whole.
       advance: called after every one.
     """
-    found = {}
-    for number, octant in _fitting(data, body):
-        key = pack(octant[None]).tobytes()
-        if key in found:
+    found, solid = {}, np.ones_like(data.octants[0])
+    # The order does not depend on how many are taken.
+    for number in (SOLID, *_order(data).tolist()):
+        inside = solid if number == SOLID else data.octants[number]
+        octant = joined(shrunk(inside, len(body)), body)
+        if octant is None or (key := pack(octant[None]).tobytes()) in found:
             continue
         result = evaluate(octant)
-        if not result.converged:
-            continue
-        found[key] = (octant, result.constants, number)
-        advance()
+        if result.converged:
+            found[key] = (octant, result.constants, number)
+            advance()
         if len(found) == most + 1:  # and the solid
             break
-    octants, constants, numbers = zip(
-        *found.values(), (body, evaluate(body).constants, BODY), strict=True
-    )
-    return Pool(
-        np.stack(octants).astype(np.uint8), np.stack(constants), np.array(numbers)
-    )
+    rows = [*found.values(), (body, evaluate(body).constants, BODY)]
+    octants, constants, numbers = map(np.array, zip(*rows, strict=True))
+    return Pool(octants.astype(np.uint8), constants, numbers)
 
 
 def reference_pool(
@@ -164,15 +137,12 @@ def reference_pool(
 
     Args:
       data: the dataset.
-      reference: "plates", "isotropic" or the number of a cell of the dataset.
+      reference: one of `REFERENCES` or the number of a cell of the dataset.
       edge: voxels along a cell.
       void: modulus of void as a fraction of solid.
       most: see `make_pool`.
       volume: of the isotropic cell.
-      folder: of the file of a pool that is finished.
-
-    Raises:
-      InputError: the dataset has no such cell, or it falls apart at this resolution.
+      folder: of the file of a finished pool.
     """
 
     def new():
@@ -209,8 +179,8 @@ def _body(data, reference, m, evaluate, volume) -> UInt8[np.ndarray, "m m m"]:
                 f"references={reference} is no cell of the dataset, which holds "
                 f"{len(data.octants)}. Pass 0 to {len(data.octants) - 1}."
             )
-    found = [coarsened(data.octants[row], m) for row in rows]
-    found = [octant for octant in found if octant is not None]
+    found = [clean_octant(shrunk(data.octants[row], m))[0] for row in rows]
+    found = [octant for octant in found if is_load_bearing(octant)]
     if not found:
         raise InputError(
             f"references={reference} falls apart at {2 * m}^3 voxels. Set "
@@ -220,20 +190,7 @@ def _body(data, reference, m, evaluate, volume) -> UInt8[np.ndarray, "m m m"]:
     return isotropic_body(data, found, evaluate)
 
 
-def _fitting(data, body) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the solid, then cells that stay whole, the bins of property space in turn.
-
-    The order does not depend on how many are taken.
-    """
-    solid = joined(np.ones_like(body), body)
-    if solid is not None:
-        yield SOLID, solid
-    for row in _order(data):
-        octant = joined(shrunk(data.octants[row], len(body)), body)
-        if octant is not None:
-            yield int(row), octant
-
-
-def _order(data):
+def _order(data) -> Int[np.ndarray, "N"]:
+    """Return the rows of all cells, the bins of property space in turn."""
     index = space.bin_index(data.constants, data.volume)
     return select.uniform_order(np.random.default_rng(0), index)

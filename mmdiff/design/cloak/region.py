@@ -1,10 +1,9 @@
 """The region of elastic constants that known cells fill, as a distance from it.
 
-A structure made of cells can have a tensor only where there is a cell. The region is
-that of the cells of a dataset in the coordinates ((K/Ks)^1/3, (M/Ms)^1/3, (G/Gs)^1/3),
-with M = (C11 - C12) / 2, G = C44 and s the solid: soft cells, which are many, are as
-far apart there as stiff ones. Gaps narrower than a few steps of its grid are closed.
-The distance is a penalty that keeps an optimizer inside.
+The region is that of the cells of a dataset in the coordinates
+((K/Ks)^1/3, (M/Ms)^1/3, (G/Gs)^1/3), with M = (C11 - C12) / 2, G = C44 and s the solid:
+soft cells, which are many, are as far apart there as stiff ones. Gaps narrower than a
+few steps of its grid are closed. The distance keeps an optimizer inside.
 """
 
 from collections.abc import Callable
@@ -19,23 +18,20 @@ from mmdiff.typing import Array, Float
 
 GRID = 48  # steps along each coordinate
 CLOSED = 3  # gaps up to twice so many steps count as filled
+SOLID = np.array([1 / (3 * (1 - 2 * NU)), 1 / (2 + 2 * NU), 1 / (2 + 2 * NU)])
 
 
 def coordinates(constants: Float[np.ndarray, "b 3"]) -> Float[np.ndarray, "b 3"]:
     """Return the coordinates of C11, C12, C44 with base E = 1; solid is (1, 1, 1)."""
     c11, c12, c44 = np.asarray(constants, np.float64).T
     moduli = np.stack([(c11 + 2 * c12) / 3, (c11 - c12) / 2, c44], -1)
-    return np.cbrt(moduli / _solid())
+    return np.cbrt(moduli / SOLID)
 
 
 def constants_at(y: Float[Array, "b 3"]) -> Float[Array, "b 3"]:
     """Return C11, C12, C44 at coordinates, the inverse of `coordinates`."""
-    bulk, first, second = (y**3 * jnp.asarray(_solid(), y.dtype)[None]).T
+    bulk, first, second = (y**3 * jnp.asarray(SOLID, y.dtype)[None]).T
     return jnp.stack([bulk + 4 / 3 * first, bulk - 2 / 3 * first, second], -1)
-
-
-def _solid():
-    return np.array([1 / (3 * (1 - 2 * NU)), 1 / (2 + 2 * NU), 1 / (2 + 2 * NU)])
 
 
 def make_excess(
@@ -43,10 +39,8 @@ def make_excess(
 ) -> Callable[[Float[Array, "m 3"]], Float[Array, "m"]]:
     """Return `excess(y) -> distance`, of coordinates from the region of known cells.
 
-    It is zero inside, linear between the points of a grid, and has a derivative.
-
-    Args:
-      constants: C11, C12, C44 of the known cells, base E = 1.
+    It is zero inside, linear between the points of a grid, and has a derivative. The
+    constants C11, C12, C44 are for base E = 1.
     """
     y = np.clip(coordinates(constants), 0, 1)
     filled = np.zeros((GRID + 1,) * 3, bool)

@@ -41,8 +41,7 @@ CONVENTIONS = {
 }
 
 
-def row(case: Case) -> dict:
-    """Return the row of a case in the tables."""
+def _row(case: Case) -> dict:
     return {
         "column": case.column,
         "reference": case.reference,
@@ -65,15 +64,15 @@ def report(
     cell_size_mm: float,
     stl_voxels: int,
 ) -> Report:
-    """Return the report of a run.
+    """Return the report of cases with their results.
 
     Args:
-      cases: with their results.
+      cases: of the run.
       checks: see `resolved.check_slab`, with the name of the "reference".
       cell_size_mm: edge of a cell in the part to print.
       stl_voxels: voxels along that edge.
     """
-    rows = [row(case) for case in cases]
+    rows = [_row(case) for case in cases]
     details = [
         known
         | {name: case.result[name].tolist() for name in DISTORTIONS}
@@ -94,6 +93,13 @@ def report(
         f"displacement_{case.name}.vti": functools.partial(_write_fields, case=case)
         for case in cases
     }
+    files |= {
+        "cells.png": lambda path: figures.cells(path, cases[0]),
+        "cloak.png": lambda path: figures.sections(path, cases),
+        "midsection.stl": lambda path: _write_part(
+            path, cases[0], stl_voxels // 2, cell_size_mm
+        ),
+    }
     return Report(
         title="A cloak of cells",
         values={"cases": details, "checks": checks},
@@ -101,14 +107,7 @@ def report(
         tables={"Distortion": rows, "Slabs resolved by voxels": slabs},
         arrays={"cells_index.npz": cells_index(cases)},
         rows={"distortion.csv": rows},
-        files=files
-        | {
-            "cells.png": functools.partial(figures.cells, case=cases[0]),
-            "cloak.png": functools.partial(figures.sections, cases=cases),
-            "midsection.stl": functools.partial(
-                _write_part, case=cases[0], m=stl_voxels // 2, size=cell_size_mm
-            ),
-        },
+        files=files,
         json="distortion.json",
     )
 
@@ -130,16 +129,10 @@ def cells_index(cases: Sequence[Case]) -> dict[str, np.ndarray]:
 
 
 def quarter(case: Case, m: int) -> UInt8[np.ndarray, "x y z"]:
-    """Return the voxels of a quarter of the middle layer of a cloak.
-
-    Args:
-      case: that is found.
-      m: voxels along half an edge of a cell.
-    """
-    n = case.geometry.hole.shape[0]
+    """Return the voxels of a quarter of a cloak's middle layer, m along half a cell."""
+    n, _, depth = case.geometry.hole.shape
     wide = int(np.flatnonzero(case.geometry.cloak.any((1, 2)))[-1]) + 1
-    middle = case.geometry.hole.shape[2] // 2
-    part = case.index[n // 2 : wide, n // 2 : wide, middle]
+    part = case.index[n // 2 : wide, n // 2 : wide, depth // 2]
     rows = np.unique(part[part >= 0])
     label = np.where(part < 0, -1, np.searchsorted(rows, part))[..., None]
     body, *cells = (shrunk(case.pool.octants[row], m) for row in (-1, *rows))
@@ -149,17 +142,15 @@ def quarter(case: Case, m: int) -> UInt8[np.ndarray, "x y z"]:
 
 
 def _write_fields(path: pathlib.Path, case: Case) -> None:
-    def nodes(name):
-        return np.moveaxis(case.result[name], 0, -1)
-
+    names = {
+        "displacement without hole": "u0",
+        "displacement without cloak": "u_before",
+        "displacement with cloak": "u_cells",
+    }
     write_vti(
         path,
         {"cell": case.index.astype(np.float32), "constants": case.constants},
-        points={
-            "displacement without hole": nodes("u0"),
-            "displacement without cloak": nodes("u_before"),
-            "displacement with cloak": nodes("u_cells"),
-        },
+        points={t: np.moveaxis(case.result[n], 0, -1) for t, n in names.items()},
         components={"constants": ("C11", "C12", "C44")},
         conventions=f"load {int(case.result['load'])} of {case.load_case.name}; "
         + reports.joined(CONVENTIONS),

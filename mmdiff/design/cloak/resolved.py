@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.design.cloak.case import Effort, find
+from mmdiff.design.cloak.case import find
 from mmdiff.design.cloak.geometry import Geometry, geometry, gripped
 from mmdiff.design.cloak.model import make_model
 from mmdiff.design.cloak.pool import Pool
 from mmdiff.elasticity import NU, voigt_to_cubic
-from mmdiff.fem import element, structure
+from mmdiff.fem import cubic, element, structure
 from mmdiff.run import console
 from mmdiff.typing import Float, Int, UInt8
 
@@ -30,11 +30,8 @@ TOL = 1e-4
 class Check(NamedTuple):
     """Tensors beside voxels, each of a body with hole and one with hole and cloak.
 
-    Attributes:
-      promised: distortion outside by the tensors of the cells, mean displacements.
-      resolved: the same by the voxels.
-      difference: |u - u_promised| / |u_promised| over all cells but the hole.
-      converged: whether all solves met their tolerance.
+    Promised is the distortion of mean displacements outside by the tensors of the
+    cells, the difference |u - u_promised| / |u_promised| over all cells but the hole.
     """
 
     promised: tuple[float, float]
@@ -44,12 +41,7 @@ class Check(NamedTuple):
 
 
 def voxels(octants: np.ndarray, label: Int[np.ndarray, "x y z"]) -> np.ndarray:
-    """Return the solid of a body of cells, (x, y, z) times the edge of a cell.
-
-    Args:
-      octants: (N, n, n, n) of 0 and 1.
-      label: number of the cell in every element, negative for none.
-    """
+    """Return the solid of a body of octants (N, n, n, n); negative labels are void."""
     cells = np.stack([octant_to_cell(octant) for octant in octants])
     cells = np.concatenate([cells, np.zeros_like(cells[:1])])
     edge = cells.shape[1]
@@ -57,27 +49,26 @@ def voxels(octants: np.ndarray, label: Int[np.ndarray, "x y z"]) -> np.ndarray:
     return solid.transpose(0, 3, 1, 4, 2, 5).reshape([edge * n for n in label.shape])
 
 
-def check_slab(column: str, pool: Pool, cells: int, effort: Effort) -> dict:
-    """Return a cloaked slab's distortion, promised by its tensors and resolved.
+def check_slab(column: str, pool: Pool, cells: int, **settings) -> dict:
+    """Return settings and `Check` of a cloaked slab, one cell thick, as a mapping.
 
     Args:
       column: shape of the hole.
       pool: cells to choose from, with void of modulus `VOID`.
-      cells: along each edge of the slab, which is one cell thick.
-      effort: of the search.
+      cells: along each edge of the slab.
+      **settings: steps and exchanges of `case.find`.
     """
     shape = (cells, cells, 1)
     box, load_case = geometry(shape, column), gripped(shape)
     model = make_model(box, load_case)(pool.constants[-1])
     edge = 2 * pool.octants.shape[1]
     label = f"slab of {cells} x {cells} cells at {edge} voxels"
-    _, choice = find(label, model, pool, box.num_classes, effort)
-    last = len(pool.number) - 1
-    plain = np.full(shape, last)
-    hollow = np.where(box.hole, -1, last)
-    hidden = box.rows(choice.pick, last)
+    _, choice = find(label, model, pool, box.num_classes, **settings)
     begun = time.perf_counter()
-    found = check(box, (plain, hollow, hidden), pool.octants, pool.constants)
+    last = len(pool.number) - 1
+    hollow = np.where(box.hole, -1, last)
+    labels = np.full(shape, last), hollow, box.rows(choice.pick, last)
+    found = check(box, labels, pool.octants, pool.constants)
     if not found.converged:
         console.note("check: a displacement has not converged.")
     (_, promised), (before, after) = found.promised, found.resolved
@@ -85,15 +76,14 @@ def check_slab(column: str, pool: Pool, cells: int, effort: Effort) -> dict:
         f"{label} each: distortion {100 * before:.2f} % without and {100 * after:.2f} "
         f"% with a cloak, by their tensors {100 * promised:.2f} %."
     )
-    settings = {
+    return {
         "cells": list(shape),
         "voxels along a cell": edge,
         "test": load_case.name,
         "column": column,
         "C11, C12, C44 of the body": pool.constants[-1].tolist(),
         "seconds": time.perf_counter() - begun,
-    }
-    return settings | found._asdict()
+    } | found._asdict()
 
 
 def check(
@@ -113,36 +103,26 @@ def check(
     """
     shape = geometry.hole.shape
     edge = 2 * octants.shape[1]
-    fine = tuple(edge * n for n in shape)
     tensor = voigt_to_cubic(np.asarray(element.stiffness_tensor(NU), np.float64))
     table = np.concatenate([constants, np.zeros((1, 3))])
 
-    def rough_fields():
-        for label in labels:
-            yield table[label], ~(label < 0)
+    def fine(solid):
+        return np.where(solid[..., None] > 0, tensor, VOID * tensor), solid
 
-    def fine_fields():
-        for label in labels:
-            solid = voxels(octants, label)
-            yield np.where(solid[..., None] > 0, tensor, VOID * tensor), solid
-
-    coarse, good = _means(shape, rough_fields(), 1)
-    resolved, fine_good = _means(fine, fine_fields(), edge)
+    coarse, good = _means(shape, ((table[label], label >= 0) for label in labels), 1)
+    fields = (fine(voxels(octants, label)) for label in labels)
+    resolved, fine_good = _means(tuple(edge * n for n in shape), fields, edge)
     resolved = [u / edge for u in resolved]  # in edges of a cell
     # Elements of which every node counts.
-    nodes = geometry.outside
-    far = np.ones(shape, bool)
-    for x, y, z in element.CORNERS:
-        far &= nodes[x : x + shape[0], y : y + shape[1], z : z + shape[2]]
+    far = np.all(cubic.corners(np.stack(3 * [geometry.outside])), 0)[0]
 
     def distance(u, v, counts):
         return float(np.linalg.norm((u - v)[counts]) / np.linalg.norm(v[counts]))
 
-    pairs = list(zip(resolved, coarse, strict=True))
     return Check(
         tuple(distance(u, coarse[0], far) for u in coarse[1:]),
         tuple(distance(u, resolved[0], far) for u in resolved[1:]),
-        tuple(distance(u, v, ~geometry.hole) for u, v in pairs[1:]),
+        tuple(distance(resolved[i], coarse[i], ~geometry.hole) for i in (1, 2)),
         good and fine_good,
     )
 
@@ -156,12 +136,8 @@ def _means(shape, fields, edge):
     for field, solid in fields:
         u, info = displacement(jnp.asarray(field, jnp.float32), *given, tol=TOL)
         good &= bool(info.converged.all())
-        u = np.asarray(u[0], np.float64)
-        corners = [
-            u[:, x : x + shape[0], y : y + shape[1], z : z + shape[2]]
-            for x, y, z in element.CORNERS
-        ]
-        middle = np.moveaxis(sum(corners) / 8, 0, -1) * solid[..., None]
+        centre = sum(cubic.corners(np.asarray(u[0], np.float64))) / 8
+        middle = np.moveaxis(centre, 0, -1) * solid[..., None]
         blocks = [size for n in shape for size in (n // edge, edge)]
         total = middle.reshape(*blocks, 3).sum((1, 3, 5))
         count = np.reshape(solid, blocks).sum((1, 3, 5), dtype=float)

@@ -32,7 +32,7 @@ def _linear(goal):
     def distortion(constants):
         return slope(constants)[1]
 
-    return Model(None, None, None, distortion, slope, np.ones(1))
+    return Model(None, None, distortion, slope, np.ones(1))
 
 
 def test_exchanges_lower_the_distortion_of_the_nearest_cells(cells, rng):

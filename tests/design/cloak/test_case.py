@@ -3,12 +3,11 @@
 import numpy as np
 
 from mmdiff.design.cloak import case as cases
-from mmdiff.design.cloak.case import Effort
 
 
 def test_a_case_is_found_once(case, make_model, tmp_path):
-    effort = Effort(steps=30, exchanges=20)
-    found = cases.solve(case, make_model, effort, tmp_path)
+    limits = {"steps": 30, "exchanges": 20}
+    found = cases.solve(case, make_model, tmp_path, **limits)
     assert found.percent("cells") < found.percent("before") / 10
     assert found.percent("cells") <= found.percent("nearest")
     classes = case.geometry.num_classes
@@ -16,7 +15,7 @@ def test_a_case_is_found_once(case, make_model, tmp_path):
     assert found.result["pick"].shape == (classes,)
     for name in ("u0", "u_before", "u_cells"):
         assert found.result[name].shape == (3, 9, 9, 3)
-    again = cases.solve(case, lambda reference: 1 / 0, effort, tmp_path)
+    again = cases.solve(case, lambda reference: 1 / 0, tmp_path, **limits)
     assert found.result.keys() == again.result.keys()
     for name, value in found.result.items():
         np.testing.assert_array_equal(again.result[name], value)
@@ -43,7 +42,7 @@ def test_several_loads_get_fewer_steps(case, make_model):
         several = model._replace(u0=np.ones((loads, *model.u0.shape[1:])), slope=slope)
         seen.append(0)
         classes = case.geometry.num_classes
-        cases.find("", several, case.pool, classes, Effort(steps=0, exchanges=4))
+        cases.find("", several, case.pool, classes, steps=0, exchanges=4)
     # Three prices of one iteration at least; then exchanges, a quarter under six loads.
     first, second = (len(part) for part in "".join(map(str, seen)).split("0")[1:])
     assert first > second

@@ -57,7 +57,6 @@ def test_what_the_loads_make_equal_is_of_one_class(make_loads):
 @pytest.mark.parametrize(
     ("shape", "column", "words"),
     [
-        ((8, 8, 4), "triangle", "column='triangle' is unknown. Use cylinder or square"),
         ((3, 3, 1), "cylinder", "3 cells along x has no room for a cylinder"),
         ((4, 4, 1), "cylinder", "4 cells along x has no room"),
     ],

@@ -35,16 +35,9 @@ def evaluate():
 
 
 def test_a_smaller_octant_keeps_volume_and_symmetry():
-    coarse = cloak_pool.coarsened(_frame(0.4, 16), 8)
+    coarse = cloak_pool.shrunk(_frame(0.4, 16), 8)
     assert coarse.shape == (8, 8, 8) and is_cubic(coarse)
     assert coarse.mean() == pytest.approx(0.4, abs=0.01)
-
-
-def test_a_cell_without_its_walls_is_refused():
-    thin = np.zeros((16, 16, 16), np.uint8)
-    thin[0, 0, :] = thin[0, :, 0] = thin[:, 0, 0] = 1  # struts of half a coarse voxel
-    thin[8:14, 8:14, 8:14] = 1  # and a lump that has what volume there is
-    assert cloak_pool.coarsened(thin, 2) is None
 
 
 def _layers(octant):
@@ -81,9 +74,8 @@ def test_the_pool_holds_each_cell_once_with_its_own_constants(evaluate):
     body = _frame(0.4)
     seen = []
     pool = cloak_pool.make_pool(
-        data, body, evaluate, most=10,
-        advance=lambda: seen.append(1),
-    )  # fmt: skip
+        data, body, evaluate, most=10, advance=lambda: seen.append(1)
+    )
     assert pool.number[0] == cloak_pool.SOLID and pool.number[-1] == cloak_pool.BODY
     assert len(seen) == len(pool.number) - 1 == 5
     assert sorted(number % 4 for number in pool.number[1:-1]) == [0, 1, 2, 3]
@@ -146,12 +138,7 @@ APART = Dataset(THIN, np.ones((1, 3)), np.ones(1), {})
     ("data", "reference", "options", "words"),
     [
         (DATA, "99", {}, "99 is no cell of the dataset, which holds 24. Pass 0 to 23"),
-        (
-            DATA,
-            "isotropic",
-            {"volume": 0.99},
-            "volume=0.99. Pass one of 0.11",
-        ),
+        (DATA, "isotropic", {"volume": 0.99}, "volume=0.99. Pass one of 0.11"),
         (APART, "0", {"edge": 4}, "falls apart at 4.3 voxels. Set `cell_voxels` and"),
     ],
 )
