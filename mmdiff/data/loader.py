@@ -6,11 +6,49 @@ and every process of a larger run finds its own slice without asking the others.
 """
 
 import functools
+from collections.abc import Callable, Mapping
 
+import jax
 import numpy as np
 
 from mmdiff.errors import InputError
 from mmdiff.typing import Int
+
+
+def make_batches(
+    arrays: Mapping[str, np.ndarray],
+    *,
+    seed: int,
+    batch_size: int,
+    rows: Int[np.ndarray, "M"] | None = None,
+) -> Callable[[int], dict[str, np.ndarray]]:
+    """Return `batch_at(step)`: this process's part of the batch of a step.
+
+    It holds rows of the arrays, and `index`, their places in the whole batch.
+
+    Args:
+      arrays: all examples by name.
+      seed: of the permutations.
+      batch_size: examples per step over all processes.
+      rows: rows that make up an epoch, repeated or not; None for each once.
+
+    Raises:
+      InputError: as `batch_rows`.
+    """
+    if rows is None:
+        rows = np.arange(len(next(iter(arrays.values()))))
+    sizes = {"examples": len(rows), "batch_size": batch_size}
+    sizes |= {"process": jax.process_index(), "processes": jax.process_count()}
+    own = batch_size // jax.process_count()
+    index = np.arange(own, dtype=np.int32) + np.int32(jax.process_index() * own)
+
+    def batch_at(step: int) -> dict[str, np.ndarray]:
+        chosen = rows[batch_rows(seed, step, **sizes)]
+        batch = {name: array[chosen] for name, array in arrays.items()}
+        return {**batch, "index": index}
+
+    batch_at(0)  # refuses a batch that does not fit
+    return batch_at
 
 
 def batch_rows(

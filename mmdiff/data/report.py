@@ -12,13 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from mmdiff.data import figures, shard, space, store, tables
-from mmdiff.data.recipe import OPTIMIZED, Recipe
+from mmdiff.data.recipe import OPTIMIZED, PROPOSED, Recipe
 from mmdiff.errors import InputError
 from mmdiff.io import plots
-from mmdiff.io.json import markdown, write_csv, write_json
+from mmdiff.io.json import write_csv, write_json
 from mmdiff.io.report import NO_PLOTS
 from mmdiff.run import console, environment
 
+# On disk at 64^3: an octant, packed, and its record; the surface grows with n^2.
+BYTES_PER_OCTANT, BYTES_PER_RECORD = 1100, 350
 _TEMPLATE = """# Dataset card
 
 {cells} binary unit cells of {edge}^3 voxels with cubic symmetry, stored as octants of
@@ -34,7 +36,10 @@ spans all axes.
 
 ## Properties
 
+| property | min | median | max |
+|---|---|---|---|
 {properties}
+
 ## Rounds
 
 Coverage is the share of {reachable} bins that hold a cell: all bins of a fixed grid
@@ -42,8 +47,14 @@ Coverage is the share of {reachable} bins that hold a cell: all bins of a fixed 
 bounds) whose centre some microstructure can reach (`mmdiff.data.space`). Many of them
 need structures far finer than voxels, so it cannot become 1.
 
+| round | parents | candidates | accepted | coverage after it | least nu |
+|---|---|---|---|---|---|
 {rounds}
+
+| of {candidates} candidates rejected because | number |
+|---|---|
 {rejected}
+
 ## Time
 
 {hours:.2f} core hours, compilation included, on
@@ -51,7 +62,10 @@ need structures far finer than voxels, so it cannot become 1.
 Medians over shards, one core: seconds per candidate by stage, and what is spent beside
 finite elements (for optimized cells: beside the design loop and the labels).
 
+| round | kind | make | clean | label | check | accepted per hour and core | beside |
+|---|---|---|---|---|---|---|---|
 {times}
+
 ## Splits
 
 By family (a perturbed cell stays with the optimized one it comes from; {families}
@@ -93,8 +107,10 @@ def announce(
     Raises:
       InputError: if the disk is too small.
     """
-    rows, hours, count, size = tables.forecast(recipe, todo, pace, workers)
-    console.table(rows, ["round", "aim", "kind", "candidates", "hours"])
+    rows = tables.forecast(recipe, todo, pace, workers)
+    console.table([list(row.values()) for row in rows], list(rows[0]))
+    hours, count = (sum(row[name] for row in rows) for name in ("hours", "candidates"))
+    size = count * (BYTES_PER_OCTANT * (recipe.n / 32) ** 2 + BYTES_PER_RECORD)
     console.say(
         f"{count} candidates of {2 * recipe.n}^3 voxels in {len(todo)} shards: about "
         f"{hours:.2g} h with {workers} worker{'s' if workers > 1 else ''} on "
@@ -164,29 +180,50 @@ def card(contents: tables.Contents, *, machine: str, size_bytes: int) -> str:
     aims = collections.Counter(record["aim"] for record in records)
     splits = collections.Counter(tables.SPLITS[r["split"]] for r in records)
     rounds = tables.by_round(contents)
+    rejected = collections.Counter()
+    for row in rounds:
+        rejected.update(row["rejected"])
     seconds = sum(timing[s] for timing in timings.values() for s in shard.STAGES)
-    proposed = aims.pop("proposed", 0)
     return _TEMPLATE.format(
         cells=len(records),
         edge=2 * recipe.n,
         n=recipe.n,
         megabytes=size_bytes / 1e6,
         optimized=aims[OPTIMIZED],
-        perturbed=sum(aims.values()) - aims[OPTIMIZED],
-        proposed=proposed,
+        perturbed=len(records) - aims[OPTIMIZED] - aims[PROPOSED],
+        proposed=aims[PROPOSED],
         void=recipe.void,
         tol=recipe.tol,
         residual=max(record["residual"] for record in records),
         properties=_table(
-            ["property", "min", "median", "max"],
-            ([name, v.min(), np.median(v), v.max()] for name, v in values.items()),
+            [name, v.min(), np.median(v), v.max()] for name, v in values.items()
         ),
         reachable=len(space.reachable_bins(*recipe.volume_range)),
-        rounds=_rounds(rounds),
-        rejected=_rejected(rounds),
+        rounds=_table(
+            [
+                r["round"],
+                r["aim"],
+                r["candidates"],
+                r["accepted"],
+                f"{100 * r['coverage']:.2f} %",
+                r["least nu"],
+            ]
+            for r in rounds
+        ),
+        candidates=sum(row["candidates"] for row in rounds),
+        rejected=_table(sorted(rejected.items())),
         hours=seconds / 3600,
         machine=machine,
-        times=_times(tables.throughput(timings, manifests, recipe)),
+        times=_table(
+            [
+                t["aim"],
+                t["kind"],
+                *(t[stage] for stage in shard.STAGES),
+                round(t["cells per hour and core"]),
+                "" if t["overhead"] is None else f"{100 * t['overhead']:.0f} %",
+            ]
+            for t in tables.throughput(timings, manifests, recipe)
+        ),
         families=len({record["family"] for record in records}),
         **{name: splits[name] for name in tables.SPLITS},
         selected=int(selected.sum()),
@@ -196,48 +233,8 @@ def card(contents: tables.Contents, *, machine: str, size_bytes: int) -> str:
     )
 
 
-def _rounds(rounds: Sequence[Mapping]) -> str:
-    names = ["round", "aim", "candidates", "accepted"]
-    header = ["round", "parents", "candidates", "accepted", "coverage after it"]
-    return _table(
-        [*header, "least nu"],
-        (
-            [
-                *(r[name] for name in names),
-                f"{100 * r['coverage']:.2f} %",
-                r["least nu"],
-            ]
-            for r in rounds
-        ),
-    )
-
-
-def _rejected(rounds: Sequence[Mapping]) -> str:
-    counts = collections.Counter()
-    for row in rounds:
-        counts.update(row["rejected"])
-    candidates = sum(row["candidates"] for row in rounds)
-    header = [f"of {candidates} candidates rejected because", "number"]
-    return _table(header, sorted(counts.items()))
-
-
-def _times(throughput: Sequence[Mapping]) -> str:
-    header = ["round", "kind", *shard.STAGES, "accepted per hour and core", "beside"]
-    return _table(
-        header,
-        (
-            [
-                *(row[name] for name in ("aim", "kind", *shard.STAGES)),
-                round(row["cells per hour and core"]),
-                "" if row["overhead"] is None else f"{100 * row['overhead']:.0f} %",
-            ]
-            for row in throughput
-        ),
-    )
-
-
-def _table(header: Sequence[str], rows: Iterable[Iterable]) -> str:
-    return markdown(header, [[_cell(value) for value in row] for row in rows])
+def _table(rows: Iterable[Iterable]) -> str:
+    return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows)
 
 
 def _cell(value) -> str:

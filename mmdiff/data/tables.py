@@ -16,8 +16,6 @@ from mmdiff.data.recipe import OPTIMIZED, PROPOSED, Recipe
 from mmdiff.typing import Bool, Float
 
 SPLITS = ("train", "validation", "test")
-# On disk at 64^3: an octant, packed, and its record; the surface grows with n^2.
-BYTES_PER_OCTANT, BYTES_PER_RECORD = 1100, 350
 
 
 class Contents(NamedTuple):
@@ -40,26 +38,10 @@ class Contents(NamedTuple):
     selected: Bool[np.ndarray, "N"]
 
 
-class Forecast(NamedTuple):
-    """Size of a dataset that is to be made.
-
-    Attributes:
-      rows: round, aim, kind, candidates and hours of each kind of shard.
-      hours: in all, with the given number of workers.
-      candidates: in all.
-      size_bytes: upper bound of what the cells take on disk.
-    """
-
-    rows: list[list]
-    hours: float
-    candidates: int
-    size_bytes: float
-
-
 def forecast(
     recipe: Recipe, todo: Sequence[int], pace: float, workers: int
-) -> Forecast:
-    """Return candidates, hours and bytes of the shards that are missing.
+) -> list[dict]:
+    """Return candidates and hours of each kind of shard that is missing.
 
     Args:
       recipe: the dataset.
@@ -67,16 +49,13 @@ def forecast(
       pace: seconds of one homogenization.
       workers: shards that are made side by side.
     """
-    plan, kinds = recipe.plan(), collections.defaultdict(list)
-    for number in todo:
-        kinds[plan[number][:3]].append(plan[number])
-    rows = []
-    for kind, shards in kinds.items():
-        hours = sum(shard.labels_worth(recipe, one) for one in shards) * pace / 3600
-        rows.append([*kind, sum(one.count for one in shards), hours / workers])
-    count = sum(row[3] for row in rows)
-    each = BYTES_PER_OCTANT * (recipe.n / 32) ** 2 + BYTES_PER_RECORD
-    return Forecast(rows, sum(row[4] for row in rows), count, count * each)
+    plan, rows = recipe.plan(), {}
+    for one in (plan[number] for number in todo):
+        kind = dict(zip(("round", "aim", "kind"), one, strict=False))
+        row = rows.setdefault(one[:3], kind | {"candidates": 0, "hours": 0.0})
+        row["candidates"] += one.count
+        row["hours"] += shard.labels_worth(recipe, one) * pace / 3600 / workers
+    return list(rows.values())
 
 
 def columns(

@@ -6,7 +6,6 @@ convolution over planes, with the same parameters as `flax.linen.Conv` on accele
 Last layers of residual branches start at zero, so a new network is near the identity.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -19,37 +18,28 @@ from mmdiff.errors import InputError
 from mmdiff.typing import Array, Float
 
 
-def check_levels(octant: int, patch: int, multipliers: Sequence[int]) -> None:
-    """Refuse octants that do not divide down to the coarsest level of a network.
+def check_network(network: Any, octant: int) -> jnp.dtype:
+    """Return the compute type of a network that fits octants of some side.
 
     Args:
+      network: its fields `patch`, `multipliers` and `dtype` are looked at.
       octant: voxels per side.
-      patch: side of the voxel blocks moved into channels.
-      multipliers: one number per level.
 
     Raises:
-      InputError: if there is no level, or patch * 2^(levels - 1) does not divide the
-        octant.
+      InputError: if there is no level, patch * 2^(levels - 1) does not divide the
+        octant, or the type is neither float32 nor bfloat16.
     """
-    if not multipliers:
+    if not network.multipliers:
         raise InputError("a network needs a level. Give `multipliers` a number for it.")
-    stride = patch * 2 ** (len(multipliers) - 1)
+    stride = network.patch * 2 ** (len(network.multipliers) - 1)
     if octant % stride:
         raise InputError(
             f"octants of {octant}^3 voxels do not divide by patch times 2^(levels - 1) "
             f"= {stride}. Lower `patch` or shorten `multipliers`."
         )
-
-
-def compute_type(name: str) -> jnp.dtype:
-    """Return the type that a network computes in.
-
-    Raises:
-      InputError: if it is neither float32 nor bfloat16.
-    """
-    if name not in ("float32", "bfloat16"):
-        raise InputError(f"no compute type {name!r}. Use float32 or bfloat16.")
-    return jnp.dtype(name)
+    if network.dtype not in ("float32", "bfloat16"):
+        raise InputError(f"no compute type {network.dtype!r}. Use float32 or bfloat16.")
+    return jnp.dtype(network.dtype)
 
 
 @jax.custom_vjp

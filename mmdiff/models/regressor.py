@@ -63,8 +63,7 @@ class Regressor(nn.Module):
                 f"{len(self.blocks)}. Give `multipliers` and `blocks` one number per "
                 "level."
             )
-        layers.check_levels(x.shape[-1], self.patch, self.multipliers)
-        dtype = layers.compute_type(self.dtype)
+        dtype = layers.check_network(self, x.shape[-1])
         volume = 0.5 * (1 + x.mean((1, 2, 3)))
         emb = layers.ScalarEmbeddings(self.embedding, name="volume")(volume[:, None])
         emb = nn.Dense(self.embedding, name="embedding")(nn.silu(emb[:, 0]))

@@ -74,13 +74,12 @@ class UNet(nn.Module):
         Raises:
           InputError: if n, the number of conditions or the compute type does not fit.
         """
-        layers.check_levels(x.shape[-1], self.patch, self.multipliers)
         if cond.shape[-1] != self.conditions:
             raise InputError(
                 f"the network has {self.conditions} conditions and was given "
                 f"{cond.shape[-1]}. Give one value for each, -1 where it is free."
             )
-        levels, dtype = len(self.multipliers), layers.compute_type(self.dtype)
+        levels, dtype = len(self.multipliers), layers.check_network(self, x.shape[-1])
         block_type = nn.remat(layers.ResBlock) if self.remat else layers.ResBlock
         widths = [self.width * m for m in self.multipliers]
 

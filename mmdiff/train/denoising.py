@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from mmdiff.data.dataset import Dataset
-from mmdiff.data.loader import batch_rows
+from mmdiff.data.loader import make_batches
 from mmdiff.data.select import balanced_rows
 from mmdiff.data.space import bin_index
 from mmdiff.diffusion.conditions import Conditions
@@ -105,19 +105,24 @@ def train(
     Raises:
       InputError: if the batch does not fit the dataset; and what `loop.run` raises.
     """
-    step = make_step(
-        diffusion.apply,
-        optimizer,
-        schedule=diffusion.schedule,
-        ema_decay=settings.ema,
-        drop_rate=diffusion.drop_rate,
-        noise=diffusion.noise,
+    cond = np.asarray(diffusion.conditions.normalize(jnp.asarray(data.cond)))
+    batch_at = make_batches(
+        {"octant": data.octant, "cond": cond},
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        rows=data.rows,
     )
-    batches = _Batches(data, diffusion.conditions, settings.seed, settings.batch_size)
     return loop.run(
-        step,
+        make_step(
+            diffusion.apply,
+            optimizer,
+            schedule=diffusion.schedule,
+            ema_decay=settings.ema,
+            drop_rate=diffusion.drop_rate,
+            noise=diffusion.noise,
+        ),
         create_state(params, optimizer),
-        batches.at,
+        batch_at,
         settings=settings,
         checkpoints=checkpoints,
         hooks=hooks,
@@ -165,31 +170,3 @@ def make_validation(
         }
 
     return validate
-
-
-class _Batches:
-    """This process's part of the batches of `mmdiff.data.loader`.
-
-    Conditions are normalized beforehand.
-    """
-
-    def __init__(self, data, conditions, seed, batch_size):
-        self._octant = data.octant
-        self._cond = np.asarray(conditions.normalize(jnp.asarray(data.cond)))
-        self._rows = np.arange(len(data.octant)) if data.rows is None else data.rows
-        self._seed, self._size = seed, batch_size
-        self.at(0)  # refuses a batch that does not fit
-
-    def at(self, step: int) -> dict[str, np.ndarray]:
-        process, processes = jax.process_index(), jax.process_count()
-        picked = batch_rows(
-            self._seed,
-            step,
-            examples=len(self._rows),
-            batch_size=self._size,
-            process=process,
-            processes=processes,
-        )
-        rows, own = self._rows[picked], self._size // processes
-        index = np.arange(process * own, (process + 1) * own, dtype=np.int32)
-        return {"octant": self._octant[rows], "cond": self._cond[rows], "index": index}

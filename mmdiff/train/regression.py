@@ -17,7 +17,7 @@ import optax
 
 from mmdiff import bounds, elasticity
 from mmdiff.data.dataset import Dataset
-from mmdiff.data.loader import batch_rows
+from mmdiff.data.loader import make_batches
 from mmdiff.models import regressor
 from mmdiff.train import loop
 from mmdiff.train.checkpoint import Checkpoints
@@ -133,18 +133,10 @@ def train(
     Raises:
       InputError: if the batch does not fit the dataset; and what `loop.run` raises.
     """
-    seed, size = settings.seed, settings.batch_size
-    index = np.arange(size, dtype=np.int32)
-
-    def batch_at(step):
-        rows = batch_rows(seed, step, examples=len(data.octant), batch_size=size)
-        return {"octant": data.octant[rows], "roots": data.roots[rows], "index": index}
-
-    batch_at(0)  # refuses a batch that does not fit
     return loop.run(
         make_step(apply, optimizer, ema_decay=settings.ema),
         create_state(params, optimizer),
-        batch_at,
+        make_batches(vars(data), seed=settings.seed, batch_size=settings.batch_size),
         settings=settings,
         checkpoints=checkpoints,
         hooks=hooks,

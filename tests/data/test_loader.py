@@ -73,6 +73,25 @@ def test_parts_of_the_processes_make_up_the_batch(processes):
         np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
+def test_batches_hold_the_chosen_rows_and_their_places(monkeypatch):
+    arrays = {"a": np.arange(23), "b": 2.0 * np.arange(23)}
+    batch_at = loader.make_batches(arrays, seed=3, batch_size=4)
+    for step in (0, 7):
+        batch, rows = batch_at(step), loader.batch_rows(3, step, **SIZES)
+        np.testing.assert_array_equal(batch["a"], rows)
+        np.testing.assert_array_equal(batch["b"], 2.0 * rows)
+        np.testing.assert_array_equal(batch["index"], [0, 1, 2, 3])
+    # Rows that are repeated, and the second of two processes.
+    monkeypatch.setattr(loader.jax, "process_index", lambda: 1)
+    monkeypatch.setattr(loader.jax, "process_count", lambda: 2)
+    picked = np.repeat([5, 6], 2)
+    batch_at = loader.make_batches(arrays, seed=3, batch_size=4, rows=picked)
+    batch = batch_at(0)
+    rest = loader.batch_rows(3, 0, examples=4, batch_size=4)[2:]
+    np.testing.assert_array_equal(batch["a"], picked[rest])
+    assert batch["index"].dtype == np.int32 and batch["index"].tolist() == [2, 3]
+
+
 @pytest.mark.parametrize("size", [0, -4, 24])
 def test_batch_that_does_not_fit(size):
     message = f"batch size {size} does not fit 23 training examples. Choose a smaller"

@@ -151,15 +151,12 @@ def test_forecast_counts_what_is_missing():
         optimized=Optimized(8, 0, 0, 0, 0, 4, steps=48),
         perturbed=Perturbed(4, (), ()),
     )
-    rows, hours, candidates, size = tables.forecast(
-        recipe, [1, 3], pace=36.0, workers=2
-    )
-    assert [row[:4] for row in rows] == [
+    rows = tables.forecast(recipe, [1, 3], pace=36.0, workers=2)
+    names = ("round", "aim", "kind", "candidates")
+    assert [[row[name] for name in names] for row in rows] == [
         [0, "optimized", "bulk_shear", 4],
         [1, "everywhere", "everywhere", 4],
     ]
     # A label and some checks each; 48 design steps of 0.3 labels in round 0.
     each = [4 * (1.2 + 0.3 * 48) * 0.01 / 2, 4 * 1.2 * 0.01 / 2]
-    np.testing.assert_allclose([row[4] for row in rows], each)
-    assert hours == pytest.approx(sum(each))
-    assert (candidates, size) == (8, 8 * 1450)
+    np.testing.assert_allclose([row["hours"] for row in rows], each)

@@ -85,8 +85,6 @@ def test_settings_that_cannot_be_are_refused(tmp_path):
         helpers.train(tmp_path, batch_size=26)
     with pytest.raises(InputError, match="Set `steps_per_dispatch` to 1 or more"):
         helpers.settings(steps_per_dispatch=0)
-    with pytest.raises(InputError, match="Set `ema` to less than 1"):
-        helpers.settings(ema=2.0)
 
 
 def test_settings_are_found_among_the_values_of_a_config():
