@@ -21,16 +21,13 @@ def read(
     data: Dataset,
     evaluate: Callable[..., Evaluation],
 ) -> tuple[Member, Member]:
-    """Return the two ends, theta 0 and pi/2.
+    """Return the two ends, theta 0 and pi/2, refused where they are not cubic or equal.
 
     Args:
       texts: of each a file, the number of a cell of the dataset, or nothing.
       usual: cells for empty texts; None where both are given.
       data: the dataset.
       evaluate: finite elements on an octant of that size.
-
-    Raises:
-      InputError: an end cannot be read, is not cubic, or equals the other.
     """
     first, second = (
         _end(text, key, data, evaluate) if text else usual[i]
@@ -42,7 +39,6 @@ def read(
 
 
 def _end(text: str, key: str, data, evaluate) -> Member:
-    """Return the cell of a number or a file."""
     octants, constants = data.octants, data.constants
     if text.isdecimal():
         if int(text) >= len(octants):

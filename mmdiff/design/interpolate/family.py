@@ -23,19 +23,12 @@ LOOKED_AT = 24  # cells around one volume
 
 
 class Member(NamedTuple):
-    """One cell of a family, base E = 1.
-
-    Attributes:
-      octant: (n, n, n) uint8.
-      constants: (3,) C11, C12, C44 by finite elements.
-      kind: where it comes from, such as "dataset" or "round 1".
-      theta: angle on the path in radians, NaN elsewhere.
-    """
+    """One cell of a family, with C11, C12, C44 by finite elements for base E = 1."""
 
     octant: np.ndarray
     constants: np.ndarray
-    kind: str
-    theta: float = float("nan")
+    kind: str  # where it comes from, such as "dataset" or "round 1"
+    theta: float = float("nan")  # angle on the path in radians
 
     @property
     def volume(self) -> float:
@@ -67,11 +60,6 @@ def members_of(found: Mapping[str, np.ndarray]) -> list[Member]:
     return [Member(o, c, str(k), float(t)) for o, c, k, t in zip(*columns, strict=True)]
 
 
-def by_volume(members: Sequence[Member]) -> list[Member]:
-    """Return the members, the lightest first."""
-    return sorted(members, key=lambda member: member.volume)
-
-
 def begin(
     data: Dataset,
     *,
@@ -90,9 +78,6 @@ def begin(
       high: largest volume.
       floor: least K/K_HS.
       tolerance: widest gap in volume that is let be; wider ones get further cells.
-
-    Raises:
-      InputError: less than two cells fit.
     """
     if not low < high:
         raise InputError(
@@ -126,14 +111,6 @@ def spread_out(
     cells are looked at that are no nearer to another of these volumes. Of all ways to
     take one of each the one is returned whose neighbours agree in most voxels of their
     outer faces. Volumes without a cell are left out.
-
-    Args:
-      octants: (N, n, n, n) of 0 and 1.
-      volume: of all cells.
-      allowed: those that may be taken.
-      low: first volume.
-      high: last volume.
-      m: number of cells, two or more.
     """
     steps = []  # rows around each volume, and the best way to each of them
     width = (high - low) / (m - 1)
@@ -145,17 +122,16 @@ def spread_out(
         if not rows.size:
             continue
         faces = 2.0 * (octants[rows, 0] > 0.5).reshape(len(rows), -1) - 1
-        if not steps:
-            steps.append((rows, faces, np.zeros(len(rows)), None))
-            continue
-        total = steps[-1][2][:, None] + steps[-1][1] @ faces.T
+        total = np.zeros((1, len(rows)))
+        if steps:
+            total = steps[-1][2][:, None] + steps[-1][1] @ faces.T
         steps.append((rows, faces, total.max(0), total.argmax(0)))
     if not steps:
         return np.array([], int)
-    place, chosen = int(np.argmax(steps[-1][2])), []
+    place, chosen = steps[-1][2].argmax(), []
     for rows, _, _, before in reversed(steps):
         chosen.append(rows[place])
-        place = None if before is None else before[place]
+        place = before[place]
     # Cells on a border of two intervals belong to both.
     chosen = np.unique(chosen)
     return chosen[np.argsort(volume[chosen], kind="stable")]
@@ -176,55 +152,45 @@ def with_gaps_filled(
     """
     rows = list(rows)
 
-    def between(i, j):
-        low, high = volume[rows[i]], volume[rows[j]]
+    def between(one, other):
+        low, high = volume[one], volume[other]
         inside = np.flatnonzero(allowed & (volume > low) & (volume < high))
         if not inside.size:
             return None
         away = abs(volume[inside] - (low + high) / 2)
         middle = inside[away <= max((high - low) / 4, away.min())]
         faces = octants[middle, 0] > 0.5
-        fit = sum((faces == (octants[rows[k], 0] > 0.5)).mean((1, 2)) for k in (i, j))
+        faces_of = (octants[row, 0] > 0.5 for row in (one, other))
+        fit = sum((faces == own).mean((1, 2)) for own in faces_of)
         return middle[np.argmax(fit)]
 
-    todo = True
-    while todo:
-        todo = False
-        for _, i, j in gaps(volume[rows], tolerance):
-            if (found := between(i, j)) is not None:
-                rows.insert(j, found)
-                todo = True
+    while True:
+        for i in gaps(volume[rows], tolerance):
+            if (found := between(rows[i], rows[i + 1])) is not None:
+                rows.insert(i + 1, found)
                 break
-    return np.array(rows, int)
+        else:
+            return np.array(rows, int)
 
 
 def gaps(
-    volume: Sequence[float] | Float[np.ndarray, "m"], tolerance: float = 0.0
-) -> list[tuple[float, int, int]]:
-    """Return the gaps of more than a tolerance, the widest first.
-
-    Args:
-      volume: of the members, ascending.
-      tolerance: of the difference in volume.
-
-    Returns:
-      width, number of the lower and of the upper neighbour of each.
+    volume: Sequence[float] | Float[np.ndarray, "m"], tolerance: float
+) -> list[int]:
+    """Return the numbers below the gaps of more than a tolerance, the widest first.
 
     Example:
       >>> gaps([0.25, 0.5, 1.0], 0.25)
-      [(0.5, 1, 2)]
+      [1]
     """
     width = np.diff(np.asarray(volume, float))
     order = np.argsort(-width, kind="stable")
-    return [
-        (float(width[i]), int(i), int(i) + 1) for i in order if width[i] > tolerance
-    ]
+    return order[width[order] > tolerance].tolist()
 
 
 def widest(members: Sequence[Member]) -> float:
     """Return the largest gap in volume between neighbours, 0 for less than two."""
-    found = gaps([member.volume for member in by_volume(members)])
-    return found[0][0] if found else 0.0
+    width = np.diff(sorted(member.volume for member in members))
+    return float(width.max(initial=0.0))
 
 
 def midway(low: Member, high: Member) -> Target:
@@ -241,10 +207,9 @@ def fill(
     floor: float,
     rounds: int,
 ) -> list[Member]:
-    """Return the family after its gaps are filled, round after round.
+    """Return the family, lightest first, after its gaps are filled in some rounds.
 
-    Ends when no gap exceeds the tolerance, when a round has put nothing into any gap,
-    or after `rounds`.
+    Ends when no gap exceeds the tolerance, or when a round has put nothing into any.
 
     Args:
       members: two or more.
@@ -254,12 +219,11 @@ def fill(
       floor: least K/K_HS of what is taken in.
       rounds: most rounds.
     """
-    members = by_volume(members)
+    members = sorted(members, key=lambda member: member.volume)
     for number in range(rounds):
-        found = gaps([member.volume for member in members], tolerance)
         fresh = []
-        for _, i, j in found:
-            low, high = members[i], members[j]
+        for i in gaps([member.volume for member in members], tolerance):
+            low, high = members[i : i + 2]
             fresh += [
                 member
                 for member in make(number, low, high)
@@ -267,7 +231,7 @@ def fill(
             ]
         if not fresh:
             break
-        members = by_volume([*members, *fresh])
+        members = sorted([*members, *fresh], key=lambda member: member.volume)
         console.say(f"{len(members)} cells, widest gap in V {widest(members):.4f}")
     return members
 
@@ -277,11 +241,8 @@ def make_gap_filler(
 ) -> Callable[[int, Member, Member], list[Member]]:
     """Return `make(round, low, high) -> members` for `fill`; each gap is made once.
 
-    Args:
-      generate: `generate(key, target)` returns cells, with `octant` and `constants`,
-        for the middle of a gap.
-      key: typed random key.
-      folder: of the files of gaps that are finished.
+    `generate(key, target)` returns cells, with `octant` and `constants`, for the middle
+    of a gap; the folder keeps the files of finished gaps.
     """
 
     def make(number, low, high):

@@ -1,10 +1,6 @@
-"""How neighbours in a family fit: touching faces, stiffness of the stacked pair.
+"""How neighbours in a family fit: touching faces, stiffness of the stacked pair."""
 
-Neighbours are compared as a pair: how much of the touching faces is alike, and what
-share of the stiffness in series, which perfect contact would give, two stacked cells
-keep.
-"""
-
+import itertools
 import pathlib
 from collections.abc import Sequence
 
@@ -43,45 +39,30 @@ def stack(
 
 
 def pair_stiffness(first: Member, second: Member, *, tol: float = 1e-3) -> float:
-    """Return C11 of two stacked cells over that in series, by finite elements.
+    """Return C11 of two stacked cells over that in series; NaN if not converged.
 
     In series, in perfect contact, C11 is the harmonic mean of both: exact for
-    homogeneous layers of equal thickness held alike in their plane.
-
-    Args:
-      first: a member.
-      second: of the same size.
-      tol: relative residual of the solve; the error of C11 is of its square.
-
-    Returns:
-      the ratio; NaN where the solve did not converge.
+    homogeneous layers of equal thickness held alike in their plane. The error of C11 is
+    of the square of the tolerance.
     """
     density = stack(first.octant, second.octant).astype(np.float32)
     tensor, info = homogenize.homogenize(density, symmetry="orthotropic", tol=tol)
     expected = 2 / (1 / first.constants[0] + 1 / second.constants[0])
     # The load along x stands first.
-    converged = bool(info.converged[0])
-    return float(tensor[0, 0]) / float(expected) if converged else float("nan")
+    ratio = float(tensor[0, 0]) / float(expected)
+    return ratio if info.converged[0] else float("nan")
 
 
 def worst_ratios(
     members: Sequence[Member], count: int, folder: pathlib.Path
 ) -> dict[int, float]:
-    """Return the stiffness over that in series of the pairs whose faces fit worst.
+    """Return `pair_stiffness` by number of the first, of pairs whose faces fit worst.
 
-    Args:
-      members: in order.
-      count: most pairs.
-      folder: of the run, whose metrics hold the pairs that are computed.
-
-    Returns:
-      see `pair_stiffness`, by number of the first of the pair.
+    Pairs that are computed are kept in the metrics of the run in this folder.
     """
     known = {line["pair"]: line["ratio"] for line in workdir.read_metrics(folder)}
-    fits = [
-        face_agreement(one.octant, two.octant)[0]
-        for one, two in zip(members[:-1], members[1:], strict=True)
-    ]
+    pairs = itertools.pairwise(member.octant for member in members)
+    fits = [face_agreement(*pair)[0] for pair in pairs]
     chosen = np.argsort(fits, kind="stable")[:count].tolist()
     for i in chosen:
         if i not in known:

@@ -21,16 +21,6 @@ from mmdiff.targets.target import Target, of_constants
 from mmdiff.typing import Float
 
 
-def angles(count: int) -> Float[np.ndarray, "m"]:
-    """Return the angles of `count` points between the ends of the path, both left out.
-
-    Example:
-      >>> (angles(1) / np.pi).tolist()
-      [0.25]
-    """
-    return np.linspace(0, np.pi / 2, count + 2)[1:-1]
-
-
 def between(first, second, theta: float | np.floating) -> Float[np.ndarray, "..."]:
     """Return properties on the straight line, in proportion to the angle."""
     share = 2 * theta / np.pi
@@ -40,12 +30,7 @@ def between(first, second, theta: float | np.floating) -> Float[np.ndarray, "...
 def off_line(
     constants: Float[np.ndarray, "m 3"], theta: Float[np.ndarray, "m"]
 ) -> Float[np.ndarray, "m"]:
-    """Return range errors of cells beside the straight line between first and last.
-
-    Args:
-      constants: C11, C12, C44, those of the two ends included.
-      theta: angle of each, from 0 to pi / 2.
-    """
+    """Return range errors of cells beside the straight line between first and last."""
     line = np.stack([between(constants[0], constants[-1], angle) for angle in theta])
     return range_error(constants, line)
 
@@ -65,7 +50,7 @@ def make_path(
 
     Args:
       ends: the two cells.
-      network: its codec between cells and their noise, and its conditions.
+      network: codec and conditions, see `noise_codec.load_noise_codec`.
       finish: `finish(field, target)` returns the cell that a decoded field becomes,
         with `octant` and `constants`, and the reason where it is refused.
       key: typed random key.
@@ -88,9 +73,16 @@ def make_path(
         return scaling.from_values(**dict(zip(names, map(float, values), strict=False)))
 
     def new():
-        noises, returned = _encoded(ends, raw, codec, condition, key)
+        noises, returned = [], []
+        for i, (end, values) in enumerate(zip(ends, raw, strict=True)):
+            x0, cond = jnp.asarray(2.0 * end.octant - 1, jnp.float32), condition(values)
+            noises.append(codec.encode(jax.random.fold_in(key, i), x0, cond))
+            back = codec.decode(noises[i], cond)
+            returned.append(noise_codec.returned(back, end.octant))
+            share = f"{100 * returned[i]:.2f} %"
+            console.say(f"end {i + 1}: {share} of voxels come back from the noise")
         cells, refused = [ends[0]], 0
-        for theta in angles(count):
+        for theta in np.linspace(0, np.pi / 2, count + 2)[1:-1]:
             values = between(*raw, theta)
             target = of_constants(values[:3], float(values[3]))
             aim = jnp.asarray(target_values(target)) if target_values else None
@@ -108,19 +100,3 @@ def make_path(
     found = saved.once(file, new)
     info = {"returned": found["returned"].tolist(), "refused": int(found["refused"])}
     return members_of(found), info
-
-
-def _encoded(ends, raw, codec, condition, key):
-    """Return the noises of both ends, and the share of voxels that each gives back."""
-    noises, returned = [], []
-    for i, (end, values) in enumerate(zip(ends, raw, strict=True)):
-        x0 = jnp.asarray(2.0 * end.octant - 1, jnp.float32)
-        cond = condition(values)
-        noises.append(codec.encode(jax.random.fold_in(key, i), x0, cond))
-        back = codec.decode(noises[-1], cond)
-        returned.append(noise_codec.returned(back, end.octant))
-        console.say(
-            f"end {i + 1}: {100 * returned[-1]:.2f} % of voxels come back from the "
-            "noise"
-        )
-    return noises, returned

@@ -1,6 +1,5 @@
 """Report of a path and a family of cells: rows, summary, arrays and pictures."""
 
-import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -31,13 +30,7 @@ CONVENTIONS = {
 def rows(
     members: Sequence[Member], group: str, ratios: Mapping[int, float]
 ) -> list[dict]:
-    """Return the row of every member in the order given, with its fit to the next.
-
-    Args:
-      members: of a path or a family.
-      group: "path" or "family".
-      ratios: C11 over that in series of the pairs computed, by number of the first.
-    """
+    """Return the row of every member in the order given, with its fit to the next."""
     found = []
     for i, member in enumerate(members):
         row = {
@@ -63,18 +56,11 @@ def summary(
     lines: Sequence[Mapping],
     info: Mapping,
 ) -> dict:
-    """Return the numbers that stand for the whole: fit, gaps, stiffness of pairs.
-
-    Args:
-      cells: the path with its ends; may be empty.
-      members: the family; may be empty.
-      lines: see `rows`, of both.
-      info: numbers of the run, taken over.
-    """
+    """Return the numbers that stand for the whole: fit, gaps, stiffness of pairs."""
 
     def least(name):
-        found = [line[name] for line in lines if line.get(name) is not None]
-        return min((value for value in found if np.isfinite(value)), default=None)
+        found = (line.get(name) for line in lines)
+        return min((x for x in found if x is not None and np.isfinite(x)), default=None)
 
     found = {"path": len(cells), "family": len(members), **info}
     if len(cells) > 2:
@@ -100,15 +86,16 @@ def report(
     Args:
       cells: the path, its ends first and last; may be empty.
       members: the family by volume; may be empty.
-      ratios: see `rows`, of the family or, where there is none, of the path.
-      info: see `summary`.
+      ratios: C11 over that in series of the pairs computed, by number of the first, in
+        the family or, where there is none, on the path.
+      info: numbers of the run for the summary.
     """
     lines = rows(cells, "path", {} if members else ratios)
     lines += rows(members, "family", ratios)
     numbers = summary(cells, members, lines, info)
     every = [*cells, *members]
-    constants = np.stack([member.constants for member in every])
-    volume = np.array([member.volume for member in every])
+    arrays = family.arrays(every)
+    constants, volume = arrays["constants"], arrays["volume"]
     kinds = [*["path"] * len(cells), *(member.kind for member in members)]
     drawn = _spread(len(every), DRAWN)
     captions = [
@@ -122,17 +109,13 @@ def report(
         values={"summary": numbers, "cells": lines},
         conventions=CONVENTIONS,
         tables={"Summary": [{"": k, "value": v} for k, v in numbers.items()]},
-        arrays={"family.npz": family.arrays(every)},
+        arrays={"family.npz": arrays},
         rows={"family.csv": lines},
         files={
-            "strip.png": functools.partial(
-                figures.strip,
-                octants=[every[i].octant for i in drawn],
-                captions=captions,
+            "strip.png": lambda file: plots.cell_sheet(
+                file, [every[i].octant for i in drawn], captions, size=288, columns=6
             ),
-            "path.png": functools.partial(
-                figures.properties, constants=constants, volume=volume, kinds=kinds
-            ),
+            "path.png": lambda file: figures.properties(file, constants, volume, kinds),
             "spheres.png": lambda file: plots.modulus_spheres(
                 file, constants[some], titles
             ),
@@ -146,9 +129,8 @@ def table(lines: Sequence[Mapping]) -> list[list]:
     shown = []
     for line in lines:
         known = [line[name] for name in ("cell", "kind", "V", "C11", "K/K_HS")]
-        fit = [line.get("face agreement"), line.get("contact")]
-        fit = [None if value is None else 100 * value for value in fit]
-        shown.append([*known, *fit, line.get("C11 pair / series")])
+        fit = [100 * line[k] for k in ("face agreement", "contact") if k in line]
+        shown.append([*known, *(fit or [None] * 2), line.get("C11 pair / series")])
     return shown
 
 

@@ -121,7 +121,7 @@ def test_a_family_begins_with_cells_near_the_bound():
         family.begin(data, floor=0.8, **volumes | {"low": 0.5})
 
 
-def test_each_gap_is_made_once(tmp_path):
+def test_each_gap_is_made_once(tmp_path, capsys):
     seen = []
 
     def generate(key, target):
@@ -140,3 +140,15 @@ def test_each_gap_is_made_once(tmp_path):
     make(1, light, middle)
     # Other keys in other gaps and in other rounds.
     assert len(seen) == 3 and len(np.unique(seen, axis=0)) == 3
+    # A damaged file is noted, and its gap made again as it was.
+    (file,) = tmp_path.glob(
+        f"gap_1_{round(1e6 * family.midway(light, middle).volume)}.*"
+    )
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    (made,) = make(1, light, middle)
+    assert seen[3] == seen[2] and "It is made again." in capsys.readouterr().out
+    np.testing.assert_array_equal(
+        made.octant, family.members_of(np.load(file))[0].octant
+    )
