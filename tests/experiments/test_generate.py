@@ -166,13 +166,12 @@ def test_a_part_of_a_tensor(quick, tmp_path, capsys):
     assert (out / "parity.png").is_file()
 
 
-@pytest.mark.slow
-def test_a_target_far_from_training_is_noted(tmp_path, capsys):
-    # Stable and within all bounds, but softer in shear than any training cell.
-    options = ["--config.target=0.5,0.02,0.01", "--config.vf=0.8"]
-    _run(tmp_path, *options, "--config.num_samples=2", "--config.num_best=1")
-    said = " ".join(capsys.readouterr().out.split())
-    assert "outside the region this checkpoint was trained on" in said
+def test_a_target_without_a_cell_exits_with_2(quick, tmp_path, capsys):
+    options = ["--config.target=C44=0.09", "--config.vf=0", "--config.num_samples=2"]
+    assert _run(tmp_path, *options) == 2
+    error = capsys.readouterr().err
+    assert "none of 8 samples was a connected, load-bearing cell ({'sampled'" in error
+    assert "Ask for more samples with --config.num_samples, or for a target" in error
 
 
 @pytest.mark.slow

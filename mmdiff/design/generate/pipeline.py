@@ -6,6 +6,7 @@ piece, carries load, and has its tensor from finite elements on its very voxels.
 """
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -105,7 +106,8 @@ def generate(
     Samples of a diffusion model are made binary and homogenized; the best of them are
     smoothed, and their surface is moved until the tensor is what was asked. Each cell
     is one piece, carries load, and has its tensor from finite elements on its voxels.
-    With the shipped model cells have 64^3 voxels, and take seconds each on a CPU.
+    With the shipped model cells have 64^3 voxels, and take seconds each on a CPU; the
+    first call compiles programs for half a minute.
 
     Args:
       target: from `mmdiff.target`, or a text for it, such as "E=0.1,nu=0.2,V=0.3".
@@ -145,7 +147,8 @@ def generate(
     settings = dataclasses.replace(settings or Settings(), **options)
     target = parse(target) if isinstance(target, str) else target
     feasibility.check_feasible(target, allow_infeasible=allow_infeasible)
-    make = make_generate(model, settings, num_cells=num_cells, num_samples=num_samples)
+    build = _make_shipped if model is None else make_generate
+    make = build(model, settings, num_cells=num_cells, num_samples=num_samples)
     cells, counts, _ = make(target, jax.random.key(seed), start)
     if not cells:
         raise InputError(no_cell(counts))
@@ -210,6 +213,10 @@ def make_generate(
         return cells, counts, distance
 
     return make
+
+
+# Programs of the shipped model are kept for the next call of `generate`.
+_make_shipped = functools.lru_cache(maxsize=4)(make_generate)
 
 
 def make_draw(model: Model, settings: Settings, num_samples: int) -> Callable:
