@@ -8,6 +8,8 @@ modulus is zero, which also cuts the links across the ends of rows. Large grids 
 in chunks of planes that stay in the caches.
 """
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from jax import lax
 
@@ -38,7 +40,7 @@ def flatten(modulus: Float[Array, "n n n"]) -> Float[Array, "e"]:
     return jnp.pad(line, (margin(n), 0))
 
 
-def split(arrays, shift):
+def split(arrays: Sequence[Array], shift: int) -> list[Array]:
     """Sum and difference of neighbours, for every array (last axis)."""
     out = []
     for a in arrays:
@@ -47,7 +49,7 @@ def split(arrays, shift):
     return out
 
 
-def join(arrays, shift):
+def join(arrays: Sequence[Array], shift: int) -> list[Array]:
     """Transpose of `split` without its ends: of (sum, difference) pairs."""
     return [
         (s - d)[shift:] + (s + d)[: s.shape[0] - shift]

@@ -7,7 +7,8 @@ import pytest
 import scipy.linalg
 from fem_helpers import stiffness_matrix
 
-from mmdiff.fem import element
+from mmdiff.fem import cubic, element
+from mmdiff.topopt import parametrization
 
 NUS = (0.0, 0.3, 0.45)
 
@@ -144,6 +145,16 @@ def test_spectrum_bound_holds_for_assembled_systems(nu):
             for free in (np.ones(81, bool), *(rng.random((3, 81)) < 0.5)):
                 # Rounding of the eigenvalues only.
                 assert _largest(matrix, free) <= bound * (1 + 1e-12)
+
+
+def test_cached_arrays_are_read_only():
+    shared = (
+        element.stiffness(0.3),
+        cubic.stiffness_basis(),
+        *parametrization._images(4),
+    )
+    for array in shared:
+        assert not array.flags.writeable
 
 
 def test_spectrum_bound_is_tight():
