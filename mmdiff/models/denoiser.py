@@ -21,21 +21,16 @@ from mmdiff.diffusion.schedule import Schedule
 from mmdiff.models.unet import UNet
 from mmdiff.typing import Array, Float
 
-Apply = Callable[..., Float[Array, "b n n n"]]
-
 
 def make_denoiser(
     model: UNet,
     schedule: Schedule,
     *,
     variance: Float[np.ndarray, "n n n"] | None = None,
-) -> Apply:
+) -> Callable[..., Float[Array, "b n n n"]]:
     """Return `apply(params, x, t, x0_prev, cond)`, the estimate of x0 (b, n, n, n).
 
-    Args:
-      model: the network.
-      schedule: noise schedule.
-      variance: of the noise by voxel, which divides the likelihood; None for one.
+    The variance of the noise by voxel, one unless given, divides the likelihood.
     """
 
     def apply(params: Any, x, t, x0_prev, cond):

@@ -19,16 +19,7 @@ from mmdiff.typing import Array, Float
 
 
 def check_network(network: Any, octant: int) -> jnp.dtype:
-    """Return the compute type of a network that fits octants of some side.
-
-    Args:
-      network: its fields `patch`, `multipliers` and `dtype` are looked at.
-      octant: voxels per side.
-
-    Raises:
-      InputError: if there is no level, patch * 2^(levels - 1) does not divide the
-        octant, or the type is neither float32 nor bfloat16.
-    """
+    """Return the compute type of a network that fits octants of some side."""
     if not network.multipliers:
         raise InputError("a network needs a level. Give `multipliers` a number for it.")
     stride = network.patch * 2 ** (len(network.multipliers) - 1)
@@ -123,17 +114,13 @@ def cubic_projection(x: Float[Array, "b n n n"]) -> Float[Array, "b n n n"]:
     return symmetry.symmetrize(x)
 
 
-def _projection_forward(x):
-    return symmetry.symmetrize(x), None
-
-
 def _projection_backward(_, g):
     # A self-adjoint projection: this avoids the scatter of the gather's transpose.
     g = g + g.swapaxes(-1, -2)
     return (sum(g.transpose(0, *p) for p in ((1, 2, 3), (2, 3, 1), (3, 1, 2))) / 6,)
 
 
-cubic_projection.defvjp(_projection_forward, _projection_backward)
+cubic_projection.defvjp(lambda x: (symmetry.symmetrize(x), None), _projection_backward)
 
 
 class MirrorConv(nn.Module):
@@ -162,8 +149,7 @@ class MirrorConv(nn.Module):
 class ScalarEmbeddings(nn.Module):
     """Learned sinusoidal embeddings of several scalars, each with its own weights.
 
-    The weights of all components are stacked, which compiles to one product instead of
-    one per component.
+    Stacked, these compile to one product instead of one per component.
     """
 
     features: int
@@ -205,13 +191,11 @@ class ResBlock(nn.Module):
         """Return x + branch(x, emb)."""
         norm = _norm(x.shape[-1], self.groups, self.dtype, "norm1")
         h = MirrorConv(self.features, dtype=self.dtype, name="conv1")(nn.silu(norm(x)))
+        zeros = nn.initializers.zeros
         film = nn.Dense(
-            2 * self.features,
-            kernel_init=nn.initializers.zeros,
-            dtype=self.dtype,
-            name="film",
-        )(nn.silu(emb))
-        scale, shift = jnp.split(film[:, None, None, None, :], 2, -1)
+            2 * self.features, kernel_init=zeros, dtype=self.dtype, name="film"
+        )
+        scale, shift = jnp.split(film(nn.silu(emb))[:, None, None, None, :], 2, -1)
         h = _norm(self.features, self.groups, self.dtype, "norm2")(h)
         h = nn.silu(h * (1 + scale) + shift)
         h = MirrorConv(self.features, zero=True, dtype=self.dtype, name="conv2")(h)
@@ -229,11 +213,7 @@ class SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n n n c"]) -> Float[Array, "b n n n c"]:
-        """Return x + attention(norm(x)).
-
-        Raises:
-          InputError: if the heads do not divide the channels.
-        """
+        """Return x + attention(norm(x))."""
         b, c = x.shape[0], x.shape[-1]
         if c % self.heads:
             raise InputError(

@@ -25,9 +25,8 @@ from mmdiff.typing import Array, Denoiser, Float
 class NoiseCodec(NamedTuple):
     """Both directions between an octant and its noise, compiled.
 
-    Attributes:
-      encode: `encode(key, x0, cond) -> noise`; x0 (n, n, n) in {-1, +1}, cond (k,).
-      decode: `decode(noise, cond, target_values=None) -> x0` in [-1, 1].
+    `encode(key, x0, cond) -> noise` takes x0 (n, n, n) in {-1, +1} and cond (k,);
+    `decode(noise, cond, target_values=None) -> x0` gives x0 in [-1, 1].
     """
 
     encode: Callable[..., Float[Array, "n n n"]]
@@ -46,7 +45,7 @@ def make_noise_codec(
 
     Args:
       denoise: predicts x0.
-      schedule: noise schedule of the denoiser.
+      schedule: its noise schedule.
       steps: DDIM steps each way.
       iterations: evaluations of the denoiser per step of the inversion.
       guide: `guide(x0, t, target_values) -> x0` for batches; acts when decoding, where
@@ -59,20 +58,13 @@ def make_noise_codec(
     def encode(key, x0, cond):
         noise = symmetric_noise(key, x0.shape[-1], x0.dtype)
         x = q_sample(x0, noise, schedule.gamma(times[-1]).astype(x0.dtype))
-        found = invert(
-            denoise, x[None], cond[None], times, schedule=schedule,
-            iterations=iterations,
-        )  # fmt: skip
-        return found[0]
+        options = {"schedule": schedule, "iterations": iterations}
+        return invert(denoise, x[None], cond[None], times, **options)[0]
 
     @jax.jit
     def decode(noise, cond, target_values=None):
-        correct = None
-        if guide is not None and target_values is not None:
-
-            def correct(x0, t):
-                return guide(x0, t, target_values)
-
+        guided = guide is not None and target_values is not None
+        correct = (lambda x0, t: guide(x0, t, target_values)) if guided else None
         return samplers.ddim(
             denoise, noise[None], cond[None], times, schedule=schedule, correct=correct
         )[1][0]
@@ -83,10 +75,7 @@ def make_noise_codec(
 def load_noise_codec(params, meta: dict, **settings) -> tuple[NoiseCodec, Conditions]:
     """Return the codec of a trained network, and its conditions.
 
-    Args:
-      params: parameters of the network.
-      meta: header of the weights file, see `mmdiff.models.weights`.
-      **settings: as for `make_noise_codec`.
+    The arguments are those of `weights.Model` and the settings of `make_noise_codec`.
     """
     schedule = schedule_from_dict(meta["schedule"])
     apply = make_denoiser(UNet(**meta["model"]), schedule)
@@ -108,16 +97,10 @@ def spherical(
     Of independent standard normal noises this is standard normal too; of a straight
     line between them it is not.
     """
-    return np.cos(theta).astype(first.dtype) * first + (
-        np.sin(theta).astype(first.dtype) * second
-    )
+    cosine, sine = (f(theta).astype(first.dtype) for f in (np.cos, np.sin))
+    return cosine * first + sine * second
 
 
 def returned(x0: Float[Array | np.ndarray, "n n n"], octant) -> float:
-    """Return the share of voxels of a decoded field that equal those of an octant.
-
-    Args:
-      x0: decoded field, solid where positive.
-      octant: (n, n, n) of 0 and 1.
-    """
+    """Return the share of voxels of a decoded field that equal those of an octant."""
     return float(np.mean((np.asarray(x0) > 0) == (np.asarray(octant) > 0.5)))

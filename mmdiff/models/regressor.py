@@ -52,11 +52,7 @@ class Regressor(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n n n"]) -> Float[Array, "b 3"]:
-        """Return the roots, of one of the two halves of the cell.
-
-        Raises:
-          InputError: if n, the levels or the compute type do not fit.
-        """
+        """Return the roots, of one of the two halves of the cell."""
         if len(self.multipliers) != len(self.blocks):
             raise InputError(
                 f"multipliers has {len(self.multipliers)} levels and blocks has "
@@ -94,10 +90,7 @@ def to_roots(
 ) -> Float[AnyArray, "*b 3"]:
     """Return the square roots of `SHARES`; unstable constants count as zero.
 
-    Args:
-      constants: C11, C12, C44 with base E = 1.
-      volume: solid fractions in (0, 1].
-      nu: Poisson's ratio of the base material.
+    C11, C12, C44 are for base E = 1, of Poisson's ratio nu.
     """
     xp = jnp if isinstance(constants, jnp.ndarray) else np
     bulk, shear, _ = hashin_shtrikman(volume, nu)
@@ -129,8 +122,8 @@ def make_roots(model: Regressor) -> Callable[..., Float[Array, "b 3"]]:
 
     def roots(params: Any, x):
         shifted = x[:, ::-1, ::-1, ::-1]
-        both = [model.apply({"params": params}, y) for y in (x, shifted)]
-        return 0.5 * (both[0] + both[1])
+        one, other = (model.apply({"params": params}, y) for y in (x, shifted))
+        return 0.5 * (one + other)
 
     return roots
 
@@ -138,12 +131,8 @@ def make_roots(model: Regressor) -> Callable[..., Float[Array, "b 3"]]:
 def make_regress(params: Any, meta: dict) -> Callable[..., tuple]:
     """Return `regress(x)`: constants and K / K_HS of octants (b, n, n, n) in [-1, 1].
 
-    Args:
-      params: parameters of the network.
-      meta: header of the weights file, see `load_regressor`.
-
-    Returns:
-      a traceable function; it gives C11, C12, C44 (b, 3) with base E = 1, and (b,).
+    It gives C11, C12, C44 (b, 3) with base E = 1, and (b,), and is traceable. The
+    arguments are those of `load_regressor`.
     """
     roots = make_roots(Regressor(**meta["model"]))
     nu = float(meta["base"]["nu"])
@@ -162,11 +151,7 @@ def init_regressor(model: Regressor, key, octant: int) -> dict:
 
 
 def load_regressor(path: str | os.PathLike) -> tuple[dict, dict[str, Any]]:
-    """Read the parameters and the header of a regressor.
-
-    Raises:
-      DataError: as `mmdiff.models.weights.load_weights`.
-    """
+    """Return the parameters and the header of a regressor; see `load_weights`."""
     hint = (
         "Run --config=configs/regressor.py --workdir=out/regressor first, or take the "
         "shipped one (mmdiff.assets.regressor_path)."

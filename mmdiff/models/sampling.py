@@ -33,7 +33,7 @@ def make_draw(
 
     Args:
       params: parameters of the network.
-      meta: header of the weights file, see `mmdiff.models.weights`.
+      meta: header of its weights file.
       num_samples: samples per call.
       steps: evaluations of the network per sample.
       weight: classifier-free guidance weight, 1 for none.
@@ -51,11 +51,7 @@ def make_draw(
         def denoise(x, t, x0_prev, cond):
             return apply(params, x, t, x0_prev, cond)
 
-        sampler = samplers.dpm_solver
-        if guide is not None:
-            sampler = functools.partial(
-                sampler, correct=lambda x0, t: guide(x0, t, goal)
-            )
+        correct = None if guide is None else (lambda x0, t: guide(x0, t, goal))
         return samplers.sample(
             key,
             guidance.classifier_free_guidance(denoise, weight),
@@ -63,7 +59,7 @@ def make_draw(
             n,
             schedule=noise,
             times=samplers.time_grid(noise, steps),
-            sampler=sampler,
+            sampler=functools.partial(samplers.dpm_solver, correct=correct),
             noise=initial,
         )
 

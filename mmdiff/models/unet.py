@@ -63,17 +63,7 @@ class UNet(nn.Module):
         x0_prev: Float[Array, "b n n n"],
         cond: Float[Array, "b k"],
     ) -> Float[Array, "b n n n"]:
-        """Return the estimate of x0, or of half its log-odds (`binary`).
-
-        Args:
-          x: noisy octants; n divisible by patch * 2^(levels - 1).
-          t: diffusion time in [0, 1].
-          x0_prev: previous estimate of x0, zeros where there is none.
-          cond: normalised conditions, -1 where a component is free.
-
-        Raises:
-          InputError: if n, the number of conditions or the compute type does not fit.
-        """
+        """Return the estimate of x0, or half its log-odds; see `typing.Denoiser`."""
         if cond.shape[-1] != self.conditions:
             raise InputError(
                 f"the network has {self.conditions} conditions and was given "
@@ -128,8 +118,7 @@ class UNet(nn.Module):
     def _head(self, h, fields, dtype):
         zeros = nn.initializers.zeros
         norm = nn.GroupNorm(num_groups=None, group_size=h.shape[-1], dtype=dtype)
-        h = nn.silu(norm(h))
-        size = self.patch**3
+        h, size = nn.silu(norm(h)), self.patch**3
         if not self.refine:
             h = nn.Dense(size, kernel_init=zeros, dtype=dtype, name="patch_out")(h)
             return layers.depth_to_space(h, self.patch)[..., 0]
@@ -137,10 +126,7 @@ class UNet(nn.Module):
         h = layers.depth_to_space(h, self.patch)
         # The coarse answer passes by the refinement, which starts at zero.
         coarse, h = h[..., 0], h[..., 1:]
-        h = nn.silu(
-            layers.MirrorConv(self.refine, dtype=dtype, name="refine1")(
-                jnp.concatenate([h, fields], -1)
-            )
-        )
+        first = layers.MirrorConv(self.refine, dtype=dtype, name="refine1")
+        h = nn.silu(first(jnp.concatenate([h, fields], -1)))
         last = layers.MirrorConv(1, zero=True, dtype=dtype, name="refine2")
         return coarse + last(h)[..., 0]

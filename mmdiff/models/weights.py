@@ -6,7 +6,6 @@ holds the fields of the network (`UNet(**meta["model"])`) and a record of its tr
 """
 
 import hashlib
-import io
 import json
 import os
 import pathlib
@@ -17,10 +16,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from mmdiff import assets
 from mmdiff.errors import DataError
-from mmdiff.io.write import write_bytes
+from mmdiff.io.write import write_bytes, write_npz
 from mmdiff.models.unet import UNet
 
 _META = "__meta__"
@@ -37,31 +37,22 @@ def save_weights(
     *,
     half: bool = False,
 ) -> pathlib.Path:
-    """Write parameters and header, and the sidecar `PATH.sha256`.
+    """Write parameters and header, and the sidecar `PATH.sha256`; return the path.
 
     Args:
       path: file to write, ending in `.npz`; replaced in one rename.
       params: nested dict of arrays.
-      meta: JSON-serialisable header; `meta["model"]` are the fields of `UNet`.
+      meta: JSON-serialisable header; `meta["model"]` are the fields of the network.
       half: store float16, half the size.
-
-    Returns:
-      The path written.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     dtype = np.float16 if half else np.float32
-    arrays = {
-        "params/" + name: np.asarray(value, dtype)
-        for name, value in _flatten(params).items()
-    }
-    header = json.dumps(meta).encode()
-    arrays[_META] = np.frombuffer(header, np.uint8)
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    write_bytes(path, buffer.getvalue())
-    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
-    write_bytes(sidecar(path), f"{digest}  {path.name}\n".encode())
+    flat = flatten_dict(params, sep="/").items()
+    arrays = {"params/" + name: np.asarray(value, dtype) for name, value in flat}
+    arrays[_META] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    write_npz(path, arrays)
+    write_bytes(sidecar(path), f"{sha256(path)}  {path.name}\n".encode())
     return path
 
 
@@ -101,17 +92,13 @@ def load_weights(
     init: Callable[..., Any] | None = None,
     hint: str = _HINT,
 ) -> tuple[dict, dict[str, Any]]:
-    """Read a weights file.
+    """Return float32 parameters, a nested dict, and header of a weights file.
 
     Args:
       path: file that `save_weights` wrote.
       network: type of the network, made from `meta["model"]`.
       init: `init(network, key, octant)`, its fresh parameters; None for `init_params`.
       hint: way out, for the messages.
-
-    Returns:
-      (params, meta): float32 parameters as a nested dict, and the header with the
-      lists of `meta["model"]` turned into tuples.
 
     Raises:
       DataError: if the file or its sidecar is missing or damaged, or if the arrays
@@ -125,8 +112,7 @@ def load_weights(
             f"checkpoint {path} has no checksum file {sidecar(path).name}. "
             "Copy both files together."
         )
-    expected = sidecar(path).read_text().split()
-    if not expected or sha256(path) != expected[0]:
+    if sidecar(path).read_text().split()[:1] != [sha256(path)]:
         raise DataError(
             f"checkpoint {path} fails its SHA-256 checksum, so the file is damaged or "
             "was edited. Copy it again or train anew."
@@ -153,7 +139,7 @@ def load_weights(
         return (init or init_params)(network(**meta["model"]), key, octant)
 
     _check_shapes(path, flat, build, hint)
-    return _unflatten(flat), meta
+    return unflatten_dict(flat, sep="/"), meta
 
 
 def sidecar(path: str | os.PathLike) -> pathlib.Path:
@@ -170,10 +156,8 @@ def sha256(path: str | os.PathLike) -> str:
 
 def init_params(model: UNet, key, octant: int) -> dict:
     """Return fresh parameters of a network for octants of side `octant`."""
-    field = jnp.zeros((1, octant, octant, octant))
-    time = jnp.zeros((1,))
-    cond = jnp.zeros((1, model.conditions))
-    return jax.jit(model.init)(key, field, time, field, cond)["params"]
+    field, cond = jnp.zeros((1, *3 * (octant,))), jnp.zeros((1, model.conditions))
+    return jax.jit(model.init)(key, field, jnp.zeros((1,)), field, cond)["params"]
 
 
 def _check_shapes(path, flat, build, hint) -> None:
@@ -184,7 +168,8 @@ def _check_shapes(path, flat, build, hint) -> None:
             f"checkpoint {path} describes a network that cannot be built ({error}). "
             f"{hint}"
         ) from error
-    needed = {name: value.shape for name, value in _flatten(shapes).items()}
+    shapes = flatten_dict(shapes, sep="/").items()
+    needed = {name: value.shape for name, value in shapes}
     found = {name: value.shape for name, value in flat.items()}
     if needed == found:
         return
@@ -193,19 +178,3 @@ def _check_shapes(path, flat, build, hint) -> None:
         f"checkpoint {path} was made for another network than its header says: array "
         f"{odd} has shape {found.get(odd)}, the network needs {needed.get(odd)}. {hint}"
     )
-
-
-def _flatten(tree: Any) -> dict[str, Any]:
-    pairs = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {"/".join(str(entry.key) for entry in path): leaf for path, leaf in pairs}
-
-
-def _unflatten(flat: dict[str, np.ndarray]) -> dict:
-    tree: dict = {}
-    for name, value in flat.items():
-        *parents, last = name.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[last] = value
-    return tree
