@@ -1,5 +1,6 @@
 """Make a dataset: every shard of every round, then labels, splits, plots and a card."""
 
+import functools
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -13,13 +14,7 @@ from mmdiff.run import console, environment, workdir
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
-    """Make or finish the dataset in `folder`.
-
-    Raises:
-      InputError: if the recipe makes no sense, or the disk is too small.
-      DataError: if another dataset is there, or a round yields nothing.
-      MemoryLimitError: if a worker was killed.
-    """
+    """Make or finish the dataset in `folder`."""
     recipe, other = from_config(config.to_dict())
     root = folder / "data.zarr"
     shard.create(recipe, root)
@@ -39,7 +34,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
                     pool,
                     seconds_per_label=pace,
                     workers=workers,
-                    on_shard=lambda progress: record(folder, recipe, progress, advance),
+                    on_shard=functools.partial(record, folder, recipe, advance),
                 )
     close(folder, recipe, other)
 
@@ -53,11 +48,10 @@ def intact(folder: pathlib.Path) -> bool:
 
 
 def record(
-    folder: pathlib.Path, recipe: Recipe, progress: pipeline.Progress, advance
+    folder: pathlib.Path, recipe: Recipe, advance, number: int, seconds_left: float
 ) -> None:
     """Append a finished shard to the metrics, and show how much is left."""
-    root, number = folder / "data.zarr", progress.shard
-    made = recipe.plan()[number]
+    root, made = folder / "data.zarr", recipe.plan()[number]
     (manifest,) = store.read_manifests(root, [number])
     workdir.append_metrics(
         folder,
@@ -70,8 +64,8 @@ def record(
             "seconds": store.read_timing(root, number),
         },
     )
-    left = progress.seconds_left / 60
-    advance(info=f"round {made.round} ({made.kind}), {left:.0f} min left")
+    left = f"{seconds_left / 60:.0f} min left"
+    advance(info=f"round {made.round} ({made.kind}), {left}")
 
 
 def close(folder: pathlib.Path, recipe: Recipe, other: Mapping[str, Any]) -> None:

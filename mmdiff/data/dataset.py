@@ -1,5 +1,7 @@
 """A dataset as arrays: every accepted cell with its tensor, volume and provenance."""
 
+import collections
+import itertools
 import os
 import pathlib
 from typing import Any, NamedTuple
@@ -57,23 +59,16 @@ def load_dataset(path: str | os.PathLike = "", *, skip_bad: bool = False) -> Dat
             f"no dataset at {root}. Make one with configs/dataset.py first, or leave "
             "`data` empty to use the shipped cells."
         )
-    layout = store.read_layout(root)
-    n = layout["n"]
-    octants = [np.zeros((0, n, n, n), np.uint8)]
-    constants, volume = [np.zeros((0, 3))], [np.zeros(0)]
-    manifests, skipped = store.read_manifests(root), []
-    records: list[dict] = []
+    layout, manifests = store.read_layout(root), store.read_manifests(root)
+    parts, records, skipped = [], [], []
     for manifest in manifests:
         try:
-            parts = store.read_shard(root, manifest)
+            parts.append(store.read_shard(root, manifest))
+            records += manifest["records"]
         except DataError as error:
             if not skip_bad:
                 raise
             skipped.append(str(error))
-            continue
-        for whole, part in zip((octants, constants, volume), parts, strict=True):
-            whole.append(part)
-        records += manifest["records"]
     if not records:
         raise DataError(
             f"{root} holds no cells: {len(manifests)} shards are finished and none has "
@@ -92,20 +87,12 @@ def load_dataset(path: str | os.PathLike = "", *, skip_bad: bool = False) -> Dat
         "selected": selected[keep],
         "skipped": skipped,
     }
-    arrays = (np.concatenate(parts)[keep] for parts in (octants, constants, volume))
+    arrays = (np.concatenate(column)[keep] for column in zip(*parts, strict=True))
     return Dataset(*arrays, info)
 
 
 def training_cells(data: Dataset, *, selected: bool = False) -> Bool[np.ndarray, "N"]:
-    """Return which cells a network may be trained on.
-
-    Args:
-      data: the dataset.
-      selected: those of the property-uniform subset only.
-
-    Raises:
-      DataError: if there is none.
-    """
+    """Return which cells, or `selected` ones, a network may be trained on."""
     chosen = data.info["split"] == TRAIN
     if selected:
         chosen &= data.info["selected"]
@@ -123,12 +110,7 @@ def is_dataset(path: str | os.PathLike) -> bool:
 
 
 def read_voxels(path: str | os.PathLike, **options) -> tuple[np.ndarray, dict]:
-    """Return the octants of a dataset, or the array of a file; see `io.read.read`.
-
-    Args:
-      path: dataset or voxel file.
-      **options: of `io.read.read`, for files.
-    """
+    """Return the octants of a dataset, or what `io.read.read` returns of a file."""
     if not is_dataset(path):
         return read.read(path, **options)
     octants = load_dataset(path).octants
@@ -143,27 +125,21 @@ def _root(path: str | os.PathLike) -> pathlib.Path:
 
 
 def compact(source, destination: pathlib.Path, *, shard_size: int = 1024) -> None:
-    """Copy a finished dataset into few large shards, for shipping.
-
-    Args:
-      source: as for `load_dataset`.
-      destination: new `data.zarr` directory.
-      shard_size: cells per shard of the copy.
-    """
+    """Copy a finished dataset into few large shards, for shipping."""
     octants, constants, _, info = load_dataset(source)
-    rejected: dict[str, int] = {}
+    rejected = collections.Counter()
     for manifest in info["manifests"]:
-        for reason, count in manifest["rejected"].items():
-            rejected[reason] = rejected.get(reason, 0) + count
+        rejected.update(manifest["rejected"])
+    shards = -(-len(octants) // shard_size)
     store.create(
         destination,
         n=octants.shape[-1],
-        shards=-(-len(octants) // shard_size),
+        shards=shards,
         shard_size=shard_size,
         base=info["base"],
         recipe=store.read_layout(_root(source))["recipe"],
     )
-    for shard in range(-(-len(octants) // shard_size)):
+    for shard in range(shards):
         rows = slice(shard * shard_size, (shard + 1) * shard_size)
         store.write_shard(
             destination,
@@ -172,8 +148,8 @@ def compact(source, destination: pathlib.Path, *, shard_size: int = 1024) -> Non
             constants=constants[rows],
             records=info["records"][rows],
             # The counts belong to the whole set; they stand once.
-            rejected=rejected if shard == 0 else {},
+            rejected=dict(rejected) if shard == 0 else {},
         )
-    chosen = zip(info["records"], info["selected"], strict=True)
-    ids = [record["id"] for record, selected in chosen if selected]
+    chosen = itertools.compress(info["records"], info["selected"])
+    ids = [record["id"] for record in chosen]
     store.write_selection(destination, {"duplicates": [], "selected": ids})

@@ -10,19 +10,10 @@ import numpy as np
 
 from mmdiff import bounds
 from mmdiff.bounds import hashin_shtrikman
-from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.data.store import Labels
 from mmdiff.elasticity import moduli
-from mmdiff.io import render
-from mmdiff.io.plots import (
-    BLUE,
-    GREY,
-    OCHRE,
-    contact_sheet,
-    new_figure,
-    plot_style,
-    save_figure,
-)
+from mmdiff.io import plots
+from mmdiff.io.plots import BLUE, GREY, OCHRE, new_figure, plot_style, save_figure
 from mmdiff.typing import Bool, Float, Int
 
 INK = "#22262c"
@@ -39,11 +30,6 @@ def tensor_space(
     Left: C11, C12, C44, the plane C44 = (C11 - C12) / 2. Right: the two shear moduli
     under the curves of the stiffest laminates, and the bulk modulus over the volume
     under the Hashin-Shtrikman bound.
-
-    Args:
-      path: PNG file to write.
-      constants: (b, 3) cubic constants, base E = 1.
-      volume: (b,) volume fractions in [0, 1].
     """
     figure = new_figure(12.6, 4.4)
     if figure is None:
@@ -63,13 +49,8 @@ def tensor_space(
         for value in (0.1, 0.3, 0.5, 0.7, 0.9):
             fourth = np.linspace(bounds.TETRAHEDRAL, bounds.AXIAL, 60)
             edges, faces = bounds.shear_bound(value, fourth)
-            axis.plot(
-                [0, *faces, faces[-1]],
-                [edges[0], *edges, 0],
-                color=GREY,
-                lw=0.8,
-                zorder=1,
-            )
+            curve = [0, *faces, faces[-1]], [edges[0], *edges, 0]
+            axis.plot(*curve, color=GREY, lw=0.8, zorder=1)
             axis.annotate(f"V {value:g}", (0, edges[0]), fontsize=7, color=GREY)
         top = max(c44.max(), ((c11 - c12) / 2).max())
         axis.plot([0, top], [0, top], color=INK, lw=0.8, label="isotropic")
@@ -94,19 +75,10 @@ def coverage(
     constants: Float[np.ndarray, "b 3"],
     volume: Float[np.ndarray, "b"],
 ) -> bool:
-    """Draw the coverage reached after each round, and where the cells lie.
-
-    Args:
-      path: PNG file to write.
-      rounds: of `mmdiff.data.tables.by_round`.
-      constants: (b, 3) cubic constants, base E = 1.
-      volume: (b,) volume fractions in [0, 1].
-    """
+    """Draw the coverage after each round of `tables`, and where the cells lie."""
     figure = new_figure(11.4, 3.6)
     if figure is None:
         return False
-    from matplotlib.colors import LogNorm
-
     values = moduli(np.asarray(constants))
     with plot_style():
         axis = figure.add_subplot(1, 3, 1)
@@ -120,34 +92,20 @@ def coverage(
         )
         for i, (name, data) in enumerate(panels, 2):
             axis = figure.add_subplot(1, 3, i)
-            *_, image = axis.hist2d(
-                volume, data, bins=40, norm=LogNorm(), cmap="cividis"
-            )
+            *_, image = axis.hist2d(volume, data, bins=40, norm="log", cmap="cividis")
             figure.colorbar(image, ax=axis, label="cells")
             axis.set(xlabel="volume fraction", ylabel=name)
         return save_figure(path, figure)
 
 
 def sheet(path: str | os.PathLike, labels: Labels, kept: Bool[np.ndarray, "N"]) -> bool:
-    """Draw cells from the most negative to the largest Poisson's ratio.
-
-    Args:
-      path: PNG file to write.
-      labels: all accepted cells.
-      kept: whether a cell repeats no other.
-
-    Returns:
-      whether captions were drawn; pictures always are.
-    """
+    """Draw kept cells from the most negative to the largest Poisson's ratio."""
     nu = moduli(labels.constants)["nu"]
     able = np.flatnonzero(kept)
     chosen = able[spread(nu[able], SHEET)]
-    images = [
-        render.render(octant_to_cell(octant), size=256)
-        for octant in labels.octants(chosen)
-    ]
     captions = [f"V {labels.volume[i]:.2f}  nu {nu[i]:.2f}" for i in chosen]
-    return contact_sheet(path, images, captions)
+    octants = list(labels.octants(chosen))
+    return plots.cell_sheet(path, octants, captions, size=256, columns=4)
 
 
 def spread(values: Float[np.ndarray, "N"], count: int) -> Int[np.ndarray, "k"]:

@@ -25,13 +25,7 @@ _SUBSET, _TARGETS = 1, 2  # streams of random numbers beside those of the shards
 
 
 class Closing(NamedTuple):
-    """Choices over all shards of a dataset.
-
-    Attributes:
-      kept: whether a cell repeats no earlier one.
-      selected: whether a cell is in the property-uniform subset.
-      targets: test targets, see `draw_targets`.
-    """
+    """Cells that repeat no earlier one, the property-uniform subset, test targets."""
 
     kept: Bool[np.ndarray, "N"]
     selected: Bool[np.ndarray, "N"]
@@ -41,30 +35,17 @@ class Closing(NamedTuple):
 def close(
     labels: store.Labels, recipe: Recipe, *, subset: int, num_targets: int
 ) -> Closing:
-    """Return duplicates, subset and test targets of a dataset.
-
-    Args:
-      labels: all accepted cells.
-      recipe: that of the dataset.
-      subset: cells of the property-uniform subset, all of them training cells.
-      num_targets: targets of the test list.
-    """
+    """Return duplicates, subset (of training cells) and test targets of a dataset."""
     kept = ~_repeated(labels, recipe)
     split = np.array([record["split"] for record in labels.records])
     training = np.flatnonzero(kept & (split == select.TRAIN))
     index = space.bin_index(labels.constants, labels.volume)
     rng = np.random.default_rng([recipe.seed, _SUBSET, len(recipe.plan())])
-    chosen = training[select.uniform_subset(rng, index[training], subset)]
+    chosen = training[select.uniform_order(rng, index[training])[:subset]]
     selected = np.isin(np.arange(len(kept)), chosen)
     rng = np.random.default_rng([recipe.seed, _TARGETS, len(recipe.plan())])
-    targets = draw_targets(
-        rng,
-        num_targets,
-        labels.constants[kept],
-        labels.volume[kept],
-        split[kept] == select.TRAIN,
-        recipe.volume_range,
-    )
+    cells = labels.constants[kept], labels.volume[kept], split[kept] == select.TRAIN
+    targets = draw_targets(rng, num_targets, *cells, recipe.volume_range)
     return Closing(kept, selected, targets)
 
 
@@ -76,22 +57,10 @@ def draw_targets(
     training: Bool[np.ndarray, "N"],
     limits: tuple[float, float],
 ) -> list[dict[str, float]]:
-    """Return test targets, one dict of `COLUMNS` each.
+    """Return test targets with volumes within limits, one dict of `COLUMNS` each.
 
-    Args:
-      rng: source of the targets.
-      count: number of targets.
-      constants: those of all cells, base E = 1.
-      volume: their volume fractions.
-      training: which cells a model may be trained on.
-      limits: least and largest volume.
-
-    Returns:
-      C11, C12, C44, V rounded to 1e-5, "inside" 1 for a bin that holds a cell and 0 for
-      an empty one, and the property distance to the nearest training cell.
-
-    Raises:
-      DataError: if there is no cell to start from.
+    C11, C12, C44, V are rounded to 1e-5, "inside" is 1 for a bin that holds a cell and
+    0 for an empty one, and the distance is that to the nearest training cell.
     """
     if not count:
         return []
@@ -104,22 +73,16 @@ def draw_targets(
             "from. Ask for more candidates, or pass `num_targets=0`."
         )
     beside = space.frontier(constants, volume, limits)
-    outside = rng.random(count) < NEAR
-    if not len(beside):
-        outside[:] = False
-    bins = np.where(
-        outside,
-        rng.choice(beside if len(beside) else filled, count),
-        rng.choice(filled, count),
-    )
+    outside = (rng.random(count) < NEAR) & (len(beside) > 0)
+    empty = rng.choice(beside if len(beside) else filled, count)
+    bins = np.where(outside, empty, rng.choice(filled, count))
     points = space.draw_in_bins(rng, bins, limits, decimals=5)
     known = np.concatenate([constants, volume[:, None]], axis=1)[training]
     distance = select.property_distance(points, known)
+    rows = zip(points.tolist(), outside, distance.tolist(), strict=True)
     return [
         dict(zip(COLUMNS, (*point, int(not far), round(away, 6)), strict=True))
-        for point, far, away in zip(
-            points.tolist(), outside, distance.tolist(), strict=True
-        )
+        for point, far, away in rows
     ]
 
 

@@ -24,16 +24,8 @@ def make_batches(
 ) -> Callable[[int], dict[str, np.ndarray]]:
     """Return `batch_at(step)`: this process's part of the batch of a step.
 
-    It holds rows of the arrays, and `index`, their places in the whole batch.
-
-    Args:
-      arrays: all examples by name.
-      seed: of the permutations.
-      batch_size: examples per step over all processes.
-      rows: rows that make up an epoch, repeated or not; None for each once.
-
-    Raises:
-      InputError: as `batch_rows`.
+    It holds rows of the arrays, and `index`, their places in the whole batch. The batch
+    size is that of all processes; the given rows, repeated or not, make up an epoch.
     """
     if rows is None:
         rows = np.arange(len(next(iter(arrays.values()))))
@@ -62,17 +54,7 @@ def batch_rows(
 ) -> Int[np.ndarray, "b"]:
     """Return which examples make up the batch of a step, or one process's part of it.
 
-    Args:
-      seed: of the permutations.
-      step: step since the start of training.
-      examples: size of the dataset.
-      batch_size: examples per step over all processes.
-      process: number of this process.
-      processes: their number; the parts are in order and make up the whole batch.
-
-    Raises:
-      InputError: if the batch is larger than the dataset or cannot be divided, or
-        if there is no such process.
+    The parts are in the order of the processes and make up the whole batch.
     """
     if not 0 < batch_size <= examples:
         raise InputError(

@@ -55,25 +55,17 @@ PROBLEMS = {
 def candidates(
     recipe: Recipe, number: int, shard: Shard
 ) -> tuple[UInt8[np.ndarray, "S n n n"], list[dict]]:
-    """Return the candidates of a shard of round 0.
+    """Return the candidates of a shard of round 0, octants and a record for each.
 
-    Args:
-      recipe: the dataset.
-      number: the shard's number.
-      shard: kind and number of candidates.
-
-    Returns:
-      octants and a record for each: its objective, and the family where it is not one
-      of its own.
+    It holds the objective, and the family where it is not one of its own.
     """
     rng = np.random.default_rng([recipe.seed, number])
     low, high = recipe.volume_range
     if shard.kind == "plates":
         return _plates(rng, recipe.n, shard.count, low, high)
     limits, records = draw_requests(rng, shard, low, high)
-    keys = jax.random.split(
-        jax.random.fold_in(jax.random.key(recipe.seed), number), shard.count
-    )
+    key = jax.random.fold_in(jax.random.key(recipe.seed), number)
+    keys = jax.random.split(key, shard.count)
     starts = [
         initial.random_start(key, recipe.n, float(volume))
         for key, volume in zip(keys, limits.volume, strict=True)
@@ -90,14 +82,7 @@ def candidates(
 def draw_requests(
     rng: np.random.Generator, shard: Shard, low: float, high: float
 ) -> tuple[Limits, list[dict]]:
-    """Return the limits of all candidates' problems, and records of them.
-
-    Args:
-      rng: source of the requests.
-      shard: kind and number of candidates.
-      low: least volume fraction.
-      high: largest volume fraction.
-    """
+    """Return the limits of all candidates' problems, and records of them."""
     count, kind = shard.count, shard.kind
     volume = rng.uniform(low, high, count)
     band, floor, params = np.full(count, STIFF_BAND), np.zeros(count), np.zeros(count)
@@ -125,12 +110,11 @@ def draw_requests(
 
 @functools.lru_cache(maxsize=8)
 def _optimizer(n: int, kind: str, settings: Optimized):
-    penals_betas = [(stage.penal, stage.beta) for stage in optimize.STAGES]
     ends = np.round(np.cumsum(SHARES) * settings.steps).astype(int)
     steps = np.diff(ends, prepend=0).tolist()
     stages = tuple(
-        optimize.Stage(*stage, count)
-        for stage, count in zip(penals_betas, steps, strict=True)
+        optimize.Stage(stage.penal, stage.beta, count)
+        for stage, count in zip(optimize.STAGES, steps, strict=True)
     )
     loop = optimize.make_optimize(
         n,

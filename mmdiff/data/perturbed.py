@@ -19,19 +19,10 @@ from mmdiff.typing import Float, UInt8
 def candidates(
     recipe: Recipe, number: int, shard: Shard, earlier: store.Labels
 ) -> tuple[UInt8[np.ndarray, "S n n n"], list[dict]]:
-    """Return the candidates of a shard of a perturbation round.
+    """Return the candidates of a shard of a perturbation round, and their records.
 
     Parents come from all earlier rounds: alike, or such that every bin of Poisson's
     ratio, or of the whole property space, is drawn as often as any other.
-
-    Args:
-      recipe: the dataset.
-      number: the shard's number.
-      shard: aim and number of candidates.
-      earlier: the cells of all earlier rounds, at least one.
-
-    Returns:
-      octants and a record for each: parent, family, deformation.
     """
     rng = np.random.default_rng([recipe.seed, number])
     weights = None
@@ -56,15 +47,9 @@ def candidates(
             )
         octants.append(octant)
         parent = earlier.records[row]
-        records.append(
-            {
-                "parent": parent["id"],
-                "family": parent["family"],
-                "amplitude": round(amplitude, 4),
-                "length": round(length, 4),
-                "times": times,
-            }
-        )
+        record = {"parent": parent["id"], "family": parent["family"]}
+        record |= {"amplitude": round(amplitude, 4), "length": round(length, 4)}
+        records.append(record | {"times": times})
     return np.stack(octants), records
 
 
@@ -76,14 +61,9 @@ def perturb(
     length: float,
     volume_jitter: float,
 ) -> UInt8[np.ndarray, "n n n"]:
-    """Return a deformed copy of a binary octant at a jittered volume.
+    """Return a deformed copy of a binary cubic octant at a jittered volume.
 
-    Args:
-      rng: source of the noise.
-      octant: binary cubic octant.
-      amplitude: root mean square displacement in voxels.
-      length: correlation length in voxels.
-      volume_jitter: standard deviation of the change in volume fraction.
+    The jitter is the standard deviation of the change in volume fraction.
     """
     displacement = smooth_displacement(
         rng, octant.shape[0], amplitude=amplitude, length=length
@@ -103,16 +83,8 @@ def smooth_displacement(
     The x component is odd under the mirror x -> -x, even under the other two and
     unchanged when y and z are swapped; the others follow by permutation. Sine and
     cosine transforms carry these parities, so the normal component vanishes on the
-    mirrors.
-
-    Args:
-      rng: source of the noise.
-      n: voxels per side of the octant.
-      amplitude: root mean square of one component in voxels.
-      length: correlation length in voxels (standard deviation of the smoothing kernel).
-
-    Returns:
-      displacements in voxels.
+    mirrors. In voxels, as are the root mean square of one component (`amplitude`) and
+    the standard deviation of the smoothing kernel (`length`).
     """
     even = np.exp(-0.5 * (np.pi * length * np.arange(n) / n) ** 2)
     odd = np.exp(-0.5 * (np.pi * length * np.arange(1, n + 1) / n) ** 2)

@@ -20,25 +20,10 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
-from typing import NamedTuple
 
 from mmdiff.errors import MemoryLimitError
 
 _locks = []  # the open lock of this process's core
-
-
-class Progress(NamedTuple):
-    """State of a run.
-
-    Attributes:
-      shard: the shard that has just been finished.
-      done: finished shards of this run.
-      seconds_left: estimate for the rest.
-    """
-
-    shard: int
-    done: int
-    seconds_left: float
 
 
 def claim_core() -> int | None:
@@ -72,12 +57,10 @@ def claim_core() -> int | None:
 
 
 def start_worker(parent: int, cache: str | None, least: float) -> None:
-    """Prepare a process of `local_pool`, before it computes anything.
+    """Prepare a process of `local_pool`, which ends with its parent.
 
-    Args:
-      parent: process to end with.
-      cache: directory of compiled programs, None for none.
-      least: seconds of compilation from which on a program is kept there.
+    The cache is a directory of compiled programs, None for none; a program is kept
+    there from `least` seconds of compilation on.
     """
     claim_core()
     if cache:
@@ -96,12 +79,9 @@ def start_worker(parent: int, cache: str | None, least: float) -> None:
 
 
 def shard_unit(root: str | os.PathLike, number: int) -> bool:
-    """Make one shard of the dataset at `root`, unless it is finished.
+    """Make one shard of a dataset, and return whether it was not finished yet.
 
     The recipe is read from the dataset, so that this is all a launcher passes on.
-
-    Returns:
-      whether anything was done.
     """
     from mmdiff.data import shard
 
@@ -139,11 +119,10 @@ def local_pool(workers: int) -> Iterator[futures.Executor]:
         return
     cache = jax.config.jax_compilation_cache_dir
     least = jax.config.jax_persistent_cache_min_compile_time_secs
-    # JAX is multithreaded: a forked copy of it can hang, a spawned one starts clean.
-    context = multiprocessing.get_context("spawn")
     pool = futures.ProcessPoolExecutor(
         workers,
-        mp_context=context,
+        # JAX is multithreaded: a forked copy can hang, a spawned one starts clean.
+        mp_context=multiprocessing.get_context("spawn"),
         initializer=start_worker,
         initargs=(os.getpid(), cache, least),
     )
@@ -161,7 +140,7 @@ def run_rounds(
     *,
     seconds_per_label: float,
     workers: int = 1,
-    on_shard: Callable[[Progress], None] = lambda progress: None,
+    on_shard: Callable[[int, float], None] = lambda number, seconds_left: None,
 ) -> None:
     """Make all missing shards, one round after the other.
 
@@ -170,11 +149,7 @@ def run_rounds(
       pool: runs the shards of a round side by side.
       seconds_per_label: for the estimate of the rest, until there is a better one.
       workers: number of shards the pool runs at a time.
-      on_shard: receives the progress after every shard.
-
-    Raises:
-      DataError: if a shard cannot be made.
-      MemoryLimitError: if a worker was killed; what is finished stays.
+      on_shard: receives the number of every finished shard and the seconds left.
     """
     from mmdiff.data import shard, store
 
@@ -197,7 +172,7 @@ def run_rounds(
                 done += 1
                 # The first shard of a kind compiles: trust the probe for a while.
                 pace = (spent + 600 * seconds_per_label) / (worth + 600)
-                on_shard(Progress(number, done, left * pace / workers))
+                on_shard(number, left * pace / workers)
         except BrokenProcessPool as error:
             raise MemoryLimitError(
                 f"a worker process was ended from outside after {done} shards, most "

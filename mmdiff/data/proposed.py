@@ -26,21 +26,7 @@ FAMILY = -100  # one for all: samples resemble training cells, so they only trai
 def candidates(
     recipe: Recipe, number: int, shard: Shard, earlier: store.Labels
 ) -> tuple[UInt8[np.ndarray, "S n n n"], list[dict]]:
-    """Return the candidates of a shard of the closing round.
-
-    Args:
-      recipe: the dataset.
-      number: the shard's number.
-      shard: number of candidates.
-      earlier: the cells of all earlier rounds, at least one.
-
-    Returns:
-      octants and a record for each: target, model.
-
-    Raises:
-      InputError: if the model makes octants of another size.
-      DataError: if its file is missing or damaged.
-    """
+    """Return the candidates of a shard of the closing round, and their records."""
     rng = np.random.default_rng([recipe.seed, number])
     key = jax.random.fold_in(jax.random.key(recipe.seed), number)
     draw, name = _model(recipe.proposed.weights, recipe.proposed.steps, recipe.n)

@@ -28,44 +28,26 @@ OTHER_KEYS = ("workers", "subset", "num_targets")
 
 
 class Shard(NamedTuple):
-    """Candidates of one shard.
-
-    Attributes:
-      round: number of its round.
-      aim: that of its round.
-      kind: objective of its cells; the aim again in the other rounds.
-      count: number of candidates.
-    """
+    """Candidates of one shard."""
 
     round: int
-    aim: str
-    kind: str
+    aim: str  # of its round
+    kind: str  # objective of its cells; the aim again in the other rounds
     count: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Optimized:
-    """Candidates of round 0 by their objective, and settings of the optimization.
+    """Candidates of round 0 by their objective, and settings of the optimization."""
 
-    Attributes:
-      bulk_shear: highest bulk, shear modulus or a mixture; a third of each.
-      isotropic: the same with a Zener ratio near 1.
-      poisson: lowest Poisson's ratio with a floor of stiffness.
-      poisson_isotropic: the same with a Zener ratio near 1.
-      target: nearest to a tensor drawn from the reachable region.
-      plates: plate lattices of one family or two, not optimized.
-      steps: most design steps.
-      radius: filter radius in voxels.
-    """
-
-    bulk_shear: int = 64
-    isotropic: int = 32
-    poisson: int = 64
-    poisson_isotropic: int = 32
-    target: int = 64
-    plates: int = 32
-    steps: int = 48
-    radius: float = 2.0
+    bulk_shear: int = 64  # highest bulk, shear modulus or a mixture; a third of each
+    isotropic: int = 32  # the same with a Zener ratio near 1
+    poisson: int = 64  # lowest Poisson's ratio with a floor of stiffness
+    poisson_isotropic: int = 32  # the same with a Zener ratio near 1
+    target: int = 64  # nearest to a tensor drawn from the reachable region
+    plates: int = 32  # plate lattices of one family or two, not optimized
+    steps: int = 48  # of the design, at most
+    radius: float = 2.0  # of the filter, in voxels
 
     def counts(self) -> dict[str, int]:
         """Return the number of candidates of each kind."""
@@ -75,95 +57,62 @@ class Optimized:
 
 @dataclasses.dataclass(frozen=True)
 class Perturbed:
-    """Candidates of the perturbation rounds, and settings of the deformation.
+    """Candidates of the perturbation rounds, and settings of the deformation."""
 
-    Attributes:
-      everywhere: candidates whose parents are drawn from all cells alike.
-      poisson: candidates of each round with parents from thin bins of Poisson's ratio.
-      joint: candidates of each round with parents from thin bins of the whole space.
-      amplitude: range of the root mean square displacement in voxels.
-      length: range of the correlation length in voxels.
-      times: most deformations in a row; each candidate draws its number.
-      volume_jitter: standard deviation of the change in volume.
-    """
-
-    everywhere: int = 256
-    poisson: tuple[int, ...] = (256,)
-    joint: tuple[int, ...] = (256,)
-    amplitude: tuple[float, ...] = (0.5, 2.5)
-    length: tuple[float, ...] = (3.0, 8.0)
-    times: int = 2
-    volume_jitter: float = 0.04
+    everywhere: int = 256  # with parents drawn from all cells alike
+    poisson: tuple[int, ...] = (256,)  # each from thin bins of Poisson's ratio
+    joint: tuple[int, ...] = (256,)  # each from thin bins of the whole space
+    amplitude: tuple[float, ...] = (0.5, 2.5)  # root mean square, in voxels
+    length: tuple[float, ...] = (3.0, 8.0)  # of correlation, in voxels
+    times: int = 2  # most deformations in a row; each candidate draws its number
+    volume_jitter: float = 0.04  # standard deviation of the change in volume
 
 
 @dataclasses.dataclass(frozen=True)
 class Proposed:
-    """The closing round, in which a trained model proposes cells for empty bins.
+    """The closing round, in which a trained model proposes cells for empty bins."""
 
-    Attributes:
-      count: candidates; 0 leaves the round out.
-      weights: file of the model; empty for the shipped one.
-      steps: evaluations of the network per sample.
-      polish_steps: most accepted moves of a sample's surface towards its bin.
-    """
-
-    count: int = 0
-    weights: str = ""
-    steps: int = 12
-    polish_steps: int = 4
+    count: int = 0  # 0 leaves the round out
+    weights: str = ""  # empty for the shipped model
+    steps: int = 12  # evaluations of the network per sample
+    polish_steps: int = 4  # most accepted moves of a sample's surface towards its bin
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """Everything that determines a dataset.
 
-    Attributes:
-      n: voxels per side of the octants.
-      shard_size: candidates per shard at most, and rows a shard has room for.
-      volume_range: smallest and largest volume fraction of requests and cells.
-      optimized: of round 0.
-      perturbed: of the rounds after it.
-      proposed: of the last round.
-      similarity: share of equal voxels (arXiv 2401.13570, Eq. 4) and
-      distance: property distance (see `select.property_distance`) from which on two
-        cells count as one; both must hold.
-      void: void stiffness of the labels.
-      tol: relative residual of the labels.
-      maxiter: most CG iterations for a label.
-      validation: share of families kept for validation.
-      test: share of families kept for testing.
-      seed: seed of everything.
+    Two cells count as one from a share of equal voxels (arXiv 2401.13570, Eq. 4) and
+    below a property distance, see `select.property_distance`; both must hold.
     """
 
-    n: int = 32
-    shard_size: int = 32
-    volume_range: tuple[float, ...] = (0.1, 0.9)
+    n: int = 32  # voxels per side of the octants
+    shard_size: int = 32  # candidates per shard at most, and rows it has room for
+    volume_range: tuple[float, ...] = (0.1, 0.9)  # of requests and cells
     optimized: Optimized = Optimized()
     perturbed: Perturbed = Perturbed()
     proposed: Proposed = Proposed()
     similarity: float = 0.995
     distance: float = 0.002
-    void: float = 1e-6
+    void: float = 1e-6  # stiffness of void, residual and iterations of the labels
     tol: float = 1e-5
     maxiter: int = 200
-    validation: float = 0.05
+    validation: float = 0.05  # shares of the families kept apart
     test: float = 0.05
     seed: int = 0
 
     def __post_init__(self):
         """Refuse values that contradict each other; `configs/dataset.py` has ranges."""
-        volumes = self.volume_range
-        if len(volumes) != 2 or volumes[0] >= volumes[1]:
-            raise InputError(
-                f"volume_range={volumes} must be two numbers, the smaller first. "
-                "Correct `volume_range`."
-            )
-        for name in ("amplitude", "length"):
-            pair = getattr(self.perturbed, name)
-            if len(pair) != 2 or pair[0] > pair[1]:
+        for name, pair in {
+            "volume_range": self.volume_range,
+            "perturbed.amplitude": self.perturbed.amplitude,
+            "perturbed.length": self.perturbed.length,
+        }.items():
+            point = name == "volume_range" and len(set(pair)) == 1
+            if len(pair) != 2 or pair[0] > pair[1] or point:
                 raise InputError(
-                    f"perturbed.{name}={pair} must be two numbers, the smaller first. "
-                    f"Correct `perturbed.{name}`."
+                    f"{name}={pair} must be two numbers, the smaller first. Correct "
+                    f"`{name}`."
                 )
         if self.validation + self.test > 1:
             raise InputError(
@@ -220,13 +169,9 @@ class Recipe:
     def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
         """Rebuild from `to_dict`, or from the values of a config."""
         groups = {"optimized": Optimized, "perturbed": Perturbed, "proposed": Proposed}
-        made = {}
-        for name, value in values.items():
-            if name in groups:
-                made[name] = groups[name](**{k: _fixed(v) for k, v in value.items()})
-            else:
-                made[name] = _fixed(value)
-        return cls(**made)
+        fixed = {name: _fixed(value) for name, value in values.items()}
+        made = {name: groups[name](**fixed[name]) for name in groups if name in fixed}
+        return cls(**fixed | made)
 
     def digest(self) -> str:
         """Return twelve hex digits that tell recipes apart."""
@@ -245,4 +190,7 @@ def from_config(values: Mapping[str, Any]) -> tuple[Recipe, dict[str, Any]]:
 
 
 def _fixed(value):
-    return tuple(value) if isinstance(value, list | tuple) else value
+    """Return a value with tuples for lists, inside of a mapping too."""
+    if isinstance(value, Mapping):
+        return {name: _fixed(inner) for name, inner in value.items()}
+    return tuple(value) if isinstance(value, list) else value

@@ -97,15 +97,7 @@ def announce(
 ) -> None:
     """Say size, time on this machine and disk space of a dataset before it is made.
 
-    Args:
-      recipe: the dataset.
-      root: its `data.zarr` directory.
-      todo: numbers of the missing shards.
-      pace: seconds of one homogenization.
-      workers: shards that are made side by side.
-
-    Raises:
-      InputError: if the disk is too small.
+    `todo` are the missing shards, `pace` the seconds of one homogenization.
     """
     rows = tables.forecast(recipe, todo, pace, workers)
     console.table([list(row.values()) for row in rows], list(rows[0]))
@@ -131,25 +123,13 @@ def write(
     contents: tables.Contents,
     targets: Sequence[Mapping[str, float]],
 ) -> list[str]:
-    """Write tables, plots and card of a finished dataset.
-
-    Args:
-      folder: existing directory that holds `data.zarr`.
-      contents: the dataset.
-      targets: test targets, see `finish.draw_targets`.
-
-    Returns:
-      sentences about what a missing package left out.
-    """
+    """Write tables, plots and card; return what a missing package left out."""
     labels, kept = contents.labels, contents.kept
     write_csv(folder / "labels.csv", tables.label_rows(contents))
     write_csv(folder / "targets.csv", targets)
     write_json(folder / "splits.json", tables.splits(contents))
-    text = card(
-        contents,
-        machine=environment.device_line(),
-        size_bytes=disk_usage(labels.root),
-    )
+    machine, size = environment.device_line(), disk_usage(labels.root)
+    text = card(contents, machine=machine, size_bytes=size)
     (folder / "DATASET_CARD.md").write_text(text)
     cells = labels.constants[kept], labels.volume[kept]
     drawn = [
@@ -167,13 +147,7 @@ def disk_usage(root: pathlib.Path) -> int:
 
 
 def card(contents: tables.Contents, *, machine: str, size_bytes: int) -> str:
-    """Return the text of the card.
-
-    Args:
-      contents: the dataset.
-      machine: where it was made, in words.
-      size_bytes: bytes of `data.zarr` on disk.
-    """
+    """Return the text of the card, of a dataset made on a machine."""
     labels, recipe, manifests, timings, kept, selected = contents
     values = tables.columns(labels.constants[kept], labels.volume[kept])
     records = [labels.records[i] for i in np.flatnonzero(kept)]

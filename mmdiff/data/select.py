@@ -14,11 +14,7 @@ _RANGES = np.array([*PAPER_RANGES, 1.0])
 
 
 def sparse_weights(index: Int[np.ndarray, "N"]) -> Float[np.ndarray, "N"]:
-    """Return sampling weights inverse to the number of cells in the same bin.
-
-    Args:
-      index: bin of each cell, see `mmdiff.data.space`.
-    """
+    """Return sampling weights inverse to the number of cells in the same bin."""
     _, inverse, counts = np.unique(index, return_inverse=True, return_counts=True)
     weights = 1.0 / counts[inverse]
     return weights / weights.sum()
@@ -31,11 +27,6 @@ def balanced_rows(
 
     A cell counts (cells of the fullest bin / cells of its own)^power times, rounded, at
     least once and at most `most` times; power 0 returns every row once.
-
-    Args:
-      index: bin of each cell, see `mmdiff.data.space`.
-      power: 0 for the data as they are, 1 for bins of equal weight.
-      most: upper bound of the repetitions.
     """
     _, inverse, counts = np.unique(index, return_inverse=True, return_counts=True)
     times = (counts.max() / counts[inverse]) ** power
@@ -46,13 +37,9 @@ def balanced_rows(
 def uniform_order(
     rng: np.random.Generator, index: Int[np.ndarray, "N"]
 ) -> Int[np.ndarray, "N"]:
-    """Return all cells in an order that keeps the bins as even as can be.
+    """Return all cells in an order whose first ones fill the bins as evenly as can be.
 
     Bins are filled like glasses: all to one level, the small ones to their brim.
-
-    Args:
-      rng: orders the cells within a bin, and the bins of each round.
-      index: bin of each cell.
     """
     shuffled = rng.permutation(len(index))
     # The r-th cell of every bin, in shuffled order, comes before any (r + 1)-th one.
@@ -60,22 +47,6 @@ def uniform_order(
     _, starts, counts = np.unique(index[order], return_index=True, return_counts=True)
     rank = np.arange(len(order)) - np.repeat(starts, counts)
     return order[np.lexsort((rng.random(len(order)), rank))]
-
-
-def uniform_subset(
-    rng: np.random.Generator, index: Int[np.ndarray, "N"], count: int
-) -> Int[np.ndarray, "k"]:
-    """Choose cells such that every bin holds as nearly the same number as can be.
-
-    Args:
-      rng: see `uniform_order`.
-      index: bin of each cell.
-      count: number of cells.
-
-    Returns:
-      sorted numbers of the chosen cells, all of them where N <= count.
-    """
-    return np.sort(uniform_order(rng, index)[:count])
 
 
 def split_by_family(
@@ -86,11 +57,6 @@ def split_by_family(
     A perturbed cell stays with the optimized one it descends from, so no near copy of a
     test cell is trained on. The split depends on the family number alone and so does
     not move when cells are added.
-
-    Args:
-      family: family numbers.
-      validation: share of families for validation.
-      test: share of families for testing.
     """
     # Golden-ratio hashing spreads consecutive numbers evenly over [0, 1).
     place = (np.asarray(family) * 0.6180339887498949) % 1.0
@@ -111,12 +77,7 @@ def property_points(
 def near_pairs(
     points: Float[np.ndarray, "N 4"], distance: float
 ) -> Int[np.ndarray, "P 2"]:
-    """Return all pairs of points within a property distance, in order.
-
-    Args:
-      points: of `property_points`.
-      distance: largest property distance.
-    """
+    """Return all pairs of `property_points` within a distance, in order."""
     pairs = spatial.cKDTree(points).query_pairs(distance, p=1, output_type="ndarray")
     pairs = np.sort(pairs.reshape(-1, 2), axis=1)
     return pairs[np.lexsort(pairs.T[::-1])]
@@ -148,15 +109,10 @@ def similar_to(
 def property_distance(
     points: Float[np.ndarray, "M 4"], known: Float[np.ndarray, "N 4"]
 ) -> Float[np.ndarray, "M"]:
-    """Return the distance of each point to the nearest known cell, a fraction.
+    """Return the distance of each point C11, C12, C44, V to the nearest known cell.
 
-    Args:
-      points: C11, C12, C44, V with base E = 1; NaN components do not count.
-      known: the same of the known cells.
-
-    Returns:
-      smallest mean of |difference| / range over the given components, with the
-      ranges of `elasticity.PAPER_RANGES` and 1 for the volume.
+    It is the mean of |difference| / range over all components but those that are NaN,
+    with the ranges of `elasticity.PAPER_RANGES` and 1 for the volume.
     """
     # One point at a time: all pairs at once would need M N numbers four times over.
     return np.array(
@@ -168,18 +124,13 @@ def coverage_radius(known: Float[np.ndarray, "N 4"], *, most: int = 2000) -> flo
     """Return the distance within which 99 % of cells have a neighbour among the rest.
 
     A target further than this from every training cell lies outside the covered region.
-
-    Args:
-      known: C11, C12, C44, V.
-      most: cells that are looked at, evenly spread over the list.
+    At `most` so many cells, evenly spread over the list, are looked at.
     """
     if len(known) < 2:
         return 0.0
-    chosen = np.unique(
-        np.linspace(0, len(known) - 1, min(most, len(known))).astype(int)
-    )
+    chosen = np.linspace(0, len(known) - 1, min(most, len(known))).astype(int)
     nearest = [
         property_distance(known[i : i + 1], np.delete(known, i, axis=0))[0]
-        for i in chosen
+        for i in np.unique(chosen)
     ]
     return float(np.quantile(nearest, 0.99))

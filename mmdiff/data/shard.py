@@ -19,6 +19,7 @@ from mmdiff.cells.connectivity import clean_octant, spanning_axes
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data import optimized, perturbed, proposed, select, store
 from mmdiff.data.recipe import OPTIMIZED, PROPOSED, Recipe, Shard
+from mmdiff.elasticity import stability_margins
 from mmdiff.errors import DataError
 from mmdiff.fem.homogenize import batched_homogenizer
 from mmdiff.topopt import starts
@@ -27,13 +28,8 @@ STAGES = ("make", "clean", "label", "check")  # of a shard, in order; see its ti
 MIN_SHARE = 0.9  # of the solid in the largest piece: else it is another cell
 MIN_MARGIN = 1e-4  # of stability, below which nothing carries load
 # Homogenizations that a design step takes as long as; see `labels_worth`.
-STEP_WORTH = {
-    "bulk_shear": 0.3,
-    "isotropic": 0.3,
-    "poisson": 0.35,
-    "poisson_isotropic": 0.4,
-    "target": 0.4,
-}
+STEP_WORTH = {"bulk_shear": 0.3, "isotropic": 0.3, "poisson": 0.35}
+STEP_WORTH |= {"poisson_isotropic": 0.4, "target": 0.4}
 
 
 def create(recipe: Recipe, root: pathlib.Path) -> None:
@@ -49,18 +45,9 @@ def create(recipe: Recipe, root: pathlib.Path) -> None:
 
 
 def run_shard(recipe: Recipe, number: int, root: pathlib.Path) -> bool:
-    """Make one shard, unless it is finished.
+    """Make one shard, and return whether it was not finished yet.
 
-    Args:
-      recipe: the dataset.
-      number: the shard's number; all shards of earlier rounds must be finished.
-      root: `data.zarr` directory made by `create`.
-
-    Returns:
-      whether anything was done.
-
-    Raises:
-      DataError: if an earlier round is not finished or has no cell to go on from.
+    All shards of earlier rounds must be finished.
     """
     if store.manifest_path(root, number).exists():
         return False
@@ -82,7 +69,7 @@ def run_shard(recipe: Recipe, number: int, root: pathlib.Path) -> bool:
     for j, i in enumerate(kept):
         if not converged[j]:
             rejected["unconverged"] += 1
-        elif _margin(constants[j]) < MIN_MARGIN:
+        elif min(stability_margins(constants[j]).values()) < MIN_MARGIN:
             rejected["not load bearing"] += 1
         elif known.has(points[j], octants[j]):
             rejected["duplicate"] += 1
@@ -152,11 +139,6 @@ def _label(recipe, octants):
     )
     constants, residual, converged = map(np.asarray, label(jnp.asarray(padded)))
     return constants[: len(octants)].astype(np.float64), residual, converged
-
-
-def _margin(constants) -> float:
-    c11, c12, c44 = constants
-    return min(c11 - c12, c11 + 2 * c12, c44)
 
 
 def _split(recipe, shard, family) -> int:

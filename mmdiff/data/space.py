@@ -7,12 +7,14 @@ set of cells covers can be counted.
 import functools
 
 import numpy as np
+from scipy import ndimage
 
 from mmdiff import bounds
 from mmdiff.elasticity import NU, moduli
 from mmdiff.typing import Float, Int
 
 BINS = 10  # along each axis of the grid
+GRID = (BINS,) * 4
 POISSON_WIDTH = 0.05  # of the bins of Poisson's ratio
 
 
@@ -21,10 +23,7 @@ def to_coordinates(
 ) -> Float[np.ndarray, "N 4"]:
     """Return V and the shares that K, C44, (C11 - C12) / 2 have of their bounds.
 
-    Args:
-      constants: C11, C12, C44 with base E = 1.
-      volume: solid fractions in (0, 1].
-      nu: Poisson's ratio of the solid.
+    Constants are for base E = 1, nu is Poisson's ratio of the solid.
     """
     second = (constants[..., 0] - constants[..., 1]) / 2
     bulk, edges, faces = _bounds(volume, nu)
@@ -52,17 +51,15 @@ def _bounds(volume, nu):
 
 
 def bin_index(
-    constants: Float[np.ndarray, "N 3"],
-    volume: Float[np.ndarray, "N"],
-    bins: int = BINS,
+    constants: Float[np.ndarray, "N 3"], volume: Float[np.ndarray, "N"]
 ) -> Int[np.ndarray, "N"]:
     """Return the flat bin of each cell in the grid of `to_coordinates`.
 
     Coarse voxels read too stiff, so that a cell may lie a little above a bound: it
     counts to the last bin.
     """
-    index = np.floor(to_coordinates(constants, volume) * bins).astype(int)
-    return np.ravel_multi_index(np.clip(index, 0, bins - 1).T, (bins,) * 4)
+    index = np.floor(to_coordinates(constants, volume) * BINS).astype(int)
+    return np.ravel_multi_index(np.clip(index, 0, BINS - 1).T, GRID)
 
 
 def poisson_bin(constants: Float[np.ndarray, "N 3"]) -> Int[np.ndarray, "N"]:
@@ -71,9 +68,9 @@ def poisson_bin(constants: Float[np.ndarray, "N 3"]) -> Int[np.ndarray, "N"]:
 
 
 @functools.lru_cache(maxsize=4)
-def reachable_bins(low: float, high: float, bins: int = BINS) -> Int[np.ndarray, "r"]:
+def reachable_bins(low: float, high: float) -> Int[np.ndarray, "r"]:
     """Return the bins with a centre that is reachable, V from low to high."""
-    centres = (np.indices((bins,) * 4).reshape(4, -1).T + 0.5) / bins
+    centres = (np.indices(GRID).reshape(4, -1).T + 0.5) / BINS
     point = from_coordinates(centres)
     inside = (centres[:, 0] > low) & (centres[:, 0] < high)
     found = np.flatnonzero(inside & bounds.is_reachable(point[:, :3], point[:, 3]))
@@ -85,11 +82,10 @@ def coverage(
     constants: Float[np.ndarray, "N 3"],
     volume: Float[np.ndarray, "N"],
     limits: tuple[float, float],
-    bins: int = BINS,
 ) -> float:
     """Return the share of the reachable bins that hold at least one cell."""
-    reachable = reachable_bins(*limits, bins)
-    filled = np.intersect1d(bin_index(constants, volume, bins), reachable)
+    reachable = reachable_bins(*limits)
+    filled = np.intersect1d(bin_index(constants, volume), reachable)
     return len(filled) / len(reachable)
 
 
@@ -97,45 +93,32 @@ def frontier(
     constants: Float[np.ndarray, "N 3"],
     volume: Float[np.ndarray, "N"],
     limits: tuple[float, float],
-    bins: int = BINS,
 ) -> Int[np.ndarray, "k"]:
     """Return the empty reachable bins that touch a filled one, faces only."""
-    filled = np.zeros((bins,) * 4, bool)
-    filled.ravel()[bin_index(constants, volume, bins)] = True
-    near = np.zeros_like(filled)
-    for axis in range(4):
-        one = np.moveaxis(near, axis, 0)
-        other = np.moveaxis(filled, axis, 0)
-        one[1:] |= other[:-1]
-        one[:-1] |= other[1:]
-    empty = np.flatnonzero(near & ~filled)
-    return np.intersect1d(empty, reachable_bins(*limits, bins))
+    filled = np.zeros(GRID, bool)
+    filled.ravel()[bin_index(constants, volume)] = True
+    empty = np.flatnonzero(ndimage.binary_dilation(filled) & ~filled)
+    return np.intersect1d(empty, reachable_bins(*limits))
 
 
 def draw_in_bins(
     rng: np.random.Generator,
     index: Int[np.ndarray, "N"],
     limits: tuple[float, float],
-    bins: int = BINS,
     decimals: int | None = None,
 ) -> Float[np.ndarray, "N 4"]:
-    """Return a random reachable point C11, C12, C44, V in each of the given bins.
+    """Return a random point C11, C12, C44, V in each of the given reachable bins.
 
-    Args:
-      rng: source of the points.
-      index: flat bins, all of them reachable.
-      limits: least and largest volume.
-      bins: bins along each axis.
-      decimals: to which the points are rounded; None leaves them as they are.
+    Its volume is within the limits; it is rounded to so many decimals, if any.
     """
-    corner = np.stack(np.unravel_index(index, (bins,) * 4), axis=-1) / bins
+    corner = np.stack(np.unravel_index(index, GRID), axis=-1) / BINS
     points = np.empty((len(corner), 4))
     wanting = np.ones(len(corner), bool)
     while wanting.any():
-        inside = corner[wanting] + rng.random((wanting.sum(), 4)) / bins
+        inside = corner[wanting] + rng.random((wanting.sum(), 4)) / BINS
         drawn = from_coordinates(inside)
         points[wanting] = drawn if decimals is None else drawn.round(decimals)
-        same = bin_index(points[:, :3], points[:, 3], bins) == index
+        same = bin_index(points[:, :3], points[:, 3]) == index
         good = same & bounds.is_reachable(points[:, :3], points[:, 3])
         wanting = ~good | (points[:, 3] < limits[0]) | (points[:, 3] > limits[1])
     return points

@@ -25,47 +25,30 @@ FORMAT = 2
 ARRAYS = ("octant", "constants", "volume")
 
 
-def _spec(root: pathlib.Path, name: str, shape, shard, dtype: str) -> dict:
-    inner = [1, *shape[1:]] if len(shape) == 4 else [shard, *shape[1:]]
-    itemsize = np.dtype(dtype).itemsize
+def _spec(root: pathlib.Path, name: str) -> dict:
+    file = {"driver": "file", "path": str(root / name)}
+    return {"driver": "zarr3", "kvstore": file}
+
+
+def _metadata(shape, shard: int, dtype: str) -> dict:
+    """Return the zarr metadata of an array: checked chunks, octants one by one."""
+
+    def named(name, **configuration):
+        return {"name": name, "configuration": configuration}
+
+    rest = shape[1:]
+    inner = [1 if len(shape) == 4 else shard, *rest]
+    size = np.dtype(dtype).itemsize
+    blosc = {"cname": "zstd", "clevel": 5, "shuffle": "bitshuffle", "blocksize": 0}
+    number, crc = named("bytes", endian="little"), {"name": "crc32c"}
+    codecs = [number, named("blosc", typesize=size, **blosc), crc]
+    sharding = {"chunk_shape": inner, "codecs": codecs, "index_codecs": [number, crc]}
     return {
-        "driver": "zarr3",
-        "kvstore": {"driver": "file", "path": str(root / name)},
-        "metadata": {
-            "shape": list(shape),
-            "data_type": dtype,
-            "fill_value": 0,
-            "chunk_grid": {
-                "name": "regular",
-                "configuration": {"chunk_shape": [shard, *shape[1:]]},
-            },
-            "codecs": [
-                {
-                    "name": "sharding_indexed",
-                    "configuration": {
-                        "chunk_shape": inner,
-                        "codecs": [
-                            {"name": "bytes", "configuration": {"endian": "little"}},
-                            {
-                                "name": "blosc",
-                                "configuration": {
-                                    "cname": "zstd",
-                                    "clevel": 5,
-                                    "shuffle": "bitshuffle",
-                                    "typesize": itemsize,
-                                    "blocksize": 0,
-                                },
-                            },
-                            {"name": "crc32c"},
-                        ],
-                        "index_codecs": [
-                            {"name": "bytes", "configuration": {"endian": "little"}},
-                            {"name": "crc32c"},
-                        ],
-                    },
-                }
-            ],
-        },
+        "shape": list(shape),
+        "data_type": dtype,
+        "fill_value": 0,
+        "chunk_grid": named("regular", chunk_shape=[shard, *rest]),
+        "codecs": [named("sharding_indexed", **sharding)],
     }
 
 
@@ -87,9 +70,6 @@ def create(
       shard_size: cells per shard.
       base: E, nu, void, penal and tol of the tensors.
       recipe: settings that determine the cells, plain JSON values.
-
-    Raises:
-      DataError: if another dataset is there.
     """
     layout = {
         "format": FORMAT,
@@ -117,18 +97,15 @@ def create(
         ("constants", (rows, 3), "float64"),
         ("volume", (rows,), "float64"),
     ):
-        spec = _spec(root, name, shape, shard_size, dtype)
+        metadata = _metadata(shape, shard_size, dtype)
+        spec = _spec(root, name) | {"metadata": metadata}
         ts.open(spec, create=True, open=True).result()
     write_json(root / "zarr.json", {"zarr_format": 3, "node_type": "group"})
     write_json(path, layout)
 
 
 def read_layout(root: pathlib.Path) -> dict[str, Any]:
-    """Return layout.json: sizes, base material and recipe of a dataset.
-
-    Raises:
-      DataError: if it is missing, damaged, or of another version of this format.
-    """
+    """Return layout.json: sizes, base material and recipe of a dataset."""
     layout = _read_json(root / "layout.json")
     if layout.get("format") != FORMAT:
         raise DataError(
@@ -154,12 +131,8 @@ def _read_json(path: pathlib.Path) -> dict:
 
 
 def _open(root: pathlib.Path, name: str):
-    spec = {
-        "driver": "zarr3",
-        "kvstore": {"driver": "file", "path": str(root / name)},
-    }
     try:
-        return ts.open(spec, open=True).result()
+        return ts.open(_spec(root, name), open=True).result()
     except ValueError as error:
         raise DataError(
             f"no dataset at {root}: {name} cannot be opened ({_first_line(error)}). "
@@ -203,11 +176,11 @@ def write_shard(
     rejected: dict[str, int],
     timing: Mapping[str, float] | None = None,
 ) -> None:
-    """Write one shard: its arrays, then its manifest.
+    """Write one shard, which this process alone owns: its arrays, then its manifest.
 
     Args:
       root: dataset directory.
-      shard: shard number; this process alone owns it.
+      shard: shard number.
       octants: accepted cells, k at most the shard size.
       constants: their C11, C12, C44.
       records: provenance of each, plain JSON values.
@@ -240,29 +213,18 @@ def write_shard(
 def read_manifests(
     root: pathlib.Path, shards: Iterable[int] | None = None
 ) -> list[dict]:
-    """Return the manifests of the finished shards, in order.
-
-    Args:
-      root: dataset directory.
-      shards: shard numbers to read; all finished ones when None.
-
-    Raises:
-      DataError: naming the file, if a manifest is missing or damaged.
-    """
-    if shards is None:
-        paths = sorted((root / "manifests").glob("shard_*.json"))
-    else:
+    """Return the manifests of some shards, or of all finished ones, in order."""
+    paths = sorted((root / "manifests").glob("shard_*.json"))
+    if shards is not None:
         paths = [manifest_path(root, shard) for shard in shards]
     return [_read_json(path) for path in paths]
 
 
 def read_timings(root: pathlib.Path) -> dict[int, dict[str, float]]:
     """Return the seconds by stage of every finished shard that has them noted."""
-    return {
-        manifest["shard"]: _read_json(path)
-        for manifest in read_manifests(root)
-        if (path := _timing_path(root, manifest["shard"])).exists()
-    }
+    shards = [manifest["shard"] for manifest in read_manifests(root)]
+    noted = [shard for shard in shards if _timing_path(root, shard).exists()]
+    return {shard: read_timing(root, shard) for shard in noted}
 
 
 def read_timing(root: pathlib.Path, shard: int) -> dict[str, float]:
@@ -276,15 +238,7 @@ def _timing_path(root, shard):
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """Cells without their voxels, which are read on demand.
-
-    Attributes:
-      root: dataset directory.
-      rows: their rows in the arrays.
-      records: N provenances.
-      constants: C11, C12, C44.
-      volume: volume fractions.
-    """
+    """Cells, by their rows in the arrays, without the octants, read on demand."""
 
     root: pathlib.Path
     rows: Int[np.ndarray, "N"]
@@ -295,11 +249,7 @@ class Labels:
     def octants(
         self, index: Sequence[int | np.integer] | Int[np.ndarray, "k"]
     ) -> UInt8[np.ndarray, "k n n n"]:
-        """Return the octants of the given numbers.
-
-        Raises:
-          DataError: if one of them is damaged.
-        """
+        """Return the octants of the given numbers."""
         rows = self.rows[np.asarray(index, int)]
         try:
             found = _open(self.root, "octant")[rows].read().result()
@@ -313,15 +263,7 @@ class Labels:
 
 
 def read_labels(root: pathlib.Path, shards: Iterable[int] | None = None) -> Labels:
-    """Return the labels of finished shards; their octants stay on disk.
-
-    Args:
-      root: dataset directory.
-      shards: shard numbers; all finished ones when None.
-
-    Raises:
-      DataError: naming the file, if a manifest or a shard is missing or damaged.
-    """
+    """Return the labels of some shards, or of all finished ones."""
     manifests = read_manifests(root, shards)
     size = read_layout(root)["shard_size"]
     found = [_read_rows(root, m, size, ARRAYS[1:]) for m in manifests]
@@ -336,11 +278,7 @@ def read_labels(root: pathlib.Path, shards: Iterable[int] | None = None) -> Labe
 
 
 def _read_rows(root, manifest, size, names) -> dict[str, np.ndarray]:
-    """Return the rows of one shard.
-
-    Raises:
-      DataError: naming the file, if its checksum fails.
-    """
+    """Return the rows of one shard; an error names the file whose checksum fails."""
     shard, count = manifest["shard"], manifest["count"]
     found = {}
     for name in names:
@@ -373,11 +311,7 @@ def read_shard(
 ) -> tuple[
     UInt8[np.ndarray, "k n n n"], Float[np.ndarray, "k 3"], Float[np.ndarray, "k"]
 ]:
-    """Return octants, constants and volume of a finished shard.
-
-    Raises:
-      DataError: naming the shard, if it is damaged or does not match its manifest.
-    """
+    """Return octants, constants and volume of a finished shard, checked."""
     found = _read_rows(root, manifest, read_layout(root)["shard_size"], ARRAYS)
     # A shard file that is gone reads as zeros; the hash leaves the volume out.
     filled = found["octant"].mean((1, 2, 3)) if manifest["count"] else np.zeros(0)

@@ -19,35 +19,22 @@ SPLITS = ("train", "validation", "test")
 
 
 class Contents(NamedTuple):
-    """A finished dataset without its octants.
+    """A finished dataset without its octants."""
 
-    Attributes:
-      labels: all accepted cells.
-      recipe: that of the dataset.
-      manifests: of all its shards.
-      timings: seconds by stage of the shards.
-      kept: whether a cell repeats no other.
-      selected: whether a cell is in the property-uniform subset.
-    """
-
-    labels: store.Labels
+    labels: store.Labels  # of all accepted cells
     recipe: Recipe
-    manifests: Sequence[Mapping]
-    timings: Mapping[int, Mapping]
-    kept: Bool[np.ndarray, "N"]
-    selected: Bool[np.ndarray, "N"]
+    manifests: Sequence[Mapping]  # of all shards
+    timings: Mapping[int, Mapping]  # seconds by stage of the shards
+    kept: Bool[np.ndarray, "N"]  # whether a cell repeats no other
+    selected: Bool[np.ndarray, "N"]  # whether it is in the property-uniform subset
 
 
 def forecast(
     recipe: Recipe, todo: Sequence[int], pace: float, workers: int
 ) -> list[dict]:
-    """Return candidates and hours of each kind of shard that is missing.
+    """Return candidates and hours of each kind of shard in `todo`.
 
-    Args:
-      recipe: the dataset.
-      todo: numbers of the shards.
-      pace: seconds of one homogenization.
-      workers: shards that are made side by side.
+    The pace is the seconds of one homogenization, a worker makes one shard at a time.
     """
     plan, rows = recipe.plan(), {}
     for one in (plan[number] for number in todo):

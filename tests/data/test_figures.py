@@ -8,6 +8,7 @@ import pytest
 from mmdiff.bounds import hashin_shtrikman
 from mmdiff.data import figures, space, store
 from mmdiff.elasticity import moduli
+from mmdiff.io import plots
 
 pytest.importorskip("matplotlib")
 
@@ -129,12 +130,12 @@ def test_sheet_shows_cells_evenly_over_poissons_ratio(tmp_path, monkeypatch):
     labels = Held(pathlib.Path(), np.arange(24), [{}] * 24, constants, volume)
     shown = []
 
-    def keep(path, images, captions):
+    def keep(path, octants, captions, size, columns):
         shown.extend(captions)
-        assert len(images) == figures.SHEET
+        assert len(octants) == figures.SHEET
         return True
 
-    monkeypatch.setattr(figures, "contact_sheet", keep)
+    monkeypatch.setattr(plots, "cell_sheet", keep)
     kept = np.arange(24) != 5
     assert figures.sheet(tmp_path / "sheet.png", labels, kept)
     ratios = [float(caption.split()[-1]) for caption in shown]

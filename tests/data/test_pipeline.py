@@ -54,8 +54,12 @@ def root(tmp_path):
 def _run(root, monkeypatch, unit, **settings):
     monkeypatch.setattr(pipeline, "shard_unit", unit)
     found = []
+
+    def on_shard(*progress):
+        found.append(progress)
+
     pipeline.run_rounds(
-        root, Here(), seconds_per_label=0.1, on_shard=found.append, **settings
+        root, Here(), seconds_per_label=0.1, on_shard=on_shard, **settings
     )
     return found
 
@@ -73,19 +77,18 @@ def test_missing_shards_are_made_in_the_order_of_rounds(root, monkeypatch):
 
     progress = _run(root, monkeypatch, unit, workers=2)
     assert seen == [0, 2, 3, 4, 5] and not store.missing(root)
-    assert sorted(p.shard for p in progress) == seen
-    assert [p.done for p in progress] == [1, 2, 3, 4, 5]
-    left = [p.seconds_left for p in progress]
+    numbers, left = map(list, zip(*progress, strict=True))
+    assert sorted(numbers) == seen
     assert left == sorted(left, reverse=True) and left[-1] == pytest.approx(0, abs=1e-9)
     assert _run(root, monkeypatch, unit) == []
 
 
 def test_time_left_is_shared_by_the_workers(root, monkeypatch):
     # After round 0, whose shards come back in any order.
-    one = _run(root, monkeypatch, _empty_shard)[2].seconds_left
+    one = _run(root, monkeypatch, _empty_shard)[2][1]
     for number in range(len(RECIPE.plan())):
         store.forget(root, number)
-    two = _run(root, monkeypatch, _empty_shard, workers=2)[2].seconds_left
+    two = _run(root, monkeypatch, _empty_shard, workers=2)[2][1]
     assert two == pytest.approx(one / 2)
 
 
