@@ -117,7 +117,7 @@ def train(folder, variant: Variant, data: Data, config, steps: int):
     result = denoising.train(
         diffusion,
         weights.init_params(model, jax.random.key(config.seed), octant),
-        state.optimizer_from_values(values),
+        state.make_optimizer(values),
         data.training,
         settings=settings,
         checkpoints=checkpoint.Checkpoints(folder / "checkpoints"),

@@ -15,11 +15,11 @@ from mmdiff.data.select import TEST, VALIDATION
 from mmdiff.io.report import NO_PLOTS
 from mmdiff.models import regressor
 from mmdiff.models.weights import save_weights
-from mmdiff.run.console import note, say, table
+from mmdiff.run.console import note, table
 from mmdiff.train import cards, figures, record, regression
 from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.loop import Hooks, Settings
-from mmdiff.train.state import optimizer_from_values
+from mmdiff.train.state import make_optimizer
 
 SPLITS = {"validation": VALIDATION, "test": TEST}
 
@@ -37,11 +37,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     fields = config.model.to_dict()
     model = regressor.Regressor(**fields)
     params = regressor.init_regressor(model, jax.random.key(config.seed), octant)
-    say(
-        f"{chosen.sum()} training cells of {2 * octant}^3 voxels; network of "
-        f"{record.count(params) / 1e6:.2f} million parameters; "
-        f"{jax.device_count()} {jax.default_backend()} device(s)"
-    )
+    record.say_start(f"{chosen.sum()} training cells", octant, params)
     compare = regression.make_comparison(model, data, config.batch_size)
 
     def validate(params) -> dict[str, float]:
@@ -54,7 +50,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         result = regression.train(
             lambda params, x: model.apply({"params": params}, x),
             params,
-            optimizer_from_values(config.to_dict()),
+            make_optimizer(config.to_dict()),
             regression.labelled(data, chosen),
             settings=settings,
             checkpoints=Checkpoints(workdir / "checkpoints"),
@@ -64,11 +60,10 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         "model": fields,
         "octant": octant,
         "base": data.info["base"],
-        "training": record.summary(settings, result, params, int(chosen.sum())),
+        "training": record.summary(settings, result, int(chosen.sum())),
     }
-    path = save_weights(
-        workdir / "regressor.npz", result.state.ema, meta, half=config.half
-    )
+    path = workdir / "regressor.npz"
+    save_weights(path, result.state.ema, meta, half=config.half)
     # What is measured is the file: its float16 rounds the parameters.
     stored, _ = regressor.load_regressor(path)
     found = {name: compare(stored, split) for name, split in SPLITS.items()}

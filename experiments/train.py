@@ -12,29 +12,24 @@ from ml_collections import ConfigDict
 
 from mmdiff.data.dataset import training_cells
 from mmdiff.data.select import VALIDATION, coverage_radius
-from mmdiff.diffusion import schedule as schedules
 from mmdiff.diffusion.conditions import fit_conditions
-from mmdiff.errors import InputError
+from mmdiff.diffusion.schedule import schedule_from_dict, schedule_to_dict
 from mmdiff.io.report import NO_PLOTS
 from mmdiff.models.denoiser import make_denoiser
 from mmdiff.models.unet import UNet
 from mmdiff.models.weights import init_params, load_weights, save_weights
 from mmdiff.run import tensorboard
-from mmdiff.run.console import note, say
+from mmdiff.run.console import note
 from mmdiff.run.workdir import read_metrics
 from mmdiff.train import cards, denoising, figures, record
 from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.loop import Hooks, Settings
 from mmdiff.train.snapshots import make_snapshots
-from mmdiff.train.state import optimizer_from_values
+from mmdiff.train.state import make_optimizer
 
 # Of several processes the first one writes, see mmdiff.run.distributed.
 DISTRIBUTED = True
 NAMES = ("C11", "C12", "C44", "V")
-SCHEDULES = {
-    "exponential": schedules.ExponentialSchedule(),
-    "cosine": schedules.CosineSchedule(),
-}
 
 
 def run(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -44,10 +39,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
       InputError: if the settings do not fit each other or the dataset.
       DataError: if the dataset or the checkpoint is missing or damaged.
     """
-    if config.schedule not in SCHEDULES:
-        raise InputError(
-            f"no noise schedule {config.schedule!r}. Use {' or '.join(SCHEDULES)}."
-        )
+    schedule = schedule_from_dict({"kind": config.schedule})
     if config.tensorboard:
         tensorboard.require()  # now, not after the dataset has been read
     data = record.read_dataset(config.data, skip_bad=config.skip_bad)
@@ -57,14 +49,11 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     validation = denoising.examples(data, held_out) if held_out.any() else None
     octant = data.octants.shape[-1]
     fields = {**config.model.to_dict(), "conditions": len(NAMES)}
-    model, schedule = UNet(**fields), SCHEDULES[config.schedule]
+    model = UNet(**fields)
     params = init_params(model, jax.random.key(config.seed), octant)
     conditions = fit_conditions(NAMES, training.cond, config.power)
-    say(
-        f"{chosen.sum()} training and {held_out.sum()} validation cells of "
-        f"{2 * octant}^3 voxels; network of {record.count(params) / 1e6:.2f} million "
-        f"parameters; {jax.device_count()} {jax.default_backend()} device(s)"
-    )
+    cells = f"{chosen.sum()} training and {held_out.sum()} validation cells"
+    record.say_start(cells, octant, params)
     diffusion = denoising.Diffusion(
         make_denoiser(model, schedule), conditions, schedule, drop_rate=config.drop_rate
     )
@@ -76,11 +65,11 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     meta = {
         "model": fields,
         "octant": octant,
-        "schedule": schedules.schedule_to_dict(schedule),
+        "schedule": schedule_to_dict(schedule),
         "cond": conditions.to_dict(),
         "base": data.info["base"],
         "training": {
-            **record.summary(settings, result, params, int(chosen.sum())),
+            **record.summary(settings, result, int(chosen.sum())),
             "validation": record.last(rows, "validation").get("validation"),
             # For the distance of a target to the training cells.
             "labels": labels.round(5).tolist(),
@@ -111,7 +100,7 @@ def train(config, workdir, settings, diffusion, params, training, validation):
         return denoising.train(
             diffusion,
             params,
-            optimizer_from_values(config.to_dict()),
+            make_optimizer(config.to_dict()),
             training,
             settings=settings,
             checkpoints=Checkpoints(workdir / "checkpoints"),

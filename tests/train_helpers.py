@@ -12,9 +12,10 @@ from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.schedule import ExponentialSchedule
 from mmdiff.train import denoising
 from mmdiff.train.checkpoint import Checkpoints
-from mmdiff.train.denoising import Diffusion, Examples
+from mmdiff.train.denoising import Examples
 from mmdiff.train.loop import Hooks, Result, Settings
 from mmdiff.train.state import make_optimizer
+from mmdiff.train.step import Diffusion
 
 SCHEDULE = ExponentialSchedule()
 N = 4
@@ -30,7 +31,16 @@ def examples(count: int = 24, seed: int = 0) -> Examples:
 
 DATA = examples()
 CONDITIONS = fit_conditions(("C11", "C12", "C44", "V"), DATA.cond)
-OPTIMIZER = make_optimizer(learning_rate=1e-2, warmup=2, steps=40)
+OPTIMIZER = make_optimizer(
+    {
+        "learning_rate": 1e-2,
+        "final_learning_rate": 5e-4,
+        "warmup": 2,
+        "steps": 40,
+        "clip": 1.0,
+        "weight_decay": 1e-4,
+    }
+)
 
 
 def params(seed: int = 0) -> dict:

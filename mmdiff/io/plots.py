@@ -18,13 +18,19 @@ from mmdiff.io import render
 from mmdiff.io.write import write_bytes, write_png
 from mmdiff.typing import Float, UInt8
 
-BLUE, OCHRE, GREY = "#3f6fae", "#d9962b", "#8a919b"
+BLUE, OCHRE, GREY, INK = "#3f6fae", "#d9962b", "#8a919b", "#22262c"
+MODULI = {
+    "K": "bulk modulus K / E base",
+    "G": "shear modulus G / E base",
+    "E": "Young's modulus E / E base",
+    "nu": "Poisson's ratio along <100>",
+}
 _STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": "#5b626c",
-    "axes.labelcolor": "#22262c",
+    "axes.labelcolor": INK,
     "axes.grid": True,
     "grid.color": "#e6e8eb",
     "axes.axisbelow": True,
@@ -48,6 +54,16 @@ def plot_style():
     return matplotlib.rc_context(_STYLE)
 
 
+def legend_below(figure, columns: int = 4) -> None:
+    """Put the legend of all axes below a figure, each label once."""
+    named = {}
+    for axis in figure.axes:
+        handles, labels = axis.get_legend_handles_labels()
+        named = dict(zip(labels, handles, strict=True)) | named
+    place = {"loc": "outside lower center", "ncols": columns, "fontsize": 8}
+    figure.legend(named.values(), named.keys(), **place)
+
+
 def save_figure(path: str | os.PathLike, figure) -> bool:
     """Write a figure as PNG and return True, what every function here returns then."""
     buffer = io.BytesIO()
@@ -63,23 +79,11 @@ def contact_sheet(
     *,
     columns: int = 4,
 ) -> bool:
-    """Tile pictures of equal size into one; captions only where matplotlib is there.
-
-    Args:
-      path: PNG file to write.
-      images: uint8 (h, w, 3), at least one.
-      captions: one line each, or none.
-      columns: pictures per row at most.
-
-    Returns:
-      whether the captions asked for were drawn.
-    """
-    images = [np.asarray(image) for image in images]
-    strips = _caption_strips(captions, images[0].shape[1]) if captions else []
+    """Tile pictures of equal size into one; return whether given captions were drawn."""
+    tiles = list(images)
+    strips = _caption_strips(captions, tiles[0].shape[1]) if captions else []
     if strips:
-        tiles = [np.concatenate(pair) for pair in zip(images, strips, strict=True)]
-    else:
-        tiles = images
+        tiles = [np.concatenate(pair) for pair in zip(tiles, strips, strict=True)]
     columns = min(columns, len(tiles))
     # The empty places of the last row take the colour of the pictures' corner.
     blank = np.broadcast_to(images[0][0, 0], tiles[0].shape)
@@ -135,12 +139,7 @@ def modulus_spheres(
 ) -> bool:
     """Draw Young's modulus over all directions, as distance and as colour.
 
-    All surfaces share one scale, so that sizes compare.
-
-    Args:
-      path: PNG file to write.
-      constants: (b, 3) stable cubic constants, or (b, 6, 6) tensors.
-      labels: b titles.
+    All surfaces, of stable cubic constants or tensors, share one scale.
     """
     tensors = np.asarray(constants, np.float64)
     if tensors.shape[-1] == 3:
@@ -165,7 +164,6 @@ def modulus_spheres(
     scale = Normalize(min(young.min(), 0.8 * top), top)
     # matplotlib's own shading hides the colours; a soft light from above does not.
     light = 0.88 + 0.12 * direction @ (np.array([1.0, 0.0, 1.5]) / np.sqrt(3.25))
-    axes = []
     for i, label in enumerate(labels):
         # Drawn in the order of the calls: matplotlib's own order hides the axes.
         axis = figure.add_subplot(
@@ -187,14 +185,10 @@ def modulus_spheres(
         axis.set_box_aspect((1, 1, 1))
         axis.view_init(28, 32)
         axis.set_axis_off()
-        axis.set_title(
-            f"{label}\nE {young[i].min():.3g} to {young[i].max():.3g}",
-            fontsize=9,
-            y=1.03,
-        )
-        axes.append(axis)
+        title = f"{label}\nE {young[i].min():.3g} to {young[i].max():.3g}"
+        axis.set_title(title, fontsize=9, y=1.03)
     bar = ScalarMappable(scale, "viridis")
-    figure.colorbar(bar, ax=axes, shrink=0.7, label="Young's modulus E / E base")
+    figure.colorbar(bar, ax=figure.axes, shrink=0.7, label="Young's modulus E / E base")
     return save_figure(path, figure)
 
 
@@ -214,15 +208,9 @@ def parity(
         "C44 / E base",
         "volume fraction",
     ),
+    axes: tuple[str, str] = ("asked", "got (finite elements)"),
 ) -> bool:
-    """Plot asked against got, of the constants and the volume unless told otherwise.
-
-    Args:
-      path: PNG file to write.
-      asked: (k,) or (b, k); NaN where nothing was asked.
-      got: (b, k).
-      names: k titles.
-    """
+    """Plot values asked for (NaN where none were) against those got, panel by name."""
     figure = new_figure(2.4 * len(names), 2.7)
     if figure is None:
         return False
@@ -235,12 +223,13 @@ def parity(
             pad = max(0.08 * (high - low), 0.02 * abs(high), 1e-6)
             ends = np.array([low - pad, high + pad])
             axis.plot(ends, ends, color=GREY, lw=1)
-            axis.scatter(asked[:, i], got[:, i], s=16, color=BLUE, alpha=0.8, lw=0)
-            axis.set(xlim=ends, ylim=ends, xlabel="asked", title=name)
+            size = 16 if len(got) < 200 else 6
+            axis.scatter(asked[:, i], got[:, i], s=size, color=BLUE, alpha=0.8, lw=0)
+            axis.set(xlim=ends, ylim=ends, xlabel=axes[0], title=name)
             axis.set_box_aspect(1)
             axis.locator_params(nbins=4)
             if i == 0:
-                axis.set_ylabel("got (finite elements)")
+                axis.set_ylabel(axes[1])
         return save_figure(path, figure)
 
 
@@ -249,13 +238,7 @@ def property_scatter(
     constants: Float[np.ndarray, "b 3"],
     volume: Float[np.ndarray, "b"],
 ) -> bool:
-    """Map a set of cells: G over K under the Hashin-Shtrikman curve, and histograms.
-
-    Args:
-      path: PNG file to write.
-      constants: (b, 3) cubic constants.
-      volume: (b,) volume fractions in [0, 1].
-    """
+    """Map a set of cells: G over K under the Hashin-Shtrikman curve, and histograms."""
     figure = new_figure(9.6, 5.6)
     if figure is None:
         return False
@@ -264,9 +247,7 @@ def property_scatter(
     bulk, shear, _ = hashin_shtrikman(np.linspace(0, 1, 200))
     with plot_style():
         axis = figure.add_subplot(2, 3, 1)
-        axis.plot(
-            bulk, shear, color="#22262c", lw=1, label="Hashin-Shtrikman, isotropic"
-        )
+        axis.plot(bulk, shear, color=INK, lw=1, label="Hashin-Shtrikman, isotropic")
         points = axis.scatter(
             values["K"], values["G"], c=volume, s=7, lw=0, alpha=0.8, cmap="viridis"
         )
@@ -300,11 +281,7 @@ def grouped_points(
 ) -> bool:
     """Plot one point per item over its group, coloured by label; logarithmic axes.
 
-    Args:
-      path: PNG file to write.
-      groups: the group of every item; a line for each, in order of first appearance.
-      labels: the label of every item, few different ones.
-      panels: positive values of all items by the name of the axis.
+    Each panel holds positive values of all items under the name of its axis.
     """
     names, kinds = list(dict.fromkeys(groups)), list(dict.fromkeys(labels))
     figure = new_figure(4.8 * len(panels), 1.6 + 0.35 * len(names))

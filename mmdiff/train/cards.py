@@ -61,8 +61,7 @@ _TRAINING = """## Training
   {devices} {backend} device(s)
 - base material and interpolation: `{base}`
 """
-_AUGMENTED = """; half of the octants shifted
-  by half a period, half softened"""
+_AUGMENTED = "; half of the octants shifted\n  by half a period, half softened"
 
 
 def denoiser_card(
@@ -73,20 +72,14 @@ def denoiser_card(
     ema: float,
     half: bool,
 ) -> str:
-    """Return the card of a denoiser.
+    """Return the card of a denoiser, from the header of its file and its metrics.
 
-    Args:
-      meta: header of its weights file.
-      result: of the training.
-      rows: metrics of the run.
-      ema: decay of the parameter average.
-      half: whether the file holds float16.
+    `ema` is the decay of the average, `half` whether the file holds float16.
     """
-    start = "validation_t"
     errors = [
-        [name.removeprefix(start), f"{value:.4g}"]
+        [name.removeprefix("validation_t"), f"{value:.4g}"]
         for name, value in last(rows, "validation").items()
-        if name.startswith(start)
+        if name.startswith("validation_t")
     ]
     cond = meta["cond"]
     ranges = zip(cond["names"], cond["low"], cond["high"], strict=True)
@@ -111,15 +104,7 @@ def regressor_card(
     ema: float,
     half: bool,
 ) -> str:
-    """Return the card of a regressor.
-
-    Args:
-      meta: header of its weights file.
-      result: of the training.
-      comparisons: with finite elements, by split.
-      ema: decay of the parameter average.
-      half: whether the file holds float16.
-    """
+    """Return the card of a regressor, compared with finite elements by split."""
     return _REGRESSOR.format(
         edge=2 * meta["octant"],
         octant=meta["octant"],
@@ -128,13 +113,11 @@ def regressor_card(
     )
 
 
-def score_table(
-    comparisons: Mapping[str, Comparison],
-) -> tuple[list[str], list[list[str]]]:
+def score_table(found: Mapping[str, Comparison]) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of a table of the scores by split."""
     header = ["split", "cells", *(f"R^2 {name}" for name in QUANTITIES), "range error"]
     rows = []
-    for split, comparison in comparisons.items():
+    for split, comparison in found.items():
         *r2, error = comparison.scores().values()
         scores = [*(f"{value:.4f}" for value in r2), f"{100 * error:.3f} %"]
         rows.append([split, str(len(comparison.true)), *scores])

@@ -9,7 +9,6 @@ Orbax makes them wait for each other; the first one writes.
 import contextlib
 import hashlib
 import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -47,19 +46,12 @@ class Checkpoints:
 
     def latest(self) -> int | None:
         """Return the newest complete step, or None."""
-        steps = [
-            int(path.stem)
-            for path in self._directory.glob("*.sha256")
-            if (self._directory / path.stem).is_dir()
-        ]
-        return max(steps, default=None)
+        steps = [path.stem for path in self._directory.glob("*.sha256")]
+        whole = [int(step) for step in steps if (self._directory / step).is_dir()]
+        return max(whole, default=None)
 
     def restore(self, step: int, like: Any) -> Any:
-        """Read the state of a step.
-
-        Args:
-          step: a step that `latest` returned.
-          like: a state of the same structure, shapes and types.
+        """Return the state of a step, of the structure, shapes and types of `like`.
 
         Raises:
           DataError: if a file is missing or changed, or does not fit `like`.
@@ -74,13 +66,8 @@ class Checkpoints:
         with self._open() as checkpointer:
             found = checkpointer.load(step)
         expected = _flatten(like)
-        odd = [
-            name
-            for name in sorted({*expected, *found})
-            if name not in expected
-            or name not in found
-            or found[name].shape != expected[name].shape
-        ]
+        shapes = [{name: a.shape for name, a in s.items()} for s in (expected, found)]
+        odd = sorted({name for name, _ in shapes[0].items() ^ shapes[1].items()})
         if odd:
             raise DataError(
                 f"checkpoint {path} does not fit the configured network: {len(odd)} "
@@ -92,22 +79,16 @@ class Checkpoints:
         ]
         return jax.tree.unflatten(jax.tree.structure(like), values)
 
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[Any]:
-        training = ocp.training
-        checkpointer = training.Checkpointer(
+    def _open(self) -> contextlib.closing:
+        policies = ocp.training
+        checkpointer = policies.Checkpointer(
             self._directory,
             # The loop decides when to save, so every call is a save.
-            save_decision_policy=(
-                training.save_decision_policies.FixedIntervalPolicy(1)
-            ),
-            preservation_policy=training.preservation_policies.LatestN(self._keep),
+            save_decision_policy=policies.save_decision_policies.FixedIntervalPolicy(1),
+            preservation_policy=policies.preservation_policies.LatestN(self._keep),
             cleanup_tmp_directories=True,
         )
-        try:
-            yield checkpointer
-        finally:
-            checkpointer.close()
+        return contextlib.closing(checkpointer)
 
     def _digest_path(self, step: int) -> pathlib.Path:
         return self._directory / f"{step}.sha256"

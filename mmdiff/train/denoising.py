@@ -16,13 +16,10 @@ from mmdiff.data.dataset import Dataset
 from mmdiff.data.loader import make_batches
 from mmdiff.data.select import balanced_rows
 from mmdiff.data.space import bin_index
-from mmdiff.diffusion.conditions import Conditions
-from mmdiff.diffusion.process import Noise, symmetric_noise
-from mmdiff.diffusion.schedule import Schedule
 from mmdiff.train import loop
 from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.state import create_state
-from mmdiff.train.step import Apply, make_evaluation, make_step
+from mmdiff.train.step import Diffusion, make_evaluation, make_step
 from mmdiff.typing import Bool, Float, Int, UInt8
 
 TIMES = (0.1, 0.3, 0.5, 0.7)  # of the noise levels that are validated
@@ -30,47 +27,19 @@ TIMES = (0.1, 0.3, 0.5, 0.7)  # of the noise levels that are validated
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """A dataset in memory.
-
-    Attributes:
-      octant: voxels in {0, 1}.
-      cond: raw conditions.
-      rows: rows that make up an epoch, repeated or not; None for each once.
-    """
+    """Voxels and raw conditions; `rows` make up an epoch, None for all of them once."""
 
     octant: UInt8[np.ndarray, "N n n n"]
     cond: Float[np.ndarray, "N k"]
     rows: Int[np.ndarray, "M"] | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Diffusion:
-    """A denoiser with the noise that it is trained on.
-
-    Attributes:
-      apply: apply(params, x, t, x0_prev, cond) -> x0.
-      conditions: scaling of the raw conditions.
-      schedule: noise schedule.
-      noise: draws the noise of an example.
-      drop_rate: probability of each way of freeing conditions.
-    """
-
-    apply: Apply
-    conditions: Conditions
-    schedule: Schedule
-    noise: Noise = symmetric_noise
-    drop_rate: float = 0.1
-
-
 def examples(
     data: Dataset, chosen: Bool[np.ndarray, "N"], balance: float = 0.0
 ) -> Examples:
-    """Return some cells of a dataset with C11, C12, C44, V as their conditions.
+    """Return chosen cells of a dataset with C11, C12, C44, V as their conditions.
 
-    Args:
-      data: the dataset.
-      chosen: which of its cells.
-      balance: weight of sparse property bins, see `select.balanced_rows`.
+    `balance` is the weight of sparse property bins, see `select.balanced_rows`.
     """
     constants, volume = data.constants[chosen], data.volume[chosen]
     cond = np.concatenate([constants, volume[:, None]], 1).astype(np.float32)
@@ -88,23 +57,7 @@ def train(
     checkpoints: Checkpoints,
     hooks: loop.Hooks,
 ) -> loop.Result:
-    """Train, resuming from the newest checkpoint if there is one.
-
-    Args:
-      diffusion: the denoiser.
-      params: initial parameters, used when there is no checkpoint.
-      optimizer: gradient transformation.
-      data: training examples.
-      settings: steps, batches and intervals.
-      checkpoints: directory to save to and to resume from.
-      hooks: functions to call; see `make_validation`.
-
-    Returns:
-      see `loop.run`.
-
-    Raises:
-      InputError: if the batch does not fit the dataset; and what `loop.run` raises.
-    """
+    """Train from `params` or the newest checkpoint; see `loop.run`."""
     cond = np.asarray(diffusion.conditions.normalize(jnp.asarray(data.cond)))
     batch_at = make_batches(
         {"octant": data.octant, "cond": cond},
@@ -113,14 +66,7 @@ def train(
         rows=data.rows,
     )
     return loop.run(
-        make_step(
-            diffusion.apply,
-            optimizer,
-            schedule=diffusion.schedule,
-            ema_decay=settings.ema,
-            drop_rate=diffusion.drop_rate,
-            noise=diffusion.noise,
-        ),
+        make_step(diffusion, optimizer, settings.ema),
         create_state(params, optimizer),
         batch_at,
         settings=settings,
@@ -137,18 +83,10 @@ def make_validation(
 ) -> Callable[[Any], Mapping[str, float]]:
     """Return `validate(params)`: the error of held-out examples, by noise level.
 
-    Args:
-      diffusion: the denoiser.
-      data: held-out examples; None for no numbers.
-      settings: seed and size of the batches.
-      times: noise levels, as times.
+    Without held-out examples it returns no numbers; `settings` gives the seed and the
+    size of the batches.
     """
-    evaluate = make_evaluation(
-        diffusion.apply,
-        schedule=diffusion.schedule,
-        times=tuple(times),
-        noise=diffusion.noise,
-    )
+    evaluate = make_evaluation(diffusion, tuple(times))
     # The same noise at every validation, and none that training draws.
     key = jax.random.fold_in(jax.random.key(settings.seed), np.uint32(2**32 - 1))
 
@@ -163,10 +101,8 @@ def make_validation(
             losses = evaluate(params, key, data.octant[rows], cond, rows)
             total = total + np.asarray(losses)[:, : count - begin].sum(1)
         losses = total / count
-        by_time = zip(times, losses.tolist(), strict=True)
-        return {
-            "validation": float(losses.mean()),
-            **{f"validation_t{t:g}": loss for t, loss in by_time},
-        }
+        by_time = zip(times, losses, strict=True)
+        errors = {f"validation_t{t:g}": float(x) for t, x in by_time}
+        return {"validation": float(losses.mean()), **errors}
 
     return validate

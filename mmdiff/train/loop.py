@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mmdiff.errors import InputError, check_ranges
+from mmdiff.errors import InputError
 from mmdiff.train import parallel, stop
 from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.state import TrainState
@@ -57,25 +57,19 @@ class Settings:
     steps_per_dispatch: int = 1
     time_limit_s: float = 0.0
 
-    def __post_init__(self):
-        """Refuse dispatches that would not end; `configs/train.py` has the ranges."""
-        check_ranges(vars(self), {"steps_per_dispatch": "[1, inf)"})
-
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> "Settings":
         """Return the settings among named values, such as those of a config."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        return cls(**{name: values[name] for name in names if name in values})
+        names = {field.name for field in dataclasses.fields(cls)} & values.keys()
+        return cls(**{name: values[name] for name in names})
 
 
 @dataclasses.dataclass(frozen=True)
 class Hooks:
     """Functions that a training run calls.
 
-    Attributes:
-      validate: numbers to report of the averaged parameters at every checkpoint.
-      on_metrics: receives a dict of plain numbers per report.
-      on_sample: receives the step and the averaged parameters, NumPy arrays.
+    `validate` returns what to report of the averaged parameters at every checkpoint,
+    `on_metrics` receives each report, `on_sample` a step and its averaged parameters.
     """
 
     validate: Callable[[Any], Mapping[str, float]] = lambda ema: {}
@@ -85,19 +79,13 @@ class Hooks:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """Outcome of a training run.
+    """Outcome of a training run: the final state (NumPy), reports, oldest first.
 
-    Attributes:
-      state: the final state, NumPy arrays.
-      reason: "steps", "time" or "signal": cause of the end.
-      seconds: wall time of this run, compilation included.
-      samples_per_s: training samples per second after the first step.
-      history: the metrics that were reported, oldest first.
+    The reason of the end is "steps", "time" or "signal".
     """
 
     state: TrainState
     reason: str
-    seconds: float
     samples_per_s: float
     history: list[dict[str, float]]
 
@@ -111,7 +99,7 @@ def run(
     checkpoints: Checkpoints,
     hooks: Hooks,
 ) -> Result:
-    """Train, resuming from the newest checkpoint if there is one.
+    """Train, from the newest checkpoint if there is one, and save the final state.
 
     Args:
       step_of_device: step(state, key, batch) -> (state, metrics), to be mapped over the
@@ -122,11 +110,8 @@ def run(
       checkpoints: directory to save to and to resume from.
       hooks: functions to call.
 
-    Returns:
-      The final state with the cause of the end. A checkpoint of it has been written.
-
     Raises:
-      InputError: if the batch does not fit the devices.
+      InputError: if the batch does not fit the devices or the dataset.
       DataError: if the checkpoint to resume from is damaged.
       TrainingDivergedError: if the loss is not finite.
     """
@@ -146,13 +131,8 @@ def run(
         training.save()
         if reason == "steps" and training.step > first:
             training.sample()
-    return Result(
-        state=parallel.unreplicate(training.state),
-        reason=reason,
-        seconds=time.monotonic() - start,
-        samples_per_s=training.samples_per_s,
-        history=training.history,
-    )
+    state = parallel.unreplicate(training.state)
+    return Result(state, reason, training.samples_per_s, training.history)
 
 
 class _Training:
@@ -184,9 +164,8 @@ class _Training:
     @property
     def samples_per_s(self) -> float:
         """Training samples per second; 0 before the first timed dispatch."""
-        if not self._busy:
-            return 0.0
-        return self._timed * self._settings.batch_size / self._busy
+        samples = self._timed * self._settings.batch_size
+        return samples / self._busy if self._busy else 0.0
 
     def advance(self) -> None:
         """Make the steps of one dispatch, and report where a report is due."""
@@ -195,11 +174,9 @@ class _Training:
             parallel.shard(self._batch_at(self.step + i), self._devices)
             for i in range(count)
         ]
-        if count == 1:
-            self.state, metrics = self._run_one(self.state, self._key, parts[0])
-        else:
-            batches = parallel.stack(parts)
-            self.state, metrics = self._run_many(self.state, self._key, batches)
+        run = self._run_one if count == 1 else self._run_many
+        batch = parts[0] if count == 1 else parallel.stack(parts)
+        self.state, metrics = run(self.state, self._key, batch)
         # Waiting for the step keeps the clock honest; dispatch is asynchronous.
         self._pending += jax.block_until_ready([metrics])
         self.step += count
@@ -227,7 +204,7 @@ class _Training:
             for name in ("loss", "grad_norm")
         )
         self._pending.clear()
-        if not all(map(math.isfinite, losses)):
+        if not np.isfinite(losses).all():
             raise TrainingDivergedError(
                 f"the loss is not finite near step {self.step}; the last good "
                 f"checkpoint is step {self._saved}. Lower `learning_rate` and start "

@@ -1,9 +1,8 @@
 """Data parallelism over devices and processes with `jax.pmap`.
 
-One wrapper around the pure step of `mmdiff.train.step`: the state is replicated, the
-batch is split along a leading device axis, the key is shared. With several processes
-(`mmdiff.run.distributed`) each holds its own devices' copies and feeds its own part of
-the batch; only the averages inside the step cross from one to another.
+The state is replicated, the batch split along a leading device axis, the key shared.
+Of several processes (`mmdiff.run.distributed`) each feeds its own part of the batch;
+only the averages inside the step cross from one to another.
 """
 
 import functools
@@ -18,20 +17,12 @@ from mmdiff.train.step import AXIS
 
 
 def parallel_step(step: Callable[..., Any]) -> Callable[..., Any]:
-    """Map step(state, key, batch) over all devices; the state is donated.
-
-    Each process passes and gets the slices of its own devices.
-    """
+    """Map step(state, key, batch) over the devices; the state is donated."""
     return jax.pmap(step, axis_name=AXIS, in_axes=(0, None, 0), donate_argnums=0)
 
 
 def check_shares(batch_size: int, devices: int) -> None:
-    """Refuse a batch that does not split into even shares over the devices.
-
-    Raises:
-      InputError: if the share of a device is not a whole, even number of examples;
-        self-conditioning pairs neighbours.
-    """
+    """Refuse shares that are not whole and even: self-conditioning pairs neighbours."""
     if batch_size % (2 * devices):
         raise InputError(
             f"batch size {batch_size} does not split into even shares over "
@@ -40,17 +31,8 @@ def check_shares(batch_size: int, devices: int) -> None:
 
 
 def shard(batch: Any, devices: int) -> Any:
-    """Split the leading axis over devices: (b, ...) -> (devices, b / devices, ...).
-
-    Raises:
-      InputError: as `check_shares`.
-    """
-
-    def split(array):
-        check_shares(array.shape[0], devices)
-        return array.reshape(devices, -1, *array.shape[1:])
-
-    return jax.tree.map(split, batch)
+    """Split the leading axis over devices: (b, ...) -> (devices, b / devices, ...)."""
+    return jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), batch)
 
 
 def stack(batches: list[Any]) -> Any:

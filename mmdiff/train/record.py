@@ -18,19 +18,11 @@ from mmdiff.run.console import note, say
 from mmdiff.run.workdir import append_metrics
 from mmdiff.train.loop import Result, Settings
 
-ENDS = {"steps": "all steps done", "time": "time limit", "signal": "stopped"}
+_ENDS = {"steps": "all steps done", "time": "time limit", "signal": "stopped"}
 
 
 def read_dataset(path: str | os.PathLike, *, skip_bad: bool = False) -> Dataset:
-    """Return a dataset, and note which of its shards are left out.
-
-    Args:
-      path: a dataset; empty for the shipped cells.
-      skip_bad: leave damaged shards out instead of raising.
-
-    Raises:
-      DataError: as `load_dataset`.
-    """
+    """Return a dataset, and note which of its shards are left out."""
     data = load_dataset(path, skip_bad=skip_bad)
     for message in data.info["skipped"]:
         note(f"{message.split('. Rerun')[0]}; going on without them.")
@@ -41,20 +33,17 @@ def read_dataset(path: str | os.PathLike, *, skip_bad: bool = False) -> Dataset:
 def metrics(
     workdir: pathlib.Path, *, curves: bool = False
 ) -> Iterator[Callable[[dict[str, float]], None]]:
-    """Yield a function that appends metrics to metrics.jsonl and says them.
+    """Yield a function that says metrics and appends them to metrics.jsonl.
 
-    Args:
-      workdir: existing directory.
-      curves: write them for TensorBoard, too.
+    With `curves` it writes them for TensorBoard, too.
     """
-    scalars = contextlib.nullcontext(lambda values: None)
-    if curves:
-        scalars = tensorboard.scalars(workdir / "tb")
-    with scalars as write_curves:
+    scalars = tensorboard.scalars(workdir / "tb") if curves else None
+    with scalars or contextlib.nullcontext() as write_curves:
 
         def on_metrics(values: dict[str, float]) -> None:
             append_metrics(workdir, values)
-            write_curves(values)
+            if write_curves:
+                write_curves(values)
             shown = [
                 f"{name} {value:.4g}"
                 for name, value in values.items()
@@ -66,9 +55,15 @@ def metrics(
         yield on_metrics
 
 
-def summary(
-    settings: Settings, result: Result, params: Any, cells: int
-) -> dict[str, int]:
+def say_start(cells: str, octant: int, params: Any) -> None:
+    """Say what is trained: the number of cells, their size, the network, devices."""
+    say(
+        f"{cells} of {2 * octant}^3 voxels; network of {count(params) / 1e6:.2f} "
+        f"million parameters; {jax.device_count()} {jax.default_backend()} device(s)"
+    )
+
+
+def summary(settings: Settings, result: Result, cells: int) -> dict[str, int]:
     """Return the numbers of a run that stand in the header of its weights."""
     return {
         "seed": settings.seed,
@@ -76,7 +71,7 @@ def summary(
         "planned": settings.steps,
         "batch_size": settings.batch_size,
         "cells": cells,
-        "parameters": count(params),
+        "parameters": count(result.state.params),
     }
 
 
@@ -91,12 +86,7 @@ def count(params: Any) -> int:
 
 
 def is_complete(path: pathlib.Path, load: Callable[..., tuple[Any, Mapping]]) -> bool:
-    """Whether a weights file is whole and that of the last step.
-
-    Args:
-      path: the file.
-      load: reads parameters and header, such as `weights.load_weights`.
-    """
+    """Whether a file whose parameters and header `load` reads is of the last step."""
     try:
         _, meta = load(path)
     except DataError:
@@ -107,7 +97,7 @@ def is_complete(path: pathlib.Path, load: Callable[..., tuple[Any, Mapping]]) ->
 def say_end(path: pathlib.Path, settings: Settings, result: Result) -> None:
     """Say why a run ended, and how to go on with it."""
     say(
-        f"{ENDS[result.reason]}: step {int(result.state.step)} of {settings.steps}, "
+        f"{_ENDS[result.reason]}: step {int(result.state.step)} of {settings.steps}, "
         f"{result.samples_per_s:.1f} samples/s; wrote {path}"
     )
     if result.reason != "steps":

@@ -3,11 +3,10 @@
 The loss is the mean squared error of the roots (`mmdiff.models.regressor`). Half of the
 octants are shifted by half a period, and half are softened: the sampler asks for the
 constants of estimates that are not yet decided, and a network that has seen nothing but
--1 and +1 answers those badly. Batches depend on the seed and the step alone.
+-1 and +1 answers those badly.
 """
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -23,25 +22,12 @@ from mmdiff.train import loop
 from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.state import TrainState, create_state
 from mmdiff.train.step import descend, random_half_shift, to_field
-from mmdiff.typing import Array, Bool, Float, Key, UInt8
+from mmdiff.typing import Array, Bool, Float, Key, Shaped, UInt8
 
 QUANTITIES = ("K / K_HS", *elasticity.NAMES)
 
 # Of `soften`: largest weight of a neighbour in the blur, and the slopes of tanh.
 BLUR, SLOPE = 0.2, (1.5, 4.0)
-
-
-@dataclasses.dataclass(frozen=True)
-class Labelled:
-    """Octants with their labels.
-
-    Attributes:
-      octant: voxels in {0, 1}.
-      roots: square roots of shares of the bounds, see `mmdiff.models.regressor`.
-    """
-
-    octant: UInt8[np.ndarray, "N n n n"]
-    roots: Float[np.ndarray, "N k"]
 
 
 def soften(key: Key, x: Float[Array, "n n n"]) -> Float[Array, "n n n"]:
@@ -64,22 +50,12 @@ def soften(key: Key, x: Float[Array, "n n n"]) -> Float[Array, "n n n"]:
 def make_step(
     apply: Callable[..., Float[Array, "b k"]],
     optimizer: optax.GradientTransformation,
-    *,
-    ema_decay: float = 0.998,
-    augment: Callable[..., Float[Array, "n n n"]] = soften,
+    ema_decay: float,
 ) -> Callable[..., tuple[TrainState, dict[str, Float[Array, ""]]]]:
-    """Return the per-device step function, to be mapped over the axis "data".
+    """Return the step of a device, as `mmdiff.train.step.make_step` does.
 
-    Args:
-      apply: apply(params, x) -> (b, k) of octants (b, n, n, n) in [-1, 1].
-      optimizer: gradient transformation.
-      ema_decay: final decay of the parameter average.
-      augment: augment(key, x) changes an octant, but not its label.
-
-    Returns:
-      step(state, key, batch) -> (state, metrics); `batch` holds octant (b, n, n, n),
-      roots (b, k) and index (b,), the position in the whole batch, from which together
-      with the step the randomness of an example follows.
+    `apply(params, x)` maps octants (b, n, n, n) in [-1, 1] to roots (b, k); `batch`
+    holds octant, roots and index.
     """
 
     def step(state: TrainState, key: Key, batch: dict[str, Array]):
@@ -88,7 +64,7 @@ def make_step(
             batch["index"]
         )
         x = jax.vmap(random_half_shift)(keys[:, 0], to_field(batch["octant"]))
-        x = jax.vmap(augment)(keys[:, 1], x)
+        x = jax.vmap(soften)(keys[:, 1], x)
 
         def loss_fn(params):
             return jnp.mean((apply(params, x) - batch["roots"]) ** 2)
@@ -98,45 +74,34 @@ def make_step(
     return step
 
 
-def labelled(data: Dataset, chosen: Bool[np.ndarray, "N"]) -> Labelled:
-    """Return some cells of a dataset with their roots."""
+def labelled(
+    data: Dataset, chosen: Bool[np.ndarray, "N"]
+) -> dict[str, Shaped[np.ndarray, "M ..."]]:
+    """Return chosen cells of a dataset as `octant`, (M, n, n, n), and `roots`, (M, k).
+
+    The roots are those of shares of the bounds, see `mmdiff.models.regressor`.
+    """
     roots = regressor.to_roots(
         data.constants[chosen], data.volume[chosen], float(data.info["base"]["nu"])
     )
-    return Labelled(data.octants[chosen], roots.astype(np.float32))
+    return {"octant": data.octants[chosen], "roots": roots.astype(np.float32)}
 
 
 def train(
     apply: Callable[..., Float[Array, "b k"]],
     params: Any,
     optimizer: optax.GradientTransformation,
-    data: Labelled,
+    data: Mapping[str, np.ndarray],
     *,
     settings: loop.Settings,
     checkpoints: Checkpoints,
     hooks: loop.Hooks,
 ) -> loop.Result:
-    """Train, resuming from the newest checkpoint if there is one; one process.
-
-    Args:
-      apply: apply(params, x) -> (b, k), see `make_step`.
-      params: initial parameters, used when there is no checkpoint.
-      optimizer: gradient transformation.
-      data: training examples.
-      settings: steps, batches and intervals.
-      checkpoints: directory to save to and to resume from.
-      hooks: functions to call.
-
-    Returns:
-      see `loop.run`.
-
-    Raises:
-      InputError: if the batch does not fit the dataset; and what `loop.run` raises.
-    """
+    """Train on cells of `labelled` from `params` or the newest checkpoint."""
     return loop.run(
-        make_step(apply, optimizer, ema_decay=settings.ema),
+        make_step(apply, optimizer, settings.ema),
         create_state(params, optimizer),
-        make_batches(vars(data), seed=settings.seed, batch_size=settings.batch_size),
+        make_batches(data, seed=settings.seed, batch_size=settings.batch_size),
         settings=settings,
         checkpoints=checkpoints,
         hooks=hooks,
@@ -161,12 +126,7 @@ def make_predict(
 
 
 class Comparison(NamedTuple):
-    """Values of `QUANTITIES` of some cells.
-
-    Attributes:
-      true: by finite elements.
-      predicted: by a network.
-    """
+    """Values of `QUANTITIES` of some cells, by finite elements and by a network."""
 
     true: Float[np.ndarray, "N 4"]
     predicted: Float[np.ndarray, "N 4"]
@@ -174,13 +134,10 @@ class Comparison(NamedTuple):
     def scores(self) -> dict[str, float]:
         """Return R^2 of each quantity and the mean range error."""
         true, predicted = self
-        left = ((predicted - true) ** 2).mean(0) / true.var(0)
+        r2 = 1 - ((predicted - true) ** 2).mean(0) / true.var(0)
         error = elasticity.range_error(predicted[:, 1:], true[:, 1:]).mean()
-        r2 = zip(QUANTITIES, left, strict=True)
-        return {
-            **{f"R2 {name}": float(1 - x) for name, x in r2},
-            "range error": float(error),
-        }
+        names = [*(f"R2 {name}" for name in QUANTITIES), "range error"]
+        return dict(zip(names, [*r2.tolist(), float(error)], strict=True))
 
 
 def make_comparison(
@@ -189,11 +146,6 @@ def make_comparison(
     """Return `compare(params, split)`: true and predicted values of a split.
 
     None stands for a split of fewer than two cells, which have no R^2.
-
-    Args:
-      model: the network.
-      data: cells with their splits.
-      batch_size: cells per call of the network.
     """
     predict = make_predict(regressor.make_roots(model), batch_size)
     nu = float(data.info["base"]["nu"])

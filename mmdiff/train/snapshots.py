@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.diffusion import samplers
-from mmdiff.io import plots, render
-from mmdiff.train.denoising import Diffusion, Examples
+from mmdiff.io import plots
+from mmdiff.train.denoising import Examples
+from mmdiff.train.step import Diffusion
 
 SHOWN = 4  # cells
 
@@ -34,13 +34,8 @@ def make_snapshots(
 
     The upper row shows some cells, the lower one samples for their conditions.
 
-    Args:
-      diffusion: the denoiser.
-      folder: existing directory.
-      data: cells to choose from, the volume fraction last in their conditions.
-      seed: of the noise.
-      steps: evaluations of the network per sample.
-      size: pixels per side of each cell.
+    The volume fraction is the last of the conditions; a sample takes `steps`
+    evaluations, a picture `size` pixels a side.
     """
     rows = np.linspace(0, len(data.octant) - 1, SHOWN).astype(int)
     octants, cond = data.octant[rows], data.cond[rows]
@@ -52,24 +47,16 @@ def make_snapshots(
     @jax.jit
     def draw(params):
         denoise = functools.partial(diffusion.apply, params)
-        times = samplers.time_grid(schedule, steps)
+        times = samplers.time_grid(steps)
         return samplers.sample(key, denoise, scaled, n, schedule=schedule, times=times)
 
-    def picture(octant):
-        cell = octant_to_cell(octant)
-        return render.render(cell, size=size, cutaway=render.cutaway(cell))
-
-    above = [picture(octant) for octant in octants]
     targets = [f"asked V {values[-1]:.2f}" for values in cond]
 
     def snapshot(step: int, params: Any) -> None:
         drawn = (np.asarray(draw(params)) > 0).astype(np.uint8)
         got = [f"step {step}: V {octant.mean():.2f}" for octant in drawn]
-        plots.contact_sheet(
-            folder / f"samples_{step:06d}.png",
-            [*above, *map(picture, drawn)],
-            [*targets, *got],
-            columns=len(above),
-        )
+        path = folder / f"samples_{step:06d}.png"
+        cells, captions = [*octants, *drawn], targets + got
+        plots.cell_sheet(path, cells, captions, size=size, columns=SHOWN)
 
     return snapshot

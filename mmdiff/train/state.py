@@ -17,11 +17,7 @@ from mmdiff.typing import Array, Int
 class TrainState(NamedTuple):
     """Everything that a training step changes.
 
-    Attributes:
-      params: network parameters.
-      ema: exponential moving average of the parameters, used for sampling.
-      opt_state: optimizer state.
-      step: number of steps done.
+    `ema` is the moving average of the parameters, which samples are drawn with.
     """
 
     params: Any
@@ -36,49 +32,21 @@ def create_state(params: Any, optimizer: optax.GradientTransformation) -> TrainS
     return TrainState(params, ema, optimizer.init(params), jnp.zeros((), jnp.int32))
 
 
-def make_optimizer(
-    *,
-    learning_rate: float,
-    warmup: int,
-    steps: int,
-    clip: float = 1.0,
-    weight_decay: float = 1e-4,
-    final: float = 0.05,
-) -> optax.GradientTransformation:
+def make_optimizer(values: Mapping[str, Any]) -> optax.GradientTransformation:
     """Return AdamW with clipping by global norm, linear warm-up and cosine decay.
 
     Args:
-      learning_rate: peak learning rate.
-      warmup: steps of linear warm-up.
-      steps: steps in all, where the cosine ends.
-      clip: bound of the global gradient norm.
-      weight_decay: decoupled weight decay.
-      final: last learning rate as a share of the peak; 1 for a constant rate.
+      values: learning_rate (the peak), final_learning_rate, warmup and steps (where the
+        cosine ends), clip and weight_decay, as in a config.
     """
+    rate, warmup = values["learning_rate"], values["warmup"]
     schedule = optax.warmup_cosine_decay_schedule(
-        0.0,
-        learning_rate,
-        warmup,
-        max(steps, warmup + 1),
-        end_value=final * learning_rate,
-    )
+        0.0, rate, warmup, max(values["steps"], warmup + 1),
+        end_value=values["final_learning_rate"],
+    )  # fmt: skip
     return optax.chain(
-        optax.clip_by_global_norm(clip),
-        optax.adamw(schedule, weight_decay=weight_decay),
-    )
-
-
-def optimizer_from_values(values: Mapping[str, Any]) -> optax.GradientTransformation:
-    """Return `make_optimizer` of named values, such as those of a config.
-
-    Args:
-      values: learning_rate, warmup, steps, clip, weight_decay and
-        final_learning_rate.
-    """
-    names = ("learning_rate", "warmup", "steps", "clip", "weight_decay")
-    return make_optimizer(
-        **{name: values[name] for name in names},
-        final=values["final_learning_rate"] / values["learning_rate"],
+        optax.clip_by_global_norm(values["clip"]),
+        optax.adamw(schedule, weight_decay=values["weight_decay"]),
     )
 
 

@@ -5,6 +5,7 @@ everything random (time, noise, dropped conditions, flip) from
 fold_in(fold_in(key, s), i), whichever device it lies on.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -12,45 +13,46 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mmdiff.diffusion.conditions import drop
-from mmdiff.diffusion.process import (
-    Noise,
-    loss_at,
-    symmetric_noise,
-    training_loss,
-)
+from mmdiff.diffusion.conditions import Conditions, drop
+from mmdiff.diffusion.process import Noise, loss_at, symmetric_noise, training_loss
 from mmdiff.diffusion.schedule import Schedule
 from mmdiff.train.state import TrainState, update_ema
 from mmdiff.typing import AnyArray, Array, Float, Int, Key, UInt8
 
 AXIS = "data"
-Apply = Callable[..., Float[Array, "b n n n"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Diffusion:
+    """A denoiser with the noise that it is trained on.
+
+    Attributes:
+      apply: apply(params, x, t, x0_prev, cond) -> x0.
+      conditions: scaling of the raw conditions.
+      schedule: noise schedule.
+      noise: draws the noise of an example.
+      drop_rate: probability of each way of freeing conditions.
+    """
+
+    apply: Callable[..., Float[Array, "b n n n"]]
+    conditions: Conditions
+    schedule: Schedule
+    noise: Noise = symmetric_noise
+    drop_rate: float = 0.1
 
 
 def make_step(
-    apply: Apply,
+    diffusion: Diffusion,
     optimizer: optax.GradientTransformation,
-    *,
-    schedule: Schedule,
     ema_decay: float = 0.999,
-    drop_rate: float = 0.1,
-    noise: Noise = symmetric_noise,
 ) -> Callable[..., tuple[TrainState, dict[str, Float[Array, ""]]]]:
-    """Return the per-device step function.
+    """Return step(state, key, batch) -> (state, metrics) of a device.
 
-    Args:
-      apply: apply(params, x, t, x0_prev, cond) -> x0.
-      optimizer: gradient transformation.
-      schedule: noise schedule.
-      ema_decay: final decay of the parameter average.
-      drop_rate: probability of each way of dropping conditions.
-      noise: draws the noise of an example.
-
-    Returns:
-      step(state, key, batch) -> (state, metrics), to be mapped over the axis "data".
-      `batch` holds octant uint8 (b, n, n, n) in {0, 1}, cond float32 (b, k) already
-      normalised, and index int32 (b,), the position in the whole batch.
+    It is to be mapped over the axis "data". `batch` holds octant uint8 (b, n, n, n) in
+    {0, 1}, cond float32 (b, k) already normalised, and index int32 (b,), the position
+    in the whole batch.
     """
+    options = {"schedule": diffusion.schedule, "noise": diffusion.noise}
 
     def step(state: TrainState, key: Key, batch: dict[str, Array]):
         key = jax.random.fold_in(key, state.step)
@@ -58,18 +60,15 @@ def make_step(
             batch["index"]
         )
         x0 = jax.vmap(random_half_shift)(keys[:, 0], to_field(batch["octant"]))
-        cond = jax.vmap(lambda key, c: drop(key, c, rate=drop_rate))(
+        cond = jax.vmap(lambda key, c: drop(key, c, rate=diffusion.drop_rate))(
             keys[:, 1], batch["cond"]
         )
 
         def loss_fn(params):
             def denoise(*args):
-                return apply(params, *args)
+                return diffusion.apply(params, *args)
 
-            losses = training_loss(
-                denoise, keys[:, 2], x0, cond, schedule=schedule, noise=noise
-            )
-            return jnp.mean(losses)
+            return jnp.mean(training_loss(denoise, keys[:, 2], x0, cond, **options))
 
         return descend(state, loss_fn, optimizer, ema_decay)
 
@@ -84,11 +83,7 @@ def descend(
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
     """Return the state after one step down the mean loss of all devices, and metrics.
 
-    Args:
-      state: before the step.
-      loss_fn: loss of the parameters on this device's share of the batch.
-      optimizer: gradient transformation.
-      ema_decay: final decay of the parameter average.
+    `loss_fn` is the loss of the parameters on this device's share of the batch.
     """
     loss, grads = jax.value_and_grad(loss_fn)(state.params)
     loss, grads = jax.lax.pmean((loss, grads), AXIS)
@@ -100,16 +95,10 @@ def descend(
 
 
 def scan_steps(step: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function that makes several steps in one dispatch.
+    """Return steps(state, key, batches) -> (state, metrics) in one dispatch.
 
-    Small steps on a fast device are over before the host has sent the next one.
-
-    Args:
-      step: of `make_step`.
-
-    Returns:
-      steps(state, key, batches) -> (state, metrics), where batches and metrics have a
-      leading axis of steps.
+    Batches and metrics have a leading axis of steps. Small steps on a fast device are
+    over before the host has sent the next one.
     """
 
     def steps(state: TrainState, key: Key, batches: dict[str, Array]):
@@ -119,17 +108,14 @@ def scan_steps(step: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def make_evaluation(
-    apply: Apply,
-    *,
-    schedule: Schedule,
-    times: tuple[float, ...],
-    noise: Noise = symmetric_noise,
+    diffusion: Diffusion, times: tuple[float, ...]
 ) -> Callable[..., Float[Array, "s b"]]:
     """Return evaluate(params, key, octant, cond, index): errors at fixed noise levels.
 
     There is one for each time and example, so that batches of unequal size can be put
     together.
     """
+    options = {"schedule": diffusion.schedule, "noise": diffusion.noise}
 
     @jax.jit
     def evaluate(
@@ -143,14 +129,11 @@ def make_evaluation(
         x0 = to_field(octant)
 
         def denoise(*args):
-            return apply(params, *args)
+            return diffusion.apply(params, *args)
 
         # A loop over the levels, not a vmap, keeps memory at one batch.
         return jax.lax.map(
-            lambda t: loss_at(
-                denoise, keys, x0, cond, t, schedule=schedule, noise=noise
-            ),
-            jnp.asarray(times),
+            lambda t: loss_at(denoise, keys, x0, cond, t, **options), jnp.asarray(times)
         )
 
     return evaluate

@@ -21,10 +21,8 @@ def watch(deadline: float) -> Iterator[Callable[[], str]]:
     """Yield a function that tells why to stop, "steps" meaning not yet.
 
     All processes must call it equally often. SIGTERM and SIGINT are caught inside the
-    block; a second one ends the process as usual.
-
-    Args:
-      deadline: value of `time.monotonic` after which to stop, `inf` for none.
+    block; a second one ends the process as usual. The deadline is a value of
+    `time.monotonic`.
     """
     with _signals() as received:
 
@@ -44,11 +42,10 @@ def _signals() -> Iterator[list[int]]:
         received.append(signum)
         signal.signal(signum, old[signum])
 
-    try:
+    old = {}
+    # Outside the main thread signals cannot be caught.
+    with contextlib.suppress(ValueError):
         old = {s: signal.signal(s, note) for s in (signal.SIGTERM, signal.SIGINT)}
-    except ValueError:  # not in the main thread, where signals cannot be caught
-        yield received
-        return
     try:
         yield received
     finally:

@@ -9,7 +9,7 @@ from mmdiff.train.loop import Result
 from mmdiff.train.regression import Comparison
 from mmdiff.train.state import create_state
 
-RESULT = Result(create_state(params(), OPTIMIZER), "steps", 1.0, 12.34, [])
+RESULT = Result(create_state(params(), OPTIMIZER), "steps", 12.34, [])
 TRAINING = {
     "seed": 7,
     "steps": 90,

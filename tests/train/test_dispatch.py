@@ -114,9 +114,7 @@ class TestTraces:
         half = jax.tree.map(lambda x: x.astype(jnp.float16), helpers.params())
         state = create_state(helpers.params(), helpers.OPTIMIZER)._replace(ema=half)
         run = parallel.parallel_step(
-            denoising.make_step(
-                helpers.apply, helpers.OPTIMIZER, schedule=helpers.SCHEDULE
-            )
+            denoising.make_step(helpers.DIFFUSION, helpers.OPTIMIZER)
         )
         batch = {
             "octant": helpers.DATA.octant[:8],

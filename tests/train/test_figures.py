@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mmdiff.io import plots
 from mmdiff.train import figures
 from mmdiff.train.regression import QUANTITIES, Comparison
 
@@ -24,6 +25,7 @@ def drawn(monkeypatch):
         return True
 
     monkeypatch.setattr(figures, "save_figure", keep)
+    monkeypatch.setattr(plots, "save_figure", keep)
     return kept
 
 

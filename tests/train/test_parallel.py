@@ -21,9 +21,7 @@ from mmdiff.train import parallel
 from mmdiff.train.state import create_state
 from mmdiff.train.step import make_step
 
-run = parallel.parallel_step(
-    make_step(helpers.apply, helpers.OPTIMIZER, schedule=helpers.SCHEDULE)
-)
+run = parallel.parallel_step(make_step(helpers.DIFFUSION, helpers.OPTIMIZER))
 devices = jax.local_device_count()
 cond = np.asarray(helpers.CONDITIONS.normalize(jnp.asarray(helpers.DATA.cond)))[:8]
 batch = {
@@ -68,4 +66,4 @@ def test_two_devices_equal_one():
 
 def test_odd_shares_are_refused():
     with pytest.raises(InputError, match="batch size 6 .* 2 devices"):
-        parallel.shard({"x": np.zeros((6, 2))}, 2)
+        parallel.check_shares(6, 2)

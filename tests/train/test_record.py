@@ -57,8 +57,8 @@ def test_metrics_are_kept_whole_and_said_in_short(tmp_path, capsys, monkeypatch)
 def test_weights_of_the_last_step_are_complete(tmp_path, steps, complete):
     path = tmp_path / "ema.npz"
     assert not record.is_complete(path, load_weights)
-    result = Result(STATE._replace(step=np.int32(steps)), "steps", 1.0, 2.0, [])
-    numbers = record.summary(settings(), result, params(), cells=4)
+    result = Result(STATE._replace(step=np.int32(steps)), "steps", 2.0, [])
+    numbers = record.summary(settings(), result, cells=4)
     assert numbers["parameters"] == record.count(STATE.params)
     assert (numbers["steps"], numbers["planned"], numbers["cells"]) == (steps, 6, 4)
     meta = {"model": FIELDS, "octant": 4, "training": numbers}
@@ -70,7 +70,7 @@ def test_weights_of_the_last_step_are_complete(tmp_path, steps, complete):
     ("reason", "words"), [("steps", "all steps done"), ("time", "time limit")]
 )
 def test_the_end_is_said_with_the_way_on(reason, words, tmp_path, capsys):
-    record.say_end(tmp_path / "a.npz", settings(), Result(STATE, reason, 1.0, 2.5, []))
+    record.say_end(tmp_path / "a.npz", settings(), Result(STATE, reason, 2.5, []))
     out = capsys.readouterr().out
     assert out.startswith(f"{words}: step 0 of 6, 2.5 samples/s; wrote")
     assert ("run the same command again" in out) == (reason != "steps")

@@ -20,7 +20,7 @@ from mmdiff.train.regression import QUANTITIES
 def _data(count=24):
     octant = helpers.examples(count).octant
     volume = octant.mean((1, 2, 3), dtype=np.float32)
-    return regression.Labelled(octant, np.stack([volume, volume**2], 1))
+    return {"octant": octant, "roots": np.stack([volume, volume**2], 1)}
 
 
 def _apply(params, x):
@@ -89,7 +89,7 @@ def test_half_of_the_octants_are_softened_and_keep_their_volume():
 
 
 def test_predictions_of_a_short_last_batch_are_left_out():
-    octant = _data(11).octant
+    octant = _data(11)["octant"]
     got = regression.make_predict(_apply, 4)(_params(), octant)
     assert got.shape == (11, 2)
     field = jnp.asarray(octant, jnp.float32) * 2 - 1
@@ -100,10 +100,10 @@ def test_predictions_of_a_short_last_batch_are_left_out():
 def test_labels_are_roots_of_shares_at_the_base_material(tmp_path):
     data = load_dataset(write_noise(tmp_path, [0, 1, 0], n=4, power=2))
     found = regression.labelled(data, training_cells(data))
-    np.testing.assert_array_equal(found.octant, data.octants[[0, 2]])
+    np.testing.assert_array_equal(found["octant"], data.octants[[0, 2]])
     ratio = hashin_shtrikman_ratios(data.constants[[0, 2]], data.volume[[0, 2]])
     # float32
-    np.testing.assert_allclose(found.roots[:, 0] ** 2, ratio["K"], rtol=1e-6)
+    np.testing.assert_allclose(found["roots"][:, 0] ** 2, ratio["K"], rtol=1e-6)
 
 
 def test_comparison_is_of_one_split_and_scored_against_its_variance(tmp_path):

@@ -45,7 +45,7 @@ def test_half_shift_is_a_translation_of_the_cell():
 
 
 def test_steps_lower_the_loss_and_move_the_average():
-    step = make_step(helpers.apply, helpers.OPTIMIZER, schedule=helpers.SCHEDULE)
+    step = make_step(helpers.DIFFUSION, helpers.OPTIMIZER)
     run = parallel.parallel_step(step)
     state = create_state(helpers.params(), helpers.OPTIMIZER)
     first = jax.tree.map(np.asarray, state)
@@ -62,9 +62,7 @@ def test_steps_lower_the_loss_and_move_the_average():
 
 
 def test_evaluation_returns_one_error_per_time_and_example():
-    evaluate = make_evaluation(
-        helpers.apply, schedule=helpers.SCHEDULE, times=(0.1, 0.5, 0.9)
-    )
+    evaluate = make_evaluation(helpers.DIFFUSION, (0.1, 0.5, 0.9))
     batch = _batch(4)
     losses = evaluate(
         helpers.params(),
