@@ -42,16 +42,11 @@ class Conditions:
         Values outside the range are kept as they are beyond [0, 1], but never reach
         -1/2, below which a value counts as free.
         """
-        low, high = self._range(raw)
+        shape = (1,) * (raw.ndim - 1) + (-1,)
+        ends = (jnp.asarray(v, raw.dtype) for v in (self.low, self.high))
+        low, high = (_signed_power(v, self.power).reshape(shape) for v in ends)
         scaled = (_signed_power(raw, self.power) - low) / (high - low)
-        scaled = jnp.maximum(scaled, -0.4)
-        return jnp.where(jnp.isnan(raw), NULL, scaled)
-
-    def denormalize(self, cond: Float[AnyArray, "*b k"]) -> Float[Array, "*b k"]:
-        """Inverse of `normalize`: -1 becomes NaN."""
-        low, high = self._range(cond)
-        raw = _signed_power(low + cond * (high - low), 1 / self.power)
-        return jnp.where(cond < -0.5, jnp.nan, raw)
+        return jnp.where(jnp.isnan(raw), NULL, jnp.maximum(scaled, -0.4))
 
     def from_values(
         self, **values: Scalar | Float[AnyArray, "b"]
@@ -69,13 +64,6 @@ class Conditions:
             )
         raw = (jnp.asarray(values.get(name, np.nan), float) for name in self.names)
         return self.normalize(jnp.stack(jnp.broadcast_arrays(*raw), -1))
-
-    def _range(self, like):
-        """Return scaled low and high with the rank and type of `like`."""
-        shape = (1,) * (like.ndim - 1) + (-1,)
-        ends = (jnp.asarray(v, like.dtype) for v in (self.low, self.high))
-        low, high = (_signed_power(v, self.power).reshape(shape) for v in ends)
-        return low, high
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-serialisable fields; `from_dict` is the inverse."""

@@ -1,9 +1,8 @@
 """Guidance as functions from denoiser to denoiser.
 
 Classifier-free guidance (arXiv 2207.12598) in x0 form extrapolates from the
-unconditional to the conditional estimate. Classifier guidance (arXiv 2105.05233) moves
-the estimate down the gradient of a user's loss of it. Where a property of the estimate
-is known with its gradient, `posterior_step` solves for its target value instead.
+unconditional to the conditional estimate. Where a property of the estimate is known
+with its gradient, `posterior_step` solves for its target value.
 """
 
 from collections.abc import Callable
@@ -34,29 +33,6 @@ def classifier_free_guidance(denoise: Denoiser, weight: float) -> Denoiser:
     def guided(x, t, x0_prev, cond):
         free = unconditional(x, t, x0_prev, cond)
         return free + weight * (denoise(x, t, x0_prev, cond) - free)
-
-    return guided
-
-
-def loss_guidance(
-    denoise: Denoiser,
-    loss: Callable[[Float[Array, "n n n"]], Float[Array, ""]],
-    scale: float,
-) -> Denoiser:
-    """Return a denoiser whose estimate is moved by -scale d loss / d x0.
-
-    Args:
-      denoise: the denoiser to guide.
-      loss: scalar function of one x0 estimate in [-1, 1], e.g. of a regressor.
-      scale: step length; 0 returns `denoise` itself.
-    """
-    if scale == 0:
-        return denoise
-    gradient = jax.vmap(jax.grad(loss))
-
-    def guided(x, t, x0_prev, cond):
-        x0 = denoise(x, t, x0_prev, cond)
-        return x0 - scale * gradient(x0)
 
     return guided
 

@@ -1,9 +1,9 @@
-"""Samplers on a plain denoiser: DDIM, DDPM and DPM-Solver++(2M).
+"""Samplers on a plain denoiser: DDIM and DPM-Solver++(2M).
 
 Each is one `lax.scan` over a fixed grid of times, so compile time does not grow with
 the number of steps. The x0 estimate of each step is clipped to [-1, 1] and handed to
-the next one (self-conditioning). References: DDPM arXiv 2006.11239; DDIM arXiv
-2010.02502; DPM-Solver++ arXiv 2211.01095, algorithm 2.
+the next one (self-conditioning). References: DDIM arXiv 2010.02502; DPM-Solver++ arXiv
+2211.01095, algorithm 2.
 
 All take a correction of the estimate, such as one by finite elements. It enters as
 in pseudoinverse guidance (Song et al., ICLR 2023): the step is made with the denoiser's
@@ -16,11 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from mmdiff.diffusion.process import Noise, symmetric_noise
-from mmdiff.diffusion.schedule import (
-    Schedule,
-    half_log_snr,
-    time_of_half_log_snr,
-)
+from mmdiff.diffusion.schedule import Schedule, half_log_snr
 from mmdiff.typing import Array, Denoiser, Float, Key
 
 Sampler = Callable[..., Float[Array, "b n n n"]]
@@ -31,23 +27,14 @@ Correction = Callable[
 
 
 def time_grid(
-    schedule: Schedule, steps: int, *, first: float = 1.0, last: float = 0.02
+    steps: int, *, first: float = 1.0, last: float = 0.02
 ) -> Float[Array, "s"]:
     """Return steps + 1 times from `first` down to `last`, uniform in t.
 
     Uniform in t is what training draws. The last step ends at a small positive time,
     where the clipped estimate is the answer; lambda would be infinite at gamma = 1.
     """
-    del schedule
     return jnp.linspace(first, last, steps + 1)
-
-
-def snr_grid(
-    schedule: Schedule, steps: int, *, first: float = 1.0, last: float = 0.02
-) -> Float[Array, "s"]:
-    """Return steps + 1 times from `first` down to `last`, uniform in the log-SNR."""
-    ends = half_log_snr(schedule, jnp.asarray([first, last]))
-    return time_of_half_log_snr(schedule, jnp.linspace(ends[0], ends[1], steps + 1))
 
 
 def ddim(
@@ -86,49 +73,6 @@ def ddim(
 
     inputs = (times[:-1].astype(x.dtype), alpha[:-1], sigma[:-1], alpha[1:], sigma[1:])
     return jax.lax.scan(step, (x, jnp.zeros_like(x)), inputs)[0]
-
-
-def make_ddpm(key: Key, *, eta: float = 1.0, noise: Noise = symmetric_noise) -> Sampler:
-    """Return the ancestral sampler, which adds fresh noise at every step.
-
-    x_s = a_s D + sqrt(sigma_s^2 - w^2) (x_t - a_t D) / sigma_t + w z with w = eta
-    (sigma_s / sigma_t) sqrt(1 - gamma_t / gamma_s) (arXiv 2010.02502, Eq. 16): DDPM
-    for eta = 1, DDIM for eta = 0. Arguments and returns of the sampler as in `ddim`.
-
-    Args:
-      key: typed key of the noise; example i of step k draws from
-        fold_in(fold_in(key, k), i).
-      eta: share of fresh noise, in [0, 1].
-      noise: draws the noise of an example, as in training.
-    """
-
-    def ddpm(denoise, x, cond, times, *, schedule, clip=1.0, correct=None):
-        alpha, sigma, _ = _coefficients(schedule, times, x.dtype)
-        gamma = schedule.gamma(times)
-        fresh = eta * sigma[1:] / sigma[:-1] * jnp.sqrt(1 - gamma[:-1] / gamma[1:])
-        fresh = fresh.astype(x.dtype)
-        kept = jnp.sqrt(sigma[1:] ** 2 - fresh**2) / sigma[:-1]
-        index = jnp.arange(x.shape[0])
-
-        def drawn(k):
-            step_key = jax.random.fold_in(key, k)
-            return jax.vmap(
-                lambda i: noise(jax.random.fold_in(step_key, i), x.shape[-1], x.dtype)
-            )(index)
-
-        def step(carry, inputs):
-            x, x0_prev = carry
-            k, t, a, a_next, keep, new = inputs
-            x0 = jnp.clip(denoise(x, _full(t, x), x0_prev, cond), -clip, clip)
-            better = x0 if correct is None else correct(x0, t)
-            x = a_next * better + keep * (x - a * x0) + new * drawn(k)
-            return (x, better), None
-
-        steps = jnp.arange(len(times) - 1)
-        inputs = (steps, times[:-1].astype(x.dtype), alpha[:-1], alpha[1:], kept, fresh)
-        return jax.lax.scan(step, (x, jnp.zeros_like(x)), inputs)[0]
-
-    return ddpm
 
 
 def dpm_solver(
@@ -191,10 +135,9 @@ def sample(
       cond: normalised conditions, -1 where free.
       n: octant side.
       schedule: noise schedule the denoiser was trained on.
-      times: descending times, one more than evaluations of the denoiser; see
-        `time_grid` and `snr_grid`.
-      sampler: `dpm_solver`, `ddim` or what `make_ddpm` returns; with a correction bound
-        by `functools.partial(sampler, correct=...)`.
+      times: descending times, one more than evaluations of the denoiser.
+      sampler: `dpm_solver` or `ddim`; with a correction bound by
+        `functools.partial(sampler, correct=...)`.
       noise: draws the state at the first time, as in training.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Noise schedules: gamma(t), its exact inverse and the log signal-to-noise ratio.
+"""Noise schedules: gamma(t) and the log signal-to-noise ratio.
 
 x_t = sqrt(gamma) x0 + sqrt(1 - gamma) eps, with t in [0, 1] and gamma falling from
 about 1 to about 0. Half the log-SNR, lambda = log(sqrt(gamma) / sqrt(1 - gamma)), is
@@ -29,11 +29,6 @@ class ExponentialSchedule:
         """Return the share of signal variance at time t."""
         return jnp.exp(-(self.shift + self.scale * t**2))
 
-    def time(self, gamma: Times) -> Float[Array, "*b"]:
-        """Return t of a gamma; exact inverse of `gamma`."""
-        square = (-jnp.log(gamma) - self.shift) / self.scale
-        return jnp.sqrt(jnp.maximum(square, 0.0))
-
 
 @dataclasses.dataclass(frozen=True)
 class CosineSchedule:
@@ -45,13 +40,9 @@ class CosineSchedule:
         """Return the share of signal variance at time t."""
         return jnp.cos(self.low + (np.pi / 2 - 2 * self.low) * t) ** 2
 
-    def time(self, gamma: Times) -> Float[Array, "*b"]:
-        """Return t of a gamma; exact inverse of `gamma`."""
-        angle = jnp.arccos(jnp.sqrt(gamma))
-        return (angle - self.low) / (np.pi / 2 - 2 * self.low)
-
 
 Schedule = ExponentialSchedule | CosineSchedule
+SCHEDULES = {"exponential": ExponentialSchedule, "cosine": CosineSchedule}
 
 
 def half_log_snr(schedule: Schedule, t: Times) -> Float[Array, "*b"]:
@@ -60,27 +51,20 @@ def half_log_snr(schedule: Schedule, t: Times) -> Float[Array, "*b"]:
     return 0.5 * (jnp.log(gamma) - jnp.log1p(-gamma))
 
 
-def time_of_half_log_snr(schedule: Schedule, value: Times) -> Float[Array, "*b"]:
-    """Return t of lambda; exact inverse of `half_log_snr`."""
-    return schedule.time(1 / (1 + jnp.exp(-2 * value)))
-
-
 def schedule_to_dict(schedule: Schedule) -> dict[str, Any]:
     """Return plain values that `schedule_from_dict` turns back into the schedule."""
-    kind = "cosine" if isinstance(schedule, CosineSchedule) else "exponential"
-    return {"kind": kind, **dataclasses.asdict(schedule)}
+    kinds = {kind: name for name, kind in SCHEDULES.items()}
+    return {"kind": kinds[type(schedule)], **dataclasses.asdict(schedule)}
 
 
 def schedule_from_dict(fields: Mapping[str, Any]) -> Schedule:
-    """Rebuild a schedule from plain values.
+    """Return the schedule of a kind, its fields as usual where they are not given.
 
     Raises:
       InputError: if `fields["kind"]` names no schedule.
     """
     values = dict(fields)
     kind = values.pop("kind")
-    if kind == "exponential":
-        return ExponentialSchedule(**values)
-    if kind == "cosine":
-        return CosineSchedule(**values)
-    raise InputError(f"no noise schedule {kind!r}. Use 'exponential' or 'cosine'.")
+    if kind not in SCHEDULES:
+        raise InputError(f"no noise schedule {kind!r}. Use {' or '.join(SCHEDULES)}.")
+    return SCHEDULES[kind](**values)

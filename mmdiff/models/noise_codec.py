@@ -52,7 +52,7 @@ def make_noise_codec(
         target values are given. See `mmdiff.design.generate.fem_guidance`.
     """
     denoise = without_previous(denoise)
-    times = samplers.time_grid(schedule, steps)
+    times = samplers.time_grid(steps)
 
     @jax.jit
     def encode(key, x0, cond):

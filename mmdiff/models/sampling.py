@@ -58,7 +58,7 @@ def make_draw(
             cond,
             n,
             schedule=noise,
-            times=samplers.time_grid(noise, steps),
+            times=samplers.time_grid(steps),
             sampler=functools.partial(samplers.dpm_solver, correct=correct),
             noise=initial,
         )

@@ -12,12 +12,11 @@ from mmdiff.errors import InputError
 _COND = Conditions(("C11", "C12", "V"), (0.0, -0.1, 0.2), (2.0, 0.1, 0.8))
 
 
-def test_normalize_and_back():
+def test_normalize():
     raw = jnp.asarray([[0.0, -0.1, 0.2], [2.0, 0.1, 0.8], [1.0, jnp.nan, 0.5]])
     cond = _COND.normalize(raw)
     # float32 arithmetic on values of order one.
     np.testing.assert_allclose(cond, [[0, 0, 0], [1, 1, 1], [0.5, -1, 0.5]], atol=1e-6)
-    np.testing.assert_allclose(_COND.denormalize(cond), raw, atol=1e-6)
 
 
 def test_value_far_below_the_range_is_not_taken_for_free():
@@ -54,7 +53,6 @@ def test_power_gives_small_values_room():
     # (0.1 + 0.2) / 0.8 for the last; float32 roots of values of order one.
     want = [[0.1, 0], [0.5, 0.25], [1, 1], [-1, 0.375]]
     np.testing.assert_allclose(scaled, want, atol=1e-6)
-    np.testing.assert_allclose(cond.denormalize(scaled), raw, atol=1e-6)
     assert Conditions.from_dict(cond.to_dict()) == cond
     old = {k: v for k, v in _COND.to_dict().items() if k != "power"}
     assert Conditions.from_dict(old) == _COND

@@ -8,11 +8,7 @@ import pytest
 from fem_helpers import quick_jit
 
 from mmdiff.cells import symmetry
-from mmdiff.diffusion.guidance import (
-    classifier_free_guidance,
-    loss_guidance,
-    posterior_step,
-)
+from mmdiff.diffusion.guidance import classifier_free_guidance, posterior_step
 from mmdiff.topopt.filters import gaussian_filter
 
 
@@ -52,14 +48,6 @@ def test_other_weights_extrapolate():
     # -3 + 2.5 (3 - (-3)); exact in float32.
     np.testing.assert_array_equal(out, 12)
     assert len(calls) == 2
-
-
-def test_loss_guidance_steps_down_the_gradient():
-    denoise, _ = _counting()
-    guided = loss_guidance(denoise, lambda x0: jnp.sum(x0**2), 0.25)
-    # x0 = 3 with gradient 6: 3 - 0.25 * 6.
-    np.testing.assert_array_equal(guided(*_ARGS), 1.5)
-    assert loss_guidance(denoise, lambda x0: jnp.sum(x0), 0) is denoise
 
 
 def _linear(seed=0, n=4, k=2):

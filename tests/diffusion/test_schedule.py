@@ -1,4 +1,4 @@
-"""Noise schedules: exact inverses, monotony, and plain-value round trip."""
+"""Noise schedules: monotony, the log-SNR, and plain-value round trip."""
 
 import jax
 import numpy as np
@@ -10,15 +10,13 @@ _SCHEDULES = [sch.ExponentialSchedule(), sch.CosineSchedule()]
 
 
 @pytest.mark.parametrize("schedule", _SCHEDULES)
-def test_inverses_are_exact(schedule):
+def test_the_signal_fades(schedule):
     with jax.enable_x64(True):
         t = np.linspace(0.01, 1.0, 50)
-        # float64; near gamma = 1 the logarithm loses some four digits.
-        np.testing.assert_allclose(schedule.time(schedule.gamma(t)), t, atol=1e-10)
-        lam = sch.half_log_snr(schedule, t)
-        back = sch.time_of_half_log_snr(schedule, lam)
-        np.testing.assert_allclose(back, t, atol=1e-10)
+        gamma, lam = schedule.gamma(t), sch.half_log_snr(schedule, t)
         assert (np.diff(lam) < 0).all()
+        # float64; near gamma = 1 the logarithm loses some four digits.
+        np.testing.assert_allclose(1 / (1 + np.exp(-2 * lam)), gamma, atol=1e-10)
 
 
 def test_exponential_is_the_papers():

@@ -48,7 +48,7 @@ def test_the_ends_of_the_arc_are_the_two_cells(codec, noises):
 
 
 def test_noises_keep_the_symmetry_and_have_the_variance_of_noise(noises):
-    times = samplers.time_grid(SCHEDULE, 16)
+    times = samplers.time_grid(16)
     denoise = without_previous(_denoise)
     for cell, noise in zip((BALL, FRAME), noises, strict=True):
         assert is_cubic(np.asarray(noise))

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from mmdiff.design.generate import fem_guidance, sampler
 from mmdiff.diffusion import samplers
 from mmdiff.diffusion.conditions import Conditions
-from mmdiff.diffusion.schedule import schedule_from_dict
 from mmdiff.models import noise_codec
 from mmdiff.models.noise_codec import NoiseCodec
 from mmdiff.models.weights import Model
@@ -71,6 +70,5 @@ class Network:
 
     def solutions(self, steps: int) -> int:
         """Return the finite-element solutions of the guidance over so many steps."""
-        schedule = schedule_from_dict(self.model.meta["schedule"])
-        times = samplers.time_grid(schedule, steps).tolist()
+        times = samplers.time_grid(steps).tolist()
         return fem_guidance.solutions(times, self.newton)

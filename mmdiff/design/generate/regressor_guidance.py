@@ -45,28 +45,6 @@ def bulk_residual(
     return jnp.stack([1 - ratio, goal[-1] - values[3]])
 
 
-def make_loss(
-    params: Any, meta: dict, residual: Residual = target_residual
-) -> Callable[..., Float[Array, ""]]:
-    """Return `loss(x0, goal)`, the sum of the squares of the residual.
-
-    `loss_guidance` of `mmdiff.diffusion.guidance` takes it with `goal` filled in.
-
-    Args:
-      params: parameters of the regressor.
-      meta: header of its weights file.
-      residual: `target_residual`, `bulk_residual` or another one.
-    """
-    properties = _make_properties(params, meta)
-
-    def loss(x0: Float[Array, "n n n"], goal):
-        off = residual(properties(x0[None])[0], goal)
-        # Masked before it is squared: the gradient of the square of NaN is NaN.
-        return jnp.sum(jnp.where(jnp.isnan(off), 0.0, off) ** 2)
-
-    return loss
-
-
 def make_regressor_guidance(
     params: Any,
     meta: dict,

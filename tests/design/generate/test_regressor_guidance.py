@@ -1,7 +1,5 @@
 """Guidance by a regressor: what is missing falls, by the network and by its cells."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +9,6 @@ from mmdiff import assets
 from mmdiff.bounds import hashin_shtrikman, hashin_shtrikman_ratios
 from mmdiff.cells import specimens, symmetry
 from mmdiff.design.generate import cell, fem_guidance, regressor_guidance
-from mmdiff.diffusion.guidance import loss_guidance
 from mmdiff.models import regressor, weights
 from mmdiff.models.sampling import make_draw
 from mmdiff.targets import quantities, target
@@ -88,46 +85,6 @@ def said(params):
 @pytest.fixture(scope="module")
 def start(said, estimate):
     return said(estimate)
-
-
-@pytest.fixture(scope="module")
-def slope(params):
-    """Return the loss with its gradient, of a residual."""
-
-    @functools.cache
-    def of(residual):
-        return jax.jit(
-            jax.value_and_grad(regressor_guidance.make_loss(params, META, residual))
-        )
-
-    return of
-
-
-def test_the_loss_is_the_sum_of_squares(estimate, start, slope):
-    loss = slope(regressor_guidance.target_residual)
-    goal = start[0] + np.array([0.02, 0.01, 0.01, 0.0])
-    wanted = _wanted(goal, "C11", "C44")
-    expected = regressor_guidance.target_residual(jnp.float32(start[0]), wanted)
-    expected = np.nansum(np.asarray(expected) ** 2)
-    np.testing.assert_allclose(loss(estimate[0], wanted)[0], expected, rtol=1e-3)
-    value, gradient = loss(estimate[0], FREE)
-    assert value == 0 and (gradient == 0).all()
-
-
-@pytest.mark.parametrize("residual", RESIDUALS)
-def test_loss_guidance_lowers_the_loss(params, estimate, start, slope, residual):
-    wanted = _wanted(start[0] * np.array([1.2, 1.2, 1.2, 1.0]), "C11", "C12", "C44")
-    before, gradient = slope(residual)(estimate[0], wanted)
-    # Components that are free must not spoil it.
-    assert np.isfinite(gradient).all() and abs(gradient).max() > 0
-    loss = functools.partial(
-        regressor_guidance.make_loss(params, META, residual), goal=wanted
-    )
-    # The first voxels that move, by a hundredth.
-    guided = loss_guidance(lambda x, *_: x, loss, float(0.01 / abs(gradient).max()))
-    moved = jax.jit(lambda x: guided(x, None, None, None))(estimate[:1])[0]
-    np.testing.assert_allclose(abs(moved - estimate[0]).max(), 0.01, rtol=1e-3)
-    assert slope(residual)(moved, wanted)[0] < before
 
 
 @pytest.fixture(scope="module")
