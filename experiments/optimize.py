@@ -22,7 +22,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
 
     def lattices():
         file = state / "plates.npz"
-        return starts.stored_plates(file, method.n, config.vf, method.evaluate)
+        return starts.plate_lattices(file, method.n, config.vf, method.evaluate)
 
     def make(kind):
         return _starts(kind, config, request, method, lattices)
@@ -53,12 +53,10 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         "cell_size_mm": config.cell_size_mm,
         "settings": config.to_dict(),
     }
-    results = properties.collect(
-        entries, config.num_best, lattices(), request.goal, settings
-    )
+    plates, goal = lattices(), request.goal
+    results = properties.collect(entries, config.num_best, plates, goal, settings)
     remarks = properties.remarks(results, config.min_wall)
-    notes += [console.note(text) for text in remarks]
-    found = report.report(results, notes)
+    found = report.report(results, notes + [console.note(text) for text in remarks])
     for text in write(folder, found):
         console.note(text)
     console.table(properties.table(results), properties.HEADER)
@@ -105,9 +103,8 @@ def _starts(kind, config, request, method, lattices) -> starts.Starts:
     if kind == "plates":
         return starts.plate_starts(lattices())
     if kind == "generated":
-        return starts.generated_starts(
-            request.target, method.evaluate, count=count, seed=seed
-        )
+        target, evaluate = request.target, method.evaluate
+        return starts.generated_starts(target, evaluate, count=count, seed=seed)
     names = ("key", "index", "symmetry", "input_is", "scale")
     options = {name: config[name] for name in names}
     return starts.file_starts(pathlib.Path(kind), n, **options)

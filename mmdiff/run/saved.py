@@ -71,13 +71,13 @@ def load(path: str | os.PathLike, like=None):
     return structure.unflatten([found[name] for name in names])
 
 
-def load_if_good(path: str | os.PathLike) -> dict[str, np.ndarray] | None:
-    """Return the arrays of a file by name, None where it is missing or damaged.
+def load_if_good(path: str | os.PathLike, like=None):
+    """Return what `load` does, None where the file is missing or damaged.
 
     Damage is noted: what follows from the settings can be made again.
     """
     try:
-        return load(path) if pathlib.Path(path).exists() else None
+        return load(path, like) if pathlib.Path(path).exists() else None
     except DataError as error:
         console.note(f"{error} It is made again.")
         return None

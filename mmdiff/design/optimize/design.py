@@ -12,7 +12,6 @@ from mmdiff.design.optimize.method import Method
 from mmdiff.errors import InputError, check_ranges
 from mmdiff.targets.target import Target
 from mmdiff.topopt import interface
-from mmdiff.topopt.optimize import COLUMNS
 from mmdiff.typing import AnyArray, Float, UInt8
 
 
@@ -102,13 +101,12 @@ def optimize(
             f"objective={objective!r} needs more than its name. Pass a target, such as "
             "mm.target('0.110,0.045,0.040'), or a function of the tensor."
         )
-    if isotropic is not None:
-        check_ranges({"isotropic": isotropic}, {"isotropic": "(0, inf)"})
+    values = {"volume": volume, "isotropic": 1.0 if isotropic is None else isotropic}
+    check_ranges(values, {"volume": "(0, 1)", "isotropic": "(0, inf)"})
     target = objective if isinstance(objective, Target) else ""
-    constraints = problem.Constraints(volume, isotropy=isotropic or 0.0)
     request = problem.request(
         "target" if target else objective,
-        constraints,
+        problem.Constraints(volume, isotropy=isotropic or 0.0),
         target=target,
         symmetry=symmetry,
     )
@@ -125,13 +123,11 @@ def optimize(
             for i, a in enumerate(given)
         ]
     best, *_ = ranking.ranked(runs.run_starts(begun, request, method))
-    outcome = best.outcome
-    lines = np.asarray(outcome.history[: outcome.steps])
     return Design(
-        octant=outcome.octant,
-        constants=outcome.constants,
+        octant=best.outcome.octant,
+        constants=best.outcome.constants,
         volume=best.volume,
-        value=float(outcome.value),
-        history=dict(zip(COLUMNS, lines.T, strict=True)),
+        value=float(best.outcome.value),
+        history=best.outcome.columns,
         flaws=best.flaws,
     )

@@ -1,7 +1,6 @@
 """Plots of an optimization: how it went, and where its cells stand below the bounds.
 
-As in `mmdiff.io.plots`, matplotlib is optional: the functions return False, and write
-nothing, where it is absent.
+As in `mmdiff.io.plots`, they return False and write nothing without matplotlib.
 """
 
 import os
@@ -12,11 +11,11 @@ import numpy as np
 
 from mmdiff.bounds import hashin_shtrikman
 from mmdiff.elasticity import NU
-from mmdiff.io.plots import BLUE, GREY, OCHRE, new_figure, plot_style, save_figure
+from mmdiff.io import plots
+from mmdiff.io.plots import BLUE, GREY, INK, OCHRE
 from mmdiff.typing import Float
 
-INK, FAINT = "#22262c", "#b9c0c9"
-_MARKERS = ("s", "D", "^", "v", "P", "X", "o")
+FAINT = "#b9c0c9"
 
 
 def history(
@@ -27,43 +26,28 @@ def history(
 ) -> bool:
     """Plot columns of several runs over the design step, the best one in front.
 
-    Args:
-      path: PNG file to write.
-      runs: columns by run; each column holds one value per step. The columns "penal"
-        and "beta" give the stages that are marked, those of the best run.
-      best: the run that is drawn bold.
-      titles: labels of the columns to draw, one panel each, by column.
+    The titles are the labels of the columns to draw, one panel each. "penal" and "beta"
+    of the best run give the stages that are marked.
     """
-    figure = new_figure(7.2, 0.7 + 1.75 * len(titles))
+    figure = plots.new_figure(7.2, 0.7 + 1.75 * len(titles))
     if figure is None:
         return False
-    others = [name for name in runs if name != best]
-    with plot_style():
+    bold = {"color": BLUE, "lw": 2, "label": f"{best} (best)"}
+    thin = {"color": FAINT, "lw": 0.8, "label": "other starts"}
+    with plots.plot_style():
         axes = figure.subplots(len(titles), 1, sharex=True, squeeze=False)[:, 0]
         for axis, (column, title) in zip(axes, titles.items(), strict=True):
-            for name in [*others, best]:
+            for name in sorted(runs, key=lambda name: name == best):
                 values = np.asarray(runs[name][column], float)
-                look = (
-                    {"color": BLUE, "lw": 2, "label": f"{name} (best)"}
-                    if name == best
-                    else {"color": FAINT, "lw": 0.8, "label": "other starts"}
-                )
+                look = bold if name == best else thin
                 axis.plot(np.arange(1, len(values) + 1), values, **look)
             axis.set_ylabel(title)
             axis.margins(x=0.01)
             _mark_stages(axis, runs[best], named=axis is axes[0])
-        handles, labels = axes[0].get_legend_handles_labels()
-        named = dict(zip(labels, handles, strict=True))  # the others once
-        figure.legend(
-            named.values(),
-            named.keys(),
-            loc="outside lower center",
-            ncols=2,
-            fontsize=8,
-        )
+        plots.legend_below(figure, columns=2)
         axes[-1].set_xlabel("design step")
         figure.align_ylabels(axes)
-        return save_figure(path, figure)
+        return plots.save_figure(path, figure)
 
 
 def _mark_stages(axis, run, *, named: bool) -> None:
@@ -98,33 +82,21 @@ def bounds(
 ) -> bool:
     """Plot moduli over the volume fraction, below their Hashin-Shtrikman bounds.
 
-    Args:
-      path: PNG file to write.
-      cells: results, best first, each with "volume" and the columns; base E = 1.
-      plates: the same of textbook lattices by name.
-      columns: of "K", "G", "E" and "nu".
-      nu: Poisson's ratio of the base material.
+    The cells, best first, and plate lattices have a "volume" and the columns, some of
+    "K", "G", "E" and "nu", for base E = 1.
     """
-    figure = new_figure(3.05 * len(columns) + 0.2, 4.0)
+    figure = plots.new_figure(3.05 * len(columns) + 0.2, 4.0)
     if figure is None:
         return False
     volume = np.linspace(0, 1, 200)
     curves = dict(zip("KGE", hashin_shtrikman(volume, nu), strict=True))
-    titles = {
-        "K": "bulk modulus K / E base",
-        "G": "shear modulus G / E base",
-        "E": "Young's modulus E / E base",
-        "nu": "Poisson's ratio along <100>",
-    }
-    with plot_style():
+    with plots.plot_style():
         axes = figure.subplots(1, len(columns), squeeze=False)[0]
         for axis, column in zip(axes, columns, strict=True):
             if column in curves:
-                axis.plot(
-                    volume, curves[column], color=INK, lw=1.2,
-                    label="Hashin-Shtrikman bound",
-                )  # fmt: skip
-            for (name, values), marker in zip(plates.items(), _MARKERS, strict=False):
+                label = "Hashin-Shtrikman bound"
+                axis.plot(volume, curves[column], color=INK, lw=1.2, label=label)
+            for (name, values), marker in zip(plates.items(), "sD^vPXo", strict=False):
                 axis.plot(
                     values["volume"], values[column], marker, ms=5, mfc="none",
                     color=GREY, label=f"plates: {name}",
@@ -136,11 +108,10 @@ def bounds(
                     label=("other cells", "best cell")[i == 0] if i < 2 else None,
                 )  # fmt: skip
             _zoom(axis, [*cells, *plates.values()], column, curves.get(column), volume)
-            axis.set(xlabel="volume fraction V", title=titles[column])
+            axis.set(xlabel="volume fraction V", title=plots.MODULI[column])
             axis.title.set_size(9)
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
-        return save_figure(path, figure)
+        plots.legend_below(figure)
+        return plots.save_figure(path, figure)
 
 
 def _zoom(axis, points, column, curve, volume) -> None:
@@ -150,8 +121,7 @@ def _zoom(axis, points, column, curve, volume) -> None:
     middle, half = x.mean(), max(0.06, 1.3 * np.ptp(x))
     low, high = max(0.0, middle - half), min(1.0, middle + half)
     if curve is not None:
-        y = np.append(y, np.interp([low, high], volume, curve))
-        y = np.append(y, [np.interp(middle, volume, curve)])
+        y = np.append(y, np.interp([low, middle, high], volume, curve))
     pad = 0.08 * max(np.ptp(y), 1e-3)
     axis.set(xlim=(low, high), ylim=(y.min() - pad, y.max() + pad))
     axis.locator_params(axis="x", nbins=4)

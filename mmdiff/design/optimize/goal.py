@@ -1,15 +1,13 @@
 """Objectives by name, and the score that their values are compared by.
 
-The objectives of `mmdiff.topopt.objectives` by their names, the nearness to a target
-tensor, or a function of the 6x6 tensor for base E = 1: itself, or as `module:function`
-or `file.py:function`. It is tried on a tensor before anything is compiled.
+Those of `mmdiff.topopt.objectives`, or a function of the 6x6 tensor for base E = 1,
+which is tried on a tensor before anything is compiled.
 """
 
 import dataclasses
 import functools
 import importlib
-import importlib.util
-import pathlib
+import runpy
 import types
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,13 +29,9 @@ _EXAMPLE = "Write it in JAX, as def stiffness(C): return C[0, 0]."
 
 @dataclasses.dataclass(frozen=True)
 class Goal:
-    """An objective and its score.
+    """An objective and its score, whose name is the label, such as K/K_HS.
 
-    Attributes:
-      name: as the user gave it.
-      objective: see `mmdiff.topopt.problem.Problem`.
-      params: its arguments, see `mmdiff.topopt.problem.Limits`.
-      label: name of the score, such as K/K_HS.
+    `objective` and `params` are those of a `topopt.problem`.
     """
 
     name: str
@@ -46,10 +40,9 @@ class Goal:
     label: str = "value"
 
     def score(self, value, volume, nu: float = elasticity.NU):
-        """Return the score of a maximized value at a volume; takes arrays as well.
+        """Return the share of a modulus in its bound at a volume, or the number itself.
 
-        Of a modulus its share of the Hashin-Shtrikman bound, of Poisson's ratio and the
-        distance to a target the number itself, without the objective's minus.
+        Poisson's ratio and the distance to a target lose the objective's minus.
         """
         if self.name in _BOUNDED:
             limits = bounds.hashin_shtrikman(volume, nu)
@@ -75,21 +68,18 @@ def choose(
     target: Target | None = None,
     weights: Sequence[float] = (1.0, 0.0, 0.0),
 ) -> Goal:
-    """Return the goal of a name or a function.
+    """Return the goal of a name or a function; InputError where it cannot be used.
 
     Args:
-      name: one of `NAMES`, `module:function`, or a function of the 6x6 tensor.
+      name: one of `NAMES`, `module:function`, `file.py:function`, or a function of the
+        6x6 tensor.
       target: of the objective "target".
       weights: of K, C44 and (C11 - C12) / 2 in the objective "weighted".
-
-    Raises:
-      InputError: an unknown name, or a function that cannot be used.
     """
     if callable(name):
         return _of_function(name, getattr(name, "__name__", "value"))
     if name in _BOUNDED:
-        plain = getattr(objectives, name)
-        modulus = _BOUNDED[name]
+        plain, modulus = getattr(objectives, name), _BOUNDED[name]
         return Goal(name, lambda _: plain, label=f"{modulus}/{modulus}_HS")
     if name == "poisson":
         return Goal(name, lambda _: objectives.poisson, label="nu")
@@ -119,11 +109,7 @@ def _of_function(function: Callable, name: str) -> Goal:
 
 
 def load(name: str) -> Callable:
-    """Return the function of `module:function` or `file.py:function`.
-
-    Raises:
-      InputError: there is no such module or function, or it cannot be imported.
-    """
+    """Return the function of `module:function` or `file.py:function`."""
     place, _, attribute = name.rpartition(":")
     try:
         module = _module(place)
@@ -135,12 +121,11 @@ def load(name: str) -> Callable:
         ) from error
     function = getattr(module, attribute, None)
     if function is None:
-        known = [
-            k for k, v in vars(module).items() if isinstance(v, types.FunctionType)
-        ]
-        there = ", ".join(known) or "none"
+        members = vars(module).items()
+        known = (k for k, v in members if isinstance(v, types.FunctionType))
         raise InputError(
-            f"objective {name}: {place} has no {attribute!r}. Its functions: {there}."
+            f"objective {name}: {place} has no {attribute!r}. Its functions: "
+            f"{', '.join(known) or 'none'}."
         )
     if not callable(function):
         raise InputError(
@@ -152,21 +137,16 @@ def load(name: str) -> Callable:
 
 @functools.cache
 def _module(place: str):
-    path = pathlib.Path(place)
-    if path.suffix != ".py":
-        return importlib.import_module(place)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    if place.endswith(".py"):
+        return types.SimpleNamespace(**runpy.run_path(place))
+    return importlib.import_module(place)
 
 
 def check(function: Callable, name: str) -> None:
     """Raise InputError unless a function of the tensor has a usable gradient."""
     # Neither isotropic nor special in any other way: kinks there are no mistake.
-    tensor = jnp.asarray(
-        elasticity.cubic_to_voigt(np.array([0.21, 0.083, 0.049])), jnp.float32
-    )
+    constants = np.array([0.21, 0.083, 0.049], np.float32)
+    tensor = jnp.asarray(elasticity.cubic_to_voigt(constants))
     try:
         value = jnp.asarray(function(tensor))
         gradient = jax.grad(lambda c: jnp.asarray(function(c)).sum())(tensor)

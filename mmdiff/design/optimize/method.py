@@ -12,7 +12,7 @@ import numpy as np
 
 from mmdiff import elasticity
 from mmdiff.cells.resample import good_edge
-from mmdiff.errors import InputError, check_ranges
+from mmdiff.errors import InputError
 from mmdiff.topopt import interface, optimize
 from mmdiff.topopt.interface import Evaluation
 from mmdiff.topopt.optimize import STAGES, Loop, Settings, Stage
@@ -64,14 +64,7 @@ class Method:
         return dataclasses.replace(self, resolution=2 * self.resolution, steps=0)
 
     def settings(self, stages: tuple[Stage, ...] = STAGES) -> Settings:
-        """Return the settings of the design loop.
-
-        Args:
-          stages: the continuation.
-
-        Raises:
-          InputError: a value out of range.
-        """
+        """Return the settings of the design loop; InputError for what cannot be."""
         resolution, steps = self.resolution, self.steps
         if resolution < MIN_RESOLUTION or resolution % 8:
             good = max(MIN_RESOLUTION, good_edge(resolution, 8))
@@ -89,7 +82,6 @@ class Method:
                 "voxels, a quarter of the edge. Set the radius of the filter with "
                 "`radius=2`."
             )
-        check_ranges({"robust": self.robust}, {"robust": "[0, 0.45]"})
         usual = sum(stage.steps for stage in stages)
         if steps and steps < len(stages):
             raise InputError(
@@ -111,26 +103,13 @@ def share_out(stages: tuple[Stage, ...], steps: int) -> tuple[Stage, ...]:
     # One for each, the rest in proportion, rounded so that the sum is met.
     weights = np.cumsum([stage.steps - 1 for stage in stages])
     upto = np.round((steps - len(stages)) * weights / weights[-1]).astype(int)
-    counts = 1 + np.diff(upto, prepend=0)
-    return tuple(
-        stage._replace(steps=int(count))
-        for stage, count in zip(stages, counts, strict=True)
-    )
+    counts = (1 + np.diff(upto, prepend=0)).tolist()
+    return tuple(s._replace(steps=c) for s, c in zip(stages, counts, strict=True))
 
 
 @dataclasses.dataclass(frozen=True)
 class RunSpec:
-    """Problem and method that all starts of one grid share.
-
-    Attributes:
-      loop: design loop of the problem, compiled.
-      settings: of the loop.
-      problem: static part of the problem.
-      limits: its numbers.
-      evaluate: finite elements on binary octants.
-      refine_steps: most steps of the binary refinement.
-      chunk: design steps between two stored states.
-    """
+    """Problem, compiled loop and method that all starts of one grid share."""
 
     loop: Loop
     settings: Settings
@@ -140,22 +119,13 @@ class RunSpec:
     refine_steps: int
     chunk: int
 
-    @property
-    def steps(self) -> int:
-        """Most design steps of a start."""
-        return self.settings.steps
-
 
 def make_run_spec(
     problem: Problem, limits: Limits, method: Method, stages: tuple[Stage, ...] = STAGES
 ) -> RunSpec:
-    """Return what the starts of a problem are run with.
+    """Return what the starts of a problem are run with, through stages.
 
-    Args:
-      problem: what is asked.
-      limits: its numbers; others may be put in their place without compiling anew.
-      method: how designs are found.
-      stages: the continuation.
+    Other limits may be put in place of these without compiling anew.
     """
     settings = method.settings(stages)
     loop = optimize.make_optimize(method.n, problem, settings)

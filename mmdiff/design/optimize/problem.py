@@ -11,33 +11,24 @@ from typing import NamedTuple
 from mmdiff import elasticity
 from mmdiff.design.optimize import goal as goals
 from mmdiff.design.optimize.goal import Goal
-from mmdiff.errors import InputError, check_ranges
+from mmdiff.errors import InputError
 from mmdiff.targets import feasibility
 from mmdiff.targets import target as targets
 from mmdiff.targets.target import Target
 from mmdiff.topopt.problem import Limits, Problem
 
-VOLUME_IS = ("at most", "equal")
 FLOOR = 0.01  # of Young's modulus where Poisson's ratio alone is asked for
-_RANGES = {
-    "volume": "(0, 1)",
-    "isotropy": "[0, inf)",
-    "min_young": "[0, inf)",
-    "base": "(0, inf)",
-    "nu": "(-1, 0.5)",
-}
 
 
-@dataclasses.dataclass(frozen=True)
-class Constraints:
+class Constraints(NamedTuple):
     """Constraints of a cell.
 
     Attributes:
       volume: volume fraction of solid in (0, 1).
       volume_is: "at most" or "equal".
       isotropy: half width of the band of the Zener ratio around 1; 0 leaves it free.
-      min_young: floor of Young's modulus along <100>, in units of the base material's
-        as the user gives it; 0 for none.
+      min_young: floor of Young's modulus along <100>, in the units of the base
+        material's; 0 for none.
     """
 
     volume: float
@@ -47,14 +38,9 @@ class Constraints:
 
 
 class Request(NamedTuple):
-    """A problem as it was asked for.
+    """A problem as it was asked for: its numbers are for base E = 1.
 
-    Attributes:
-      goal: objective and its score.
-      problem: static part of the problem.
-      limits: its numbers, base E = 1.
-      target: the target, None where none was given.
-      notes: values that were chosen for the user, in sentences.
+    The notes are sentences about values that were chosen for the user.
     """
 
     goal: Goal
@@ -82,21 +68,20 @@ def request(
       constraints: of the cell.
       target: a target or its text, see `target.parse`; needed by the objective "target"
         only.
-      weights: see `goal.choose`; of the objective "weighted".
+      weights: of the objective "weighted", see `goal.choose`.
       base: Young's modulus of the base material.
       nu: its Poisson's ratio.
       symmetry: of the cell, "cubic" or "orthotropic".
       allow_infeasible: skip the bounds on target and floor.
 
     Raises:
-      InputError: a value out of range, or what no cell can be.
+      InputError: what no cell can be.
     """
-    values = dataclasses.asdict(constraints) | {"base": base, "nu": nu}
-    check_ranges(values, _RANGES)
-    if constraints.volume_is not in VOLUME_IS:
+    volume, volume_is, isotropy, min_young = constraints
+    if volume_is not in ("at most", "equal"):
         raise InputError(
-            f"volume_is={constraints.volume_is!r} is unknown. Use 'at most' or 'equal',"
-            " such as `volume_is=equal`."
+            f"volume_is={volume_is!r} is unknown. Use 'at most' or 'equal', such as "
+            "`volume_is=equal`."
         )
     if objective == "target" and not target:
         raise InputError(
@@ -108,17 +93,16 @@ def request(
             f"objective=target is for tensors of cubic cells, and symmetry={symmetry}. "
             "Pass `symmetry=cubic`."
         )
-    volume = constraints.volume
     if target:
         target = _target(target, volume, base, determined=objective == "target")
         feasibility.check_feasible(target, nu=nu, allow_infeasible=allow_infeasible)
     goal = goals.choose(objective, target or None, weights)
-    floor, notes = constraints.min_young / base, ()
+    floor, notes = min_young / base, ()
     if floor >= volume and not allow_infeasible:
         raise InputError(
-            f"min_young={constraints.min_young:g} is above {volume * base:g}, the "
-            f"Voigt limit of Young's modulus at volume fraction {volume:g}. Lower "
-            "`min_young` or raise `volume`. To try anyway: `allow_infeasible=True`."
+            f"min_young={min_young:g} is above {volume * base:g}, the Voigt limit of "
+            f"Young's modulus at volume fraction {volume:g}. Lower `min_young` or "
+            "raise `volume`. To try anyway: `allow_infeasible=True`."
         )
     if objective == "poisson" and floor == 0:
         floor = FLOOR
@@ -127,8 +111,7 @@ def request(
             f"{FLOOR * base:g}, {100 * FLOOR:g} % of the solid's. Set another with "
             "`min_young`.",
         )
-    isotropy, equal = constraints.isotropy, constraints.volume_is == "equal"
-    problem = Problem(goal.objective, equal, isotropy > 0, floor > 0)
+    problem = Problem(goal.objective, volume_is == "equal", isotropy > 0, floor > 0)
     limits = Limits(volume, isotropy, floor, goal.params)
     return Request(goal, problem, limits, target or None, notes)
 

@@ -2,8 +2,7 @@
 
 Every number comes from finite elements on the written binary cell, without
 interpolation of densities. K, G, E, nu and the Zener ratio of an orthotropic cell are
-those of its closest cubic tensor. Stiffness is in the units of the base material's
-Young's modulus.
+those of its closest cubic tensor.
 """
 
 import dataclasses
@@ -41,23 +40,22 @@ CONVENTIONS = {
     "1; of a target the negative error, and in the history of the design loop the "
     "negative root mean square of (C - target) / R",
 }
-HEADER = [
-    "", "V", "K/K_HS", "G/G_HS", "E/E_HS", "nu", "Zener", "E/E_solid", "wall", "wall mm"
-]  # fmt: skip
+_COLUMNS = {
+    "V": ("volume", ".4f"),
+    **{name: (name, ".4f") for name in ("K/K_HS", "G/G_HS", "E/E_HS", "nu", "Zener")},
+    "E/E_solid": ("E/E_solid", ".4g"),
+    "wall": ("thinnest_wall_voxels", ".3g"),
+    "wall mm": ("thinnest_wall_mm", ".3g"),
+}
+HEADER = ["", *_COLUMNS]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Results:
-    """Results of an optimization.
+    """All runs; the cells that are written, best first, and plates, by `numbers`.
 
-    Attributes:
-      entries: all runs, by start; also those that failed.
-      chosen: cells that are written, best first, see `ranking.named`.
-      numbers: `numbers` of each of these.
-      plates: `numbers` of plate lattices of the same volume by name.
-      goal: objective and its score.
-      settings: solver, base material and options; with "base_E", "base_nu" and
-        "cell_size_mm".
+    The settings are those of solver and options, with "base_E", "base_nu" and
+    "cell_size_mm".
     """
 
     entries: Sequence[Entry]
@@ -75,25 +73,12 @@ def collect(
     goal: Goal,
     settings: Mapping[str, Any],
 ) -> Results:
-    """Return the results with the numbers of the best cells and of plate lattices.
-
-    Args:
-      entries: all runs.
-      num_best: most cells of the first resolution.
-      lattices: plate lattices of the same volume.
-      goal: objective and its score.
-      settings: see `Results`.
-    """
+    """Return the results: `num_best` cells of the first resolution, and plates."""
     chosen = ranking.named(ranking.ranked(entries), num_best)
     size = {"nu": settings["base_nu"], "size_mm": settings["cell_size_mm"]}
-    return Results(
-        entries,
-        chosen,
-        [numbers(e.outcome.octant, e.outcome.constants, **size) for e in chosen],
-        {name: numbers(*known, **size) for name, known in lattices.items()},
-        goal,
-        settings,
-    )
+    found = [numbers(e.outcome.octant, e.outcome.constants, **size) for e in chosen]
+    plates = {name: numbers(*known, **size) for name, known in lattices.items()}
+    return Results(entries, chosen, found, plates, goal, settings)
 
 
 def numbers(
@@ -106,7 +91,7 @@ def numbers(
     """Return the numbers of a binary cell by name, base E = 1.
 
     Args:
-      octant: (n, n, n) uint8, not empty.
+      octant: not empty.
       constants: 3 or 9 of its tensor.
       nu: Poisson's ratio of the base material.
       size_mm: edge of the printed cell.
@@ -117,8 +102,7 @@ def numbers(
     volume = float(octant.mean())
     shares = bounds.hashin_shtrikman_ratios(cubic, volume, nu)
     voxels = thickness.feature_size(octant)
-    sizes = {"voxels": voxels}
-    sizes["mm"] = thickness.in_mm(voxels, size_mm, 2 * octant.shape[0])
+    mm = thickness.in_mm(voxels, size_mm, 2 * octant.shape[0])
     return {
         "C": tensor.tolist(),
         **dict(zip(elasticity.NAMES, cubic.tolist(), strict=True)),
@@ -129,8 +113,10 @@ def numbers(
         **{f"{name}/{name}_HS": float(share) for name, share in shares.items()},
         "E/E_solid": float(moduli["E"]),
         "pieces": int(periodic_pieces(octant_to_cell(octant))[1]),
-        **{f"thinnest_wall_{u}": size.solid.minimum for u, size in sizes.items()},
-        **{f"narrowest_hole_{u}": size.void.minimum for u, size in sizes.items()},
+        "thinnest_wall_voxels": voxels.solid.minimum,
+        "thinnest_wall_mm": mm.solid.minimum,
+        "narrowest_hole_voxels": voxels.void.minimum,
+        "narrowest_hole_mm": mm.void.minimum,
     }
 
 
@@ -142,14 +128,7 @@ def in_units(known: Mapping, base: float) -> dict[str, Any]:
 
 
 def of_cell(entry: Entry, known: Mapping, goal: Goal, settings: Mapping) -> dict:
-    """Return a cell's part of properties.json.
-
-    Args:
-      entry: the cell.
-      known: its `numbers`.
-      goal: objective and its score.
-      settings: with "base_E" and "base_nu".
-    """
+    """Return a cell's part of properties.json from its `numbers`."""
     outcome, nu = entry.outcome, settings["base_nu"]
     refinement = outcome.refinement[np.isfinite(outcome.refinement[:, 0])]
     first = refinement[0]
@@ -177,16 +156,14 @@ def of_cell(entry: Entry, known: Mapping, goal: Goal, settings: Mapping) -> dict
 
 def of_start(entry: Entry, goal: Goal, nu: float) -> dict:
     """Return a start's part of properties.json, whether or not it led to a cell."""
-    outcome = entry.outcome
-    steps = outcome.steps
-    grey = outcome.history[steps - 1, 0] if steps else np.nan
+    outcome, steps = entry.outcome, entry.outcome.steps
     score = goal.score(float(outcome.value), entry.volume or 1.0, nu)
     return {
         "start": entry.start,
         "kind": entry.kind,
         "resolution": entry.edge,
         "design_steps": steps,
-        "value_of_the_grey_design": float(grey),
+        "value_of_the_grey_design": float(outcome.history[max(steps, 1) - 1, 0]),
         goal.label: float(score) if outcome.octant.any() else None,
         "volume": entry.volume,
         "flaws": list(entry.flaws),
@@ -194,12 +171,7 @@ def of_start(entry: Entry, goal: Goal, nu: float) -> dict:
 
 
 def values(results: Results, remarks: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the content of properties.json.
-
-    Args:
-      results: what was found.
-      remarks: sentences about it.
-    """
+    """Return the content of properties.json, with remarks about the results."""
     goal, settings = results.goal, results.settings
     base, nu = settings["base_E"], settings["base_nu"]
     pairs = zip(results.chosen, results.numbers, strict=True)
@@ -220,27 +192,14 @@ def table(results: Results) -> list[list[str]]:
     labels = [entry.name.replace("_", " ") for entry in results.chosen]
     labels += [f"plates: {name}" for name in results.plates]
     every = zip(labels, [*results.numbers, *results.plates.values()], strict=True)
-    return [_row(label, known) for label, known in every]
-
-
-def _row(name: str, known: Mapping) -> list[str]:
     return [
-        name,
-        f"{known['volume']:.4f}",
-        *(f"{known[key]:.4f}" for key in ("K/K_HS", "G/G_HS", "E/E_HS", "nu", "Zener")),
-        f"{known['E/E_solid']:.4g}",
-        f"{known['thinnest_wall_voxels']:.3g}",
-        f"{known['thinnest_wall_mm']:.3g}",
+        [label, *(format(known[key], form) for key, form in _COLUMNS.values())]
+        for label, known in every
     ]
 
 
 def remarks(results: Results, min_wall: float) -> list[str]:
-    """Return sentences about thin walls and tensors that are not cubic.
-
-    Args:
-      results: what was found.
-      min_wall: thickness in mm below which a wall is thin.
-    """
+    """Return sentences about walls below `min_wall` mm and tensors not cubic."""
     found = []
     for entry, known in zip(results.chosen, results.numbers, strict=True):
         voxels, wall = known["thinnest_wall_voxels"], known["thinnest_wall_mm"]
@@ -261,13 +220,7 @@ def remarks(results: Results, min_wall: float) -> list[str]:
 
 
 def summary(entry: Entry, known: Mapping, goal: Goal) -> str:
-    """Return a sentence about the best cell.
-
-    Args:
-      entry: the best cell.
-      known: see `of_cell`.
-      goal: objective and its score.
-    """
+    """Return a sentence about the best cell, from its part of properties.json."""
     first = known[f"{goal.label} before refinement"]
     violation = float(entry.outcome.refinement[0, 1])
     # Otherwise a refinement that repairs a constraint would look like a loss.

@@ -20,14 +20,9 @@ DOUBLED = "doubled"  # name of the cell that was optimized again at twice its ed
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One start and its outcome.
+    """A start, such as number 3 of the kind "random", its outcome and its flaws.
 
-    Attributes:
-      name: stem of its files, "" where none are written.
-      start: number of the start.
-      kind: of the start, such as "random".
-      outcome: see `resumable.Outcome`.
-      flaws: reasons why it is not what was asked for, see `flaws`.
+    The name is the stem of its files, "" where none are written.
     """
 
     name: str
@@ -73,31 +68,29 @@ def unmet(
     They count as met within `binary.SLACK`, the volume also within half an orbit or,
     for a target tensor, `interface.VOLUME_SLACK`.
     """
-    volume = float(octant.mean())
+    volume, asked, band = octant.mean(), float(limits.volume), 1 + float(limits.band)
     tensor = interface.to_tensor(constants)
-    excess = np.asarray(constraints(problem, limits, tensor, np.float64(volume)))
+    excess = np.asarray(constraints(problem, limits, tensor, volume))
     aimed = problem.objective is objectives.nearness
     grain = interface.VOLUME_SLACK if aimed else 3 / octant.size
-    band = 1 + float(limits.band)
     moduli = elasticity.moduli(elasticity.voigt_to_cubic(tensor))
-    outside = (
-        f"Zener ratio {moduli['zener']:.3f} is not within {1 / band:.3f} to {band:.3f}"
-    )
-    texts = [f"volume {volume:.4f} exceeds {float(limits.volume):g}"]
+    texts = [f"volume {volume:.4f} exceeds {asked:g}"]
     if problem.equality:
-        texts.append(f"volume {volume:.4f} is below {float(limits.volume):g}")
+        texts.append(f"volume {volume:.4f} is below {asked:g}")
     if problem.isotropic:
-        texts += [outside, outside]
+        zener, least = moduli["zener"], 1 / band
+        texts += 2 * [
+            f"Zener ratio {zener:.3f} is not within {least:.3f} to {band:.3f}"
+        ]
     if problem.stiff:
         texts.append(
             f"Young's modulus {moduli['E']:.4g} (base E = 1) is below its floor "
             f"{float(limits.young):.4g}"
         )
-    of_volume, found = 1 + problem.equality, []
-    for i, (value, text) in enumerate(zip(excess, texts, strict=True)):
-        if value > SLACK + (grain / float(limits.volume) if i < of_volume else 0):
-            found.append(text)
-    return tuple(found)
+    slack = np.full(len(texts), SLACK)
+    slack[: 1 + problem.equality] += grain / asked
+    over = excess > slack.astype(excess.dtype)
+    return tuple(t for t, off in zip(texts, over, strict=True) if off)
 
 
 def ranked(entries: Sequence[Entry]) -> list[Entry]:
@@ -111,11 +104,9 @@ def ranked(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def named(order: Sequence[Entry], count: int) -> list[Entry]:
-    """Return the best `count` cells with names for their files, and the doubled one.
+    """Return the best `count` cells, named for their files, and the doubled one.
 
-    Args:
-      order: all runs, best first.
-      count: cells of the first resolution to write; those without solid are left out.
+    Of all runs, best first; cells without solid are left out.
     """
     solid = [entry for entry in order if entry.outcome.octant.any()]
     coarse = [entry for entry in solid if entry.name != DOUBLED][:count]

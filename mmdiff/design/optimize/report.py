@@ -3,7 +3,7 @@
 import functools
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,6 @@ from mmdiff.topopt.optimize import COLUMNS
 
 _SETTINGS = ("base_E", "base_nu", "void", "penal", "tol", "symmetry")
 SPHERES = 3  # drawn, each takes half a second
-_STIFF = ("C11", "C12", "C44")
 
 
 def write_history(
@@ -31,26 +30,20 @@ def write_history(
 ) -> None:
     """Write history.csv and, where matplotlib is there, history.png of all runs.
 
-    Args:
-      folder: existing directory.
-      entries: all runs.
-      goal: objective and its score.
-      base: Young's modulus of the base material.
-      nu: its Poisson's ratio.
+    Stiffness is in units of Young's modulus of the base material.
     """
-    scale = dict.fromkeys(_STIFF, base)
+    scale = dict.fromkeys(elasticity.NAMES, base)
     scale["value"] = base if goal.is_stiffness else 1.0
     rows, runs = [], {}
     for entry in sorted(entries, key=lambda entry: (entry.edge, entry.start)):
-        lines = np.asarray(entry.outcome.history[: entry.outcome.steps], np.float64)
-        columns = dict(zip(COLUMNS, lines.T, strict=True))
+        columns = {k: v.astype(float) for k, v in entry.outcome.columns.items()}
         share = goal.score(columns["value"], columns["volume"], nu)
         runs[entry.run] = {**columns, "share": share}
         known = {"start": entry.start, "resolution": entry.edge}
         rows += [
             {**known, "step": i + 1}
             | {name: scale.get(name, 1.0) * columns[name][i] for name in COLUMNS}
-            for i in range(len(lines))
+            for i in range(entry.outcome.steps)
         ]
     write_csv(folder / "history.csv", rows)
     titles = {
@@ -65,41 +58,44 @@ def write_history(
 
 
 def report(results: Results, remarks: Sequence[str] = ()) -> Report:
-    """Return the report of an optimization.
-
-    Args:
-      results: what was found.
-      remarks: sentences about it.
-    """
+    """Return the report of an optimization, with remarks about its results."""
     values = properties.values(results, remarks)
-    goal, settings = results.goal, results.settings
-    pairs = zip(results.chosen, results.numbers, strict=True)
-    cells = [_cell(entry, known["Zener"]) for entry, known in pairs]
+    settings = results.settings
+    cells = [
+        CellEntry(
+            name=entry.name,
+            label=entry.name.replace("_", " "),
+            voxels=octant_to_cell(entry.outcome.octant),
+            caption=f"start {entry.start}, V {entry.volume:.3f}, Zener "
+            f"{known['Zener']:.3f}",
+        )
+        for entry, known in zip(results.chosen, results.numbers, strict=True)
+    ]
     rows = [dict(zip(HEADER, row, strict=True)) for row in properties.table(results)]
+    starts, flat = (
+        [{**row, "flaws": "; ".join(row["flaws"])} for row in values[name]]
+        for name in ("starts", "cells")
+    )
     return Report(
-        title=f"mmdiff: optimized for {goal.name}",
+        title=f"mmdiff: optimized for {results.goal.name}",
         values=values,
         conventions=CONVENTIONS,
         settings={key: settings[key] for key in _SETTINGS},
         tables={
             "Optimized cells and plate lattices of the same volume": rows,
-            "Starts": [_start_row(start) for start in values["starts"]],
+            "Starts": [{k.replace("_", " "): v for k, v in s.items()} for s in starts],
         },
         cells=cells,
         cell_size_mm=settings["cell_size_mm"],
         arrays=_arrays(results),
-        rows={"properties.csv": [_flat(cell) for cell in values["cells"]]},
+        rows={
+            "properties.csv": [
+                {key: value for key, value in cell.items() if key != "C"}
+                for cell in flat
+            ]
+        },
         files=_pictures(results, cells[0]),
         notes=[values["summary"], *remarks],
-    )
-
-
-def _cell(entry: Entry, zener: float) -> CellEntry:
-    return CellEntry(
-        name=entry.name,
-        label=entry.name.replace("_", " "),
-        voxels=octant_to_cell(entry.outcome.octant),
-        caption=f"start {entry.start}, V {entry.volume:.3f}, Zener {zener:.3f}",
     )
 
 
@@ -128,7 +124,7 @@ def _arrays(results: Results) -> dict[str, Any]:
     return {"density.npz": density, "cells.npz": cells}
 
 
-def _pictures(results: Results, best: CellEntry) -> dict[str, Any]:
+def _pictures(results: Results, best: CellEntry) -> dict[str, Callable]:
     """Return what draws the pictures: the way of the best start, bounds, spheres."""
     goal, nu = results.goal, results.settings["base_nu"]
     entry = results.chosen[0]
@@ -141,8 +137,7 @@ def _pictures(results: Results, best: CellEntry) -> dict[str, Any]:
 
     def strip(path):
         images, captions = frames()
-        images, captions = [*images, best.image], [*captions, last]
-        return plots.contact_sheet(path, images, captions, columns=4)
+        return plots.contact_sheet(path, [*images, best.image], [*captions, last])
 
     def ends(path):
         images = [frames()[0][0], best.image]
@@ -175,22 +170,10 @@ def _frames(entry: Entry, goal: Goal, settings: Mapping) -> tuple[list, list[str
         if step < 0:
             continue
         # Grey designs have nothing above one half at first: their densest part counts.
-        line = dict(zip(COLUMNS, outcome.history[max(step, 1) - 1], strict=True))
-        value, volume = float(line["value"]), float(line["volume"])
+        line = outcome.history[max(step, 1) - 1].tolist()
+        value, volume = line[COLUMNS.index("value")], line[COLUMNS.index("volume")]
         shown = threshold_to_volume(shot.astype(float), volume, settings["symmetry"])
         images.append(render.render(octant_to_cell(shown), cutaway=left_out))
         score = goal.score(value, volume, settings["base_nu"])
         captions.append(f"step {step}: {goal.show(score)}" if step else "start")
     return images, captions
-
-
-def _flat(cell: Mapping) -> dict:
-    """Return a cell's row of properties.csv."""
-    row = {key: value for key, value in cell.items() if key != "C"}
-    return {**row, "flaws": "; ".join(cell["flaws"])}
-
-
-def _start_row(start: Mapping) -> dict:
-    """Return a row of the page's table of starts, with headings for people."""
-    named = {key.replace("_", " "): value for key, value in start.items()}
-    return {**named, "flaws": "; ".join(start["flaws"])}

@@ -2,8 +2,7 @@
 
 The design loop runs in chunks. After each one its whole state goes to a file, so that a
 killed run loses one chunk at most and goes on to the same bits; a finished start leaves
-a small file of its own and is never done again. Files that cannot be read are done anew
-with a note: everything follows from the settings.
+a small file of its own and is never done again.
 """
 
 import pathlib
@@ -16,8 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmdiff.design.optimize.method import RunSpec
-from mmdiff.errors import DataError
-from mmdiff.run import console, saved, workdir
+from mmdiff.run import saved, workdir
 from mmdiff.topopt import binary
 from mmdiff.topopt.interface import Evaluation
 from mmdiff.topopt.optimize import COLUMNS
@@ -64,6 +62,11 @@ class Outcome(NamedTuple):
     def steps(self) -> int:
         """Number of design steps done."""
         return int(np.isfinite(self.history[:, 0]).sum())
+
+    @property
+    def columns(self) -> dict[str, Float[np.ndarray, "s"]]:
+        """The history of the steps done by the name of the column."""
+        return dict(zip(COLUMNS, self.history[: self.steps].T, strict=True))
 
 
 class Progress(NamedTuple):
@@ -120,9 +123,9 @@ def tracked(
             seconds = time.perf_counter() - begun
             workdir.append_metrics(folder, {**known, **line, "seconds": seconds})
 
-    state = None if folder is None else folder / "state"
+    state = folder and folder / "state"
     outcome = run(start, spec, name=name, folder=state, after=after)
-    advance(spec.steps - done)
+    advance(spec.settings.steps - done)
     return outcome
 
 
@@ -134,23 +137,20 @@ def run(
     folder: pathlib.Path | None = None,
     after: Callable[[int, dict], None] = lambda step, line: None,
 ) -> Outcome:
-    """Return the outcome of a start, going on from what is stored of it.
+    """Return the outcome of a start, going on from what is stored of it in a folder.
 
-    Args:
-      start: density in [0, 1].
-      spec: problem and method.
-      name: stem of the files of this start.
-      folder: existing directory for them; None stores nothing.
-      after: called after each chunk is stored, with the number of steps done and the
-        last line of the history by column.
+    After each chunk is stored, `after` is called with the number of steps done and the
+    last line of the history by column.
     """
     finished = folder and folder / f"result_{name}.npz"
     halfway = folder and folder / f"state_{name}.npz"
     start = np.asarray(start, np.float32)
-    outcome = _load(finished, lambda: _outcome_like(start, spec), name)
+    blank = _blank(start, spec)
+    outcome = finished and saved.load_if_good(finished, blank)
     if outcome is None:
-        now = _load(halfway, lambda: _progress_like(start, spec), name)
-        outcome = _finished(start, now or _begin(start, spec), spec, halfway, after)
+        begun = _begin(start, spec)
+        now = halfway and saved.load_if_good(halfway, begun)
+        outcome = _closed(blank, _advanced(now or begun, spec, halfway, after), spec)
         if finished:
             saved.save(finished, outcome)
     if halfway:
@@ -159,113 +159,82 @@ def run(
 
 
 def _begin(start, spec) -> Progress:
-    room = 1 + -(-spec.steps // spec.chunk)
+    room = 1 + -(-spec.settings.steps // spec.chunk)
     snapshots = np.zeros((room, *start.shape), np.uint8)
-    snapshots[0] = _grey(start)
     when = np.full(room, -1, np.int32)
-    when[0] = 0
+    snapshots[0], when[0] = _grey(start), 0
     return Progress(spec.loop.init(jnp.asarray(start)), snapshots, when)
 
 
-def _finished(start, now: Progress, spec, halfway, after) -> Outcome:
-    """Return the outcome of a loop that is run to its end, chunk by chunk."""
+def _advanced(now: Progress, spec, halfway, after) -> Progress:
+    """Return the state of a loop that is run to its end, chunk by chunk."""
     state, snapshots, when = now
     while not spec.loop.done(state):
         state = spec.loop.run(state, spec.limits, spec.chunk)
         total = int(state.total)
         taken = -(-total // spec.chunk)
-        snapshots[taken] = _grey(spec.loop.density(state))
-        when[taken] = total
+        snapshots[taken], when[taken] = _grey(spec.loop.density(state)), total
         if halfway:
             saved.save(halfway, Progress(state, snapshots, when))
         line = np.asarray(state.history[total - 1], float)
         after(total, dict(zip(COLUMNS, line.tolist(), strict=True)))
-    return _close(start, Progress(state, snapshots, when), spec)
+    return Progress(state, snapshots, when)
 
 
-def _close(start, progress, spec) -> Outcome:
+def _blank(start, spec) -> Outcome:
+    """Return the outcome of a start that led to no cell, before its first step."""
+    shape = jax.eval_shape(spec.loop.init, start).history.shape
+    cubic = spec.settings.symmetry == "cubic"
+    return Outcome(
+        start=start,
+        density=start,
+        octant=np.zeros(start.shape, np.uint8),
+        constants=np.full(3 if cubic else 9, np.nan),
+        residual=np.array(np.nan),
+        converged=np.array(False),
+        value=np.array(-np.inf),
+        pieces_found=np.array(0, np.int32),
+        refinement=np.full((spec.refine_steps + 1, 3), np.nan),
+        solutions=np.array(0, np.int32),
+        history=np.full(shape, np.nan, np.float32),
+        snapshots=np.zeros((SHOWN, *start.shape), np.uint8),
+        when=np.full(SHOWN, -1, np.int32),
+    )
+
+
+def _closed(blank: Outcome, now: Progress, spec) -> Outcome:
     """Return the outcome of a finished loop: its binary cell, refined."""
-    state, snapshots, when = progress
-    density = np.asarray(spec.loop.density(state))
-    evaluate, symmetry = Counted(spec.evaluate), spec.settings.symmetry
+    density = np.asarray(spec.loop.density(now.state))
+    evaluate = Counted(spec.evaluate)
     design = binary.finish(
         density,
         spec.problem,
         spec.limits,
         evaluate,
-        symmetry=symmetry,
+        symmetry=spec.settings.symmetry,
         steps=spec.refine_steps,
     )
-    constants = np.full(3 if symmetry == "cubic" else 9, np.nan)
-    residual, converged = np.nan, False
-    if design.evaluation is not None:
-        constants = np.asarray(design.evaluation.constants, np.float64)
-        residual = design.evaluation.residual
-        converged = design.evaluation.converged
-    refinement = np.full((spec.refine_steps + 1, 3), np.nan)
-    refinement[: len(design.history)] = np.reshape(design.history, (-1, 3))
-    taken = np.flatnonzero(when >= 0)
+    taken = np.flatnonzero(now.when >= 0)
     chosen = taken[np.linspace(0, len(taken) - 1, min(SHOWN, len(taken))).astype(int)]
-    kept = np.zeros((SHOWN, *start.shape), np.uint8)
-    kept[: len(chosen)] = snapshots[chosen]
-    steps = np.full(SHOWN, -1, np.int32)
-    steps[: len(chosen)] = when[chosen]
-    return Outcome(
-        start=start,
+    blank.snapshots[: len(chosen)] = now.snapshots[chosen]
+    blank.when[: len(chosen)] = now.when[chosen]
+    blank.refinement[: len(design.history)] = np.reshape(design.history, (-1, 3))
+    outcome = blank._replace(
         density=density,
         octant=np.asarray(design.octant, np.uint8),
-        constants=constants,
-        residual=np.array(residual, np.float64),
-        converged=np.array(converged, np.bool_),
         value=np.array(design.value, np.float64),
         pieces_found=np.array(design.pieces_found, np.int32),
-        refinement=refinement,
         solutions=np.array(evaluate.count, np.int32),
-        history=np.asarray(state.history),
-        snapshots=kept,
-        when=steps,
+        history=np.asarray(now.state.history),
+    )
+    if design.evaluation is None:
+        return outcome
+    return outcome._replace(
+        constants=np.asarray(design.evaluation.constants, np.float64),
+        residual=np.array(design.evaluation.residual, np.float64),
+        converged=np.array(design.evaluation.converged, np.bool_),
     )
 
 
 def _grey(density) -> UInt8[np.ndarray, "n n n"]:
     return np.round(255 * np.asarray(density)).astype(np.uint8)
-
-
-def _progress_like(start, spec) -> Progress:
-    state = jax.eval_shape(spec.loop.init, start)
-    room = 1 + -(-spec.steps // spec.chunk)
-    snapshots = jax.ShapeDtypeStruct((room, *start.shape), np.uint8)
-    return Progress(state, snapshots, jax.ShapeDtypeStruct((room,), np.int32))
-
-
-def _outcome_like(start, spec) -> Outcome:
-    state = jax.eval_shape(spec.loop.init, start)
-    grid = start.shape
-    array = jax.ShapeDtypeStruct
-    count = 3 if spec.settings.symmetry == "cubic" else 9
-    return Outcome(
-        start=array(grid, np.float32),
-        density=array(grid, np.float32),
-        octant=array(grid, np.uint8),
-        constants=array((count,), np.float64),
-        residual=array((), np.float64),
-        converged=array((), np.bool_),
-        value=array((), np.float64),
-        pieces_found=array((), np.int32),
-        refinement=array((spec.refine_steps + 1, 3), np.float64),
-        solutions=array((), np.int32),
-        history=array(state.history.shape, np.float32),
-        snapshots=array((SHOWN, *grid), np.uint8),
-        when=array((SHOWN,), np.int32),
-    )
-
-
-def _load(path, like, name):
-    """Return the tree of a file, or None where it is missing or cannot be used."""
-    if path is None or not path.exists():
-        return None
-    try:
-        return saved.load(path, like())
-    except DataError as error:
-        console.note(f"{error} Start {name} is done again from its beginning.")
-        return None

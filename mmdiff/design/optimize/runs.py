@@ -23,19 +23,12 @@ def stages_of(kind: str) -> tuple[Stage, ...]:
 def run_starts(
     begun: Starts, request: Request, method: Method, folder: pathlib.Path | None = None
 ) -> list[Entry]:
-    """Return the starts with their outcomes.
-
-    Args:
-      begun: the starts.
-      request: what is asked.
-      method: how designs are found.
-      folder: of the run, for states and metrics; None writes and shows nothing.
-    """
+    """Return the starts with their outcomes; without a folder nothing is written."""
     specs = {
         stages: make_run_spec(request.problem, request.limits, method, stages)
         for stages in {stages_of(kind) for kind, _ in begun}
     }
-    total = sum(specs[stages_of(kind)].steps for kind, _ in begun)
+    total = sum(specs[stages_of(kind)].settings.steps for kind, _ in begun)
     shown = console.progress("design steps", total) if folder else _HIDDEN
     with shown as advance:
         return [
@@ -51,10 +44,9 @@ def run_doubled(
     spec = make_run_spec(request.problem, request.limits, method.doubled(), FINE_STAGES)
     grid = binary.doubled(entry.outcome.octant)
     title = f"design steps at {2 * entry.edge}^3"
-    with console.progress(title, spec.steps) as advance:
-        return _run(
-            entry.start, entry.kind, grid, DOUBLED, request, spec, folder, advance
-        )
+    number, kind = entry.start, entry.kind
+    with console.progress(title, spec.settings.steps) as advance:
+        return _run(number, kind, grid, DOUBLED, request, spec, folder, advance)
 
 
 def _run(number, kind, grid, name, request, spec, folder, advance) -> Entry:

@@ -36,12 +36,9 @@ def kinds(text: str) -> tuple[str, ...]:
 
 
 def check(kind: str, method: Method, target: Target | None = None) -> None:
-    """Raise InputError for a start that cannot be made.
+    """Raise InputError for a kind of start, or a file, that cannot be made.
 
-    Args:
-      kind: one of `KINDS`, or a file.
-      method: how designs are found.
-      target: of the model, for generated starts.
+    The target is what the model is asked for, of generated starts.
     """
     if kind == "generated":
         if method.symmetry != "cubic":
@@ -80,14 +77,7 @@ def stored(
     make: Callable[[str], Starts],
     count: int,
 ) -> Starts:
-    """Return the starts of several kinds, from a file if they were made before.
-
-    Args:
-      file: where they are kept.
-      kinds: of the starts.
-      make: returns the starts of a kind.
-      count: most starts of each kind.
-    """
+    """Return at most `count` starts of each kind, from a file if made before."""
 
     def made():
         found = []
@@ -113,12 +103,10 @@ def random_starts(
     seed: int = 0,
 ) -> Starts:
     """Return smooth random densities; see `topopt.starts.random_start`."""
-    keys = [jax.random.fold_in(jax.random.key(seed), i) for i in range(count)]
-    options = {"symmetry": symmetry, "waves": waves}
-    return [
-        ("random", np.asarray(starts.random_start(key, n, volume, **options)))
-        for key in keys
-    ]
+    key, options = jax.random.key(seed), {"symmetry": symmetry, "waves": waves}
+    keys = [jax.random.fold_in(key, i) for i in range(count)]
+    grids = [starts.random_start(key, n, volume, **options) for key in keys]
+    return [("random", np.asarray(grid)) for grid in grids]
 
 
 def plate_starts(lattices: Lattices) -> Starts:
@@ -127,14 +115,14 @@ def plate_starts(lattices: Lattices) -> Starts:
 
 
 def plate_lattices(
-    n: int, volume: float, evaluate: Callable[..., interface.Evaluation]
+    file: pathlib.Path,
+    n: int,
+    volume: float,
+    evaluate: Callable[..., interface.Evaluation],
 ) -> Lattices:
     """Return octant and constants of plate lattices, isotropic mixtures first.
 
-    Args:
-      n: voxels per side of the octant.
-      volume: solid fraction.
-      evaluate: finite elements on an octant.
+    They are read from the file if they were made before.
     """
 
     def homogenizer(octant):  # the program that is compiled anyway
@@ -142,24 +130,13 @@ def plate_lattices(
         info = types.SimpleNamespace(converged=np.array([found.converged]))
         return interface.to_tensor(found.constants), info
 
-    octants = plates.baselines(n, volume, homogenizer=homogenizer)
-    # Mixtures have the longer names.
-    names = sorted(octants, key=lambda name: -len(name))
-    return {name: (octants[name], evaluate(octants[name]).constants) for name in names}
-
-
-def stored_plates(
-    file: pathlib.Path,
-    n: int,
-    volume: float,
-    evaluate: Callable[..., interface.Evaluation],
-) -> Lattices:
-    """Return `plate_lattices`, from a file if they were made before."""
-
     def made():
-        lattices = plate_lattices(n, volume, evaluate)
-        octants, constants = zip(*lattices.values(), strict=True)
-        return {"name": list(lattices), "octant": octants, "constants": constants}
+        octants = plates.baselines(n, volume, homogenizer=homogenizer)
+        # Mixtures have the longer names.
+        names = sorted(octants, key=lambda name: -len(name))
+        grids = [octants[name] for name in names]
+        constants = [evaluate(grid).constants for grid in grids]
+        return {"name": names, "octant": grids, "constants": constants}
 
     cached = saved.once(file, made)
     pairs = zip(cached["octant"], cached["constants"], strict=True)
@@ -173,22 +150,15 @@ def generated_starts(
     count: int,
     seed: int = 0,
 ) -> Starts:
-    """Return connected cells that the diffusion model draws for a target, best first.
+    """Return connected cells that the model draws for a target, best first.
 
-    Args:
-      target: what the model is asked for.
-      evaluate: finite elements on an octant of the model's size.
-      count: most cells.
-      seed: of the samples.
-
-    Raises:
-      InputError: no sample was a connected cell.
+    At most `count`; InputError if there is none. The finite elements are of its size.
     """
-    params, meta = weights.load_model()
+    draw = sampler.make_sampler(*weights.load_model(), num_samples=max(count, 4))
     cells, counts = search(
         jax.random.key(seed),
         target,
-        draw=sampler.make_sampler(params, meta, num_samples=max(count, 4)),
+        draw=draw,
         evaluate=evaluate,
         num_best=count,
     )
@@ -204,17 +174,10 @@ def generated_starts(
 def file_starts(
     path: pathlib.Path, n: int, *, key: str = "", index: str = "", **options
 ) -> Starts:
-    """Return the cells of a voxel file as starts.
+    """Return the cells of a voxel file or dataset; options as for `voxel_start`.
 
-    Args:
-      path: a file that `dataset.read_voxels` knows, one cell or several.
-      n: voxels per side of the octant.
-      key: name of the array in a file that holds several.
-      index: number of one cell of several, or "all".
-      **options: as for `voxel_start`.
-
-    Raises:
-      InputError: what cannot be read, or is refused by `voxel_start`.
+    The key is the name of the array in a file that holds several, the index the number
+    of one cell of several, or "all".
     """
     array, _ = dataset.read_voxels(path, key=key)
     found = []
@@ -233,18 +196,10 @@ def voxel_start(
     input_is: str = "cell",
     scale: float = 1.0,
 ) -> Float[np.ndarray, "n n n"]:
-    """Return a cell as a start, resampled where its edge differs.
+    """Return a cell as a start, resampled to octants of n where its edge differs.
 
-    Args:
-      voxels: density of the cell or its octant.
-      label: name of the start in messages.
-      n: voxels per side of the octant.
-      symmetry: "cubic" or "orthotropic", of the optimization.
-      input_is: "cell" or "octant".
-      scale: value of solid.
-
-    Raises:
-      InputError: wrong shape or values, or a symmetry that the cell does not have.
+    The label names it in messages; voxels are `scale` where they are solid, and make a
+    "cell" or an "octant". The symmetry is that of the optimization.
     """
     if len(set(voxels.shape)) > 1:
         raise InputError(

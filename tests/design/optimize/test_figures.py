@@ -33,7 +33,7 @@ def drawn(monkeypatch):
         kept.append(figure)
         return True
 
-    monkeypatch.setattr(figures, "save_figure", keep)
+    monkeypatch.setattr(figures.plots, "save_figure", keep)
     return kept
 
 

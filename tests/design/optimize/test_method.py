@@ -23,13 +23,11 @@ def test_a_doubled_cell_gets_the_usual_steps():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"resolution": 60}, "resolution=60 is not a multiple of 8 of at least 16"),
-        ({"resolution": 60}, "Next good size: `resolution=64`"),
+        ({"resolution": 60}, "multiple of 8 of at least 16. Next .*`resolution=64`"),
         ({"resolution": 8}, "Next good size: `resolution=16`"),
         ({"symmetry": "tetragonal"}, "symmetry=tetragonal is unknown. Use cubic or"),
         ({"steps": 2}, "steps=2 is too small: the continuation has 6 stages. Set"),
         ({"radius": 0.5}, "radius=0.5 is not between 1 and 16 voxels"),
-        ({"robust": 0.5}, "robust=0.5 is too large. Set `robust` to 0.45 or less"),
     ],
     ids=str,
 )
@@ -38,15 +36,10 @@ def test_refusals(values, message):
         Method(**values).settings()
 
 
-def test_as_many_steps_as_usual_change_nothing():
-    assert share_out(STAGES, sum(stage.steps for stage in STAGES)) == STAGES
-
-
 @pytest.mark.parametrize("steps", [6, 7, 33, 105, 106, 500])
 def test_steps_are_shared_out_exactly(steps):
     stages = share_out(STAGES, steps)
     counts = [stage.steps for stage in stages]
     assert sum(counts) == steps and min(counts) >= 1
-    assert [s._replace(steps=0) for s in stages] == [
-        s._replace(steps=0) for s in STAGES
-    ]
+    assert (stages == STAGES) == (steps == 105)  # as many as usual
+    assert [s[:2] for s in stages] == [s[:2] for s in STAGES]

@@ -1,7 +1,5 @@
 """From a request to a problem: values, units, constraints and refusals."""
 
-import dataclasses
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -28,9 +26,6 @@ def test_a_target_is_read_in_units_of_the_base_material():
     asked = request("target", LOOSE, target="21,6,5", base=100.0)
     assert asked.target.constants == (0.21, 0.06, 0.05)
     np.testing.assert_array_equal(asked.limits.params, CONSTANTS)
-
-
-def test_a_target_gets_the_volume():
     asked = request("target", LOOSE, target=of_constants(CONSTANTS))
     assert asked.target == of_constants(CONSTANTS, 0.4)
 
@@ -57,13 +52,8 @@ def test_constraints_are_those_asked_for(volume_is, isotropy, min_young):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"volume": 1.2}, "volume=1.2 is too large. Set `volume` to less than 1"),
         ({"volume_is": "about"}, "volume_is='about' is unknown. Use 'at most' or"),
-        ({"isotropy": -0.1}, "isotropy=-0.1 is too small"),
-        ({"min_young": np.nan}, "min_young=nan is not a finite number"),
         ({"min_young": 0.4}, "min_young=0.4 is above 0.4, the Voigt limit"),
-        ({"base": 0.0}, "base=0.0 is too small"),
-        ({"nu": 0.5}, "nu=0.5 is too large"),
         ({"objective": "target"}, "objective=target needs a target"),
         (
             {"objective": "target", "target": "0.1,0.04,0.04", "symmetry": "x"},
@@ -89,19 +79,14 @@ def test_constraints_are_those_asked_for(volume_is, isotropy, min_young):
     ids=str,
 )
 def test_refusals(values, message):
-    names = [field.name for field in dataclasses.fields(Constraints)]
-    limits = {k: values[k] for k in names if k in values}
-    rest = {k: v for k, v in values.items() if k not in names}
+    rest = {"objective": "bulk"} | values
+    limits = {k: rest.pop(k) for k in Constraints._fields if k in rest}
     with pytest.raises(InputError, match=message):
-        request(
-            rest.pop("objective", "bulk"), dataclasses.replace(LOOSE, **limits), **rest
-        )
+        request(constraints=LOOSE._replace(**limits), **rest)
 
 
-def test_starts_of_the_model_may_be_asked_for_by_parts():
+def test_what_is_not_refused():
+    # A target of parts is for the model that draws starts.
     assert request("bulk", LOOSE, target="E=0.1").target.asked == (("E", 0.1),)
-
-
-def test_bounds_may_be_skipped():
     stiff = Constraints(0.4, min_young=0.5)
     assert request("bulk", stiff, allow_infeasible=True).limits.young == 0.5

@@ -56,10 +56,12 @@ def _evaluate(octant, fields=None):
     return Evaluation(np.array([0.3, 0.1, 0.08]), np.zeros(1), 1e-6, True, None)
 
 
-@pytest.fixture(autouse=True)
-def no_refinement(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def no_refinement():
     """Let the binary cell be the thresholded design."""
-    monkeypatch.setattr(binary, "finish", _finish)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(binary, "finish", _finish)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +77,11 @@ def spec():
     )
 
 
-def run(spec, folder=None, start=None, after=lambda step, line: None, name="0"):
-    start = _start() if start is None else start
+START, OTHER = np.random.default_rng(0).uniform(size=(2, N, N, N)).astype(np.float32)
+
+
+def run(spec, folder=None, start=START, after=lambda step, line: None, name="0"):
     return resumable.run(start, spec, name=name, folder=folder, after=after)
-
-
-def _start(seed=0):
-    return np.random.default_rng(seed).uniform(size=(N, N, N)).astype(np.float32)
 
 
 def _assert_equal(one, other):
@@ -90,17 +90,17 @@ def _assert_equal(one, other):
         assert a.dtype == b.dtype and a.tobytes() == b.tobytes(), name
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def undisturbed(spec):
     return run(spec)
 
 
 def test_the_outcome_is_that_of_the_loop(spec, undisturbed):
-    state = spec.loop.run(spec.loop.init(jnp.asarray(_start())), spec.limits, STEPS)
+    state = spec.loop.run(spec.loop.init(jnp.asarray(START)), spec.limits, STEPS)
     np.testing.assert_array_equal(undisturbed.history, state.history)
     np.testing.assert_array_equal(undisturbed.density, state.design)
     assert undisturbed.steps == STEPS
-    np.testing.assert_array_equal(undisturbed.start, _start())
+    np.testing.assert_array_equal(undisturbed.start, START)
     np.testing.assert_array_equal(undisturbed.constants, [0.3, 0.1, 0.08])
     assert undisturbed.value == 0.2 and undisturbed.pieces_found == 2
     assert undisturbed.solutions == 1
@@ -108,36 +108,42 @@ def test_the_outcome_is_that_of_the_loop(spec, undisturbed):
         undisturbed.refinement[:2], [[0.1, 0, 0.5], [0.2, 0, 0.5]]
     )
     assert np.isnan(undisturbed.refinement[2:]).all()
-
-
-def test_snapshots_are_of_the_start_and_each_chunk(spec, undisturbed):
+    # Snapshots are of the start and of each chunk.
     np.testing.assert_array_equal(undisturbed.when, [0, 5, 10, 15, 17, -1, -1])
-    np.testing.assert_array_equal(
-        undisturbed.snapshots[0], np.round(255 * _start()).astype(np.uint8)
-    )
-    np.testing.assert_array_equal(
-        undisturbed.snapshots[4], np.round(255 * undisturbed.density).astype(np.uint8)
-    )
+    for i, density in ((0, START), (4, undisturbed.density)):
+        grey = np.round(255 * density)
+        np.testing.assert_array_equal(undisturbed.snapshots[i], grey)
     assert not undisturbed.snapshots[5:].any()
 
 
-@pytest.mark.parametrize("survived", [1, 2, 3])
-def test_killed_and_resumed_gives_the_same_bits(spec, undisturbed, tmp_path, survived):
+def _killed(spec, folder, survived):
+    """Kill a run after a chunk; returns the steps that it did."""
     seen = []
 
-    def killed(step, line):
+    def after(step, line):
         seen.append(step)
         if len(seen) == survived:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(spec, tmp_path, after=killed)
+        run(spec, folder, after=after)
+    return seen
+
+
+def _resumed(spec, folder, undisturbed):
+    """Go on with a run to the same bits; returns the steps that it did."""
     rest = []
-    outcome = run(spec, tmp_path, after=lambda step, line: rest.append(step))
+    outcome = run(spec, folder, after=lambda step, line: rest.append(step))
     _assert_equal(outcome, undisturbed)
+    assert [path.name for path in folder.iterdir()] == ["result_0.npz"]
+    return rest
+
+
+@pytest.mark.parametrize("survived", [1, 2, 3])
+def test_killed_and_resumed_gives_the_same_bits(spec, undisturbed, tmp_path, survived):
+    seen = _killed(spec, tmp_path, survived)
     # Each chunk was done once: nothing lost, nothing repeated.
-    assert seen + rest == [5, 10, 15, 17]
-    assert [path.name for path in tmp_path.iterdir()] == ["result_0.npz"]
+    assert seen + _resumed(spec, tmp_path, undisturbed) == [5, 10, 15, 17]
 
 
 def test_killed_while_it_stores_loses_one_chunk(
@@ -154,52 +160,35 @@ def test_killed_while_it_stores_loses_one_chunk(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(resumable.saved, "save", killed)
         run(spec, tmp_path)
-    rest = []
-    outcome = run(spec, tmp_path, after=lambda step, line: rest.append(step))
-    _assert_equal(outcome, undisturbed)
-    assert rest == [10, 15, 17]
+    assert _resumed(spec, tmp_path, undisturbed) == [10, 15, 17]
 
 
 def test_a_finished_start_is_never_done_again(spec, undisturbed, tmp_path):
     run(spec, tmp_path)
     # Killed after the result was written and before the state was removed.
     (tmp_path / "state_0.npz").write_bytes(b"left over")
-
-    def never(*_):
-        raise AssertionError("done again")
-
-    again = run(spec, tmp_path, after=never)
-    _assert_equal(again, undisturbed)
-    assert not (tmp_path / "state_0.npz").exists()
+    assert _resumed(spec, tmp_path, undisturbed) == []
 
 
 @pytest.mark.parametrize("name", ["state", "result"])
 def test_a_damaged_file_is_done_anew_and_said(
     spec, undisturbed, tmp_path, capsys, name
 ):
-    def killed(step, line):
-        raise KeyboardInterrupt
-
     if name == "state":
-        with pytest.raises(KeyboardInterrupt):
-            run(spec, tmp_path, after=killed)
+        _killed(spec, tmp_path, 1)
     else:
         run(spec, tmp_path)
     path = tmp_path / f"{name}_0.npz"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    rest = []
-    outcome = run(spec, tmp_path, after=lambda step, line: rest.append(step))
-    _assert_equal(outcome, undisturbed)
-    assert rest == [5, 10, 15, 17]
+    assert _resumed(spec, tmp_path, undisturbed) == [5, 10, 15, 17]
     said = capsys.readouterr().out
-    assert f"{path} is damaged" in said
-    assert "Start 0 is done again from its beginning." in said
+    assert f"{path} is damaged" in said and "It is made again." in said
 
 
 def test_two_starts_do_not_share_files(spec, undisturbed, tmp_path):
-    other = run(spec, tmp_path, _start(1), name="1")
+    other = run(spec, tmp_path, OTHER, name="1")
     outcome = run(spec, tmp_path)
     _assert_equal(outcome, undisturbed)
     assert (other.density != outcome.density).any()
@@ -223,18 +212,15 @@ def test_progress_is_shown_and_logged(spec, tmp_path, undisturbed):
     def advance(steps, info=""):
         shown.append((steps, info))
 
-    start = _start()
-    outcome = resumable.tracked(
-        start, spec, folder=tmp_path, advance=advance, **options
-    )
-    _assert_equal(outcome, undisturbed)
+    options |= {"folder": tmp_path, "advance": advance}
+    _assert_equal(resumable.tracked(START, spec, **options), undisturbed)
     lines = workdir.read_metrics(tmp_path)
     assert [line["step"] for line in lines] == [5, 10, 15, 17]
     assert {(line["start"], line["resolution"]) for line in lines} == {(0, 2 * N)}
     assert [steps for steps, _ in shown] == [5, 5, 5, 2, 0]
     assert shown[0][1] == f"start 0, step 5: {lines[0]['volume']:.3f}"
     # What is finished counts at once.
-    resumable.tracked(start, spec, folder=tmp_path, advance=advance, **options)
+    resumable.tracked(START, spec, **options)
     assert shown[5:] == [(STEPS, "")]
     assert len(workdir.read_metrics(tmp_path)) == 4
 
@@ -242,5 +228,5 @@ def test_progress_is_shown_and_logged(spec, tmp_path, undisturbed):
 def test_without_a_folder_nothing_is_shown(spec, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     options = {"name": "0", "label": "one", "advance": lambda *_, **__: None}
-    resumable.tracked(_start(), spec, folder=None, show=str, **options)
+    resumable.tracked(START, spec, folder=None, show=str, **options)
     assert not list(tmp_path.iterdir()) and not capsys.readouterr().out

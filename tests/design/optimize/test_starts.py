@@ -154,7 +154,7 @@ def test_kinds_that_can_be_made(tmp_path):
         starts.check(kind, Method(), GOAL)
 
 
-def test_plate_lattices_come_with_the_mixtures_first():
+def test_plate_lattices_come_with_the_mixtures_first(tmp_path):
     def evaluate(octant):
         # Zener ratio from the corner of the octant, where only "octet" has none: what
         # matters here is that it lies on both sides of 1.
@@ -162,13 +162,15 @@ def test_plate_lattices_come_with_the_mixtures_first():
         constants = np.array([0.3, 0.1, 0.1 * (1.5 - share)])
         return Evaluation(constants, np.zeros(1), 0.0, True, None)
 
-    found = starts.plate_lattices(N, 0.4, evaluate)
+    found = starts.plate_lattices(tmp_path / "plates.npz", N, 0.4, evaluate)
     assert list(found)[:2] == ["sc + octet", "sc + bcc"]
     assert set(found) == {"sc + octet", "sc + bcc", "sc", "bcc", "octet"}
     for octant, constants in found.values():
         # To half an orbit.
         np.testing.assert_allclose(octant.mean(), 0.4, atol=3.1 / N**3)
         np.testing.assert_array_equal(constants, evaluate(octant).constants)
+    again = starts.plate_lattices(tmp_path / "plates.npz", N, 0.4, len)
+    assert list(again) == list(found)
 
 
 def test_generated_starts_are_cells_of_the_model(monkeypatch):
