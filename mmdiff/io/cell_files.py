@@ -19,14 +19,7 @@ NO_MESHER = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class CellEntry:
-    """A cell of a report.
-
-    Attributes:
-      name: stem of its files.
-      label: what tables and pages call it.
-      voxels: (N, N, N) binary cell.
-      caption: a line under its picture.
-    """
+    """A cell of a report: stem of its files, its name there, caption of its picture."""
 
     name: str
     label: str
@@ -89,6 +82,6 @@ def write_cell(
         conventions=conventions,
     )
     if image is None:
-        image = render.render(voxels, cutaway=render.cutaway(voxels))
+        image = CellEntry(name=name, label=name, voxels=voxels).image
     write.write_png(folder / f"{name}.png", image)
     return missing

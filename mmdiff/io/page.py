@@ -20,15 +20,7 @@ _PICTURES = (".png", ".gif", ".jpg", ".svg")
 
 @dataclasses.dataclass(frozen=True)
 class CellView:
-    """One cell of a page.
-
-    Attributes:
-      name: what the page calls it.
-      voxels: (N, N, N), solid above 0.5.
-      picture: name of its picture relative to the page, or None.
-      files: names of its files relative to the page.
-      caption: a line under the picture.
-    """
+    """One cell (N, N, N) of a page, with picture and files relative to the page."""
 
     name: str
     voxels: np.ndarray
@@ -52,7 +44,7 @@ def page(
       tables: rows by heading; columns are all keys in order of first appearance, the
         first one names the row.
       cells: shown in this order; the first is in the viewer.
-      notes: paragraphs, such as conventions and warnings.
+      notes: paragraphs.
       files: names relative to the page, or pairs of name and size in bytes, as
         `list_files` returns them. Pictures that no cell has are shown.
     """
@@ -60,29 +52,34 @@ def page(
     names = [entry if isinstance(entry, str) else entry[0] for entry in files]
     known = {cell.picture for cell in cells}
     pictures = [n for n in names if n.lower().endswith(_PICTURES) and n not in known]
-    return _document(
-        title,
-        *(_section(name, _table(rows)) for name, rows in (tables or {}).items()),
-        _section("In three dimensions", shown),
-        _section("Cells", _figures(cells)),
-        _section(
-            "Pictures", "".join(f"<figure>{_picture(p)}</figure>" for p in pictures)
-        ),
-        _section("Notes", "".join(f"<p>{escape(note)}</p>" for note in notes)),
-        _section("Files", _file_list(files)),
+    sections = [(name, _table(rows)) for name, rows in (tables or {}).items()]
+    sections += [
+        ("In three dimensions", shown),
+        ("Cells", _figures(cells)),
+        ("Pictures", "".join(f"<figure>{_picture(p)}</figure>" for p in pictures)),
+        ("Notes", "".join(f"<p>{escape(note)}</p>" for note in notes)),
+        ("Files", _file_list(files)),
+    ]
+    body = "".join(
+        f"<section><h2>{escape(heading)}</h2>{content}</section>\n"
+        for heading, content in sections
+        if content
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<link rel="icon" href="data:,"><title>{escape(title)}</title>'
+        f"<style>{_STYLE}</style></head>\n<body><main><h1>{escape(title)}</h1>\n"
+        f"{body}</main></body></html>\n"
     )
 
 
 def list_files(
     folder: str | os.PathLike, own: str = "index.html"
 ) -> list[tuple[str, int]]:
-    """Return names and bytes of what lies in a folder, a subfolder as one entry.
+    """Return names and bytes of what lies in a folder, but for the page itself.
 
-    A subfolder with a page of its own is named by that.
-
-    Args:
-      folder: the directory.
-      own: name of the page itself, which is left out.
+    A subfolder is one entry; one with a page of its own is named by that.
     """
     entries = []
     for path in sorted(pathlib.Path(folder).iterdir()):
@@ -95,10 +92,6 @@ def list_files(
         else:
             entries.append((path.name, path.stat().st_size))
     return entries
-
-
-def _section(heading: str, body: str) -> str:
-    return f"<section><h2>{escape(heading)}</h2>{body}</section>\n" if body else ""
 
 
 def _table(rows: Sequence[Mapping]) -> str:
@@ -139,12 +132,11 @@ def _picture(name: str, alt: str = "") -> str:
 def _figures(cells: Sequence[CellView]) -> str:
     figures = []
     for cell in cells:
-        image = (
-            _picture(cell.picture, f"picture of {cell.name}") if cell.picture else ""
-        )
-        lines = [f"<b>{escape(cell.name)}</b>", escape(cell.caption)]
-        lines.append(" ".join(_link(name) for name in cell.files))
-        caption = "<br>".join(line for line in lines if line)
+        alt = f"picture of {cell.name}"
+        image = _picture(cell.picture, alt) if cell.picture else ""
+        links = " ".join(_link(name) for name in cell.files)
+        lines = (f"<b>{escape(cell.name)}</b>", escape(cell.caption), links)
+        caption = "<br>".join(filter(None, lines))
         figures.append(f"<figure>{image}<figcaption>{caption}</figcaption></figure>")
     return f'<div class="cells">{"".join(figures)}</div>' if figures else ""
 
@@ -164,16 +156,6 @@ def _size(count: int) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} GB"
-
-
-def _document(title: str, *sections: str) -> str:
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<link rel="icon" href="data:,"><title>{escape(title)}</title>'
-        f"<style>{_STYLE}</style></head>\n<body><main><h1>{escape(title)}</h1>\n"
-        f"{''.join(sections)}</main></body></html>\n"
-    )
 
 
 _STYLE = """

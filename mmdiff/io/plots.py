@@ -79,7 +79,7 @@ def contact_sheet(
     *,
     columns: int = 4,
 ) -> bool:
-    """Tile pictures of equal size into one; return whether given captions were drawn."""
+    """Tile pictures of equal size into one; return whether its captions are drawn."""
     tiles = list(images)
     strips = _caption_strips(captions, tiles[0].shape[1]) if captions else []
     if strips:

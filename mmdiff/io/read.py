@@ -3,7 +3,7 @@
 `read` returns the array as the file holds it, axes x y z, and a dictionary of what was
 found (format, type, chosen array, notes for the user); `select` takes one or all of
 the cells of an array with four axes. Values stay as they are there; `read_cell` returns
-one whole cell of densities. The formats have modules of their own.
+one whole cell of densities.
 """
 
 import os
@@ -18,7 +18,23 @@ from mmdiff.errors import InputError, check_ranges
 from mmdiff.io import read_arrays, read_nrrd, read_vti
 from mmdiff.typing import Float
 
-SUFFIXES = (".npy", ".npz", ".vti", ".nrrd", ".nhdr", ".mat", ".raw")
+_READERS = {
+    ".npy": read_arrays.read_numpy,
+    ".npz": read_arrays.read_numpy,
+    ".vti": read_vti.read_vti,
+    ".nrrd": read_nrrd.read_nrrd,
+    ".nhdr": read_nrrd.read_nrrd,
+    ".mat": read_arrays.read_mat,
+}
+SUFFIXES = (*_READERS, ".raw")
+# What damaged files are not, and what to do about them.
+_NUMPY = "numpy.save or numpy.savez_compressed, as an array of numbers"
+_DAMAGED = {
+    ".npy": ("NumPy", f"Write it again with {_NUMPY}"),
+    ".npz": ("NumPy", f"Write it again with {_NUMPY}"),
+    ".vti": ("VTI", "Write it again from ParaView, or save the array as .npy"),
+    ".mat": ("MATLAB", "Save it in MATLAB with save(FILE, 'density', '-v7')"),
+}
 
 
 def read_cell(
@@ -88,9 +104,8 @@ def read(
     """Read one array of voxels.
 
     Args:
-      path: the file; its suffix, one of `SUFFIXES`, says how to read it.
-      key: name of the array in a file that holds several; empty for the only or the
-        first one that fits.
+      path: a file of one of the kinds in `SUFFIXES`.
+      key: name of the array; empty for the only or the first one that fits.
       shape: edges (nx, ny, nz) of a raw file.
       dtype: NumPy type of a raw file, such as uint8, <f4, >u2.
       order: of a raw file: "C" when z runs fastest (NumPy), "F" when x does (images).
@@ -99,10 +114,6 @@ def read(
       the array (nx, ny, nz), or (b, nx, ny, nz) for many cells, of a real or boolean
       type, and a dictionary with `file`, `format`, `dtype`, `shape`, `array` (its name
       or None) and `notes` (sentences).
-
-    Raises:
-      InputError: no such file, an unknown or damaged format, or no array of three or
-        four axes.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -110,22 +121,36 @@ def read(
             f"no input file {path}. Give a file of the kinds {', '.join(SUFFIXES)}."
         )
     kind = path.suffix.lower()
+    if kind not in SUFFIXES:
+        raise InputError(
+            f"{path.name} has an unknown format. Known are {', '.join(SUFFIXES)}."
+        )
+    info: dict = {}
     try:
         if kind == ".raw":
-            info: dict = {}
             array = read_arrays.read_raw(path, shape=shape, dtype=dtype, order=order)
-        elif kind in _READERS:
-            array, info = _READERS[kind](path, key=key)
         else:
+            array, info = _READERS[kind](path, key=key)
+        spacing = [f"{float(length):g}" for length in info.get("spacing", ())]
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # NumPy, SciPy and zlib let all kinds through
+        if isinstance(error, OSError) and error.errno is not None:
             raise InputError(
-                f"{path.name} has an unknown format. Known are {', '.join(SUFFIXES)}."
-            )
-    except OSError as error:
+                f"{path.name} cannot be read ({error.strerror}). Check that it may be "
+                "read and that its disk is there."
+            ) from error
+        again = "Write it again, or save the array as .npy"
+        what, advice = _DAMAGED.get(kind, (kind[1:].upper(), again))
         raise InputError(
-            f"{path.name} cannot be read ({error.strerror or error}). Check that it "
-            "may be read and that its disk is there."
+            f"{path.name} is not a readable {what} file ({error}). {advice}."
         ) from error
     array, notes = _check_axes(array, path.name)
+    if len(set(spacing)) > 1:
+        notes.append(
+            f"{path.name}: its voxels measure {' x '.join(spacing)}; they are taken as "
+            "cubes."
+        )
     return array, {
         "file": path.name,
         "format": kind[1:],
@@ -139,18 +164,12 @@ def read(
 def select(
     array: np.ndarray, name: str, index: str = ""
 ) -> list[tuple[int | None, np.ndarray]]:
-    """Return the chosen cells of an array, each with its number.
+    """Return the chosen cells (nx, ny, nz), with numbers where there is a fourth axis.
 
     Args:
       array: (nx, ny, nz), or (b, nx, ny, nz) for many cells.
       name: of the file, for messages.
       index: number of one cell, counted from 0; "all"; or empty for the only one.
-
-    Returns:
-      pairs of number and cell (nx, ny, nz); the number is None without a fourth axis.
-
-    Raises:
-      InputError: several cells and none chosen, or one that is not there.
     """
     cells = [array] if array.ndim == 3 else array
     last = len(cells) - 1
@@ -218,13 +237,3 @@ def _check_axes(array: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
         )
         squeezed = np.moveaxis(squeezed, 3, 0)
     return squeezed, notes
-
-
-_READERS = {
-    ".npy": read_arrays.read_numpy,
-    ".npz": read_arrays.read_numpy,
-    ".mat": read_arrays.read_mat,
-    ".vti": read_vti.read_vti,
-    ".nrrd": read_nrrd.read_nrrd,
-    ".nhdr": read_nrrd.read_nrrd,
-}

@@ -1,6 +1,8 @@
 """Read arrays of NumPy (npy, npz), of MATLAB (mat) and of files without a header (raw).
 
 Of a file with several arrays one is chosen by name, or the first that may be a cell.
+Readers return the array and what they know of it: its name `array`, and `notes`. What a
+damaged file makes NumPy and SciPy raise passes through; `io.read` says so.
 """
 
 import pathlib
@@ -12,55 +14,35 @@ from mmdiff.errors import InputError
 
 
 def read_numpy(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
-    """Read an array or an archive: the content decides, whatever the suffix says.
-
-    Returns:
-      the array, and a dictionary with its name `array` and `notes` where it has them.
-    """
+    """Read an array or an archive: the content decides, whatever the suffix says."""
     try:
         with path.open("rb") as file:
             content = np.load(file, allow_pickle=False)
             if isinstance(content, np.ndarray):
                 return content, {}
             with content as archive:
-                return _choose(_Lazy(archive), path.name, key)
-    except (InputError, MemoryError):
+                names = [key] if key in archive.files else archive.files
+                arrays = {name: _array_of_numbers(archive, name) for name in names}
+                return _choose(arrays, path.name, key)
+    except InputError:
         raise
-    except Exception as error:  # NumPy and zipfile let all kinds through
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        what = str(error)
-        if what.startswith("Object arrays"):
-            what = "it holds Python objects"
-        elif "pickled" in what:  # what NumPy takes any unknown content for
-            what = "it does not begin as one does"
-        raise InputError(
-            f"{path.name} is not a readable NumPy file ({what}). Write it again with "
-            "numpy.save or numpy.savez_compressed, as an array of numbers."
-        ) from error
+    except ValueError as error:
+        if "Object arrays" in str(error):
+            raise ValueError("it holds Python objects") from error
+        if "pickled" in str(error):  # what NumPy takes any unknown content for
+            raise ValueError("it does not begin as one does") from error
+        raise
 
 
-class _Lazy(Mapping):
-    """The arrays of an archive; one of Python objects reads as an empty array."""
-
-    def __init__(self, archive):
-        self._archive = archive
-
-    def __getitem__(self, name):
-        try:
-            return self._archive[name]
-        except ValueError:  # refused: it would have to be unpickled
-            return np.empty(0, object)
-
-    def __iter__(self):
-        return iter(self._archive.files)
-
-    def __len__(self):
-        return len(self._archive.files)
+def _array_of_numbers(archive, name):
+    try:
+        return archive[name]
+    except ValueError:  # refused: it would have to be unpickled
+        return np.empty(0, object)
 
 
 def read_mat(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
-    """Read an array of a MATLAB file up to version 7; see `read_numpy`."""
+    """Read an array of a MATLAB file up to version 7."""
     from scipy import io
 
     try:
@@ -69,11 +51,6 @@ def read_mat(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
         raise InputError(
             f"{path.name} is a MATLAB 7.3 file, which is not read here. Save it in "
             f"MATLAB with save('{path.name}', 'density', '-v7')."
-        ) from error
-    except Exception as error:  # SciPy lets all kinds through for damaged files
-        raise InputError(
-            f"{path.name} is not a readable MATLAB file ({error}). Save it in MATLAB "
-            f"with save('{path.name}', 'density', '-v7')."
         ) from error
     arrays = {
         name: value
@@ -85,33 +62,30 @@ def read_mat(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
 
 def _choose(arrays: Mapping[str, np.ndarray], name: str, key: str):
     """Return the array called `key`, or the first of three axes, else of four."""
-    if key and key not in arrays:
-        there = ", ".join(arrays) or "none"
-        raise InputError(
-            f"{name} holds no array {key!r}. Its arrays: {there}. Choose one with "
-            "`key=NAME`."
-        )
-    if key:
+    if key in arrays:
         return arrays[key], {"array": key}
-    found = {label: np.asarray(arrays[label]) for label in arrays}
-    real = [label for label, array in found.items() if array.dtype.kind in "biuf"]
+    if key:
+        raise InputError(
+            f"{name} holds no array {key!r}. Its arrays: {', '.join(arrays) or 'none'}."
+            " Choose one with `key=NAME`."
+        )
+    real = [label for label, array in arrays.items() if array.dtype.kind in "biuf"]
     # Many cells in one array only where there is none of a single cell.
-    fits = [label for label in real if found[label].ndim == 3]
-    fits = fits or [label for label in real if found[label].ndim == 4]
+    fits = [label for label in real if arrays[label].ndim == 3]
+    fits = fits or [label for label in real if arrays[label].ndim == 4]
     if not fits:
-        there = ", ".join(f"{label} {array.shape}" for label, array in found.items())
+        there = ", ".join(f"{label} {array.shape}" for label, array in arrays.items())
         raise InputError(
             f"{name} holds no array of numbers with three axes, or four for many cells "
             f"(it has: {there or 'nothing'}). Save one cell as one array."
         )
-    chosen = fits[0]
     notes = []
     if len(fits) > 1:
         notes.append(
-            f"{name}: took {chosen!r}, the first of {', '.join(fits)}; choose another "
+            f"{name}: took {fits[0]!r}, the first of {', '.join(fits)}; choose another "
             "with `key=NAME`."
         )
-    return found[chosen], {"array": chosen, "notes": notes}
+    return arrays[fits[0]], {"array": fits[0], "notes": notes}
 
 
 def read_raw(
@@ -119,12 +93,11 @@ def read_raw(
 ) -> np.ndarray:
     """Read a file without a header; see `read.read`."""
     if len(shape) != 3 or min(shape) < 1:
-        given = (
-            f", and {tuple(shape)} is not three positive edges" if any(shape) else ""
-        )
+        given = f", and {tuple(shape)} is not three positive edges"
         raise InputError(
-            f"{path.name} is a raw file and carries no shape{given}. Pass "
-            "`shape=64,64,64` (and `dtype`, default uint8)."
+            f"{path.name} is a raw file and carries no shape"
+            f"{given if any(shape) else ''}. Pass `shape=64,64,64` (and `dtype`, "
+            "default uint8)."
         )
     try:
         kind = np.dtype(dtype)

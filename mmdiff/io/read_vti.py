@@ -19,28 +19,15 @@ _TYPES = {
     "Int8": "i1", "UInt8": "u1", "Int16": "i2", "UInt16": "u2", "Int32": "i4",
     "UInt32": "u4", "Int64": "i8", "UInt64": "u8", "Float32": "f4", "Float64": "f8",
 }  # fmt: skip
-_ZLIB = "vtkZLibDataCompressor"
-_MARK = b"<AppendedData"
 
 
 def read_vti(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
-    """Read one scalar array.
+    """Read one scalar array (nx, ny, nz), and what is known of it.
 
-    Args:
-      path: the file.
-      key: name of the array; empty for `density`, or the first one of one component,
-        cell data before point data.
-
-    Returns:
-      the array (nx, ny, nz), and a dictionary with its name `array` and `notes`.
-
-    Raises:
-      InputError: not a VTI file, damaged, of several pieces, or without such an array.
+    Without a `key` that is `density`, or the first one of one component, cell data
+    before point data. What damaged files raise passes through; `io.read` says so.
     """
-    try:
-        root, appended = _parse(path.read_bytes())
-    except (ET.ParseError, ValueError, LookupError) as error:
-        raise _damaged(path, error) from error
+    root, appended = _parse(path.read_bytes())
     image = root.find("ImageData")
     if root.tag != "VTKFile" or image is None:
         raise InputError(
@@ -52,45 +39,36 @@ def read_vti(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
         raise InputError(
             f"{path.name} has {len(pieces)} pieces. Save it as one .vti file."
         )
-    piece = pieces[0]
+    arrays = [
+        (element.get("Name", ""), owner, element)
+        for owner in ("CellData", "PointData")
+        for element in pieces[0].findall(f"{owner}/DataArray")
+        if int(element.get("NumberOfComponents") or 1) == 1
+    ]
+    name, owner, element = _choose(arrays, path.name, key)
     notes = []
-    try:
-        arrays = _arrays(piece)
-        name, owner, element = _choose(arrays, path.name, key)
-        others = [label for label, _, _ in arrays if label != name]
-        if others and not key:
-            notes.append(
-                f"{path.name}: took {name!r}; also there: {', '.join(others)} "
-                "(`key=NAME`)."
-            )
-        spacing = (image.get("Spacing") or "1 1 1").split()
-        if len({float(length) for length in spacing}) > 1:
-            notes.append(
-                f"{path.name}: its voxels measure {' x '.join(spacing)}; they are "
-                "taken as cubes."
-            )
-        extent = [int(x) for x in (piece.get("Extent") or "").split()]
-        cells = np.array(extent[1::2]) - np.array(extent[::2])
-        if len(cells) != 3 or len(extent) != 6:
-            raise ValueError(f"Extent {extent}")
-        if owner == "PointData":
-            cells = cells + 1
-            notes.append(
-                f"{path.name}: {name!r} is point data; its "
-                f"{' x '.join(map(str, cells))} points are taken as voxels."
-            )
-        values = _values(root, element, appended)
-        shape = tuple(int(n) for n in cells[::-1])
-        return values.reshape(shape).transpose(2, 1, 0), {"array": name, "notes": notes}
-    except InputError:
-        raise
-    except (ValueError, LookupError, TypeError, OverflowError, zlib.error) as error:
-        raise _damaged(path, error) from error
+    others = [label for label, _, _ in arrays if label != name]
+    if others and not key:
+        notes.append(
+            f"{path.name}: took {name!r}; also there: {', '.join(others)} (`key=NAME`)."
+        )
+    extent = [int(x) for x in (pieces[0].get("Extent") or "").split()]
+    if len(extent) != 6:
+        raise ValueError(f"Extent {extent}")
+    shape = np.subtract(extent[1::2], extent[::2]) + (owner == "PointData")
+    if owner == "PointData":
+        notes.append(
+            f"{path.name}: {name!r} is point data; its {' x '.join(map(str, shape))} "
+            "points are taken as voxels."
+        )
+    array = _values(root, element, appended).reshape(shape[::-1]).transpose(2, 1, 0)
+    spacing = (image.get("Spacing") or "1 1 1").split()
+    return array, {"array": name, "notes": notes, "spacing": spacing}
 
 
 def _parse(content: bytes):
     """Return the XML tree and the appended data, which need not be XML."""
-    start = content.find(_MARK)
+    start = content.find(b"<AppendedData")
     if start < 0:
         return ET.fromstring(content), None
     begin = content.find(b">", start)
@@ -100,17 +78,6 @@ def _parse(content: bytes):
     if kind == "base64":
         data = data.partition(b"<")[0]
     return ET.fromstring(content[:start] + b"</VTKFile>"), (kind, data)
-
-
-def _arrays(piece) -> list[tuple]:
-    """Return (name, CellData or PointData, element) of all arrays of one component."""
-    return [
-        (element.get("Name", ""), owner, element)
-        for owner in ("CellData", "PointData")
-        for group in piece.findall(owner)
-        for element in group.findall("DataArray")
-        if int(element.get("NumberOfComponents") or 1) == 1
-    ]
 
 
 def _choose(arrays, file, key):
@@ -150,12 +117,8 @@ def _values(root, element, appended) -> np.ndarray:
 
 
 def _decode(text: str) -> bytes:
-    """Decode base64, also several padded streams in a row.
-
-    VTK encodes the header of compressed data on its own.
-    """
-    text = "".join(text.split())
-    streams = [part for part in text.split("=") if part]
+    """Decode base64 streams in a row: VTK encodes the header of blocks alone."""
+    streams = [part for part in "".join(text.split()).split("=") if part]
     return b"".join(base64.b64decode(s + "=" * (-len(s) % 4)) for s in streams)
 
 
@@ -167,7 +130,7 @@ def _payload(raw: bytes, header: np.dtype, compressor: str | None) -> bytes:
         if len(raw) < width + first:
             raise ValueError(f"{len(raw) - width} bytes of data, {first} announced")
         return raw[width : width + first]
-    if compressor != _ZLIB:
+    if compressor != "vtkZLibDataCompressor":
         raise InputError(
             f"the VTI file is compressed with {compressor}. Save it with the ZLib "
             "compressor, or without."
@@ -178,10 +141,3 @@ def _payload(raw: bytes, header: np.dtype, compressor: str | None) -> bytes:
         blocks.append(zlib.decompress(raw[position : position + size]))
         position += size
     return b"".join(blocks)
-
-
-def _damaged(path, error):
-    return InputError(
-        f"{path.name} is not a readable VTI file ({error}). Write it again from "
-        "ParaView, or save the array as .npy."
-    )

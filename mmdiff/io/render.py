@@ -87,10 +87,7 @@ def render(
 
 
 def cutaway(voxels: np.ndarray) -> float:
-    """Return the part of a cell to cut away for a picture; see `render`.
-
-    Half of it where closed walls would hide the inside.
-    """
+    """Return what to cut away of a cell: half where closed walls hide the inside."""
     return 0.5 if voxels[0].mean() > 0.8 else 0.0
 
 

@@ -33,7 +33,6 @@ class Report:
     """What a run found.
 
     Attributes:
-      title: heading of the page.
       values: content of the JSON file, beside the conventions.
       conventions: texts by name; what the numbers mean.
       settings: what the numbers depend on, by name; stands in arrays and tables too.
@@ -45,9 +44,6 @@ class Report:
       rows: rows by the name of their .csv file.
       files: by name what writes or draws a file at a path; False means that a package
         is missing.
-      notes: paragraphs of the page.
-      json: name of the JSON file.
-      page: name of the page.
     """
 
     title: str
@@ -69,15 +65,7 @@ class Report:
 
 
 def write(folder: str | os.PathLike, report: Report) -> list[str]:
-    """Write all files of a report, the page last.
-
-    Args:
-      folder: directory, made where it is missing.
-      report: what was found.
-
-    Returns:
-      sentences about what a missing package left out.
-    """
+    """Write the files of a report; return what missing packages left out."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     conventions = joined(report.conventions)
@@ -92,30 +80,21 @@ def write(folder: str | os.PathLike, report: Report) -> list[str]:
             image=cell.image,
         )
     for name, arrays in report.arrays.items():
-        settings = {**report.settings, "conventions": conventions}
-        write_npz(folder / name, settings | dict(arrays))
+        known = {**report.settings, "conventions": conventions}
+        write_npz(folder / name, known | dict(arrays))
     for name, rows in report.rows.items():
         write_csv(folder / name, [{**row, **report.settings} for row in rows])
     for name, draw in report.files.items():
         if draw(folder / name) is False:
             missing.append(NO_PLOTS)
-    values = {"conventions": report.conventions, **report.values}
-    write_json(folder / report.json, values)
-    write_bytes(folder / report.page, _page(folder, report).encode())
-    return list(dict.fromkeys(missing))
-
-
-def joined(conventions: Mapping[str, Any]) -> str:
-    """Return conventions as one line of text."""
-    return "; ".join(f"{name}: {text}" for name, text in conventions.items())
-
-
-def _page(folder, report: Report) -> str:
+    write_json(
+        folder / report.json, {"conventions": report.conventions, **report.values}
+    )
     written = [
         page.CellView(cell.label, cell.voxels, cell.files[-1], cell.files, cell.caption)
         for cell in report.cells
     ]
-    return page.page(
+    text = page.page(
         report.title,
         tables=report.tables,
         cells=[*written, *report.views],
@@ -126,6 +105,13 @@ def _page(folder, report: Report) -> str:
             *(f"{name}: {text}." for name, text in report.conventions.items()),
         ],
     )
+    write_bytes(folder / report.page, text.encode())
+    return list(dict.fromkeys(missing))
+
+
+def joined(conventions: Mapping[str, Any]) -> str:
+    """Return conventions as one line of text."""
+    return "; ".join(f"{name}: {text}" for name, text in conventions.items())
 
 
 def stated(settings: Mapping[str, Any], cell_size_mm: float | None = None) -> list[str]:

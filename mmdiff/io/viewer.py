@@ -3,7 +3,7 @@
 Voxels travel as one bit each in base64 inside the page, so the page works offline from
 a file. The browser smooths them as `mmdiff.cells.mesh` does, uploads a periodic 3D
 texture and marches rays through it; tiling costs nothing and the cut plane is a smaller
-box. `mmdiffShow({name, n, bits})` is left on the window for pages that add cells later.
+box.
 """
 
 import base64
@@ -13,23 +13,17 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def pack_voxels(cell: np.ndarray) -> str:
-    """Return a cell (N, N, N) as base64 of one bit per voxel, z fastest."""
-    return base64.b64encode(np.packbits(np.asarray(cell) > 0.5)).decode()
-
-
-def cell_data(name: str, cell: np.ndarray) -> dict:
-    """Return what the script's `mmdiffShow` takes for one cell."""
-    return {"name": name, "n": int(cell.shape[0]), "bits": pack_voxels(cell)}
-
-
 def viewer(cells: Sequence[tuple[str, np.ndarray]]) -> str:
     """Return the HTML fragment of a viewer for named cells (N, N, N), first one shown.
 
     The styles of the page must give `.viewer canvas` a size. One viewer per page.
     """
-    data = json.dumps([cell_data(name, cell) for name, cell in cells])
-    data = data.replace("<", "\\u003c")  # a name must not end the script element
+    packed = []
+    for name, cell in cells:  # one bit per voxel, z fastest
+        bits = base64.b64encode(np.packbits(cell > 0.5)).decode()
+        packed.append({"name": name, "n": len(cell), "bits": bits})
+    # A name must not end the script element.
+    data = json.dumps(packed).replace("<", "\\u003c")
     return (
         f'{_CONTROLS}<script type="application/json" id="cells">{data}</script>\n'
         f"<script>{_SCRIPT.replace('@shader@', _SHADER.strip())}</script>\n"
@@ -261,12 +255,7 @@ $("reset").addEventListener("click", () => {
 });
 addEventListener("resize", draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-const list = cell => $("which").add(new Option(cell.name));
-window.mmdiffShow = cell => {
-  cells.push(cell); list(cell);
-  $("which").selectedIndex = cells.length - 1; load(cell);
-};
-cells.forEach(list);
+for (const cell of cells) $("which").add(new Option(cell.name));
 if (cells.length) load(cells[0]);
 })();
 """

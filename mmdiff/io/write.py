@@ -12,7 +12,7 @@ import pathlib
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,11 +22,7 @@ _OPC = "http://schemas.openxmlformats.org/package/2006"
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> pathlib.Path:
-    """Write a whole file by rename, and return its path.
-
-    Raises:
-      OSError: no space or not writable; no part of the file is left behind.
-    """
+    """Write a whole file by rename, or leave nothing behind; return its path."""
     path = pathlib.Path(path)
     # The process number keeps two runs that write the same name apart.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -64,13 +60,9 @@ def write_stl(
     *,
     comment: str = "mmdiff, unit: mm",
 ) -> pathlib.Path:
-    """Write a binary STL file.
+    """Write a binary STL file of vertices (v, 3) in mm and faces (f, 3), wound outward.
 
-    Args:
-      path: file to write.
-      vertices: (v, 3) in mm; the format itself carries no unit.
-      faces: (f, 3) vertex numbers, wound outward.
-      comment: ASCII text of at most 80 characters for the header.
+    The format itself carries no unit; the comment may have 80 ASCII characters.
     """
     corners = np.asarray(vertices, np.float32)[faces].reshape(-1, 3, 3)
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -92,17 +84,10 @@ def write_3mf(
     faces: np.ndarray,
     *,
     name: str = "cell",
-    metadata: Mapping[str, str] | None = None,
 ) -> pathlib.Path:
-    """Write one object in the 3MF core format, in millimetres.
+    """Write one named object in the 3MF core format, in millimetres.
 
-    Args:
-      path: file to write.
-      vertices: (v, 3) in mm.
-      faces: (f, 3) vertex numbers, wound outward, each edge in two triangles.
-      name: name of the object in the slicer.
-      metadata: values for the names the format reserves, such as Title, Description,
-        Application; other names need a namespace and are refused by readers.
+    Of vertices (v, 3) and faces (f, 3), wound outward, each edge in two triangles.
     """
     points = "".join(
         '<vertex x="{:.6g}" y="{:.6g}" z="{:.6g}"/>'.format(*v)
@@ -112,13 +97,10 @@ def write_3mf(
         '<triangle v1="{}" v2="{}" v3="{}"/>'.format(*f)
         for f in np.asarray(faces).tolist()
     )
-    notes = "".join(
-        f"<metadata name={quoteattr(key)}>{escape(str(value))}</metadata>"
-        for key, value in ({"Application": "mmdiff"} | dict(metadata or {})).items()
-    )
     xml = '<?xml version="1.0" encoding="UTF-8"?>\n'
     model = (
-        f'{xml}<model unit="millimeter" xml:lang="en-US" xmlns="{_3MF_CORE}">{notes}'
+        f'{xml}<model unit="millimeter" xml:lang="en-US" xmlns="{_3MF_CORE}">'
+        '<metadata name="Application">mmdiff</metadata>'
         f'<resources><object id="1" type="model" name={quoteattr(name)}><mesh>'
         f"<vertices>{points}</vertices><triangles>{triangles}</triangles>"
         '</mesh></object></resources><build><item objectid="1"/></build></model>'
@@ -156,7 +138,6 @@ def write_vti(
     points: Mapping[str, np.ndarray] | None = None,
     components: Mapping[str, Sequence[str]] | None = None,
     spacing: float = 1.0,
-    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
     conventions: str = "",
 ) -> pathlib.Path:
     """Write data on a regular grid for ParaView (VTK ImageData, appended, zlib).
@@ -168,7 +149,6 @@ def write_vti(
       points: data of the nodes, (nx + 1, ny + 1, nz + 1) or with components.
       components: names of the components of an array, by the array's name.
       spacing: edge of a voxel.
-      origin: corner of the grid, in the unit of `spacing`.
       conventions: text stored as the string array `conventions` of the field data.
 
     Raises:
@@ -212,8 +192,7 @@ def write_vti(
         '<?xml version="1.0"?>\n<VTKFile type="ImageData" version="1.0" '
         'byte_order="LittleEndian" header_type="UInt64" '
         'compressor="vtkZLibDataCompressor">'
-        f"<ImageData WholeExtent={extent} "
-        f'Origin="{" ".join(f"{o:.9g}" for o in origin)}" '
+        f'<ImageData WholeExtent={extent} Origin="0 0 0" '
         f'Spacing="{" ".join([f"{spacing:.9g}"] * 3)}">'
         f"{notes if conventions else ''}<Piece Extent={extent}>{tags}</Piece>"
         '</ImageData><AppendedData encoding="raw">_'
@@ -248,22 +227,19 @@ def _vti_array(name, array, components, offset) -> tuple[str, bytes]:
     return tag, b"".join([np.array(sizes, "<u8").tobytes(), *blocks])
 
 
-def encode_png(image: np.ndarray) -> bytes:
-    """Return the PNG file of an image, without any extra package.
+def write_png(path: str | os.PathLike, image: np.ndarray) -> pathlib.Path:
+    """Write an image, uint8 (height, width, 3), as PNG without any extra package.
 
     PNG specification, third edition, sections 5 (chunks), 9.2 (filter type Up) and 11.
-
-    Args:
-      image: uint8 (height, width) grey or (height, width, 3) RGB.
 
     Raises:
       ValueError: for any other type or shape.
     """
     image = np.asarray(image)
-    colour = image.ndim == 3 and image.shape[2] == 3
-    if image.dtype != np.uint8 or not (colour or image.ndim == 2) or not image.size:
+    rgb = image.ndim == 3 and image.shape[2] == 3
+    if image.dtype != np.uint8 or not rgb or not image.size:
         raise ValueError(
-            "a picture must be a non-empty uint8 array (h, w) or (h, w, 3); got "
+            "a picture must be a non-empty uint8 array (h, w, 3); got "
             f"{image.dtype} {image.shape}"
         )
     height, width = image.shape[:2]
@@ -271,23 +247,14 @@ def encode_png(image: np.ndarray) -> bytes:
     # Differences to the row above (modulo 256) compress far better than the values.
     filtered = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))
     lines = np.pad(filtered, ((0, 0), (1, 0)), constant_values=2)
-    header = width.to_bytes(4, "big") + height.to_bytes(4, "big")
-    header += bytes([8, 2 if colour else 0, 0, 0, 0])
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        _chunk(kind, data)
-        for kind, data in (
-            (b"IHDR", header),
-            (b"IDAT", zlib.compress(lines.tobytes(), 6)),
-            (b"IEND", b""),
-        )
-    )
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    check = zlib.crc32(kind + data).to_bytes(4, "big")
-    return len(data).to_bytes(4, "big") + kind + data + check
-
-
-def write_png(path: str | os.PathLike, image: np.ndarray) -> pathlib.Path:
-    """Write an image as PNG; see `encode_png`."""
-    return write_bytes(path, encode_png(image))
+    size = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    chunks = {
+        b"IHDR": size + bytes([8, 2, 0, 0, 0]),
+        b"IDAT": zlib.compress(lines.tobytes(), 6),
+        b"IEND": b"",
+    }
+    png = b"\x89PNG\r\n\x1a\n"
+    for kind, data in chunks.items():
+        check = zlib.crc32(kind + data).to_bytes(4, "big")
+        png += len(data).to_bytes(4, "big") + kind + data + check
+    return write_bytes(path, png)

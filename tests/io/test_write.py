@@ -52,9 +52,7 @@ def test_stl_bytes(tmp_path):
 def test_3mf_opens_in_the_reference_reader(tmp_path):
     lib3mf = pytest.importorskip("lib3mf")
     mesh = voxel_surface(ball(), cell_size_mm=10.0)
-    path = write.write_3mf(
-        tmp_path / "a.3mf", *mesh, name='a "b" <c>', metadata={"Title": "1 < 2 & 3"}
-    )
+    path = write.write_3mf(tmp_path / "a.3mf", *mesh, name='a "b" <c>')
     model = lib3mf.get_wrapper().CreateModel()
     reader = model.QueryReader("3mf")
     reader.SetStrictModeActive(True)
@@ -182,7 +180,7 @@ def test_npz_is_equal_arrays_by_name(tmp_path):
         assert found["x"].tolist() == [0, 1, 2] and found["tol"] == 1e-5
 
 
-@pytest.mark.parametrize("shape", [(5, 7, 3), (4, 9), (1, 1, 3)])
+@pytest.mark.parametrize("shape", [(5, 7, 3), (1, 1, 3)])
 def test_png_round_trip(tmp_path, shape):
     reader = pytest.importorskip("matplotlib.image")
     image = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
@@ -191,20 +189,18 @@ def test_png_round_trip(tmp_path, shape):
     np.testing.assert_array_equal(read, image)
 
 
-def test_png_of_a_flat_picture_is_small():
-    assert len(write.encode_png(np.full((256, 256, 3), 250, np.uint8))) < 1500
-
-
-def test_png_starts_with_the_signature():
-    assert write.encode_png(np.zeros((2, 2), np.uint8))[:4] == b"\x89PNG"
+def test_png_of_a_flat_picture_is_small(tmp_path):
+    picture = np.full((256, 256, 3), 250, np.uint8)
+    data = write.write_png(tmp_path / "a.png", picture).read_bytes()
+    assert data[:4] == b"\x89PNG" and len(data) < 1500
 
 
 @pytest.mark.parametrize(
     "image", [np.zeros((2, 2, 3)), np.zeros((2, 2, 4), np.uint8), np.zeros(3, np.uint8)]
 )
-def test_png_refuses_other_types_and_shapes(image):
+def test_png_refuses_other_types_and_shapes(image, tmp_path):
     with pytest.raises(ValueError, match="must be a non-empty uint8 array"):
-        write.encode_png(image)
+        write.write_png(tmp_path / "a.png", image)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
