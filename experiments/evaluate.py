@@ -8,8 +8,8 @@ from ml_collections import ConfigDict
 from mmdiff import assets
 from mmdiff.cells import voxels
 from mmdiff.data import dataset, select
-from mmdiff.design.evaluate import metrics, runs, targets
-from mmdiff.design.evaluate.report import messages, report
+from mmdiff.design.evaluate import runs, targets
+from mmdiff.design.evaluate.report import report
 from mmdiff.design.generate import pipeline
 from mmdiff.errors import InputError
 from mmdiff.io.report import write
@@ -30,36 +30,29 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         beyond = targets.infeasible(lines)
         goals = [line.target for line in lines]
     model = weights.load_model(config.checkpoint)
-    octants, constants, volume, info = dataset.load_dataset(
-        config.data, skip_bad=config.skip_bad
-    )
+    *arrays, info = dataset.load_dataset(config.data, skip_bad=config.skip_bad)
     if config.held_out:
-        test = info["split"] == select.TEST
-        goals = targets.of_cells(constants[test], volume[test], config.num_targets)
-    training = info["split"] == select.TRAIN
-    measure = runs.make_measure(
-        model,
-        pipeline.settings_of(config.to_dict()),
-        config.num_samples,
-        voxels.pack(octants[training]),
-    )
+        _, *labels = (array[info["split"] == select.TEST] for array in arrays)
+        goals = targets.of_cells(*labels, config.num_targets)
+    known = [array[info["split"] == select.TRAIN] for array in arrays]
+    settings = pipeline.settings_of(config.to_dict())
+    packed = voxels.pack(known[0])
+    measure = runs.make_measure(model, settings, config.num_samples, packed)
     records = [
-        record | {"infeasible": i in beyond}
-        for i, record in enumerate(runs.run(folder, goals, measure, seed=config.seed))
+        record | {"infeasible": record["target"] in beyond}
+        for record in runs.run(folder, goals, measure, seed=config.seed)
     ]
-    polished = bool(config.polish_steps)
-    known = (octants[training], constants[training], volume[training])
-    found = report(records, *known, polished=polished)
+    found = report(records, *known, polished=bool(config.polish_steps))
     for text in write(folder, found):
         console.note(text)
-    summary = found.values["summary"]
-    console.table(metrics.comparison(summary, polished), metrics.HEADER)
+    rows = found.tables["Beside published results"]
+    console.table([[*row.values()] for row in rows], [*rows[0]])
     console.say(
         f"{len(records)} targets x {config.num_samples} samples; range error as in "
         "arXiv 2401.13570, Eq. 3, on binary connected cells; others' numbers are "
         "their own, on their own targets."
     )
-    for text in messages(summary):
+    for text in found.notes:
         console.say(text)
 
 

@@ -1,7 +1,7 @@
 """Plots of an evaluation: errors, similarity and the property space that is reached.
 
-Of the kinds in Fig. 3 of arXiv 2401.13570. As in `mmdiff.io.plots`, each function
-returns False and writes nothing where matplotlib is absent.
+Of the kinds in Fig. 3 of arXiv 2401.13570, from the records of `metrics.measure`. As in
+`mmdiff.io.plots`, False is returned and nothing written where matplotlib is absent.
 """
 
 import os
@@ -14,15 +14,11 @@ from mmdiff.typing import Float
 
 
 def error_histogram(path: str | os.PathLike, records: Sequence[Mapping]) -> bool:
-    """Draw the range errors of all cells and of the best of each target.
-
-    Args:
-      path: PNG file to write.
-      records: see `mmdiff.design.evaluate.metrics.measure`.
-    """
+    """Draw the range errors of all cells and of the best of each target."""
     figure = new_figure(7, 3)
     if figure is None:
         return False
+    edges = np.geomspace(1e-3, 100, 31)
     with plot_style():
         axes = figure.subplots(1, 2, sharey=True)
         for ax, part, name, title in (
@@ -30,16 +26,12 @@ def error_histogram(path: str | os.PathLike, records: Sequence[Mapping]) -> bool
             (axes[1], "cells", "error", "delivered"),
         ):
             lists = [[100 * c[name] for c in r[part]] for r in records if r[part]]
-            every = np.concatenate(lists) if lists else np.zeros(0)
-            best = np.array([min(each) for each in lists])
-            edges = np.geomspace(1e-3, 100, 31)
             for values, color, label in (
-                (every, GREY, "all cells"),
-                (best, BLUE, "best of each target"),
+                (sum(lists, []), GREY, "all cells"),
+                ([min(each) for each in lists], BLUE, "best of each target"),
             ):
-                clipped = np.clip(values, edges[0], edges[-1])
-                style = {"histtype": "step", "color": color, "label": label}
-                ax.hist(clipped, edges, weights=_shares(values), **style)
+                values = np.clip(values, edges[0], edges[-1])
+                _shares(ax, values, edges, histtype="step", color=color, label=label)
             ax.set(xscale="log", title=title, xlabel="error, % of range")
         axes[0].set_ylabel("share")
         axes[0].legend()
@@ -51,7 +43,7 @@ def similarities(path: str | os.PathLike, records: Sequence[Mapping]) -> bool:
     figure = new_figure(7, 3)
     if figure is None:
         return False
-    within = [r["within"] for r in records if r["within"] is not None]
+    within = [r["within"] for r in records]
     nearest = [cell["nearest"] for record in records for cell in record["cells"]]
     with plot_style():
         axes = figure.subplots(1, 2, sharey=True)
@@ -59,10 +51,9 @@ def similarities(path: str | os.PathLike, records: Sequence[Mapping]) -> bool:
             (axes[0], within, BLUE, "between the cells of a target"),
             (axes[1], nearest, OCHRE, "to the nearest training cell"),
         ):
-            values = np.array(values, float)
+            values = np.array(values, float)  # None becomes NaN
             values = 100 * values[np.isfinite(values)]
-            edges = np.linspace(40, 100, 31)
-            ax.hist(values, edges, weights=_shares(values), color=color)
+            _shares(ax, values, np.linspace(40, 100, 31), color=color)
             ax.set(title=title, xlabel="equal voxels, %")
         axes[0].set_ylabel("share")
     return save_figure(path, figure)
@@ -74,21 +65,14 @@ def coverage(
     constants: Float[np.ndarray, "N 3"],
     volume: Float[np.ndarray, "N"],
 ) -> bool:
-    """Draw targets and refined cells over the training cells in property space.
-
-    Args:
-      path: PNG file to write.
-      records: see `mmdiff.design.evaluate.metrics.measure`.
-      constants: C11, C12, C44 of the training cells, base E = 1.
-      volume: their volume fractions.
-    """
+    """Draw targets and refined cells over the training cells in property space."""
     figure = new_figure(9, 3)
     if figure is None:
         return False
     known = np.column_stack([constants, volume])
     names = ("C11", "C12", "C44", "V")
-    asked = np.array([[r[k] for k in names] for r in records])
-    asked = asked.astype(float)  # a free volume becomes NaN and is not drawn
+    # What is free becomes NaN and is not drawn.
+    asked = np.array([[r[k] for k in names] for r in records], float)
     cells = [[*c["constants"], c["volume"]] for r in records for c in r["cells"]]
     got = np.array(cells).reshape(-1, 4)
     with plot_style():
@@ -102,5 +86,6 @@ def coverage(
     return save_figure(path, figure)
 
 
-def _shares(values):
-    return np.full(len(values), 1 / max(len(values), 1))
+def _shares(ax, values, edges, **style):
+    weights = np.full(len(values), 1 / max(len(values), 1))
+    ax.hist(values, edges, weights=weights, **style)

@@ -1,13 +1,11 @@
 """Metrics of a model: error, validity, diversity, novelty, coverage, surface.
 
-As in arXiv 2401.13570: the range error of its Eq. 3 over all samples and for the best
-of each target, and the similarity of two cells of its Eq. 4, which is the share of
-voxels that agree (`voxels.agreement`, a shift by half a period aside). The measure of
-roughness is the share of solid and of void in features of one voxel
-(`thickness.thin_shares`), the least that a printer of that voxel can make.
+As in arXiv 2401.13570: the range error of its Eq. 3, and the similarity of two cells of
+its Eq. 4, the share of voxels that agree (`voxels.agreement`, a shift by half a period
+aside). Roughness is the share of solid and of void in features of one voxel.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,13 +20,20 @@ from mmdiff.typing import Float, UInt8
 
 GOAL = 1e-3  # range error of the best cell at which a target counts as reached
 SURFACE = ("thin", "pits")  # shares of solid and of void in features of one voxel
-# Published results: mean error, best of four, valid share, in percent, and seconds per
-# cell. arXiv 2401.13570 in its two versions (the time of the second on an RTX 3090),
-# and MIND (SIGGRAPH 2025), whose targets are tensors without a volume.
+COLUMNS = {  # of the table beside published results, and their formats
+    "mean %": "{:.2f}",
+    "best of each %": "{:.2f}",
+    "mean rel %": "{:.2f}",
+    "valid %": "{:.1f}",
+    "s per cell": "{:.2f}",
+}
+# Published results under these, the best of four: arXiv 2401.13570 in its two
+# versions (the time of the second on an RTX 3090), and MIND (SIGGRAPH 2025), whose
+# targets are tensors without a volume.
 PUBLISHED = {
-    "paper v1": (2.55, 1.74, None, 3.0),
-    "paper v2": (3.08, 1.30, 97.35, 0.42),
-    "MIND": (1.27, 0.29, 99.2, 0.15),
+    "paper v1": (2.55, 1.74, None, None, 3.0),
+    "paper v2": (3.08, 1.30, None, 97.35, 0.42),
+    "MIND": (1.27, 0.29, None, 99.2, 0.15),
 }
 
 
@@ -41,9 +46,7 @@ def similarity_within(octants: Sequence[UInt8[np.ndarray, "n n n"]]) -> float:
     return float(np.concatenate(pairs).mean()) if pairs else float("nan")
 
 
-def surface(
-    octants: Sequence[UInt8[np.ndarray, "n n n"]] | UInt8[np.ndarray, "N n n n"],
-) -> dict[str, float]:
+def surface(octants: Iterable[UInt8[np.ndarray, "n n n"]]) -> dict[str, float]:
     """Return the means of `SURFACE` over octants."""
     means = np.mean([thin_shares(octant) for octant in octants], axis=0)
     return dict(zip(SURFACE, means.tolist(), strict=True))
@@ -65,25 +68,18 @@ def measure(
     refused: int,
     known: UInt8[np.ndarray, "N b"],
 ) -> dict:
-    """Return the record of one target.
+    """Return the record of one target from its refined cells and its first samples.
 
-    Args:
-      target: target of the cells.
-      cells: the cells, refined.
-      sampled: the good cells among the first samples, as sampled; those drawn in place
-        of bad or far ones do not count.
-      refused: how many of the first samples were no good.
-      known: training octants, see `voxels.pack`.
+    Of these `sampled` are the good ones, as sampled, and `refused` the number of
+    others; those drawn in place of bad or far ones do not count. `known` are the
+    training octants, see `voxels.pack`.
     """
     return {
         **request(target),
         "sampled": len(sampled) + refused,
         "raw": [
-            {
-                "raw_error": cell.error,
-                "raw_relative": cell.relative_error,
-                **surface([cell.octant]),
-            }
+            {"raw_error": cell.error, "raw_relative": cell.relative_error}
+            | surface([cell.octant])
             for cell in sampled
         ],
         "within": similarity_within([cell.octant for cell in cells]),
@@ -111,44 +107,38 @@ def summarize(records: Sequence[Mapping]) -> dict[str, float]:
     "volume_off" is the mean distance from the volumes of the targets; "thin" and "pits"
     are means over refined cells, "raw_thin" and "raw_pits" over first samples.
     """
-    filled = [record for record in records if record["cells"]]
+
+    def mean(values):
+        return float(np.mean(values or np.nan))
+
     summary = {}
     for name in ("raw_error", "raw_relative", "error", "relative"):
         part = "raw" if name.startswith("raw") else "cells"
         lists = [[cell[name] for cell in r[part]] for r in records if r[part]]
-        values = np.concatenate(lists) if lists else np.full(1, np.nan)
-        summary[f"{name}_mean"] = float(values.mean())
-        summary[f"{name}_median"] = float(np.median(values))
-        summary[f"{name}_best"] = float(
-            np.mean([min(each) for each in lists] or np.nan)
-        )
-    cells = [cell for record in filled for cell in record["cells"]]
-    within = [r["within"] for r in filled if r["within"] is not None]
-    off = [
-        abs(cell["volume"] - record["V"])
-        for record in filled
-        if record["V"] is not None
-        for cell in record["cells"]
-    ]
+        values = sum(lists, [])
+        summary[f"{name}_mean"] = mean(values)
+        summary[f"{name}_median"] = float(np.median(values or np.nan))
+        summary[f"{name}_best"] = mean([min(each) for each in lists])
     for part, prefix in (("raw", "raw_"), ("cells", "")):
         for name in SURFACE:
             shares = [cell[name] for record in records for cell in record[part]]
-            summary[f"{prefix}{name}"] = float(np.mean(shares or np.nan))
+            summary[f"{prefix}{name}"] = mean(shares)
+    pairs = [(record, cell) for record in records for cell in record["cells"]]
+    off = [abs(c["volume"] - r["V"]) for r, c in pairs if r["V"] is not None]
+    within = [r["within"] for r in records if r["cells"] and r["within"] is not None]
+    best = [min(c["error"] for c in r["cells"]) for r in records if r["cells"]]
+    valid = sum(len(record["raw"]) for record in records)
     return {
         **summary,
-        "valid": sum(len(record["raw"]) for record in records)
-        / sum(record["sampled"] for record in records),
-        "answered": len(filled) / len(records),
-        "reached": sum(
-            min(cell["error"] for cell in record["cells"]) <= GOAL for record in filled
-        )
-        / len(records),
-        "volume_off": float(np.mean(off or np.nan)),
+        "valid": valid / sum(record["sampled"] for record in records),
+        "answered": len(best) / len(records),
+        "reached": sum(error <= GOAL for error in best) / len(records),
+        "volume_off": mean(off),
         "volume_off_median": float(np.median(off or np.nan)),
         "within": float(np.nanmean(within)) if within else float("nan"),
-        "nearest": float(np.mean([cell["nearest"] for cell in cells] or np.nan)),
-        "evaluations": sum(r["evaluations"] for r in records) / max(len(cells), 1),
-        "seconds": sum(r["seconds"] for r in records) / max(len(cells), 1),
+        "nearest": mean([cell["nearest"] for _, cell in pairs]),
+        "evaluations": sum(r["evaluations"] for r in records) / max(len(pairs), 1),
+        "seconds": sum(r["seconds"] for r in records) / max(len(pairs), 1),
     }
 
 
@@ -159,46 +149,23 @@ def new_bins(
 ) -> tuple[int, int]:
     """Return how many bins of property space the cells fill, and how many anew.
 
-    Args:
-      records: see `measure`.
-      constants: of the training cells.
-      volume: of the training cells.
+    `constants` and `volume` are those of the training cells.
     """
-    cells = [cell for record in records for cell in record["cells"]]
-    if not cells:
-        return 0, 0
-    got = np.array([cell["constants"] for cell in cells])
-    filled = np.unique(space.bin_index(got, np.array([c["volume"] for c in cells])))
+    cells = [[*c["constants"], c["volume"]] for r in records for c in r["cells"]]
+    got = np.array(cells).reshape(-1, 4)
+    filled = np.unique(space.bin_index(got[:, :3], got[:, 3]))
     return len(filled), len(np.setdiff1d(filled, space.bin_index(constants, volume)))
-
-
-GROUPS_HEADER = (
-    "targets",
-    "number",
-    "raw mean / median / best %",
-    "delivered mean / median / best %",
-    "rel mean / median / best %",
-    "best within 0.1 %",
-    "V off, mean / median",
-    "thin %: raw, delivered",
-    "pits %: raw, delivered",
-)
 
 
 def groups(
     records: Sequence[Mapping],
     constants: Float[np.ndarray, "N 3"],
     volume: Float[np.ndarray, "N"],
-) -> list[list[str]]:
-    """Return rows of `GROUPS_HEADER`: targets in filled and in empty bins, and all.
+) -> list[dict[str, str]]:
+    """Return the rows of a table: targets in filled and in empty bins, and all.
 
     Bins are those of property space (`mmdiff.data.space`), filled by training cells;
     targets that leave constants or the volume free have none and count among all.
-
-    Args:
-      records: see `measure`.
-      constants: of the training cells.
-      volume: of the training cells.
     """
     asked = np.array([[*map(r.get, elasticity.NAMES), r["V"]] for r in records], float)
     has_bin = ~np.isnan(asked).any(1)
@@ -226,45 +193,34 @@ def _group(name, records):
     def spread(key):
         return percent(*(f"{key}_{kind}" for kind in ("mean", "median", "best")))
 
-    return [
-        name,
-        str(len(records)),
-        spread("raw_error"),
-        spread("error"),
-        spread("relative"),
-        f"{100 * summary['reached']:.0f} %",
-        f"{summary['volume_off']:.3f} / {summary['volume_off_median']:.3f}",
-        *(percent(f"raw_{key}", key, digits=1, between=", ") for key in SURFACE),
-    ]
+    return {
+        "targets": name,
+        "number": str(len(records)),
+        "raw mean / median / best %": spread("raw_error"),
+        "delivered mean / median / best %": spread("error"),
+        "rel mean / median / best %": spread("relative"),
+        "best within 0.1 %": f"{100 * summary['reached']:.0f} %",
+        "V off, mean / median": "{volume_off:.3f} / {volume_off_median:.3f}".format(
+            **summary
+        ),
+        "thin %: raw, delivered": percent("raw_thin", "thin", digits=1, between=", "),
+        "pits %: raw, delivered": percent("raw_pits", "pits", digits=1, between=", "),
+    }
 
 
-HEADER = ("", "mean %", "best of each %", "mean rel %", "valid %", "s per cell")
-
-
-def comparison(summary: Mapping[str, float], polished: bool) -> list[list[str]]:
-    """Return the rows of the table beside published results, columns `HEADER`."""
+def comparison(summary: Mapping[str, float], polished: bool) -> list[dict[str, str]]:
+    """Return the rows of the table beside published results."""
 
     def row(name, *values):
-        digits = (2, 2, 2, 1, 2)
-        pairs = zip(values, digits, strict=True)
-        return [name, *("" if v is None else f"{v:.{d}f}" for v, d in pairs)]
+        found = zip(COLUMNS.items(), values, strict=True)
+        texts = {key: "" if v is None else form.format(v) for (key, form), v in found}
+        return {"": name, **texts}
 
-    rows = [
-        row(name, mean, best, None, valid, seconds)
-        for name, (mean, best, valid, seconds) in PUBLISHED.items()
-    ]
-    kinds = (("raw", "raw_"), ("polished", "")) if polished else (("raw", "raw_"),)
+    rows = [row(name, *values) for name, values in PUBLISHED.items()]
+    kinds = [("raw", "raw_"), ("polished", "")][: 1 + polished]
     for name, prefix in kinds:
-        last = name == kinds[-1][0]
-        rows.append(
-            row(
-                f"mmdiff, {name}",
-                *(
-                    100 * summary[f"{prefix}{key}"]
-                    for key in ("error_mean", "error_best", "relative_mean")
-                ),
-                100 * summary["valid"],
-                summary["seconds"] if last else None,
-            )
-        )
+        keys = ("error_mean", "error_best", "relative_mean")
+        errors = [100 * summary[f"{prefix}{key}"] for key in keys]
+        seconds = summary["seconds"] if prefix == kinds[-1][1] else None
+        rows.append(row(f"mmdiff, {name}", *errors, 100 * summary["valid"], seconds))
     return rows

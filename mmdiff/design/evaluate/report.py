@@ -1,7 +1,5 @@
 """The report of an evaluation: metrics, tables, pictures, and its summary in words."""
 
-import functools
-import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -45,18 +43,12 @@ def report(
     summary |= {"bins": filled, "new_bins": fresh}
     summary["infeasible"] = sum(record["infeasible"] for record in records)
     tables = {
-        "Beside published results": (
-            metrics.HEADER,
-            metrics.comparison(summary, polished),
-        ),
-        "By the bin of the target": (
-            metrics.GROUPS_HEADER,
-            metrics.groups(records, constants, volume),
-        ),
+        "Beside published results": metrics.comparison(summary, polished),
+        "By the bin of the target": metrics.groups(records, constants, volume),
     }
     draw = {
-        "table.md": functools.partial(_write_tables, list(tables.values())),
-        "parity.png": functools.partial(_draw_parity, records),
+        "table.md": lambda path: _write_tables(path, tables.values()),
+        "parity.png": lambda path: _draw_parity(path, records),
         "error_hist.png": lambda path: figures.error_histogram(path, records),
         "novelty.png": lambda path: figures.similarities(path, records),
         "coverage.png": lambda path: figures.coverage(path, records, constants, volume),
@@ -67,17 +59,14 @@ def report(
         title=f"mmdiff: evaluation on {len(records)} targets",
         values={"summary": summary, "targets": records},
         conventions=CONVENTIONS,
-        tables={
-            title: [dict(zip(header, row, strict=True)) for row in rows]
-            for title, (header, rows) in tables.items()
-        },
+        tables=tables,
         files=draw,
-        notes=messages(summary),
+        notes=_messages(summary),
         json="metrics.json",
     )
 
 
-def messages(summary: Mapping[str, float]) -> list[str]:
+def _messages(summary: Mapping[str, float]) -> list[str]:
     """Return the summary of an evaluation in sentences."""
 
     def percent(name, digits=1):
@@ -102,11 +91,12 @@ def messages(summary: Mapping[str, float]) -> list[str]:
     ]
 
 
-def _write_tables(tables, path: pathlib.Path) -> None:
-    write_bytes(path, "\n".join(markdown(*table) for table in tables).encode())
+def _write_tables(path, tables) -> None:
+    texts = [markdown([*rows[0]], [[*row.values()] for row in rows]) for rows in tables]
+    write_bytes(path, "\n".join(texts).encode())
 
 
-def _draw_parity(records, path: pathlib.Path) -> bool:
+def _draw_parity(path, records) -> bool:
     pairs = [
         ([r["C11"], r["C12"], r["C44"], r["V"]], [*c["constants"], c["volume"]])
         for r in records

@@ -4,6 +4,8 @@ The records go to metrics.jsonl, from which a run that was stopped goes on. A re
 counts only where it is of the very target, since a list may have been edited.
 """
 
+import functools
+import itertools
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,12 +31,9 @@ def make_measure(
 ) -> Callable[..., dict]:
     """Return `measure(key, target)`, the record of a target, see `metrics.measure`.
 
-    Args:
-      model: trained network.
-      settings: how cells are drawn, checked and refined; no polishing measures the
-        samples of the model as they are.
-      num_samples: samples of each target, all of which are refined.
-      known: training octants, see `voxels.pack`.
+    All of the `num_samples` samples of each target are refined; settings without
+    polishing measure the samples of the model as they are. `known` are the training
+    octants, see `voxels.pack`.
     """
     n = int(model.meta["octant"])
     draw = pipeline.make_draw(model, settings, num_samples)
@@ -42,31 +41,23 @@ def make_measure(
 
     def measure(key, target):
         start, solved = time.perf_counter(), []
-        first = [draw(jax.random.fold_in(key, 0), target)]  # as `search` draws them
-
-        def draw_again(key, target):
-            return first.pop() if first else draw(key, target)
+        # Drawn once for both searches, with the key of their first batch.
+        first = draw(jax.random.fold_in(key, 0), target)
+        batches = itertools.chain([lambda *_: first], itertools.repeat(draw))
+        find = functools.partial(search, key, target, num_best=num_samples)
 
         def evaluate(*args):
             solved.append(1)
             return solve(*args)
 
-        raw, counts = search(
-            key,
-            target,
-            draw=lambda key, target: first[0],
-            evaluate=solve,
-            num_best=num_samples,
-            budget=Budget(rounds=1),
+        raw, counts = find(
+            draw=lambda *_: first, evaluate=solve, budget=Budget(rounds=1)
         )
         cells, improve = raw, pipeline.make_improve(n, settings, evaluate)
         if improve:
-            cells, _ = search(
-                key,
-                target,
-                draw=draw_again,
+            cells, _ = find(
+                draw=lambda *args: next(batches)(*args),
                 evaluate=evaluate,
-                num_best=num_samples,
                 refine=improve,
                 price=settings.volume_price,
                 budget=Budget(rounds=2, spare=settings.spare),
@@ -87,14 +78,7 @@ def run(
     *,
     seed: int = 0,
 ) -> list[dict]:
-    """Return the records of targets, measured where there are none.
-
-    Args:
-      folder: of the run.
-      targets: what cells are made for.
-      measure: see `make_measure`; the key is that of the place of the target.
-      seed: of the samples.
-    """
+    """Return the records of targets, measured where there are none in the folder."""
     done = stored(folder, targets)
     key = jax.random.key(seed)
     for i, target in enumerate(targets):

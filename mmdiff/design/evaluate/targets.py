@@ -13,15 +13,7 @@ from mmdiff.typing import Float
 
 
 def read_list(path: str | os.PathLike, count: int) -> list[Line]:
-    """Return the first lines of a list of targets.
-
-    Args:
-      path: CSV file, see `mmdiff.targets.table`.
-      count: number of lines.
-
-    Raises:
-      InputError: the file is missing, has too few lines, or one of them cannot be read.
-    """
+    """Return the first `count` lines of a list of targets, all of which can be read."""
     lines = table.read(path)
     if not 1 <= count <= len(lines):
         raise InputError(
@@ -47,21 +39,11 @@ def infeasible(lines: list[Line]) -> list[int]:
 def of_cells(
     constants: Float[np.ndarray, "N 3"], volume: Float[np.ndarray, "N"], count: int
 ) -> list[Target]:
-    """Return tensors and volumes of cells, in a random order that is always the same.
-
-    Args:
-      constants: of the cells, base E = 1.
-      volume: their solid fractions.
-      count: number of targets.
-
-    Raises:
-      InputError: there are not so many cells.
-    """
+    """Return tensors and volumes of cells, in one random order for all runs."""
     if not 1 <= count <= len(volume):
         raise InputError(
             f"num_targets={count}, and the dataset has {len(volume)} test cells. Set "
-            "`num_targets` to one of 1 to that number, or `data` to a dataset that has "
-            "some."
+            "`num_targets` to one of 1 to that number, or `data` to another dataset."
         )
     rows = np.random.default_rng(0).permutation(len(volume))[:count]
     return [of_constants(constants[row].tolist(), float(volume[row])) for row in rows]

@@ -8,7 +8,7 @@ from design_helpers import octant, proportional
 
 from mmdiff.cells.voxels import pack
 from mmdiff.design.evaluate import metrics
-from mmdiff.design.evaluate.report import messages, report
+from mmdiff.design.evaluate.report import report
 from mmdiff.design.generate.cell import make_cell
 from mmdiff.io.report import write
 from mmdiff.targets.target import parse
@@ -40,7 +40,7 @@ def test_a_report_has_metrics_tables_and_pictures(count, tmp_path):
     published, groups = found.tables.values()
     assert published[-1][""] == "mmdiff, polished" and groups[-1]["number"] == "2"
     assert ("parity.png" in found.files) == bool(count)
-    said = " ".join(messages(summary))
+    said = " ".join(found.notes)
     share = f"{50 if count else 0} % of targets got a valid cell"
     assert share in said and "% in training cells." in said
     assert write(tmp_path, found) == []
