@@ -45,6 +45,16 @@ def strain_matrix(point: Float[np.ndarray, "3"]) -> Float[np.ndarray, "6 24"]:
     return strain
 
 
+def integrate(tensor: Float[np.ndarray, "*k 6 6"]) -> Float[np.ndarray, "*k 24 24"]:
+    """Return the element stiffness of stiffness tensors, dof = 8 c + v."""
+    gauss = 0.5 + np.array([-1.0, 1.0]) / (2 * np.sqrt(3))
+    total = np.zeros((*tensor.shape[:-2], 24, 24))
+    for point in itertools.product(gauss, repeat=3):
+        b = strain_matrix(np.array(point))
+        total += b.T @ tensor @ b / 8
+    return total
+
+
 @functools.lru_cache(maxsize=8)
 def stiffness(nu: float) -> Float[np.ndarray, "24 24"]:
     """Return the element stiffness, read-only; component-major: dof 8 c + corner.
@@ -52,12 +62,7 @@ def stiffness(nu: float) -> Float[np.ndarray, "24 24"]:
     Args:
       nu: Poisson's ratio of the base material, -1 < nu < 0.5.
     """
-    gauss = 0.5 + np.array([-1.0, 1.0]) / (2 * np.sqrt(3))
-    tensor = stiffness_tensor(nu)
-    total = np.zeros((24, 24))
-    for point in itertools.product(gauss, repeat=3):
-        b = strain_matrix(np.array(point))
-        total += b.T @ tensor @ b / 8
+    total = integrate(stiffness_tensor(nu))
     total = (total + total.T) / 2
     total.setflags(write=False)
     return total
@@ -89,13 +94,18 @@ def mode_stiffness(nu: float) -> tuple[tuple[tuple[int, float], ...], ...]:
     )
 
 
-def macro_modes(strain: Float[np.ndarray, "l 6"]) -> Float[np.ndarray, "l 24"]:
-    """Return the element modes of macro strains (engineering shear)."""
-    corners = np.array(CORNERS, np.float64)
+def strain_gradient(strain: Float[np.ndarray, "l 6"]) -> Float[np.ndarray, "l 3 3"]:
+    """Return the displacement gradients without rotation of Voigt strains."""
     gradient = np.zeros((len(strain), 3, 3))
     for row, (i, j) in enumerate(VOIGT):
         gradient[:, i, j] = gradient[:, j, i] = strain[:, row] / (1 if i == j else 2)
-    displacement = np.einsum("lij,vj->liv", gradient, corners)
+    return gradient
+
+
+def macro_modes(strain: Float[np.ndarray, "l 6"]) -> Float[np.ndarray, "l 24"]:
+    """Return the element modes of macro strains (engineering shear)."""
+    corners = np.array(CORNERS, np.float64)
+    displacement = np.einsum("lij,vj->liv", strain_gradient(strain), corners)
     return (displacement @ hadamard().T).reshape(len(strain), 24)
 
 
@@ -118,8 +128,13 @@ def spectrum_bound(nu: float) -> float:
     and every set of fixed dofs: the Rayleigh quotient of an assembled system is a
     weighted mean of those of its elements.
     """
+    return block_bound(stiffness(nu))
+
+
+def block_bound(matrix: Float[np.ndarray, "24 24"]) -> float:
+    """Return the largest eigenvalue of B0^-1 K0 of an element stiffness K0."""
     blocks = np.zeros((24, 24))
     for corner in range(8):
-        dofs = corner + 8 * np.arange(3)
-        blocks[np.ix_(dofs, dofs)] = stiffness(nu)[np.ix_(dofs, dofs)]
-    return float(np.linalg.eigvals(np.linalg.solve(blocks, stiffness(nu))).real.max())
+        dofs = np.ix_(corner + 8 * np.arange(3), corner + 8 * np.arange(3))
+        blocks[dofs] = matrix[dofs]
+    return float(np.linalg.eigvals(np.linalg.solve(blocks, matrix)).real.max())

@@ -19,20 +19,22 @@ from mmdiff.fem import boundary, element, flat, multigrid, operator, solve
 from mmdiff.fem.device import each
 
 
-class _Dofs:
-    """The degrees of freedom of a cell: lines of nodes for the solver, grids outside.
+class _System:
+    """The linear system K(E) x = b(E) of all loads of a cell.
 
-    Attributes:
-      n: elements per side.
-      cases: loads of the symmetry.
-      fixed: conditions (k, 3, 3) of the kinds of loads, see `boundary.Loads.fixed`;
-        loads that fix the same dofs share one preconditioner.
-      kind: kind (l,) of every load.
+    Fields (l, 3, m, m, m) outside are lines (l, 3, s) for the solver, images included.
     """
 
-    def __init__(self, n: int, cases: boundary.Loads):
-        self.n, self.cases = n, cases
+    def __init__(self, n, cases, nu, degrees):
+        self.n, self.nu, self.cases = n, nu, cases
+        # Loads that fix the same dofs share one preconditioner.
         self.fixed, self.kind = np.unique(cases.fixed(), axis=0, return_inverse=True)
+        self.stress = element.macro_stress(cases.strain, nu)
+        periodic = {"periodic": cases.periodic}
+        self.setup, self.cycle = multigrid.make_multigrid(
+            n, nu, degrees=degrees, **periodic
+        )
+        self.product = multigrid.make_apply(n, nu, **periodic)
 
     def free(self, kind, dtype):
         """Return 1 at free and 0 at other dofs (3, s) of a kind of load."""
@@ -41,87 +43,68 @@ class _Dofs:
         return mask.reshape(3, -1)
 
     def masked(self, force):
-        """Return lines (l, 3, s), zero at dofs that are not free."""
+        """Return lines that are zero at dofs that are not free."""
         return force * jnp.stack([self.free(k, force.dtype) for k in self.kind])
 
     def to_line(self, u):
-        """Return lines (l, 3, s) of fields (l, 3, m, m, m), images included."""
+        """Return the lines of fields."""
         u = boundary.extend(u, self.cases)
         return u.reshape(*u.shape[:2], -1)
 
     def from_line(self, u):
-        """Return fields (l, 3, m, m, m) of lines (l, 3, s)."""
+        """Return the fields of lines."""
         m, size = self.cases.nodes(self.n), self.n + 1
         u = u.reshape(*u.shape[:2], size, size, size)
         return u[..., :m, :m, :m]
 
     def admissible(self, u):
-        """Project on what can be solved: free dofs, and no rigid translation."""
+        """Project fields on what can be solved: free dofs, no rigid translation."""
         if self.cases.periodic:
             return u - u.mean((-3, -2, -1), keepdims=True)
         return self.from_line(self.masked(self.to_line(u)))
 
-
-def _make_forces(dofs: _Dofs, nu: float) -> Callable:
-    """Return `forces(stiff) -> b (l, 3, s)`, linear in the moduli."""
-    stress = element.macro_stress(dofs.cases.strain, nu)
-
-    def forces(stiff):
+    def forces(self, stiff):
+        """Return the right-hand sides, as lines; linear in the moduli."""
         line = flat.flatten(stiff)
 
         def load(stress):
-            force = flat.macro_force(line, stress, dofs.n)
-            if dofs.cases.periodic:
-                force = boundary.fold_images(force, dofs.n)
+            force = flat.macro_force(line, stress, self.n)
+            if self.cases.periodic:
+                force = boundary.fold_images(force, self.n)
             return -force
 
-        return dofs.masked(each(load, jnp.asarray(stress, stiff.dtype)))
+        return self.masked(each(load, jnp.asarray(self.stress, stiff.dtype)))
 
-    return forces
-
-
-def _make_apply(dofs: _Dofs, nu: float) -> Callable:
-    """Return `apply(stiff, u) -> K u`, a plain form for derivatives to go through."""
-
-    def apply(stiff, u):
-        force = operator.apply(stiff, boundary.extend(u, dofs.cases), nu)
-        force = boundary.fold(force, dofs.cases)
-        if dofs.cases.periodic:
+    def apply(self, stiff, u):
+        """Return K u of fields in a plain form, for derivatives to go through."""
+        force = operator.apply(stiff, boundary.extend(u, self.cases), self.nu)
+        force = boundary.fold(force, self.cases)
+        if self.cases.periodic:
             return force
-        return dofs.from_line(dofs.masked(dofs.to_line(force)))
+        return self.from_line(self.masked(self.to_line(force)))
 
-    return apply
-
-
-def _make_invert(dofs: _Dofs, nu: float, degrees: tuple[int, int]) -> Callable:
-    """Return `invert(stiff, b, start, tol, maxiter, floor) -> (x, SolveInfo)`."""
-    n, periodic = dofs.n, dofs.cases.periodic
-    setup, cycle = multigrid.make_multigrid(n, nu, periodic=periodic, degrees=degrees)
-    product = multigrid.make_apply(n, nu, periodic=periodic)
-
-    def invert(stiff, b, start, tol, maxiter, floor):
+    def invert(self, stiff, b, start, tol, maxiter, floor):
+        """Return the solutions of lines b and what `solve.verified` says of them."""
         line = flat.flatten(stiff)
-        hierarchies = each(functools.partial(setup, stiff), jnp.asarray(dofs.fixed))
-        masks = [dofs.free(k, stiff.dtype) for k in range(len(dofs.fixed))]
+        hierarchies = each(
+            functools.partial(self.setup, stiff), jnp.asarray(self.fixed)
+        )
+        masks = [self.free(k, stiff.dtype) for k in range(len(self.fixed))]
         masks = jnp.stack(masks)
-        diagonal, _ = flat.node_blocks(line, n, nu)
+        diagonal, _ = flat.node_blocks(line, self.n, self.nu)
 
         def one(b, start, floor, kind):
             hierarchy = jax.tree.map(lambda a: a[kind], hierarchies)
-            return solve.pcg_verified(
-                lambda u: product(line, u) * masks[kind],
-                functools.partial(cycle, hierarchy),
-                b,
-                start,
-                diagonal=diagonal,
-                tol=tol,
-                maxiter=maxiter,
-                floor=floor,
-            )
 
-        return each(one, b, start, floor, jnp.asarray(dofs.kind))
+            def apply(u):
+                return self.product(line, u) * masks[kind]
 
-    return invert
+            limits = {"tol": tol, "floor": floor}
+            cycle = functools.partial(self.cycle, hierarchy)
+            x, info = solve.pcg(apply, cycle, b, start, maxiter=maxiter, **limits)
+            return x, solve.verified(apply, b, x, info, diagonal=diagonal, **limits)
+
+        return each(one, b, start, floor, jnp.asarray(self.kind))
 
 
 def make_displacement(
@@ -149,18 +132,16 @@ def make_displacement(
       InputError: for an unknown symmetry.
     """
     cases = boundary.loads(symmetry)
-    dofs = _Dofs(n, cases)
-    forces, apply = _make_forces(dofs, nu), _make_apply(dofs, nu)
-    invert = _make_invert(dofs, nu, degrees)
+    system = _System(n, cases, nu, degrees)
 
     @jax.custom_jvp
     def solution(stiff, start, tol, maxiter):
-        b = forces(stiff)
+        b = system.forces(stiff)
         rounding = jnp.finfo(b.dtype).eps * stiff.max() * n**1.5
         floor = jnp.full(b.shape[0], rounding)
-        start = dofs.to_line(dofs.admissible(start))
-        x, info = invert(stiff, b, start, tol, maxiter, floor)
-        return dofs.from_line(x), info
+        start = system.to_line(system.admissible(start))
+        x, info = system.invert(stiff, b, start, tol, maxiter, floor)
+        return system.from_line(x), info
 
     @solution.defjvp
     def derivative(primals, tangents):
@@ -170,14 +151,16 @@ def make_displacement(
         frozen = lax.stop_gradient(stiff)
 
         def inverse(b):
-            b = dofs.masked(dofs.to_line(dofs.admissible(b)))
+            b = system.masked(system.to_line(system.admissible(b)))
             floor = jnp.zeros(b.shape[0], b.dtype)
             start = jnp.zeros_like(b)
-            return dofs.from_line(invert(frozen, b, start, tol, maxiter, floor)[0])
+            return system.from_line(
+                system.invert(frozen, b, start, tol, maxiter, floor)[0]
+            )
 
         slope = lax.custom_linear_solve(
-            functools.partial(apply, stiff),
-            dofs.from_line(forces(change)) - apply(change, x),
+            functools.partial(system.apply, stiff),
+            system.from_line(system.forces(change)) - system.apply(change, x),
             lambda _, b: solve.scaled(inverse, b),
             symmetric=True,
         )

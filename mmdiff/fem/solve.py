@@ -143,22 +143,6 @@ def verified(
     return _outcome(info.iterations, residual, allowed, norm_b, floor)
 
 
-def pcg_verified(
-    apply: Callable[[Array], Array],
-    precondition: Callable[[Array], Array],
-    b: Float[Array, "3 s"],
-    x0: Float[Array, "3 s"],
-    *,
-    diagonal: Float[Array, "s"],
-    tol: Scalar,
-    maxiter: Scalar,
-    floor: Scalar,
-) -> tuple[Float[Array, "3 s"], SolveInfo]:
-    """Return the solution of `pcg` and its outcome as `verified` has it."""
-    x, info = pcg(apply, precondition, b, x0, tol=tol, maxiter=maxiter, floor=floor)
-    return x, verified(apply, b, x, info, diagonal=diagonal, tol=tol, floor=floor)
-
-
 def scaled(
     inverse: Callable[[Array], Array], b: Float[Array, "l 3 x y z"]
 ) -> Float[Array, "l 3 x y z"]:

@@ -8,7 +8,6 @@ implicit function theorem, one more solve with the same K, to any order. Small s
 nothing here knows about the cells themselves.
 """
 
-import dataclasses
 import functools
 import operator
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from mmdiff.fem import cubic, solve
 from mmdiff.fem.cubic import Shape
 from mmdiff.fem.cubic_multigrid import COARSEST, DEGREES, make_multigrid
 from mmdiff.fem.device import each
-from mmdiff.fem.element import VOIGT
+from mmdiff.fem.element import strain_gradient
 from mmdiff.typing import AnyArray, Array, Bool, Float, Shaped
 
 TOL, MAXITER = 1e-5, 500
@@ -55,11 +54,8 @@ def affine(
             f"strains have shape {strain.shape}, not (loads, 6). "
             "Give one row of six Voigt entries for each load."
         )
-    gradient = np.zeros((len(strain), 3, 3))
-    for row, (i, j) in enumerate(VOIGT):
-        gradient[:, i, j] = gradient[:, j, i] = strain[:, row] / (1 if i == j else 2)
     x = np.stack(np.indices([n + 1 for n in shape]), -1) - np.array(shape) / 2
-    return np.einsum("lij,xyzj->lixyz", gradient, x)
+    return np.einsum("lij,xyzj->lixyz", strain_gradient(strain), x)
 
 
 def distortion(
@@ -138,7 +134,7 @@ def make_displacement(
         raise InputError(
             "none of the dofs is fixed. Fix enough of them to hold the body in place."
         )
-    solution = _make_solution(_Box(shape, fixed), degrees, coarsest)
+    solution = _make_solution(_Box(shape, fixed, degrees, coarsest))
 
     def displacement(
         constants, values, forces=None, *, tol=TOL, maxiter=MAXITER, floor=FLOOR
@@ -157,17 +153,14 @@ def make_displacement(
     return displacement
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
 class _Box:
-    """A box of elements, and which of its dofs have a given displacement.
+    """The linear system of a box: K(C) u = f with given displacements at fixed dofs."""
 
-    Attributes:
-      shape: elements along x, y and z.
-      fixed: (3, nx + 1, ny + 1, nz + 1).
-    """
-
-    shape: Shape
-    fixed: Bool[np.ndarray, "3 X Y Z"]
+    def __init__(self, shape, fixed, degrees, coarsest):
+        self.shape, self.fixed = shape, fixed
+        self.setup, self.cycle = make_multigrid(
+            shape, fixed, degrees=degrees, coarsest=coarsest
+        )
 
     def free_part(self, u):
         """Return the field at free dofs, zero at others."""
@@ -177,67 +170,51 @@ class _Box:
         """Return the field at fixed dofs, zero at others."""
         return jnp.where(jnp.broadcast_to(self.fixed, u.shape), u, 0)
 
+    def plain(self, constants, u):
+        """Return K u of all loads in a plain form, for derivatives to go through."""
+        return each(functools.partial(cubic.plain_apply, constants), u)
 
-def _make_invert(box: _Box, degrees: tuple[int, int], coarsest: int) -> Callable:
-    """Return `invert(constants, b, start, tol, maxiter, given) -> (x, SolveInfo)`.
-
-    It solves for the free dofs; `given` (l, 3, ...) is what b comes of, and tells of
-    the rounding in it.
-    """
-    shape, fixed = box.shape, box.fixed
-    setup, cycle = make_multigrid(shape, fixed, degrees=degrees, coarsest=coarsest)
-
-    def invert(constants, b, start, tol, maxiter, given):
-        hierarchy = setup(constants)
+    def load(self, constants, values, forces):
+        """Return the right-hand sides: forces, and those of the fixed dofs."""
         lines = cubic.flatten(constants)
-        diagonal, _ = cubic.node_blocks(lines, shape)
-        eps = jnp.finfo(b.dtype).eps
+
+        def given(u):
+            force = cubic.apply(lines, u.reshape(3, -1), self.shape)
+            return force.reshape(self.fixed.shape)
+
+        return self.free_part(forces - each(given, self.fixed_part(values)))
+
+    def invert(self, constants, b, start, tol, maxiter, given):
+        """Solve for the free dofs; `given` (l, 3, ...) tells of the rounding in b."""
+        hierarchy = self.setup(constants)
+        lines = cubic.flatten(constants)
+        diagonal, _ = cubic.node_blocks(lines, self.shape)
+        eps, nodes = jnp.finfo(b.dtype).eps, self.fixed.shape
 
         def apply(u):
-            force = cubic.apply(lines, u, shape)
-            return box.free_part(force.reshape(fixed.shape)).reshape(3, -1)
+            force = cubic.apply(lines, u, self.shape)
+            return self.free_part(force.reshape(nodes)).reshape(3, -1)
 
         def one(b, start, given):
             b, start = b.reshape(3, -1), start.reshape(3, -1)
             floor = eps * jnp.linalg.norm(diagonal[None] * given.reshape(3, -1))
-            x, info = solve.pcg_verified(
-                apply,
-                functools.partial(cycle, hierarchy),
-                b,
-                start,
-                diagonal=diagonal,
-                tol=tol,
-                maxiter=maxiter,
-                floor=floor,
-            )
-            return x.reshape(fixed.shape), info
+            limits = {"tol": tol, "floor": floor}
+            cycle = functools.partial(self.cycle, hierarchy)
+            x, info = solve.pcg(apply, cycle, b, start, maxiter=maxiter, **limits)
+            info = solve.verified(apply, b, x, info, diagonal=diagonal, **limits)
+            return x.reshape(nodes), info
 
         return each(one, b, start, given)
 
-    return invert
 
-
-def _make_solution(box: _Box, degrees: tuple[int, int], coarsest: int) -> Callable:
+def _make_solution(box: _Box) -> Callable:
     """Return `solution(constants, values, forces, tol, maxiter) -> (u, SolveInfo)`."""
-    invert = _make_invert(box, degrees, coarsest)
-
-    def plain(constants, u):
-        return each(functools.partial(cubic.plain_apply, constants), u)
-
-    def load(constants, values, forces):
-        lines = cubic.flatten(constants)
-
-        def given(u):
-            force = cubic.apply(lines, u.reshape(3, -1), box.shape)
-            return force.reshape(box.fixed.shape)
-
-        return box.free_part(forces - each(given, box.fixed_part(values)))
 
     @jax.custom_jvp
     def solution(constants, values, forces, tol, maxiter):
-        b = load(constants, values, forces)
+        b = box.load(constants, values, forces)
         start = box.free_part(values)
-        x, info = invert(constants, b, start, tol, maxiter, values)
+        x, info = box.invert(constants, b, start, tol, maxiter, values)
         return x + box.fixed_part(values), info
 
     @solution.defjvp
@@ -250,12 +227,12 @@ def _make_solution(box: _Box, degrees: tuple[int, int], coarsest: int) -> Callab
         def inverse(b):
             b = box.free_part(b)
             zero = jnp.zeros_like(b)
-            return invert(frozen, b, zero, tol, maxiter, zero)[0]
+            return box.invert(frozen, b, zero, tol, maxiter, zero)[0]
 
         of_values = box.fixed_part(of_values)
-        b = of_forces - plain(constants, of_values) - plain(change, u)
+        b = of_forces - box.plain(constants, of_values) - box.plain(change, u)
         slope = lax.custom_linear_solve(
-            lambda x: box.free_part(plain(constants, box.free_part(x))),
+            lambda x: box.free_part(box.plain(constants, box.free_part(x))),
             box.free_part(b),
             lambda _, b: solve.scaled(inverse, b),
             symmetric=True,

@@ -230,7 +230,10 @@ class _Designs:
         )
 
     def evaluate(self, design, penal, beta, fields, limits):
-        """Return f and g, all to be minimized or at most 0, and what is known else."""
+        """Return g and f, at most 0 and to be minimized, and the figures beside them.
+
+        These are value, volume, constants, violation, grey, CG iterations and fields.
+        """
         settings = self.settings
         objective = self.problem.objective(limits.params)
         nominal = settings.etas.index(0.5)
@@ -249,16 +252,10 @@ class _Designs:
         values = jax.vmap(objective)(tensor)
         tensor, volume = tensor[nominal], volume[nominal]
         g = constraints(self.problem, limits, tensor, volume)
-        known = {
-            "value": values[nominal],
-            "volume": volume,
-            "constants": voigt_to_cubic(tensor),
-            "violation": g.max(),
-            "grey": grey[nominal],
-            "iterations": iterations.max(),
-        }
+        reached = (values[nominal], volume, voigt_to_cubic(tensor), g.max())
+        known = (*reached, grey[nominal], iterations.max(), fields)
         value = values[0] if len(settings.etas) == 1 else _worst(values)
-        return jnp.append(g, -value), (known, fields)
+        return jnp.append(g, -value), known
 
 
 def _make_step(designs: _Designs, optimizer: Optimizer) -> Callable:
@@ -270,7 +267,7 @@ def _make_step(designs: _Designs, optimizer: Optimizer) -> Callable:
         penal, beta = (
             settings.column(name, dtype)[state.stage] for name in ("penal", "beta")
         )
-        outputs, pullback, (known, fields) = jax.vjp(
+        outputs, pullback, known = jax.vjp(
             lambda design: designs.evaluate(design, penal, beta, state.fields, limits),
             state.design,
             has_aux=True,
@@ -280,19 +277,9 @@ def _make_step(designs: _Designs, optimizer: Optimizer) -> Callable:
             rows[-1], state.optimizer, state.design, outputs[:-1], rows[:-1]
         )
         change = jnp.sqrt(((design - state.design) ** 2).mean())
-        line = jnp.stack(
-            [
-                known["value"],
-                known["volume"],
-                *known["constants"],
-                known["violation"],
-                change,
-                known["grey"],
-                penal,
-                beta,
-                known["iterations"].astype(dtype),
-            ]
-        )
+        value, volume, constants, violation, grey, cg, fields = known
+        line = [value, volume, *constants, violation, change, grey, penal, beta]
+        line = jnp.stack([*line, cg.astype(dtype)])
         count = state.step + 1
         rested = (change < settings.change) & (count >= settings.patience)
         over = rested | (count >= settings.column("steps", jnp.int32)[state.stage])
