@@ -207,7 +207,7 @@ def write_shard(
         "rejected": rejected,
         "records": records,
     }
-    write_json(manifest_path(root, shard), manifest)
+    write_json(manifest_path(root, shard), manifest, indent=None)
 
 
 def read_manifests(
@@ -358,7 +358,7 @@ def forget(root: pathlib.Path, shard: int) -> None:
 
 def write_selection(root: pathlib.Path, selection: Mapping[str, list[int]]) -> None:
     """Write which cells are "duplicates" and which "selected", lists of ids."""
-    write_json(root / "selection.json", selection)
+    write_json(root / "selection.json", selection, indent=None)
 
 
 def read_selection(root: pathlib.Path) -> dict[str, list[int]]:

@@ -36,9 +36,11 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_json(path: str | os.PathLike, data) -> pathlib.Path:
-    """Write nested data as indented strict JSON; arrays are lists and NaN is null."""
-    text = json.dumps(plain(data), indent=2, allow_nan=False, ensure_ascii=False)
+def write_json(
+    path: str | os.PathLike, data, *, indent: int | None = 2
+) -> pathlib.Path:
+    """Write nested data as strict JSON; arrays are lists and NaN is null."""
+    text = json.dumps(plain(data), indent=indent, allow_nan=False, ensure_ascii=False)
     return _write(path, text + "\n")
 
 
