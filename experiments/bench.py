@@ -5,12 +5,13 @@ the making of a dataset and other packages in a fresh process each. Everything i
 bench.json.
 """
 
+import dataclasses
 import pathlib
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmdiff.design.bench import processes, sampler, solver
+from mmdiff.design.bench import processes, solver
 from mmdiff.design.bench.report import report
 from mmdiff.errors import InputError
 from mmdiff.io.report import write
@@ -23,15 +24,8 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     sizes = [("cubic", edge) for edge in sorted(set(config.cubic))]
     sizes += [("periodic", edge) for edge in sorted(periodic)]
     _check(config, sizes)
-    settings = solver.Settings(
-        num_random=config.num_random,
-        void=config.void,
-        tol=config.tol,
-        maxiter=config.maxiter,
-        repeats=config.repeats,
-        seconds=config.seconds,
-        other_voids=config.other_voids,
-    )
+    names = [field.name for field in dataclasses.fields(solver.Settings)]
+    settings = solver.Settings(**{name: config[name] for name in names})
     groups, cells, voids = _measure_cells(config, settings, sizes)
     values = {
         "settings": config.to_dict(),
@@ -44,25 +38,25 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
             for edge in (config.batch_cubic if config.batches else ())
             for row in solver.measure_batches(edge, config.batches, settings)
         ],
-        "design": [],
-        "dataset": [],
+        "design": processes.measure_edges(
+            "design steps at",
+            "steps",
+            config.design if config.num_starts else (),
+            config.num_starts,
+            config.repeats,
+        ),
+        "dataset": processes.measure_edges(
+            "dataset of",
+            "shards",
+            config.dataset if config.num_candidates else (),
+            config.num_candidates,
+        ),
         "sampler": None,
         "peers": [],
     }
-    if config.num_starts:
-        values["design"] = processes.measure_steps(
-            config.design, config.num_starts, config.repeats
-        )
-    if config.num_candidates:
-        values["dataset"] = processes.measure_shards(
-            config.dataset, config.num_candidates
-        )
     if config.num_samples:
-        values["sampler"] = sampler.measure_sampler(
-            config.num_samples,
-            config.steps,
-            repeats=config.repeats,
-            seconds=config.seconds,
+        values["sampler"] = solver.measure_sampler(
+            config.num_samples, config.steps, settings
         )
     if config.peers:
         values["peers"] = processes.measure_peers(
@@ -85,8 +79,7 @@ def _measure_cells(config, settings, sizes):
         first = {}
         if config.fresh:
             first = processes.measure_first_solve(symmetry, edge, config.void)
-        found = solver.measure_cells(symmetry, edge, settings, cells)
-        rows, softer, compiles = found
+        rows, softer, compiles = solver.measure_cells(symmetry, edge, settings, cells)
         cells, voids = cells + rows, voids + softer
         group = {"symmetry": symmetry, "edge": edge, **first, "recompiled": compiles}
         groups.append(group | solver.summarize(rows))

@@ -16,11 +16,9 @@ from mmdiff.run.timing import peak_bytes
 
 
 def main(symmetry: str, n: int, void: float) -> dict:
-    """Return what the first solve of an n^3 grid costs.
+    """Return what the first solve of an n^3 grid costs: compiling, then the call.
 
-    Returns:
-      compile_s and compile_cpu_s of tracing and compiling, first_call_s after it;
-      compile_MB and memory_MB, the peaks before and after the first call.
+    compile_MB and memory_MB are the peaks before and after the first call.
     """
     environment.silence_xla()
     import jax

@@ -13,12 +13,11 @@ the preconditioner of their conjugate gradients:
     mugrid-green-jacobi  the same between two scalings by the diagonal
 """
 
-import itertools
+import importlib
 import json
 import os
 import sys
 import time
-from typing import NamedTuple
 
 # Before NumPy loads its BLAS.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -29,76 +28,53 @@ from mmdiff.elasticity import NU  # noqa: E402
 from mmdiff.fem import element  # noqa: E402
 
 MAXITER = 5000
+MODULES = {
+    "scipy": ("scipy.sparse.linalg",),
+    "pyamg": ("scipy.sparse.linalg", "pyamg"),
+    "mugrid": ("muGrid.Preconditioners", "muGrid.Solvers"),
+}
 
+# Tensor in Voigt order with engineering shear, iterations and convergence by load, and
+# the CPU clock when the set-up was done and the first load began.
+Outcome = tuple[np.ndarray, list[int], list[bool], float]
 
-class Outcome(NamedTuple):
-    """The result of a package for a cell.
-
-    Attributes:
-      tensor: (6, 6), Voigt order, engineering shear.
-      iterations: per load.
-      converged: per load.
-      ready: CPU clock when the set-up was done and the first load began.
-    """
-
-    tensor: np.ndarray
-    iterations: list[int]
-    converged: list[bool]
-    ready: float
+# Symmetric strain by load; engineering shear is 1.
+UNIT_STRAINS = np.zeros((6, 3, 3))
+for _load, (_i, _j) in enumerate(element.VOIGT):
+    UNIT_STRAINS[_load, _i, _j] += 0.5
+    UNIT_STRAINS[_load, _j, _i] += 0.5
 
 
 def main(peer: str, path: str, tol: float) -> dict:
     """Return seconds, iterations and tensor of a peer on the moduli in a .npy file."""
     moduli = np.load(path)
     package, _, kind = peer.partition("-")
-    run = {"scipy": with_matrix, "pyamg": with_matrix, "mugrid": with_mugrid}[package]
-    _import(package)
+    run = with_mugrid if package == "mugrid" else with_matrix
+    # What a package needs is imported now, so that no import is timed.
+    for module in MODULES[package]:
+        importlib.import_module(module)
     wall, start = time.perf_counter(), time.process_time()
-    outcome = run(moduli, kind, tol)
+    tensor, iterations, converged, ready = run(moduli, kind, tol)
     return {
-        "status": "done" if all(outcome.converged) else "unconverged",
+        "status": "done" if all(converged) else "unconverged",
         "cpu_s": time.process_time() - start,
         "wall_s": time.perf_counter() - wall,
-        "setup_s": outcome.ready - start,
-        "iterations": max(outcome.iterations),
-        "C": outcome.tensor.tolist(),
+        "setup_s": ready - start,
+        "iterations": max(iterations),
+        "C": tensor.tolist(),
     }
 
 
-def _import(package: str) -> None:
-    """Import what a package needs, so that no import is timed."""
-    if package == "mugrid":
-        import muGrid.Preconditioners
-        import muGrid.Solvers  # noqa: F401
-    else:
-        import scipy.sparse.linalg  # noqa: F401
-    if package == "pyamg":
-        import pyamg  # noqa: F401
-
-
-def unit_strain(load: int) -> np.ndarray:
-    """Return the symmetric (3, 3) strain of a load; engineering shear is 1."""
-    i, j = element.VOIGT[load]
-    strain = np.zeros((3, 3))
-    strain[i, j] += 0.5
-    strain[j, i] += 0.5
-    return strain
-
-
 def with_matrix(moduli: np.ndarray, kind: str, tol: float) -> Outcome:
-    """Homogenize with an assembled matrix and SciPy's conjugate gradients.
+    """Homogenize moduli (n, n, n) by an assembled matrix and SciPy's CG.
 
-    Args:
-      moduli: (n, n, n) Young's moduli.
-      kind: "jacobi", or "sa" for PyAMG's smoothed aggregation.
-      tol: relative residual.
+    The kind is "jacobi", or "sa" for PyAMG's smoothed aggregation.
     """
     from scipy.sparse import linalg
 
     matrix, dof = _assemble(moduli)
     stiffness = element.stiffness(NU)
-    corners = np.array(element.CORNERS, float)
-    macro = np.array([unit_strain(i) @ corners.T for i in range(6)]).reshape(6, 24)
+    macro = (UNIT_STRAINS @ np.array(element.CORNERS, float).T).reshape(6, 24)
     pull = np.outer(moduli, macro @ -stiffness).reshape(-1, 6, 24)
     b = np.array([np.bincount(dof.ravel(), pull[:, i].ravel()) for i in range(6)])
     if kind == "sa":
@@ -113,19 +89,21 @@ def with_matrix(moduli: np.ndarray, kind: str, tol: float) -> Outcome:
         inverse = 1 / matrix.diagonal()
         precondition = linalg.LinearOperator(matrix.shape, matvec=inverse.__mul__)
     ready = time.process_time()
-    x, iterations, converged = np.zeros_like(b), [], []
+    x, iterations, converged = np.zeros_like(b), 6 * [0], []
     for load in range(6):
-        count = itertools.count()
+
+        def count(_, load=load):
+            iterations[load] += 1
+
         x[load], failed = linalg.cg(
             matrix, b[load], rtol=tol, atol=0.0, maxiter=MAXITER,
-            M=precondition, callback=lambda _, count=count: next(count),
+            M=precondition, callback=count,
         )  # fmt: skip
-        iterations.append(next(count))
         converged.append(not failed)
     # The energy form (m + x)^T K (m + x), with K m = -b.
     energy = moduli.sum() * macro @ stiffness @ macro.T
     energy += x @ (matrix @ x.T) - x @ b.T - b @ x.T
-    return Outcome(energy / moduli.size, iterations, converged, ready)
+    return energy / moduli.size, iterations, converged, ready
 
 
 def _assemble(moduli):
@@ -146,14 +124,9 @@ def _assemble(moduli):
 
 
 def with_mugrid(moduli: np.ndarray, kind: str, tol: float) -> Outcome:
-    """Homogenize with muGrid's stiffness operator, preconditioners and solver.
+    """Homogenize moduli (n, n, n) by muGrid's operator, preconditioners and solver.
 
     Its tensor is the mean stress, so its error is linear in the residual.
-
-    Args:
-      moduli: (n, n, n) Young's moduli.
-      kind: "green" or "green-jacobi".
-      tol: relative residual.
     """
     import muGrid
     from muGrid import Preconditioners, Solvers
@@ -170,12 +143,9 @@ def with_mugrid(moduli: np.ndarray, kind: str, tol: float) -> Outcome:
     element_kind = {"element": muGrid.FEMElement.q1, "grid_spacing": edges}
     if kind == "green":
         precondition = Preconditioners.make_reference_stiffness_preconditioner(
-            engine,
-            nb_components=3,
-            lambda_ref=float(lam.s.mean()),
-            mu_ref=float(mu.s.mean()),
-            **element_kind,
-        )
+            engine, nb_components=3, lambda_ref=float(lam.s.mean()),
+            mu_ref=float(mu.s.mean()), **element_kind,
+        )  # fmt: skip
     else:
         precondition = Preconditioners.make_green_jacobi_preconditioner(
             engine, operator, lam, mu, 3, **element_kind
@@ -186,31 +156,28 @@ def with_mugrid(moduli: np.ndarray, kind: str, tol: float) -> Outcome:
         operator.apply(x, lam, mu, force)
 
     ready = time.process_time()
-    tensor, iterations, converged = np.zeros((6, 6)), [], []
+    tensor, iterations, converged = np.zeros((6, 6)), 6 * [0], 6 * [True]
     for load in range(6):
-        strain = unit_strain(load).ravel().tolist()
+        strain = UNIT_STRAINS[load].ravel().tolist()
         operator.apply_macro_rhs(lam, mu, strain, b)
         b.s[...] *= -1
         u.set_zero()
-        seen = [0]
 
-        def count(step, _, seen=seen):
-            seen[0] = step
+        def count(step, _, load=load):
+            iterations[load] = step
 
         try:
             Solvers.conjugate_gradients(
                 engine.communicator, engine.real_space_collection, b, u, apply,
                 precondition, rtol=tol, maxiter=MAXITER, callback=count,
             )  # fmt: skip
-            converged.append(True)
         except Solvers.ConvergenceError:
-            converged.append(False)
-        iterations.append(seen[0])
+            converged[load] = False
         engine.communicate_ghosts(u)
         stress = operator.average_stress(u, lam, mu, strain)
         stress = np.array(stress).reshape(3, 3) / n**3
         tensor[load] = [stress[place] for place in element.VOIGT]
-    return Outcome(tensor, iterations, converged, ready)
+    return tensor, iterations, converged, ready
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ and `peers` of this folder are run, not imported: each prints its figures as JSO
 
 import importlib.util
 import itertools
-import pathlib
 import tempfile
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -43,21 +42,12 @@ def measure_first_solve(symmetry: str, edge: int, void: float) -> dict[str, floa
     return _figures(what, "fresh", symmetry, solver.grid(symmetry, edge), void)
 
 
-def measure_steps(edges: Iterable[int], starts: int, repeats: int) -> list[dict]:
-    """Return what design steps cost beside the solves in them, by edge."""
-    rows = (
-        _figures(f"design steps at {edge}^3", "steps", edge, starts, repeats)
-        for edge in sorted(set(edges))
-    )
-    return [row for row in rows if row]
-
-
-def measure_shards(edges: Iterable[int], candidates: int) -> list[dict]:
-    """Return what labelled cells cost beside finite elements, workers on all cores."""
-    rows = (
-        _figures(f"dataset of {edge}^3", "shards", edge, candidates)
-        for edge in sorted(set(edges))
-    )
+def measure_edges(
+    what: str, module: str, edges: Iterable[int], *arguments: int
+) -> list[dict]:
+    """Return what a module of this folder measures, by edge; `what` is for the note."""
+    edges = sorted(set(edges))
+    rows = [_figures(f"{what} {edge}^3", module, edge, *arguments) for edge in edges]
     return [row for row in rows if row]
 
 
@@ -66,29 +56,17 @@ def measure_peers(
 ) -> list[dict]:
     """Solve the reference cells with other packages, one process and thread for each.
 
-    Args:
-      edges: of the cells; all have been solved as periodic ones.
-      cells: rows of `solver.measure_cells`.
-      settings: of the solver.
-      limit: seconds after which a solve is stopped.
-
-    Returns:
-      rows with CPU seconds in all and of the set-up, iterations and the largest
-      deviation of their tensor from our periodic one; `status` says "done", "stopped"
-      after `limit`, or why there is no result.
+    Rows hold CPU seconds in all and of the set-up, iterations and the largest deviation
+    of the tensor from our periodic one, which `cells` must have. `status` says "done",
+    "stopped" after `limit` seconds, or why there is no result.
     """
-    ours = {
-        (row["edge"], row["cell"]): row
-        for row in cells
-        if row["symmetry"] == "periodic"
-    }
+    ours = {(r["edge"], r["cell"]): r for r in cells if r["symmetry"] == "periodic"}
     absent = [p for p in set(PEERS.values()) if not importlib.util.find_spec(p)]
     for package in sorted(absent):
         console.note(f"no times of {package}: it needs pip install {package}")
     peers = [peer for peer, package in PEERS.items() if package not in absent]
     tasks = list(itertools.product(sorted(edges), solver.REFERENCES, peers))
-    rows: list[dict] = []
-    stopped = set()
+    rows, stopped = [], set()
     with console.progress("peers", len(tasks)) as advance:
         for edge, name, peer in tasks:
             row = {"edge": edge, "cell": name, "peer": peer, "status": "stopped"}
@@ -98,17 +76,16 @@ def measure_peers(
             if row["status"] == "stopped":
                 stopped.add((name, peer))
             if "C" in row:
-                row["deviation"] = solver.deviation(
-                    np.array(row["C"]), ours[edge, name]
-                )
+                tensor = np.array(row["C"])
+                row["deviation"] = solver.deviation(tensor, ours[edge, name])
             rows.append(row)
             advance(info=f"{peer} {name} {edge}^3")
     return rows
 
 
 def _solve_with(peer, density, settings, limit) -> dict:
+    moduli = homogenize.modulus(density.astype(np.float64), settings.void)
     with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "moduli.npy"
-        np.save(path, homogenize.modulus(density.astype(np.float64), settings.void))
-        module = f"{__package__}.peers"
-        return run_module(module, peer, path, settings.tol, timeout=limit)
+        np.save(f"{folder}/moduli.npy", moduli)
+        arguments = f"{__package__}.peers", peer, f"{folder}/moduli.npy", settings.tol
+        return run_module(*arguments, timeout=limit)

@@ -5,9 +5,10 @@ where there is no value.
 """
 
 import functools
-import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import ItemsView, Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from mmdiff import elasticity
 from mmdiff.design.bench.solver import REFERENCES, count_iterations
@@ -22,25 +23,19 @@ GROUP = (
     "iterations_median", "iterations_most", "unconverged",
 )  # fmt: skip
 CELL = ("wall_s", "cpu_s", "iterations", *elasticity.NAMES, "off_cubic")
+BATCH = ("cells_per_s", "one_by_one_per_s")
+STEP = ("step_s", "solve_s", "ratio", "batch_s", "one_by_one_s")
 SHARD = ("cells_per_hour", "make", "clean", "label", "check", "overhead")
 PEER = ("cpu_s", "setup_s", "iterations", "deviation", "status")
 
 
 def report(values: Mapping[str, Any], notes: Sequence[str] = ()) -> Report:
-    """Return the report of the figures.
-
-    Args:
-      values: by name groups, cells, other_voids, batches, design, dataset, sampler (or
-        None) and peers.
-      notes: paragraphs of the page.
-    """
+    """Return the report of all figures, by name as in bench.json."""
     cells = values["cells"]
     points = functools.partial(
         plots.grouped_points,
         groups=[f"{row['symmetry']} {row['edge']}^3" for row in cells],
-        labels=[
-            row["cell"] if row["cell"] in REFERENCES else "random" for row in cells
-        ],
+        labels=[r["cell"] if r["cell"] in REFERENCES else "random" for r in cells],
         panels={
             "wall seconds": [row["wall_s"] for row in cells],
             "iterations": [row["iterations"] for row in cells],
@@ -62,20 +57,24 @@ def tables(values: Mapping[str, Any]) -> dict[str, Rows]:
     found = {
         "Cells": [*_cells(values["cells"])],
         "Batches": [
-            _row(
-                f"cubic {row['edge']}^3, batch {row['batch']}",
-                row,
-                ("cells_per_s", "one_by_one_per_s"),
-            )
+            _row(f"cubic {row['edge']}^3, batch {row['batch']}", row, BATCH)
             for row in values["batches"]
         ],
-        "Design steps": [*_steps(values["design"])],
-        "Labelled cells": [*_shards(values["dataset"])],
-        "Sampler": [{"": "shipped model"} | values["sampler"]]
-        if values["sampler"]
-        else [],
+        "Design steps": [
+            _row(f"{row['edge']}^3, {row['starts']} starts", _medians(row), STEP)
+            for row in values["design"]
+        ],
+        "Labelled cells": [
+            _row(f"{f['edge']}^3, {kind}, {f['workers']} workers", row, SHARD)
+            for f in values["dataset"]
+            for kind, row in f["kinds"].items()
+        ],
+        "Sampler": [{"": "shipped model"} | s for s in [values["sampler"]] if s],
         "Other packages": [*_peers(values)],
-        "Other voids": [*_voids(values["other_voids"])],
+        "Other voids": [
+            {"": f"cubic {edge}^3, void {void:g}"} | count_iterations(members)
+            for (edge, void), members in _grouped(values["other_voids"], "edge", "void")
+        ],
         "All cells of a size": [
             _row(f"{row['symmetry']} {row['edge']}^3", row, GROUP)
             for row in values["groups"]
@@ -88,12 +87,12 @@ def _row(name: str, values: Mapping, keys: Sequence[str]) -> dict[str, Any]:
     return {"": name} | {key: values.get(key) for key in keys}
 
 
-def _grouped(rows: Rows, *keys: str) -> Iterator[tuple[tuple, list[Mapping]]]:
-    """Yield the rows by their values of some keys, in order of first appearance."""
+def _grouped(rows: Rows, *keys: str) -> ItemsView[tuple, list[Mapping]]:
+    """Return the rows by their values of some keys, in order of first appearance."""
     groups: dict[tuple, list[Mapping]] = {}
     for row in rows:
         groups.setdefault(tuple(row[key] for key in keys), []).append(row)
-    yield from groups.items()
+    return groups.items()
 
 
 def _cells(cells: Rows) -> Iterator[dict]:
@@ -108,18 +107,8 @@ def _cells(cells: Rows) -> Iterator[dict]:
             yield _row(f"{symmetry} {edge}^3 {name}", row, CELL)
 
 
-def _steps(design: Rows) -> Iterator[dict]:
-    for row in design:
-        medians = {key: statistics.median(row[key]) for key in ("step_s", "solve_s")}
-        rest = {key: row[key] for key in ("ratio", "batch_s", "one_by_one_s")}
-        yield {"": f"{row['edge']}^3, {row['starts']} starts"} | medians | rest
-
-
-def _shards(dataset: Rows) -> Iterator[dict]:
-    for figures in dataset:
-        for kind, row in figures["kinds"].items():
-            name = f"{figures['edge']}^3, {kind}, {figures['workers']} workers"
-            yield _row(name, row, SHARD)
+def _medians(row: Mapping) -> dict[str, float]:
+    return {name: float(np.median(value)) for name, value in row.items()}
 
 
 def _peers(values: Mapping[str, Any]) -> Iterator[dict]:
@@ -129,8 +118,3 @@ def _peers(values: Mapping[str, Any]) -> Iterator[dict]:
         for row in [*cells[edge, name], *peers]:
             who = row.get("peer") or f"mmdiff {row['symmetry']}"
             yield _row(f"{name} {edge}^3 {who}", row, PEER)
-
-
-def _voids(rows: Rows) -> Iterator[dict]:
-    for (edge, void), members in _grouped(rows, "edge", "void"):
-        yield {"": f"cubic {edge}^3, void {void:g}"} | count_iterations(members)

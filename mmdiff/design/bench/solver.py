@@ -1,4 +1,4 @@
-"""Time and iterations of the homogenizer on easy and hard cells, and of batches.
+"""Time and iterations of the homogenizer on easy and hard cells, batches, the sampler.
 
 Three reference cells and random heterogeneous ones (`mmdiff.cells.specimens`) are
 solved one after the other by one compiled program per symmetry and edge; wall and CPU
@@ -7,6 +7,7 @@ seconds are medians of several calls. Edges are those of the whole cell.
 
 import dataclasses
 import functools
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,34 +20,27 @@ from mmdiff.cells import specimens
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.errors import InputError
 from mmdiff.fem import homogenize
+from mmdiff.models.sampling import make_draw
+from mmdiff.models.weights import load_model
 from mmdiff.run import console
 from mmdiff.run.timing import counting_compiles, measure
 from mmdiff.typing import AnyArray, Float
 
+GOAL = {"C11": 0.11, "C12": 0.045, "C44": 0.04, "V": 0.3}  # of samples
 REFERENCES = ("schwarz_p", "plates", "graded")
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How cells are solved and timed.
+    """How cells are solved and timed, see `configs/bench.py`."""
 
-    Attributes:
-      num_random: random cells beside the reference cells.
-      void: modulus of void.
-      tol: relative residual.
-      maxiter: most conjugate-gradient iterations.
-      repeats: most timed calls of a cell.
-      seconds: no further call once so many have passed.
-      other_voids: of cubic cells the iterations are counted for these, too.
-    """
-
-    num_random: int = 4
-    void: float = homogenize.VOID
-    tol: float = homogenize.TOL
-    maxiter: int = homogenize.MAXITER
-    repeats: int = 5
-    seconds: float = 1.0
-    other_voids: Sequence[float] = ()
+    num_random: int
+    void: float
+    tol: float
+    maxiter: int
+    repeats: int
+    seconds: float
+    other_voids: Sequence[float]
 
 
 def grid(symmetry: str, edge: int) -> int:
@@ -76,17 +70,9 @@ def densities(
 def measure_cells(
     symmetry: str, edge: int, settings: Settings, earlier: Sequence[Mapping] = ()
 ) -> tuple[list[dict], list[dict], int]:
-    """Solve every cell and time it.
+    """Return rows of cells and of other voids, and the programs that were recompiled.
 
-    Args:
-      symmetry: "cubic" or "periodic".
-      edge: voxels per side of the cells.
-      settings: of solver and timing.
-      earlier: rows of other groups; a periodic cell is compared with its cubic solve.
-
-    Returns:
-      one row for each cell, one for each octant and other void with its iterations, and
-      the number of programs compiled after the first solve.
+    A periodic cell is compared with its cubic solve in the rows of earlier groups.
     """
     cells = densities(symmetry, edge, settings.num_random)
     options = {"symmetry": symmetry, "tol": settings.tol, "maxiter": settings.maxiter}
@@ -115,14 +101,13 @@ def measure_cells(
             }
             if symmetry == "periodic":
                 row["cubic_distance"] = float(elasticity.cubic_distance(tensor))
-            if symmetry == "periodic" and name in cubic:
-                row["off_cubic"] = deviation(tensor, cubic[name])
+                if name in cubic:
+                    row["off_cubic"] = deviation(tensor, cubic[name])
             rows.append(row)
             for void in settings.other_voids if symmetry == "cubic" else ():
                 _, info = jax.device_get(solve(density, void=void))
-                softer.append(
-                    {"edge": edge, "void": void, "cell": name, **_outcome(info)}
-                )
+                which = {"edge": edge, "void": void, "cell": name}
+                softer.append(which | _outcome(info))
             advance(info=name)
     return rows, softer, count[0]
 
@@ -143,15 +128,12 @@ def deviation(tensor: Float[AnyArray, "6 6"], row: Mapping) -> float:
 def summarize(rows: Sequence[Mapping]) -> dict[str, float]:
     """Return medians and worst figures of the reference and of the random cells."""
     out = {}
-    groups = {
-        "reference": [row for row in rows if row["cell"] in REFERENCES],
-        "random": [row for row in rows if row["cell"] not in REFERENCES],
-    }
-    for name, group in groups.items():
-        for key in ("wall_s", "cpu_s") if group else ():
-            values = [row[key] for row in group]
-            out[f"{name}_{key}"] = float(np.median(values))
-            out[f"{name}_{key}_worst"] = max(values)
+    for name, known in (("reference", True), ("random", False)):
+        for key in ("wall_s", "cpu_s"):
+            values = [r[key] for r in rows if (r["cell"] in REFERENCES) == known]
+            if values:
+                out[f"{name}_{key}"] = float(np.median(values))
+                out[f"{name}_{key}_worst"] = max(values)
     return out | count_iterations(rows)
 
 
@@ -177,17 +159,28 @@ def measure_batches(edge: int, sizes: Sequence[int], settings: Settings) -> list
     jax.block_until_ready(single(cells[0]))
     rows = []
     for size in sizes:
+        calls = {
+            "cells_per_s": functools.partial(together, stack[:size]),
+            "one_by_one_per_s": functools.partial(jax.tree.map, single, cells[:size]),
+        }
         jax.block_until_ready(together(stack[:size]))
         row = {"edge": edge, "batch": size}
-        for name, call in (
-            ("cells_per_s", functools.partial(together, stack[:size])),
-            ("one_by_one_per_s", functools.partial(_each, single, cells[:size])),
-        ):
+        for name, call in calls.items():
             timing = measure(call, settings.repeats, settings.seconds)
             row[name] = size / timing.wall_s
         rows.append(row)
     return rows
 
 
-def _each(single, cells):
-    return [single(cell)[0] for cell in cells]
+def measure_sampler(
+    num_samples: int, steps: int, settings: Settings
+) -> dict[str, float]:
+    """Return seconds of the first and of further calls of the shipped model."""
+    draw = make_draw(*load_model(), num_samples=num_samples, steps=steps)
+    start = time.perf_counter()
+    jax.block_until_ready(draw(jax.random.key(0), GOAL))
+    first = time.perf_counter() - start
+    timing = measure(
+        lambda: draw(jax.random.key(1), GOAL), settings.repeats, settings.seconds
+    )
+    return {"first_s": first, "wall_s": timing.wall_s, "cpu_s": timing.cpu_s}

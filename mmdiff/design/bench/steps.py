@@ -24,6 +24,7 @@ from mmdiff.topopt.problem import Limits, Problem
 from mmdiff.topopt.starts import random_start
 
 VOLUME = 0.4
+PROBLEM = Problem(lambda _: objectives.shear, isotropic=True)
 APART = 20  # design steps between two measurements
 BATCH_STEPS = 10
 
@@ -31,8 +32,7 @@ BATCH_STEPS = 10
 def design_steps(edge: int, repeats: int) -> dict:
     """Return seconds of a step and of a solve with its gradient, and CG iterations."""
     n, settings = edge // 2, optimize.Settings()
-    problem = Problem(lambda _: objectives.shear, isotropic=True)
-    loop = optimize.make_optimize(n, problem, settings)
+    loop = optimize.make_optimize(n, PROBLEM, settings)
     run, density = jax.jit(loop.run), jax.jit(loop.density)
     solver = homogenize.make_solver(n, nu=settings.nu)
     limits = jax.tree.map(jnp.float32, Limits(VOLUME))
@@ -69,8 +69,7 @@ def design_steps(edge: int, repeats: int) -> dict:
 def batches(edge: int, starts: int, repeats: int) -> dict:
     """Return seconds of some design steps of a batch of starts, and one by one."""
     n = edge // 2
-    problem = Problem(lambda _: objectives.shear, isotropic=True)
-    loop = optimize.make_optimize(n, problem)
+    loop = optimize.make_optimize(n, PROBLEM)
 
     def run(start):
         return loop.run(loop.init(start), Limits(VOLUME), BATCH_STEPS).design
