@@ -9,7 +9,6 @@ the functions just print, so experiments can be called from a notebook.
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,9 +34,7 @@ _sink: _Sink | None = None
 def logging_to(path: Path, spell: Callable[[str], str] = str) -> Iterator[None]:
     """Append everything that is said inside the block to the file at `path`.
 
-    Args:
-      path: the log.
-      spell: what makes flags of the arguments in backticks, see `runner.with_flags`.
+    `spell` makes flags of the arguments in backticks, see `runner.with_flags`.
     """
     global _sink
     before = _sink
@@ -51,16 +48,12 @@ def logging_to(path: Path, spell: Callable[[str], str] = str) -> Iterator[None]:
 
 def say(text: str = "") -> str:
     """Print one or more lines, log them, and return them as they were said."""
-    text = _spelled(text)
+    text = _sink.spell(text) if _sink else text
     _show(text)
     log(text)
     if _sink is not None and _sink.summary is not None:
         _sink.summary.append(text)
     return text
-
-
-def _spelled(text: str) -> str:
-    return text if _sink is None else _sink.spell(text)
 
 
 def _show(text: str) -> None:
@@ -78,7 +71,7 @@ def note(text: str) -> str:
 
 def error(text: str) -> None:
     """Print an error message on stderr and log it."""
-    text = _spelled(f"error: {text}")
+    text = f"error: {_sink.spell(text) if _sink else text}"
     print(text, file=sys.stderr, flush=True)
     log(text)
 
@@ -89,11 +82,6 @@ def log(text: str) -> None:
         _sink.file.write(text + "\n")
 
 
-def log_traceback(exception: BaseException) -> None:
-    """Write the traceback of an exception to the log only."""
-    log("".join(traceback.format_exception(exception)).rstrip())
-
-
 def summary() -> str:
     """Return the last table said and every line after it; empty without a table."""
     return "\n".join((_sink and _sink.summary) or ())
@@ -102,10 +90,8 @@ def summary() -> str:
 def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> None:
     """Print an aligned table: the first column to the left, the others to the right.
 
-    Args:
-      rows: cells by row; floats are shown to four significant digits, None as a blank.
-        Rows may be shorter than the header.
-      header: one title per column; the first is often empty.
+    Floats are shown to four significant digits, None as a blank. Rows may be shorter
+    than the header.
     """
     lines = format_table(rows, header)
     if sys.stdout.isatty():
@@ -124,33 +110,20 @@ def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> None:
 
 def format_table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> list[str]:
     """Return the lines of an aligned table, the header first. See `table`."""
-    cells = [[str(title) for title in header]]
-    for row in rows:
-        padded = [*row, *[None] * (len(header) - len(row))]
-        cells.append([_cell(value) for value in padded])
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    cells = [
+        [*map(_cell, row), *[""] * (len(header) - len(row))] for row in (header, *rows)
+    ]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
-    for row in cells:
-        first = row[0].ljust(widths[0])
-        rest = [text.rjust(width) for text, width in zip(row, widths, strict=True)][1:]
-        lines.append("  ".join([first, *rest]).rstrip())
+    for first, *rest in cells:
+        texts = map(str.rjust, rest, widths[1:])
+        lines.append("  ".join([first.ljust(widths[0]), *texts]).rstrip())
     return lines
 
 
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
-    """Show how far a loop is; yields `advance(steps=1, info="")`.
-
-    Args:
-      description: what is being done, in a word or two.
-      total: the number of steps.
-
-    Example:
-      with progress("sampling", total=20) as advance:
-          for _ in range(20):
-              ...
-              advance(info="loss 0.12")
-    """
+    """Show how far a loop of `total` steps is; yields `advance(steps=1, info="")`."""
     show = _bar if sys.stdout.isatty() else _lines
     start = time.monotonic()
     with show(description, total) as advance:
@@ -161,24 +134,17 @@ def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
 @contextmanager
 def _bar(description: str, total: int) -> Iterator[Callable[..., None]]:
     """Draw a rich progress bar that disappears when the loop is done."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich import progress as rich
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[info]}"),
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TimeElapsedColumn(),
+        rich.TimeRemainingColumn(),
+        rich.TextColumn("{task.fields[info]}"),
     )
-    with Progress(*columns, transient=True) as bar:
+    with rich.Progress(*columns, transient=True) as bar:
         task = bar.add_task(description, total=total, info="")
 
         def advance(steps: int = 1, info: str = "") -> None:

@@ -16,11 +16,7 @@ from mmdiff.run import console, environment, runner
 
 
 def execute(job: runner.Job) -> int:
-    """Run a job together with the other processes; returns this one's exit code.
-
-    Raises:
-      InputError: if no cluster is found, or as `runner.execute`.
-    """
+    """Run a job together with the other processes; returns this one's exit code."""
     return _lead(job) if join() == 0 else _follow(job)
 
 

@@ -112,8 +112,7 @@ def device_line() -> str:
     devices = jax.devices()
     if devices[0].platform != "cpu":
         return f"{len(devices)} x {devices[0].device_kind}"
-    count = cores()
-    return f"CPU ({count} core{'s' if count != 1 else ''})"
+    return f"CPU ({cores()} core{'s' if cores() != 1 else ''})"
 
 
 def environment() -> dict[str, Any]:
@@ -139,12 +138,18 @@ def git_state() -> dict[str, Any] | None:
     root = Path(mmdiff.__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
+
+    def git(*args: str) -> str:
+        command = ["git", "-C", str(root), *args]
+        return subprocess.check_output(
+            command, text=True, timeout=5, stderr=subprocess.DEVNULL
+        ).strip()
+
     try:
-        commit = _git(root, "rev-parse", "HEAD")
-        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return {"commit": git("rev-parse", "HEAD"), "clean": not changed}
     except (OSError, subprocess.SubprocessError):
         return None
-    return {"commit": commit, "clean": not changed}
 
 
 def peak_memory() -> dict[str, int | None]:
@@ -170,17 +175,8 @@ def cores() -> int:
 
 
 def _version(name: str) -> str | None:
-    """Return the version of an installed package without importing it."""
+    """Return the version of a package without importing it."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _git(root: Path, *args: str) -> str:
-    """Return what a git command prints."""
-    command = ["git", "-C", str(root), *args]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=5, check=True
-    )
-    return done.stdout.strip()

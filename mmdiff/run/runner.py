@@ -10,6 +10,7 @@ import functools
 import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,8 +22,6 @@ from mmdiff.io.json import plain, write_json
 from mmdiff.run import console, environment
 from mmdiff.run import workdir as workdirs
 
-SHOWN_KEYS = 4  # differing config keys named in a message
-
 
 @dataclass(frozen=True)
 class Job:
@@ -32,9 +31,7 @@ class Job:
       label: the config as the user wrote it, such as configs/generate.py:tiny.
       settings: what config.json holds, {"experiment": name, "config": {...}}; two runs
         with equal settings are the same run.
-      workdir: where it writes.
       run: does the work; called once, with JAX ready.
-      argv: the command line, for the record.
       overwrite: delete an earlier run first.
       distributed: one of several processes, see `mmdiff.run.distributed`.
       debug: print tracebacks as well.
@@ -184,7 +181,8 @@ def _run(job: Job, earlier: Mapping[str, Any]) -> int:
         "attempt": earlier.get("attempt", 0) + 1,
         "exit_reason": "running",
         "seed": job.settings.get("config", {}).get("seed"),
-        "found": earlier.get("found", _names(folder)),
+        # What lies in a directory before its first run.
+        "found": earlier.get("found", [p.name for p in workdirs.results(folder, {})]),
     }
     clock = environment.CompileClock()
     code = 0
@@ -205,7 +203,7 @@ def _run(job: Job, earlier: Mapping[str, Any]) -> int:
     except (Exception, KeyboardInterrupt) as error:
         code, message = explain(error, job)
         run["exit_reason"] = f"{type(error).__name__}: {first_line(error)}"
-        console.log_traceback(error)
+        console.log("".join(traceback.format_exception(error)).rstrip())
         if job.debug:
             sys.excepthook(type(error), error, error.__traceback__)
         console.error(message)
@@ -227,12 +225,10 @@ def _run(job: Job, earlier: Mapping[str, Any]) -> int:
 
 def _is_about_workdir(error: OSError, folder: Path) -> bool:
     """Tell a full disk or a lost permission in the workdir from other OSErrors."""
-    if error.errno in workdirs.FULL:
-        return True
-    denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
-    if not denied or not error.filename:
-        return False
-    return Path(str(error.filename)).resolve().is_relative_to(folder.resolve())
+    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return error.errno in workdirs.FULL
+    path = Path(str(error.filename or "/")).resolve()
+    return path.is_relative_to(folder.resolve())
 
 
 def _smaller(settings: Mapping[str, Any]) -> str:
@@ -248,24 +244,17 @@ def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     if old.get("experiment") != new["experiment"]:
         return f"it is of {old.get('experiment')}, this one is of {new['experiment']}"
     before, now = flat(old), flat(new)
-    keys = [
-        key
+    pairs = {
+        key: (before.get(key, "absent"), now.get(key, "absent"))
         for key in sorted(before.keys() | now.keys())
-        if before.get(key, "absent") != now.get(key, "absent")
-    ]
+    }
     parts = [
-        f"{key} is {before.get(key, 'absent')!r} there and "
-        f"{now.get(key, 'absent')!r} here"
-        for key in keys[:SHOWN_KEYS]
+        f"{key} is {there!r} there and {here!r} here"
+        for key, (there, here) in pairs.items()
+        if there != here
     ]
-    if len(keys) > SHOWN_KEYS:
-        parts.append(f"{len(keys) - SHOWN_KEYS} more keys differ")
-    return "; ".join(parts)
-
-
-def _names(folder: Path) -> list[str]:
-    """Return what lies in a directory before its first run."""
-    return [path.name for path in workdirs.results(folder, {})]
+    more = [f"{len(parts) - 4} more keys differ"] if len(parts) > 4 else []
+    return "; ".join(parts[:4] + more)
 
 
 def _write_index(job: Job, run: Mapping[str, Any], begun: float) -> None:
@@ -276,12 +265,12 @@ def _write_index(job: Job, run: Mapping[str, Any], begun: float) -> None:
         return
     from mmdiff.io import page as pages
 
-    summary = {"command": " ".join(job.argv), "started": run["started"]}
-    text = pages.page(
-        f"mmdiff {job.label}",
-        tables={"Run": [{"": key, "value": text} for key, text in summary.items()]},
-        files=pages.list_files(job.workdir),
-    )
+    rows = [
+        {"": "command", "value": " ".join(job.argv)},
+        {"": "started", "value": run["started"]},
+    ]
+    files = pages.list_files(job.workdir)
+    text = pages.page(f"mmdiff {job.label}", tables={"Run": rows}, files=files)
     page.write_text(text, encoding="utf-8")
 
 

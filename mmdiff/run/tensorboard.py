@@ -8,11 +8,7 @@ from mmdiff.errors import InputError
 
 
 def require():
-    """Return the class that writes curves.
-
-    Raises:
-      InputError: tensorboardX is not installed.
-    """
+    """Return the class that writes curves; InputError without tensorboardX."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:
@@ -27,13 +23,7 @@ def require():
 def scalars(folder: str | os.PathLike) -> Iterator[Callable[[Mapping], None]]:
     """Yield a function that writes the numbers of a report as curves over its "step".
 
-    A run that resumes adds a file of its own; TensorBoard joins them.
-
-    Args:
-      folder: directory of the event files, created where it is missing.
-
-    Raises:
-      InputError: tensorboardX is not installed.
+    A run that resumes adds a file of its own to the folder; TensorBoard joins them.
     """
     writer = require()(str(folder))
 

@@ -22,14 +22,7 @@ COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 class Timing(NamedTuple):
-    """Medians over some calls.
-
-    Attributes:
-      result: what the last call returned.
-      wall_s: seconds a call took.
-      cpu_s: seconds all threads of this process computed for it.
-      calls: how many there were.
-    """
+    """The last result of some calls, and medians of their seconds and CPU seconds."""
 
     result: Any
     wall_s: float
@@ -38,12 +31,9 @@ class Timing(NamedTuple):
 
 
 def measure(call: Callable[[], Any], repeats: int, seconds: float) -> Timing:
-    """Time a call that is already compiled and warm.
+    """Time a call that is compiled and warm, at most `repeats` times or some `seconds`.
 
-    Args:
-      call: without arguments; its arrays are waited for.
-      repeats: most calls.
-      seconds: no further call once so many have passed; there is always one.
+    There is always one call; its arrays are waited for.
     """
     import jax
     import numpy as np
@@ -77,24 +67,18 @@ def counting_compiles() -> Iterator[list[int]]:
 def run_module(name: str, *arguments: object, timeout: float | None = None) -> dict:
     """Run a module in a new Python that finds this mmdiff; return the JSON it prints.
 
-    Returns:
-      the object printed; {"status": why} where the module failed, with the last line it
-      wrote to stderr, or "stopped" where it took more than `timeout` seconds.
+    Where it fails {"status": why}, with the last line it wrote to stderr, or "stopped"
+    where it took more than `timeout` seconds.
     """
     root = str(pathlib.Path(mmdiff.__file__).resolve().parent.parent)
     paths = [root, os.environ.get("PYTHONPATH", "")]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    # A parent that has reserved an accelerator's memory leaves little of it.
+    env["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    command = [sys.executable, "-m", name, *map(str, arguments)]
     try:
         done = subprocess.run(
-            [sys.executable, "-m", name, *map(str, arguments)],
-            # A parent that has reserved an accelerator's memory leaves little of it.
-            env=os.environ
-            | {
-                "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-                "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-            },
-            capture_output=True,
-            text=True,
-            timeout=timeout,
+            command, env=env, capture_output=True, text=True, timeout=timeout
         )
     except subprocess.TimeoutExpired:
         return {"status": "stopped"}

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
-def opened(path: Path, *, needed: int = NEEDED_BYTES) -> Iterator[Path]:
+def opened(path: Path) -> Iterator[Path]:
     """Create a workdir where it is missing, check it and hold its lock for the block.
-
-    Args:
-      path: the directory.
-      needed: bytes that must be free on its disk.
 
     Raises:
       InputError: it is a file, not writable, its disk is full, or another live process
@@ -51,10 +47,10 @@ def opened(path: Path, *, needed: int = NEEDED_BYTES) -> Iterator[Path]:
     except OSError as error:
         raise InputError(unwritable(path, error)) from error
     free = free_bytes(path)
-    if free is not None and free < needed:
+    if free is not None and free < NEEDED_BYTES:
         raise InputError(
             f"the disk of workdir {path} has {_megabytes(free)} free and a run needs "
-            f"{_megabytes(needed)}. {_OTHER}"
+            f"{_megabytes(NEEDED_BYTES)}. {_OTHER}"
         )
     with _locked(path):
         yield path
@@ -81,16 +77,20 @@ def free_bytes(path: Path) -> int | None:
 
 def read_state(workdir: Path) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """Return the contents of config.json (None without an earlier run) and run.json."""
-    run = _read_json(workdir / "run.json") or {}
-    return _read_json(workdir / "config.json"), run
+    found = []
+    for name in ("config.json", "run.json"):
+        try:
+            value = json.loads((workdir / name).read_text("utf-8"))
+        except (OSError, ValueError):  # missing or damaged
+            value = None
+        found.append(value if isinstance(value, dict) else None)
+    return found[0], found[1] or {}
 
 
 def results(workdir: Path, run: Mapping[str, Any]) -> list[Path]:
     """Return the results of an earlier run: metrics, and all but the common files.
 
-    Args:
-      workdir: the directory.
-      run: the earlier run.json; names under "found" were there before the run.
+    Names under "found" in its run.json were there before it.
     """
     kept = {*COMMON, *run.get("found", ())}
     metrics = workdir / "metrics.jsonl"
@@ -122,12 +122,7 @@ def count_files(workdir: Path) -> int:
 
 
 def append_metrics(workdir: Path, values: Mapping[str, Any]) -> None:
-    """Append one line of JSON to metrics.jsonl and flush it.
-
-    Args:
-      workdir: the directory of the run.
-      values: names to numbers, strings or (small) arrays; NaN is written as null.
-    """
+    """Append one line of JSON to metrics.jsonl and flush it; NaN is written as null."""
     line = json.dumps(plain(values), allow_nan=False) + "\n"
     with (workdir / "metrics.jsonl").open("ab+") as file:
         if file.tell() > 0:
@@ -142,10 +137,8 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     path = workdir / "metrics.jsonl"
     found = []
     for line in path.read_text("utf-8").splitlines() if path.exists() else ():
-        try:
+        with suppress(json.JSONDecodeError):
             found.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
     return found
 
 
@@ -173,11 +166,9 @@ def _locked(workdir: Path) -> Iterator[None]:
         except OSError:  # a file system without locks: go on without one
             pass
         # The last owner may have removed the file between our open and our lock.
-        try:
+        with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 break
-        except FileNotFoundError:
-            pass
         file.close()
     with file:
         file.truncate(0)
@@ -187,15 +178,6 @@ def _locked(workdir: Path) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """Return the object in a JSON file, None where it is missing or damaged."""
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _megabytes(size: float) -> str:

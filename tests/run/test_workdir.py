@@ -80,12 +80,9 @@ def test_an_unwritable_place_names_the_space_and_the_flag(tmp_path):
     )
 
 
-def test_a_full_disk_names_both_sizes(tmp_path):
-    needed = 10**18
-    with (
-        pytest.raises(InputError) as caught,
-        workdir.opened(tmp_path, needed=needed),
-    ):
+def test_a_full_disk_names_both_sizes(tmp_path, monkeypatch):
+    monkeypatch.setattr(workdir, "NEEDED_BYTES", 10**18)
+    with pytest.raises(InputError) as caught, workdir.opened(tmp_path):
         pass
     message = str(caught.value)
     assert message.startswith(f"the disk of workdir {tmp_path} has ")
