@@ -98,15 +98,11 @@ def parse(argv: Sequence[str]) -> runner.Job | None:
         overwrite=known["overwrite"].value,
         distributed=known["distributed"].value,
         debug=known["debug"].value,
-        intact=lambda: _intact(experiment, folder),
+        intact=lambda: (
+            not _says(experiment, "def intact(")
+            or _load(experiment, "experiment").intact(folder)
+        ),
     )
-
-
-def _intact(experiment: Path, folder: Path) -> bool:
-    """Whether a finished run is whole, where the experiment has a function for that."""
-    if not _says(experiment, "def intact("):
-        return True
-    return _load(experiment, "experiment").intact(folder)
 
 
 def _says(experiment: Path, text: str) -> bool:
@@ -150,10 +146,7 @@ def override(config: ConfigDict, args: Sequence[str], label: str) -> None:
     Args:
       config: the locked config of the file.
       args: the program name and the arguments without the plain flags.
-      label: the name of the config for messages.
-
-    Raises:
-      InputError: an unknown key, or a value of the wrong type.
+      label: what messages call the config.
     """
     keys = [found[1] for found in map(OVERRIDE.match, args) if found]
     for key in keys:
@@ -213,14 +206,15 @@ def _flags() -> flags.FlagValues:
     flags.DEFINE_string("config", DEFAULT_CONFIG, text, flag_values=values)
     text = "directory for everything the run writes; the same one again resumes it"
     flags.DEFINE_string("workdir", "out", text, flag_values=values)
-    text = "delete the earlier run in the workdir first"
-    flags.DEFINE_boolean("overwrite", False, text, flag_values=values)
     text = "join the processes that Slurm, MPI, Kubernetes or a TPU pod has started"
     flags.DEFINE_boolean("distributed", False, text, flag_values=values)
-    text = "print the traceback of an error as well"
-    flags.DEFINE_boolean("debug", False, text, flag_values=values)
-    text = "print this text with the keys of the config"
-    flags.DEFINE_boolean("help", False, text, short_name="h", flag_values=values)
+    for name, text in (
+        ("overwrite", "delete the earlier run in the workdir first"),
+        ("debug", "print the traceback of an error as well"),
+        ("help", "print this text with the keys of the config"),
+    ):
+        short = "h" if name == "help" else None
+        flags.DEFINE_boolean(name, False, text, short_name=short, flag_values=values)
     return values
 
 
@@ -249,18 +243,13 @@ def _help(values: flags.FlagValues, label: str) -> str:
         lines.append(f"  --{name:11}  {values[name].help}{shown}")
     lines += ["", "configs: " + (", ".join(_configs()) or "none found")]
     _, config, _ = load_config(label)
-    keys = [
-        f"  --config.{key}={value}" for key, value in flat(config.to_dict()).items()
-    ]
-    return "\n".join([*lines, "", f"keys of {label} with their values:", *keys])
+    lines += ["", f"keys of {label} with their values:"]
+    keys = flat(config.to_dict()).items()
+    return "\n".join([*lines, *(f"  --config.{key}={value}" for key, value in keys)])
 
 
 def _find_config(name: str) -> Path:
-    """Return the path of a config file.
-
-    Raises:
-      InputError: there is none; names those that exist.
-    """
+    """Return the path of a config file, or raise InputError with those that exist."""
     for root in _roots():
         if (root / name).is_file():
             return (root / name).resolve()
@@ -278,12 +267,8 @@ def _configs() -> list[str]:
 
 def _roots() -> list[Path]:
     """Return where configs/ may lie: here, in the clone, in the installed package."""
-    clone = PACKAGE.parent
-    return [
-        Path.cwd(),
-        *([clone] if (clone / "pyproject.toml").is_file() else []),
-        PACKAGE,
-    ]
+    clone = [PACKAGE.parent] if (PACKAGE.parent / "pyproject.toml").is_file() else []
+    return [Path.cwd(), *clone, PACKAGE]
 
 
 def _load(path: Path, kind: str) -> ModuleType:

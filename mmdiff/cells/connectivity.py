@@ -14,10 +14,9 @@ from mmdiff.cells.symmetry import is_cubic, octant_to_cell
 
 
 def periodic_pieces(cell: np.ndarray) -> tuple[np.ndarray, int]:
-    """Label the solid pieces of a full cell, connected through faces and periodically.
+    """Return labels of the solid pieces, 0 where void, and how many there are.
 
-    Returns:
-      labels (N, N, N) int, 0 where void, and the number of pieces.
+    Voxels are connected through faces, also those of the cell.
     """
     labels, count = ndimage.label(cell)
     if count < 2:
@@ -36,11 +35,9 @@ def periodic_pieces(cell: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def keep_largest(cell: np.ndarray) -> tuple[np.ndarray, int, float]:
-    """Keep the largest periodic piece.
+    """Return the largest periodic piece, the number of pieces, and its share of them.
 
-    Returns:
-      the cell with that piece alone, the number of pieces found, and the share of the
-      solid that was kept (0 for an empty cell).
+    The share is 0 for an empty cell.
     """
     labels, count = periodic_pieces(cell)
     if count == 0:

@@ -21,12 +21,7 @@ _VOLUME_TOLERANCE = 2e-3
 
 
 def mesh_volume(vertices: np.ndarray, faces: np.ndarray) -> float:
-    """Return the volume enclosed by a closed, outward-wound mesh (divergence theorem).
-
-    Args:
-      vertices: (v, 3) coordinates.
-      faces: (f, 3) vertex numbers, counter-clockwise seen from outside.
-    """
+    """Return the volume in a closed, outward-wound mesh (divergence theorem)."""
     a, b, c = (vertices[faces[:, i]].astype(np.float64) for i in range(3))
     return float(np.einsum("fi,fi->", a, np.cross(b, c)) / 6)
 
@@ -183,9 +178,6 @@ def smooth_field(
       solid: (nx, ny, nz) bool.
       sigma: standard deviation of the Gaussian in voxels; 0 returns the binary field.
       padding: boundary mode of scipy.ndimage.
-
-    Returns:
-      float32 (nx, ny, nz) in [0, 1]; above 0.5 exactly where solid.
     """
     binary = solid.astype(np.float32)
     if not sigma:
@@ -256,19 +248,11 @@ def _march(grid, positions, level):
     vertices, faces, _, _ = marching_cubes(
         grid, level, method="lorensen", gradient_direction="ascent"
     )
-    vertices = np.stack(
-        [
-            np.interp(vertices[:, i], np.arange(len(positions[i])), positions[i])
-            for i in range(3)
-        ],
-        axis=1,
-    )
+    places = [
+        np.interp(x, np.arange(len(known)), known)
+        for x, known in zip(vertices.T, positions, strict=True)
+    ]
     # Moving the void layer onto the face makes vertices coincide on the cell's edges.
-    vertices, inverse = np.unique(vertices, axis=0, return_inverse=True)
+    vertices, inverse = np.unique(np.stack(places, 1), axis=0, return_inverse=True)
     faces = inverse.reshape(-1)[faces]
-    distinct = (
-        (faces[:, 0] != faces[:, 1])
-        & (faces[:, 1] != faces[:, 2])
-        & (faces[:, 2] != faces[:, 0])
-    )
-    return vertices, faces[distinct]
+    return vertices, faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]

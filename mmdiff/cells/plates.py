@@ -48,17 +48,10 @@ class Mixture(NamedTuple):
 
 
 def plane_distances(n: int, family: str) -> Float[np.ndarray, "p n n n"]:
-    """Distance from voxel centres to the planes of a family, nearest first.
+    """Distance of voxel centres to the planes of a family in cell edges, nearest first.
 
-    Exact for the infinite family, one entry per normal, and equal to the last bit in
-    voxels that the symmetry makes equal.
-
-    Args:
-      n: voxels per side of the octant.
-      family: "sc", "bcc" or "octet".
-
-    Returns:
-      distances in cell edges: 3, 6 or 4 octants.
+    Exact for the infinite family, one entry per normal (3, 6 or 4), and equal to the
+    last bit in voxels that the symmetry makes equal.
     """
     _check_families((family,))
     normals = NORMALS[family]
@@ -97,11 +90,8 @@ def plate_lattice(n: int, thickness: Mapping[str, float]) -> np.ndarray:
 
     Solid is every voxel whose centre lies in a plate, so plates are flat and their
     thickness is rounded, in steps of 2, 1.4 and 1.2 voxels for "sc", "bcc", "octet".
-    The volume follows; see `by_volume` for the contrary.
-
-    Args:
-      n: voxels per side of the octant.
-      thickness: by family, in cell edges; 0 is as good as leaving a family out.
+    It is given by family in cell edges; 0 leaves a family out. The volume follows; see
+    `by_volume` for the contrary.
     """
     solid = np.zeros((n, n, n), bool)
     for family, value in _present(thickness).items():
@@ -115,11 +105,7 @@ def by_volume(n: int, thickness: Mapping[str, float], volume: float) -> np.ndarr
     The plates grow in the given proportion until the volume is met, to half an orbit,
     by layers that are not full; see `half_thickness`. While a layer fills, K/K_HS goes
     up and down by some 0.02 at 64^3, more where plates are thinner than two voxels.
-
-    Args:
-      n: voxels per side of the octant.
-      thickness: relative thickness by family, of any scale.
-      volume: solid fraction in (0, 1].
+    The thickness by family is relative, of any scale.
     """
     _check_volume(volume)
     fields = (half_thickness(n, f) / t for f, t in _present(thickness).items())
@@ -142,7 +128,7 @@ def isotropic(
 
     Args:
       n: voxels per side of the octant.
-      families: names of two families.
+      families: two of `NORMALS`.
       volume: solid fraction in (0, 1].
       homogenizer: octant -> (6x6 tensor, info) as `fem.homogenize.homogenize`.
       tol: logarithm of the Zener ratio that is good enough.
@@ -190,16 +176,9 @@ def properties(
 ) -> dict[str, Any]:
     """Return the volume, moduli, Zener ratio and shares of the bounds of an octant.
 
-    The bounds of G and E hold for isotropic cells: others may exceed them.
-
-    Args:
-      octant: (n, n, n) binary, cubic.
-      homogenizer: octant -> (6x6 tensor, info); must be of the same `nu`.
-      nu: Poisson's ratio of the base material.
-
-    Returns:
-      plain numbers under "volume", "K", "G", "E", "nu", "zener", "K/K_HS", "G/G_HS"
-      and "E/E_HS", and the flag "converged".
+    Plain numbers by name, such as "K/K_HS", and the flag "converged". The bounds of G
+    and E hold for isotropic cells: others may exceed them. The homogenizer must be of
+    the same `nu`.
     """
     volume = float(np.mean(octant))
     constants, converged = _evaluate(octant, homogenizer)

@@ -98,12 +98,7 @@ class Options:
 
 
 def prepare(array: np.ndarray, name: str, options: Options = Options()) -> Grid:
-    """Return the density grid of an array of voxels.
-
-    Args:
-      array: (nx, ny, nz) of any real type; 1 solid, 0 void, between them a density.
-      name: what messages call it, such as the file's name.
-      options: what the array holds, and what is wanted of it.
+    """Return the density grid of an array (nx, ny, nz) of any real type.
 
     Raises:
       InputError: wrong shape or values, nothing to homogenize, an edge the solver does
@@ -154,12 +149,7 @@ def prepare(array: np.ndarray, name: str, options: Options = Options()) -> Grid:
 
 
 def to_density(array: np.ndarray, name: str, *, scale: float = 1.0) -> np.ndarray:
-    """Return an array as densities: divided by `scale`, finite and in [0, 1].
-
-    Raises:
-      InputError: values that are not finite, with their count and the first index, or
-        outside [0, 1].
-    """
+    """Return an array divided by `scale`; InputError unless finite and in [0, 1]."""
     wide = array.dtype == np.float64
     values = np.asarray(array, np.float64 if wide else np.float32)
     bad = ~np.isfinite(values)
@@ -242,11 +232,7 @@ def _reduce(density, input_is):
 
 
 def _choose(found, asked, name, *, edge, halved):
-    """Return the symmetry to solve with.
-
-    Raises:
-      InputError: the cell lacks the symmetry that was asked for.
-    """
+    """Return the symmetry to solve with; InputError where the cell lacks it."""
     if asked == "auto":
         fits = edge >= 8 and edge % 4 == 0
         return "periodic" if halved and not fits else found

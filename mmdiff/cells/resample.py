@@ -53,20 +53,12 @@ def check_edge(edge: int, name: str, *, factor: int = 1) -> None:
 def resample(density: np.ndarray, edge: int, method: str, *, periodic: bool):
     """Return a grid resampled to (edge, edge, edge), voxel edges aligned.
 
-    Args:
-      density: (nx, ny, nz).
-      edge: edge to reach, in voxels.
-      method: "nearest" or "linear".
-      periodic: whether the grid goes on periodically (a cell) or mirrored (an octant).
+    It goes on periodically (a cell) or mirrored (an octant); see `RESAMPLING`.
     """
     factors = [edge / size for size in density.shape]
-    return ndimage.zoom(
-        density,
-        factors,
-        order=RESAMPLING[method],
-        mode="grid-wrap" if periodic else "reflect",
-        grid_mode=True,
-    ).clip(0, 1)
+    order, mode = RESAMPLING[method], "grid-wrap" if periodic else "reflect"
+    zoomed = ndimage.zoom(density, factors, order=order, mode=mode, grid_mode=True)
+    return zoomed.clip(0, 1)
 
 
 def fill(density, edge: int, method: str, name: str, *, octant: bool):
@@ -74,13 +66,6 @@ def fill(density, edge: int, method: str, name: str, *, octant: bool):
 
     A padded cell keeps its middle. An octant keeps the middle of its cell, which is at
     its far end, and is repeated as its cell is: by mirror images.
-
-    Args:
-      density: (nx, ny, nz).
-      edge: edge to reach, in voxels.
-      method: "pad" or "tile".
-      name: of the file, for the messages.
-      octant: whether the grid is the octant of a mirror-symmetric cell.
 
     Raises:
       InputError: the grid is too large, or does not fit a whole number of times.

@@ -55,11 +55,8 @@ def random_cell(n: int, seed: int) -> Float[np.ndarray, "n n n"]:
     Networks are binary, connected and load bearing (the volume is raised until the
     largest piece spans the cell); debris is binary with whatever islands the threshold
     leaves; graded cells hold smooth densities from 0 to 1; grains are polyhedra of
-    constant density, log-uniform from 0.01 to 1.
-
-    Args:
-      n: voxels per side of the octant, at least 16 to resolve the finest.
-      seed: any number; 20 consecutive ones hold every width and volume of every kind.
+    constant density, log-uniform from 0.01 to 1. An edge n of 16 resolves the finest;
+    20 consecutive seeds hold every width and volume of every kind.
     """
     rng = np.random.default_rng(seed)
     kind, step = KINDS[seed % 4], seed // 4

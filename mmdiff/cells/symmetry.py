@@ -7,14 +7,11 @@ orbit of its own where it is "orthotropic". All work on the last three axes.
 """
 
 import functools
-import itertools
 
 import jax.numpy as jnp
 import numpy as np
 
 from mmdiff.typing import AnyArray, Float, Int, Shaped
-
-PERMUTATIONS = tuple(itertools.permutations(range(3)))
 
 
 def octant_to_cell(
@@ -44,15 +41,11 @@ def symmetrize(
     if symmetry == "orthotropic":
         return octant
     xp = np if isinstance(octant, np.ndarray) else jnp
-    cyclic = sum(xp.moveaxis(octant, (-3, -2, -1), p) for p in _cyclic_axes())
+    cycles = ((-3, -2, -1), (-2, -1, -3), (-1, -3, -2))
+    cyclic = sum(xp.moveaxis(octant, cycles[0], axes) for axes in cycles)
     mean = (cyclic + xp.swapaxes(cyclic, -1, -2)) / 6
     # Floating-point sums depend on the order of their terms: copy one representative.
-    n = octant.shape[-1]
-    return spread(gather_independent(mean), n)
-
-
-def _cyclic_axes():
-    return ((-3, -2, -1), (-2, -1, -3), (-1, -3, -2))
+    return spread(gather_independent(mean), octant.shape[-1])
 
 
 def is_cubic(octant: Shaped[AnyArray, "*b n n n"]) -> bool:
@@ -63,22 +56,13 @@ def is_cubic(octant: Shaped[AnyArray, "*b n n n"]) -> bool:
 
 
 def num_independent(n: int, symmetry: str = "cubic") -> int:
-    """Number of independent voxels of an n^3 octant.
-
-    Args:
-      n: voxels per side.
-      symmetry: "cubic" (orbits under the permutations of the axes) or "orthotropic"
-        (every voxel).
-    """
+    """Number of independent voxels (orbits) of an n^3 octant."""
     return n**3 if symmetry == "orthotropic" else n * (n + 1) * (n + 2) // 6
 
 
 @functools.lru_cache(maxsize=8)
 def _orbits(n: int) -> tuple[Int[np.ndarray, "n n n"], Int[np.ndarray, "m"]]:
-    """Return the orbit of each voxel, and the flat index of each orbit's first voxel.
-
-    Shared by all callers, and so read-only.
-    """
+    """Return the orbit of each voxel, and the flat index of each orbit's first one."""
     low, mid, high = np.sort(np.indices((n, n, n)).reshape(3, -1), axis=0)
     code = (high * n + mid) * n + low
     _, first, index = np.unique(code, return_index=True, return_inverse=True)

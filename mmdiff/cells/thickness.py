@@ -24,13 +24,9 @@ _FILTER_MODES = {"symmetric": "reflect", "wrap": "wrap"}
 
 
 class Thickness(NamedTuple):
-    """Thickness of one phase, in voxels unless converted by `in_mm`.
+    """Thickness of one phase: the thinnest wall, and the mean over its voxels.
 
     Both are nan if the phase has no voxel and inf if the other one has none.
-
-    Attributes:
-      minimum: of the thinnest wall.
-      mean: over the voxels of the phase.
     """
 
     minimum: float
@@ -62,13 +58,7 @@ def feature_size(
 
 
 def in_mm(features: Features, edge_mm: float, num_voxels: int) -> Features:
-    """Return features in millimetres.
-
-    Args:
-      features: in voxels.
-      edge_mm: edge of the printed cell.
-      num_voxels: voxels along it: 2n for an octant of n.
-    """
+    """Return features in millimetres, of a printed cell whose edge has `num_voxels`."""
     size = edge_mm / num_voxels
     return Features(*(Thickness(t.minimum * size, t.mean * size) for t in features))
 
@@ -80,11 +70,7 @@ def thin_shares(
 
     These are the voxels of a phase that no cube of `width` voxels inside it covers:
     thin walls, bumps of rough surfaces, pits and slits; 0 of a phase without voxels.
-
-    Args:
-      octant: (n, n, n) binary, n >= width.
-      mode: see `feature_size`.
-      width: edge of the cube.
+    For `mode` see `feature_size`.
     """
     cube = np.ones((width,) * 3, bool)
     inner = (slice(width, -width),) * 3
@@ -105,10 +91,7 @@ def wall_thickness(
     Oblique walls are within a voxel, round pieces up to two voxels short. Tapered walls
     are walls where their faces make less than 60 degrees. Where voxels are equally near
     their order decides: mirrored or turned copies of a rough cell may differ in places.
-
-    Args:
-      phase: which voxels belong to it, n >= 3; if all do, their thickness is inf.
-      mode: "symmetric" for an octant, "wrap" for a whole cell.
+    If all voxels belong to the phase their thickness is inf.
     """
     if mode not in _FILTER_MODES:
         raise ValueError(f'mode={mode!r} must be "symmetric" or "wrap".')
@@ -168,10 +151,7 @@ def _middles(nearest, squares):
 
     Walls are where the other phase lies on opposite sides, see `_walls_along`. Peaks
     where it does not, as in a tetrahedron, have the diameter of their ball; every way
-    uphill ends there anyway.
-
-    Returns:
-      thickness (n, n, n) and wall (n, n, n) bool, of arguments with margins.
+    uphill ends there anyway. The arguments have margins, the results not.
     """
     inside = np.zeros(squares.shape, bool)
     inside[_INNER] = squares[_INNER] > 0

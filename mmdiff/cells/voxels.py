@@ -20,15 +20,8 @@ def threshold_to_volume(
 ) -> np.ndarray:
     """Binarize an octant so that its solid share is nearest to `volume`.
 
-    Whole orbits are switched, highest value first, so the result stays symmetric.
-
-    Args:
-      field: (n, n, n) symmetric octant of any range.
-      volume: solid fraction to reach, in [0, 1].
-      symmetry: "cubic" or "orthotropic".
-
-    Returns:
-      (n, n, n) uint8 octant.
+    Whole orbits are switched, highest value first, so the result stays symmetric. The
+    field may have any range; the octant is uint8.
     """
     n = field.shape[-1]
     values = gather_independent(np.asarray(field, np.float64), symmetry)
@@ -51,13 +44,8 @@ def agreement(
 ) -> np.ndarray:
     """Return the share of voxels (N,) in which an octant agrees with each of many.
 
-    The similarity of arXiv 2401.13570, Eq. 4.
-
-    Args:
-      octant: (n, n, n) binary octant, or a whole cell.
-      packed: (N, b) the others, see `pack`.
-      half_shift: of octants: a cell and itself shifted by half a period are the same
-        material, so that the higher agreement of the two counts.
+    The similarity of arXiv 2401.13570, Eq. 4. A cell and its shift by half a period
+    are the same material: with `half_shift` the higher agreement of the two counts.
     """
     same = [octant, octant[::-1, ::-1, ::-1]] if half_shift else [octant]
     differing = np.min(
