@@ -20,16 +20,13 @@ from mmdiff.fem.element import VOIGT
 from mmdiff.typing import AnyArray, Array, Bool, Float, Int
 
 SYMMETRIES = ("cubic", "orthotropic", "periodic")
+# What comes before the index along x, y and z of a field (c, x, y, z).
+_AXES = tuple((slice(None),) * axis for axis in (1, 2, 3))
 
 
 @dataclasses.dataclass(frozen=True)
 class Loads:
-    """Static description of the load cases of one symmetry.
-
-    Attributes:
-      symmetry: one of `SYMMETRIES`.
-      voigt: Voigt number of each load case.
-    """
+    """The load cases of one of `SYMMETRIES`, each by its Voigt number."""
 
     symmetry: str
     voigt: tuple[int, ...]
@@ -67,11 +64,7 @@ class Loads:
 
 
 def loads(symmetry: str) -> Loads:
-    """Return the load cases of a symmetry.
-
-    Raises:
-      InputError: if the symmetry is unknown.
-    """
+    """Return the load cases of a symmetry; InputError if it is unknown."""
     if symmetry not in SYMMETRIES:
         raise InputError(f"symmetry {symmetry!r} is unknown; use one of {SYMMETRIES}")
     return Loads(symmetry, (0, 3) if symmetry == "cubic" else (0, 1, 2, 3, 4, 5))
@@ -94,7 +87,7 @@ def load_pairs(
         (i, j)
         for i in range(6)
         for j in range(i + 1)
-        if load_cases.periodic or i == j or max(i, j) < 3
+        if load_cases.periodic or i == j or i < 3
     )
     place = np.full((6, 6), len(pairs), np.int32)
     for number, (i, j) in enumerate(pairs):
@@ -105,15 +98,9 @@ def load_pairs(
 def free_mask(
     fixed: Bool[AnyArray, "3 3"], n: int, dtype: Any, *, periodic: bool
 ) -> Float[Array, "3 m m m"]:
-    """Return 1 at free and 0 at other dofs of one load on (n + 1)^3 nodes.
+    """Return 1 at free and 0 at other dofs of one load, see `Loads.fixed`.
 
     The images of a periodic cell, on the far faces, are not free.
-
-    Args:
-      fixed: of the load, see `Loads.fixed`.
-      n: elements per side.
-      dtype: of the result.
-      periodic: whether opposite faces are the same.
     """
     mask = jnp.ones((1, 1, 1, 1), dtype)
     ends = np.zeros(n + 1, bool)
@@ -131,27 +118,18 @@ def free_mask(
 def fold_images(f: Float[Array, "c s"], n: int) -> Float[Array, "c s"]:
     """Add the forces on the images of a periodic cell to their originals."""
     f = f.reshape(-1, n + 1, n + 1, n + 1)
-    for at in _faces(n):
-        f = f.at[at(0)].add(f[at(n)]).at[at(n)].set(0)
+    for before in _AXES:
+        first, image = (*before, 0), (*before, n)
+        f = f.at[first].add(f[image]).at[image].set(0)
     return f.reshape(f.shape[0], -1)
 
 
 def copy_images(u: Float[Array, "c s"], n: int) -> Float[Array, "c s"]:
     """Give the images of a periodic cell the displacements of their originals."""
     u = u.reshape(-1, n + 1, n + 1, n + 1)
-    for at in _faces(n):
-        u = u.at[at(n)].set(u[at(0)])
+    for before in _AXES:
+        u = u.at[(*before, n)].set(u[(*before, 0)])
     return u.reshape(u.shape[0], -1)
-
-
-def _faces(n):
-    """Return, for each axis, what maps 0 or n to the index of that face."""
-    full = slice(None)
-    return (
-        lambda i: (full, i),
-        lambda i: (full, full, i),
-        lambda i: (full, full, full, i),
-    )
 
 
 def extend(u: Float[AnyArray, "..."], load_cases: Loads) -> Float[AnyArray, "..."]:

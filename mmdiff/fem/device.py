@@ -38,12 +38,8 @@ def materialize(function: Callable, true: Bool[Array, ""], *args: Any) -> Any:
     """Return `function(*args)`, on a CPU stored in memory before anything uses it.
 
     The branch of a conditional is compiled on its own, which nothing else stops XLA's
-    CPU compiler from undoing (it drops `optimization_barrier` before it fuses).
-
-    Args:
-      function: of arrays; returns arrays.
-      true: a predicate that always holds, of a form that XLA cannot foresee.
-      *args: arguments of the function.
+    CPU compiler from undoing (it drops `optimization_barrier` before it fuses). So
+    `true` is a predicate that always holds, of a form that XLA cannot foresee.
     """
     if not on_cpu():
         return function(*args)

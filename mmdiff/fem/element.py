@@ -57,11 +57,7 @@ def integrate(tensor: Float[np.ndarray, "*k 6 6"]) -> Float[np.ndarray, "*k 24 2
 
 @functools.lru_cache(maxsize=8)
 def stiffness(nu: float) -> Float[np.ndarray, "24 24"]:
-    """Return the element stiffness, read-only; component-major: dof 8 c + corner.
-
-    Args:
-      nu: Poisson's ratio of the base material, -1 < nu < 0.5.
-    """
+    """Return the element stiffness, read-only; component-major: dof 8 c + corner."""
     total = integrate(stiffness_tensor(nu))
     total = (total + total.T) / 2
     total.setflags(write=False)

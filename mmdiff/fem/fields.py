@@ -42,11 +42,8 @@ def pair_energies(
 ) -> Float[Array, "p n n n"]:
     """Return x_i^T K0 x_j of every element for pairs (i, j) of loads.
 
-    Args:
-      fields: fluctuations on (n + 1)^3 nodes, in voxel edges.
-      strain: macro strains of the loads in Voigt order, engineering shear.
-      pairs: load numbers.
-      nu: Poisson's ratio of the base material.
+    The fields are fluctuations on (n + 1)^3 nodes, in voxel edges; the strains are the
+    macro strains of the loads in Voigt order, engineering shear.
     """
     macro = jnp.asarray(element.macro_modes(strain), fields.dtype)
 
@@ -72,13 +69,8 @@ def strain_energy(
     """Return the strain energy density of every voxel under each unit macro strain.
 
     w = E x^T K0 x / 2 with x = macro + fluctuation; its mean over the cell is C_ii / 2
-    of the load i.
-
-    Args:
-      modulus: Young's moduli of the elements, octant or cell as it was solved.
-      fields: `Info.fields` of that solve, in voxel edges.
-      symmetry: "cubic" (loads 11 and 23), "orthotropic" or "periodic" (six loads).
-      nu: Poisson's ratio of the base material.
+    of the load i. E are the moduli of the elements, octant or cell as it was solved;
+    the fields are `Info.fields` of that solve.
     """
     load_cases = boundary.loads(symmetry)
     own = tuple((i, i) for i in range(len(load_cases.voigt)))
@@ -92,11 +84,8 @@ def strain(
 ) -> Float[Array, "l 6 n n n"]:
     """Return the strain at the centre of every element under each unit macro strain.
 
-    Voigt order, engineering shear. The mean over the cell is the macro strain.
-
-    Args:
-      fields: `Info.fields` of a solve, in voxel edges.
-      symmetry: of that solve.
+    Voigt order, engineering shear, from `Info.fields` of a solve. The mean over the
+    cell is the macro strain.
     """
     load_cases = boundary.loads(symmetry)
     macro = jnp.asarray(element.macro_modes(load_cases.strain), fields.dtype)
@@ -104,12 +93,8 @@ def strain(
     def one(load):
         x = total_modes(*load)
         slope = [[x[8 * c + mode] / 4 for mode in SLOPES] for c in range(3)]
-        return jnp.stack(
-            [
-                slope[i][j] if i == j else slope[i][j] + slope[j][i]
-                for i, j in element.VOIGT
-            ]
-        )
+        shear = [slope[i][j] + slope[j][i] for i, j in element.VOIGT[3:]]
+        return jnp.stack([*(slope[i][i] for i in range(3)), *shear])
 
     return lax.map(one, (boundary.extend(fields, load_cases), macro))
 
@@ -120,12 +105,8 @@ def displacement(
 ) -> Float[Array, "l 3 k k k"]:
     """Return the displacement at the (n + 1)^3 nodes under each unit macro strain.
 
-    In units of the cell's edge; the macro part has no rotation and vanishes at the
-    first node.
-
-    Args:
-      fields: `Info.fields` of a solve, in voxel edges.
-      symmetry: of that solve.
+    In units of the cell's edge, from `Info.fields` of a solve; the macro part has no
+    rotation and vanishes at the first node.
     """
     load_cases = boundary.loads(symmetry)
     fields = boundary.extend(fields, load_cases)

@@ -66,8 +66,8 @@ def modulus(
 def make_solver(n: int, symmetry: str = "cubic", *, nu: float = NU) -> Callable:
     """Return `solve_modulus(E, *, tol, maxiter, fields, void) -> (C, info)`.
 
-    The jit-able heart of `make_homogenizer`: takes element moduli (n, n, n) instead of
-    densities. `void`, the modulus of void, serves `Info.singular` only.
+    It takes element moduli (n, n, n) instead of densities; `void`, the modulus of void,
+    serves `Info.singular` only.
     """
     load_cases = boundary.loads(symmetry)
     pairs, place = boundary.load_pairs(load_cases)
@@ -202,8 +202,7 @@ def batched_homogenizer(
     """Return the jitted `octants (b, n, n, n) -> (constants, residual, converged)`.
 
     Constants C11, C12, C44 are (b, 3); residual and flag (b,) are those of the worst
-    load. Arguments as in `make_homogenizer`. How a batch is walked depends on the
-    device, see `device.each`; the numbers do not.
+    load. How a batch is walked depends on the device, see `device.each`.
     """
     run = make_homogenizer(n, void=void, nu=nu, tol=tol, maxiter=maxiter)
 
@@ -216,10 +215,7 @@ def batched_homogenizer(
 
 @functools.lru_cache(maxsize=16)
 def compiled(n: int, symmetry: str, nu: float) -> Callable:
-    """Return the one jitted program behind `homogenize` for a grid and a material.
-
-    Everything else is an argument of it: density, fields, void, penal, tol, maxiter.
-    """
+    """Return the one jitted program behind `homogenize` for a grid and a material."""
     return jax.jit(_make_run(n, symmetry, nu))
 
 

@@ -86,11 +86,10 @@ class _System:
     def invert(self, stiff, b, start, tol, maxiter, floor):
         """Return the solutions of lines b and what `solve.verified` says of them."""
         line = flat.flatten(stiff)
-        hierarchies = each(
-            functools.partial(self.setup, stiff), jnp.asarray(self.fixed)
-        )
-        masks = [self.free(k, stiff.dtype) for k in range(len(self.fixed))]
-        masks = jnp.stack(masks)
+        setup = functools.partial(self.setup, stiff)
+        hierarchies = each(setup, jnp.asarray(self.fixed))
+        kinds = range(len(self.fixed))
+        masks = jnp.stack([self.free(k, stiff.dtype) for k in kinds])
         diagonal, _ = flat.node_blocks(line, self.n, self.nu)
 
         def one(b, start, floor, kind):
@@ -120,16 +119,8 @@ def make_displacement(
     cells, those of zero mean. It is differentiable in the moduli `stiff` (n, n, n),
     forward and reverse, to any order. The solves of the derivatives meet the same
     tolerance relative to their own right-hand sides, within the same number of
-    iterations; `SolveInfo` tells of the first solve only and has no derivatives.
-
-    Args:
-      n: elements per side of the octant (cubic, orthotropic) or cell (periodic).
-      symmetry: "cubic", "orthotropic" or "periodic".
-      nu: Poisson's ratio of the base material.
-      degrees: of the smoother, see `multigrid.make_multigrid`.
-
-    Raises:
-      InputError: for an unknown symmetry.
+    iterations; `SolveInfo` tells of the first solve only and has no derivatives. The
+    degrees are those of the smoother, see `multigrid.make_multigrid`.
     """
     cases = boundary.loads(symmetry)
     system = _System(n, cases, nu, degrees)
@@ -152,11 +143,9 @@ def make_displacement(
 
         def inverse(b):
             b = system.masked(system.to_line(system.admissible(b)))
-            floor = jnp.zeros(b.shape[0], b.dtype)
-            start = jnp.zeros_like(b)
-            return system.from_line(
-                system.invert(frozen, b, start, tol, maxiter, floor)[0]
-            )
+            start, floor = jnp.zeros_like(b), jnp.zeros(b.shape[0], b.dtype)
+            x, _ = system.invert(frozen, b, start, tol, maxiter, floor)
+            return system.from_line(x)
 
         slope = lax.custom_linear_solve(
             functools.partial(system.apply, stiff),

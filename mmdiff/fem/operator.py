@@ -40,11 +40,6 @@ def modes(u: Float[Array, "*b m m m"]) -> list[Float[Array, "*b n n n"]]:
     return out
 
 
-def stress_modes(rows, strain):
-    """Apply the mode stiffness to 24 element modes: a list of 24, None where zero."""
-    return [sum(v * strain[j] for j, v in row) if row else None for row in rows]
-
-
 def apply(
     modulus: Float[AnyArray, "n n n"], u: Float[AnyArray, "l 3 m m m"], nu: float
 ) -> Float[Array, "l 3 m m m"]:
@@ -65,5 +60,5 @@ def element_energy(
     x: Sequence[Float[Array, "n n n"]], y: Sequence[Float[Array, "n n n"]], nu: float
 ) -> Float[Array, "n n n"]:
     """Return x^T K0 y of every element from its 24 modes."""
-    stress = stress_modes(element.mode_stiffness(nu), y)
-    return sum(a * b for a, b in zip(x, stress, strict=True) if b is not None)
+    rows = zip(x, element.mode_stiffness(nu), strict=True)
+    return sum(a * sum(v * y[j] for j, v in row) for a, row in rows if row)

@@ -23,11 +23,8 @@ ROUNDINGS = 4
 class SolveInfo(NamedTuple):
     """Outcome of a solve.
 
-    Attributes:
-      iterations: conjugate-gradient iterations used.
-      residual: final |b - K x| / |b|: of `pcg` as the iteration sees it, of `verified`
-        that of the solution as it is stored.
-      converged: whether the tolerance was met.
+    The residual is the final |b - K x| / |b|: of `pcg` as the iteration sees it, of
+    `verified` that of the solution as it is stored.
     """
 
     iterations: Int[Array, ""]
@@ -61,19 +58,11 @@ def pcg(
     maxiter: Scalar,
     floor: Scalar,
 ) -> tuple[Float[Array, "3 s"], SolveInfo]:
-    """Solve K x = b.
+    """Solve K x = b from x0, K symmetric and positive (semi)definite.
 
-    Args:
-      apply: the symmetric positive (semi)definite operator.
-      precondition: a symmetric positive definite approximation of its inverse.
-      b: right-hand side.
-      x0: initial guess.
-      tol: target value of |b - K x| / |b|.
-      maxiter: most iterations.
-      floor: a b of a norm below this counts as zero; the rounding level of b.
-
-    Returns:
-      the solution and its `SolveInfo`.
+    `precondition` applies a symmetric positive definite approximation of its inverse;
+    `tol` is the target of |b - K x| / |b|. A b of a norm below `floor`, the rounding
+    level of b, counts as zero.
     """
     norm_b = _norm(b)
     target = jnp.where(norm_b > floor, tol * norm_b, floor)
@@ -127,15 +116,6 @@ def verified(
     of 32^3, and growing with n. They are rough and carry next to no energy, and no
     further iteration removes them. A solve counts as converged if its residual is below
     the tolerance and `ROUNDINGS` times that level together, as a root mean square.
-
-    Args:
-      apply: the operator K.
-      b: right-hand side.
-      x: solution of `pcg`.
-      info: its outcome.
-      diagonal: of K, at the nodes.
-      tol: target value of |b - K x| / |b|.
-      floor: as for `pcg`.
     """
     norm_b, residual = _norm(b), _norm(b - apply(x))
     rounding = ROUNDINGS * jnp.finfo(x.dtype).eps * _norm(diagonal[None] * x)

@@ -40,13 +40,8 @@ def affine(
 ) -> Float[np.ndarray, "l 3 X Y Z"]:
     """Return the displacements u = strain x of uniform strains, x from the centre.
 
-    Args:
-      shape: elements along x, y and z.
-      strain: (l, 6) in Voigt order 11 22 33 23 13 12 with engineering shear; the six
-        unit strains unless given.
-
-    Returns:
-      (l, 3, nx + 1, ny + 1, nz + 1), in element edges.
+    Strains (l, 6) are in Voigt order 11 22 33 23 13 12 with engineering shear, the six
+    unit strains unless given; displacements in element edges.
     """
     strain = np.eye(6) if strain is None else np.asarray(strain, np.float64)
     if strain.ndim != 2 or strain.shape[1] != 6:
@@ -69,11 +64,6 @@ def distortion(
     without hole and cloak. Both fields count as they are, rigid motions included, so
     they need the same frame; `affine` measures from the centre of the box. Its
     derivative where the fields agree is taken as zero.
-
-    Args:
-      u: displacement.
-      reference: what it should be; not zero throughout the mask.
-      mask: nodes that count, of any type.
     """
     counts = jnp.asarray(mask, bool)[None]
     error = jnp.where(counts, u - reference, 0)
