@@ -8,7 +8,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mmdiff import elasticity
-from mmdiff.design.generate import batch, pipeline, properties
+from mmdiff.design.generate import batch, pipeline
 from mmdiff.design.generate.report import report
 from mmdiff.errors import InputError
 from mmdiff.fem import homogenize
@@ -24,11 +24,10 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         _run_list(config, folder)
         return
     start = time.monotonic()
-    base = config.base.E
     asked = target.parse(
         config.target,
         volume=config.vf,
-        base=base,
+        base=config.base.E,
         project_cubic=config.project_cubic,
     )
     feasibility.check_feasible(asked, allow_infeasible=config.allow_infeasible)
@@ -38,7 +37,8 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         raise InputError(pipeline.no_cell(counts))
     for text in write(folder, found):
         console.note(text)
-    console.table(properties.table(asked, cells, base), properties.header(asked))
+    (rows,) = found.tables.values()
+    console.table([[*row.values()] for row in rows], [*rows[0]])
     refused = [f"{k} {reason}" for reason, k in counts.items() if reason != "sampled"]
     if refused:
         console.say(f"refused of {counts['sampled']} samples: {', '.join(refused)}")
@@ -52,12 +52,8 @@ def intact(folder: pathlib.Path) -> bool:
     config = json.loads((folder / "config.json").read_text("utf-8"))["config"]
     if not config.get("targets"):
         return True
-    return batch.is_whole(
-        folder,
-        config["targets"],
-        base=config["base"]["E"],
-        allow_infeasible=config["allow_infeasible"],
-    )
+    base, anyway = config["base"]["E"], config["allow_infeasible"]
+    return batch.is_whole(folder, config["targets"], base=base, allow_infeasible=anyway)
 
 
 def _make_maker(config) -> batch.Make:
@@ -88,18 +84,14 @@ def _make_maker(config) -> batch.Make:
 
 def _run_list(config, folder):
     """Generate cells for each target of a list, in a folder of its own."""
-    base, anyway = config.base.E, config.allow_infeasible
-    lines, skipped = batch.read(
-        config.targets,
-        folder,
-        base=base,
-        allow_infeasible=anyway,
-        skip_bad=config.skip_bad,
-    )
+    base = config.base.E
+    options = {key: config[key] for key in ("allow_infeasible", "skip_bad")}
+    lines, skipped = batch.read(config.targets, folder, base=base, **options)
     batch.run(folder, lines, lambda: _make_maker(config), seed=config.seed, base=base)
     found = batch.report(folder, lines, skipped)
     write(folder, found)
-    console.table(batch.overview(found.values["targets"]), batch.HEADER)
+    (rows,) = found.tables.values()
+    console.table([[*row.values()] for row in rows], [*rows[0]])
     summary = found.values["summary"]
     console.say(
         f"{summary['answered']} of {len(lines)} targets have a cell; best cells are "

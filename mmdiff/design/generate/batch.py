@@ -28,7 +28,8 @@ from mmdiff.targets.table import Line
 from mmdiff.targets.target import Target
 
 PICTURED = 24  # targets whose best cell stands on the page itself
-HEADER = ("", "asked", "V", "got V", "raw %", "err %", "rel %", "cells")
+TARGETS = (*quantities.NAMES, "V")
+ERRORS = ("error", "raw_error", "relative_error")
 
 # (target, key, start) -> its cells, the counts of samples, and their report
 Make = Callable[..., tuple[list[Cell], Mapping[str, int], Report]]
@@ -44,16 +45,9 @@ def read(
 ) -> tuple[list[Line], list[Line]]:
     """Return the lines of a list to work on, and those that are left out.
 
-    Args:
-      path: CSV file, see `mmdiff.targets.table`.
-      folder: of the run.
-      base: Young's modulus of the base material, in the units of the list.
-      allow_infeasible: take also targets beyond the bounds of elasticity.
-      skip_bad: leave out lines that cannot be used, which is noted.
-
-    Raises:
-      InputError: a line that cannot be used, no line at all, or a list that the table
-        of the run would replace.
+    The list must not lie where the table of the run goes; `base` is Young's modulus of
+    the base material in its units. Lines that cannot be used are refused, or left out
+    and noted if `skip_bad`.
     """
     path = pathlib.Path(path)
     if path.resolve() == (folder / "targets.csv").resolve():
@@ -87,13 +81,8 @@ def run(
 ) -> None:
     """Make and write the cells of each target that is not done.
 
-    Args:
-      folder: of the run; each target has a folder of its own there.
-      lines: targets with names.
-      make_maker: returns `(target, key, start) -> cells, counts, report`; called once,
-        where a target is left to do. The key is that of the line's place in the list.
-      seed: of the samples.
-      base: Young's modulus of the base material.
+    Each target has a folder of its own in that of the run. `make_maker` is called once,
+    where a target is left to do; what it returns is given the key of the line's place.
     """
     make, key = None, jax.random.key(seed)
     for line in lines:
@@ -102,8 +91,8 @@ def run(
             continue
         start = time.monotonic()
         make = make or make_maker()
-        key_of_line = jax.random.fold_in(key, line.index)
-        cells, counts, report = make(line.target, key_of_line, start)
+        own = jax.random.fold_in(key, line.index)
+        cells, counts, report = make(line.target, own, start)
         clear(place)
         for text in reports.write(place, report):
             console.note(text)
@@ -123,13 +112,9 @@ def is_whole(
     base: float = 1.0,
     allow_infeasible: bool = False,
 ) -> bool:
-    """Whether every target of a list is done; one whose file is gone counts as whole.
+    """Whether every target of a list, which may have grown since, is done in a folder.
 
-    Args:
-      folder: of the run.
-      path: CSV file of the list, which may have grown since.
-      base: Young's modulus of the base material.
-      allow_infeasible: see `read`.
+    A list whose file is gone counts as whole.
     """
     try:
         lines = table.read(path, base=base)
@@ -142,13 +127,7 @@ def is_whole(
 
 
 def is_done(folder: pathlib.Path, target: Target, base: float) -> bool:
-    """Whether a folder holds the whole result of this very target.
-
-    Args:
-      folder: of the target; need not exist.
-      target: with base E = 1.
-      base: Young's modulus of the base material.
-    """
+    """Whether a folder holds the whole result of this very target."""
     values = read_values(folder)
     request = plain(properties.request(target, base))
     if values is None or values.get("target") != request:
@@ -168,107 +147,90 @@ def read_values(folder: pathlib.Path) -> dict | None:
 
 def clear(folder: pathlib.Path) -> None:
     """Delete cells and page of an earlier attempt, whose target may have had more."""
-    for path in sorted(folder.glob("cell_*")):
-        if path.suffix.removeprefix(".") in KINDS:
+    for path in [*folder.glob("cell_*"), *folder.glob("index.html")]:
+        if path.suffix[1:] in KINDS or path.name == "index.html":
             path.unlink()
-    (folder / "index.html").unlink(missing_ok=True)
 
 
 def row(name: str, values: Mapping) -> dict:
-    """Return the line of a target in targets.csv; it may be given as a target again.
-
-    Args:
-      name: of the target and its folder.
-      values: its properties.json.
-    """
-    target = values["target"]
-    line = {"name": name, **target["asked"], "V": target["volume"]}
-    line["cells"] = len(values["cells"])
-    if values["cells"]:
+    """Return the line of a target in targets.csv from its properties.json."""
+    target, count = values["target"], len(values["cells"])
+    line = {"name": name, **target["asked"], "V": target["volume"], "cells": count}
+    if count:
         best = values["cells"][0]
-        line |= {key: best[key] for key in ("error", "raw_error", "relative_error")}
+        line |= {key: best[key] for key in ERRORS}
         kept = {**best, "V": best["volume"], "zener": best["Zener"]}
-        line |= {f"got_{key}": kept[key] for key in (*quantities.NAMES, "V")}
+        line |= {f"got_{key}": kept[key] for key in TARGETS}
     return line
 
 
 def columns(rows: Sequence[Mapping]) -> list[dict]:
-    """Return the rows with all columns of any of them, in one order."""
-    order = ("name", *quantities.NAMES, "V", "cells")
-    order += ("error", "raw_error", "relative_error")
-    order += tuple(f"got_{key}" for key in (*quantities.NAMES, "V"))
+    """Return rows with all columns of any of them, in one order."""
+    order = ["name", *TARGETS, "cells", *ERRORS, *(f"got_{key}" for key in TARGETS)]
     used = [key for key in order if any(key in line for line in rows)]
     return [{key: line.get(key) for key in used} for line in rows]
 
 
 def summarize(rows: Sequence[Mapping]) -> dict[str, float]:
     """Return means and medians over the best cells, and how many targets have any."""
-    summary = {
-        "targets": len(rows),
-        "answered": sum(line["cells"] > 0 for line in rows),
-    }
-    for name in ("raw_error", "error", "relative_error"):
-        values = [line[name] for line in rows if line["cells"]]
-        summary[f"{name}_mean"] = float(np.mean(values or np.nan))
-        summary[f"{name}_median"] = float(np.median(values or np.nan))
+    answered = [line for line in rows if line["cells"]]
+    summary = {"targets": len(rows), "answered": len(answered)}
+    for name in ERRORS:
+        values = [line[name] for line in answered] or np.nan
+        summary[f"{name}_mean"] = float(np.mean(values))
+        summary[f"{name}_median"] = float(np.median(values))
     return summary
 
 
-def overview(rows: Sequence[Mapping]) -> list[list[str]]:
-    """Return the rows of the table on terminal and page, columns as in `HEADER`."""
-    lines = []
-    for line in rows:
-        asked = [f"{k} {line[k]:.4g}" for k in quantities.NAMES if k in line]
-        volume = "free" if line["V"] is None else f"{line['V']:.3f}"
-        got = [""] * 4
-        if line["cells"]:
-            names = ("raw_error", "error", "relative_error")
-            got = [f"{line['got_V']:.3f}", *(f"{100 * line[k]:.2f}" for k in names)]
-        cells = str(line["cells"])
-        lines.append([line["name"], ", ".join(asked), volume, *got, cells])
-    return lines
+def overview(line: Mapping) -> dict[str, str]:
+    """Return the row of a target in the table on terminal and page."""
+    asked = [f"{k} {line[k]:.4g}" for k in quantities.NAMES if k in line]
+    percent = {k: f"{100 * line[k]:.2f}" if line["cells"] else "" for k in ERRORS}
+    return {
+        "": line["name"],
+        "asked": ", ".join(asked),
+        "V": "free" if line["V"] is None else f"{line['V']:.3f}",
+        "got V": f"{line['got_V']:.3f}" if line["cells"] else "",
+        "raw %": percent["raw_error"],
+        "err %": percent["error"],
+        "rel %": percent["relative_error"],
+        "cells": str(line["cells"]),
+    }
 
 
 def report(
     folder: pathlib.Path, lines: Sequence[Line], skipped: Sequence[Line] = ()
 ) -> Report:
-    """Return the report of a list of targets from what lies in their folders.
+    """Return the report of a list whose targets are done, from what lies in the folder.
 
-    Args:
-      folder: of the run.
-      lines: the targets, all of them done.
-      skipped: lines that were left out.
+    The `skipped` lines were left out.
     """
     rows = [row(line.name, read_values(folder / line.name)) for line in lines]
     left_out = [
         {"line": line.number, "name": line.name, "reason": line.problem}
         for line in skipped
     ]
-    summary = summarize(rows) | {"skipped": left_out}
+    best = properties.name_of(0)
     shown = [line for line in rows if line["cells"]][:PICTURED]
-    texts = [dict(zip(HEADER, line, strict=True)) for line in overview(rows)]
     return Report(
         title=f"mmdiff: cells for {len(rows)} targets",
-        values={"summary": summary, "targets": rows},
+        values={"summary": summarize(rows) | {"skipped": left_out}, "targets": rows},
         conventions=properties.CONVENTIONS,
-        tables={"Asked and got": texts},
-        views=[_view(folder, line["name"], line["error"]) for line in shown],
+        tables={"Asked and got": [overview(line) for line in rows]},
+        views=[
+            page.CellView(
+                line["name"],
+                np.load(folder / line["name"] / f"{best}.npy"),
+                picture=f"{line['name']}/{best}.png",
+                files=[f"{line['name']}/index.html"],
+                caption=f"error {100 * line['error']:.2f} %",
+            )
+            for line in shown
+        ],
         rows={"targets.csv": columns(rows)},
         notes=[
-            f"Line {line.number} ({line.name}) was left out: {line.problem}"
-            for line in skipped
+            "Line {line} ({name}) was left out: {reason}".format(**line)
+            for line in left_out
         ],
         json="summary.json",
-    )
-
-
-def _view(folder, name, error):
-    """Return the best cell of a target for the page of all."""
-    cell = f"{name}/{properties.name_of(0)}"
-    return page.CellView(
-        name,
-        np.load(folder / f"{cell}.npy"),
-        picture=f"{cell}.png",
-        files=[f"{name}/index.html"],
-        caption=f"error {100 * error:.2f} %",
     )

@@ -39,8 +39,7 @@ class Cell:
       relative_error: `targets.target.relative_error`, a fraction.
       residual: relative residual of the solve.
       history: error of the sample, of its smoothed surface where that was polished,
-        then after each accepted polishing step; a cell that was made anew on the way
-        (`refine`) starts again there.
+        then after each accepted polishing step, also of a cell made anew (`refine`).
       volumes: volume at each of these.
       sampled: constants of the sample, before its surface was moved.
     """
@@ -81,15 +80,10 @@ class Cell:
 def binarize(
     field: Float[np.ndarray, "n n n"], volume: float | None
 ) -> tuple[UInt8[np.ndarray, "n n n"], str, int]:
-    """Return the connected binary octant of a sampled field.
+    """Return the connected octant of a field, why it is no good ("" if it is), pieces.
 
-    Args:
-      field: sample, solid where positive.
-      volume: solid share to reach; None thresholds at zero.
-
-    Returns:
-      the octant, the reason for refusing it ("" if it is good), and the number of
-      pieces found before loose ones were removed.
+    A field is solid where positive, or where it is highest if a volume is to be
+    reached; the pieces are those found before loose ones were removed.
     """
     if volume is None:
         octant, pieces, share = clean_octant((field > 0).astype(np.uint8))

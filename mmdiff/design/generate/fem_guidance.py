@@ -1,14 +1,10 @@
 """Guidance of the sampler by the homogenizer itself.
 
-Long before a sample is finished, its estimated end can be homogenized. The estimate is
-moved until it has the quantities of the target
-(`mmdiff.diffusion.guidance.posterior_step`) and the network goes on from there: its
-errors are corrected while the cell still can change its shape. No trained regressor is
-needed, and the physics is exact.
-
-The density that is homogenized is greyer than the estimate at early times, where it
-responds smoothly, and close to the binary cell at late ones. Steps are smooth in space:
-single voxels of the largest gradient make surfaces rough, which is hard to print.
+Long before a sample is finished, its estimated end is homogenized and moved until it
+has the quantities of the target (`mmdiff.diffusion.guidance.posterior_step`); the
+network goes on from there. The density that is homogenized is greyer than the estimate
+at early times, where it responds smoothly, and close to the binary cell at late ones.
+Steps are smooth in space: single voxels of the largest gradient make surfaces rough.
 """
 
 from collections.abc import Callable, Sequence
@@ -74,13 +70,7 @@ def make_fem_guidance(
 
     `x0` (b, n, n, n) are estimates in [-1, 1] at the scalar time `t`; `goal` see
     `target_values`, (9,) of all or (b, 9) of each. One program serves all targets: free
-    quantities are masked.
-
-    Args:
-      n: octant side.
-      newton: Newton steps per call, one finite-element solution each.
-      void: modulus of void as a fraction of solid.
-      nu: Poisson's ratio of the base material.
+    quantities are masked. Each Newton step takes one finite-element solution.
     """
     solver = homogenize.make_solver(n, nu=nu)
     shape = boundary.loads("cubic").field_shape(n)
@@ -92,10 +82,6 @@ def make_fem_guidance(
         )
         values = jnp.append(voigt_to_cubic(tensor), density.mean())
         return values, (values, info.fields)
-
-    def smooth(field):
-        # The axes in turn: exact symmetry is lost by rounding.
-        return symmetrize(gaussian_filter(field, SMOOTHING))
 
     def guide_one(x0, t, goal):
         def step(_, carry):
@@ -112,7 +98,8 @@ def make_fem_guidance(
                 x0,
                 residual(values, goal),
                 jacobian,
-                smooth=smooth,
+                # The axes in turn: exact symmetry is lost by rounding.
+                smooth=lambda field: symmetrize(gaussian_filter(field, SMOOTHING)),
                 softest=SOFTEST,
             )
             return x0, fields

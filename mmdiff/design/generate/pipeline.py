@@ -1,8 +1,7 @@
 """From a target to printable cells: the model, finite elements and refinement at work.
 
 `generate` is what `mmdiff.generate` and, with the settings of configs/generate.py, the
-command line run. `make_generate` prepares the same for many targets. Every cell is one
-piece, carries load, and has its tensor from finite elements on its very voxels.
+command line run. `make_generate` prepares the same for many targets.
 """
 
 import dataclasses
@@ -27,19 +26,12 @@ from mmdiff.topopt import interface
 from mmdiff.typing import Key
 
 RANGES = {
-    "num_cells": "[1, inf)",
-    "num_samples": "[1, inf)",
+    **dict.fromkeys(("num_cells", "num_samples", "maxiter"), "[1, inf)"),
+    **dict.fromkeys(("guidance", "newton", "polish_steps", "rework"), "[0, inf)"),
+    **dict.fromkeys(("spare", "volume_price"), "[0, inf)"),
+    **dict.fromkeys(("void", "tol"), "(0, 1)"),
     "steps": "[2, inf)",
-    "guidance": "[0, inf)",
-    "newton": "[0, inf)",
-    "polish_steps": "[0, inf)",
-    "rework": "[0, inf)",
-    "spare": "[0, inf)",
-    "volume_price": "[0, inf)",
     "time_limit_s": "[0, inf) s",
-    "void": "(0, 1)",
-    "tol": "(0, 1)",
-    "maxiter": "[1, inf)",
 }
 
 
@@ -51,13 +43,10 @@ class Settings:
       steps: evaluations of the network per sample.
       guidance: classifier-free guidance weight, 1 for none.
       newton: Newton steps on the estimated end of each sampling step; 0 for none.
-      guide: what gives their constants: "homogenizer", finite elements, or "regressor",
-        the shipped network.
-      polish_steps: steps of moving the surface of the best cells until they meet the
-        target; 0 gives them as sampled.
-      rework: most times that a cell which polishing leaves far from its target is made
-        anew from what it is.
-      spare: most cells that are polished in place of those that stay far all the same.
+      guide: what gives their constants, "homogenizer" or "regressor".
+      polish_steps: most steps of polishing; 0 gives the best cells as sampled.
+      rework: most times that a cell which polishing leaves far is made anew.
+      spare: most cells polished in place of those that stay far all the same.
       volume_price: error that a unit of volume off is worth.
       double: whether cells get twice the resolution of the model.
       time_limit_s: seconds in which batch after batch is drawn and polished; 0 for one
@@ -86,7 +75,7 @@ NAMES = tuple(field.name for field in dataclasses.fields(Settings))
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:
-    """Return the settings that values of those names give; others are not read."""
+    """Return the settings by name; other values are not read."""
     return Settings(**{name: values[name] for name in NAMES if name in values})
 
 
@@ -167,16 +156,7 @@ def make_generate(
     The cells come best first, the counts are those of `search`, and the distance is
     that to the nearest training cell, a fraction, noted where it is large. `start` is
     the `time.monotonic()` at which a time limit begins, None for now. Programs are
-    compiled once for all targets.
-
-    Args:
-      model: trained network; None for the shipped one.
-      settings: how cells are drawn, checked and refined.
-      num_cells: cells to return.
-      num_samples: samples drawn at a time.
-
-    Raises:
-      InputError: a setting is out of its range.
+    compiled once for all targets; arguments see `generate`.
     """
     counts = {"num_cells": num_cells, "num_samples": num_samples}
     check_ranges(vars(settings) | counts, RANGES)
@@ -187,8 +167,11 @@ def make_generate(
     improve = make_improve(n, settings, evaluate)
     fine = make_evaluate(2 * n, settings) if settings.double else None
     known = np.array(model.meta["training"]["labels"])
+    limit = settings.time_limit_s
 
     def make(target: Target, key: Key, start: float | None = None):
+        end = (time.monotonic() if start is None else start) + limit
+        time_left = (lambda: time.monotonic() < end) if limit else None
         distance = feasibility.training_distance(target, known)
         if distance > model.meta["training"]["coverage"]:
             console.note(
@@ -204,12 +187,10 @@ def make_generate(
             num_best=num_cells,
             refine=improve,
             price=settings.volume_price,
-            budget=Budget(
-                spare=settings.spare, time_left=_timer(settings.time_limit_s, start)
-            ),
+            budget=Budget(spare=settings.spare, time_left=time_left),
         )
         if fine:
-            cells = _doubled(cells, target, fine, settings)
+            cells = _doubled(cells, target, fine, 2 * n, settings)
         return cells, counts, distance
 
     return make
@@ -239,30 +220,32 @@ def make_evaluate(n: int, settings: Settings) -> Callable[..., interface.Evaluat
 
 
 def make_improve(
-    n: int, settings: Settings, evaluate: Callable[..., interface.Evaluation]
+    n: int,
+    settings: Settings,
+    evaluate: Callable[..., interface.Evaluation],
+    *,
+    doubled: bool = False,
 ) -> Callable[[Cell, Target], Cell] | None:
-    """Return what makes a cell meet its target; None where cells stay as sampled."""
+    """Return what makes a cell meet its target; None where cells stay as sampled.
+
+    Cells that were doubled are smooth, and are not made anew.
+    """
     if not settings.polish_steps:
         return None
+    anew = settings.rework and not doubled
     return refine.make_refine(
         evaluate,
         steps=settings.polish_steps,
-        rework=rework.make_rework(n) if settings.rework else None,
+        rework=rework.make_rework(n) if anew else None,
         rounds=settings.rework,
         price=settings.volume_price,
+        smooth=not doubled,
     )
 
 
-def _doubled(cells, target, evaluate, settings):
-    """Return the cells at twice the resolution, polished there, best first."""
-    improve = None
-    if settings.polish_steps:
-        improve = refine.make_refine(
-            evaluate,
-            steps=settings.polish_steps,
-            price=settings.volume_price,
-            smooth=False,  # doubled cells are
-        )
+def _doubled(cells, target, evaluate, n, settings):
+    """Return the cells as octants of side n, polished there, best first."""
+    improve = make_improve(n, settings, evaluate, doubled=True)
     fine = []
     for i, cell in enumerate(cells):
         try:
@@ -277,12 +260,6 @@ def _doubled(cells, target, evaluate, settings):
         return interface.cost(cell.error, cell.volume, volume, price)
 
     return sorted(fine, key=cost)
-
-
-def _timer(limit, start):
-    """Return whether time is left of a budget; None where there is no budget."""
-    start = time.monotonic() if start is None else start
-    return (lambda: time.monotonic() < start + limit) if limit else None
 
 
 def no_cell(counts: Mapping[str, int]) -> str:

@@ -43,16 +43,12 @@ def values(
 ) -> dict[str, Any]:
     """Return the content of properties.json, beside the conventions.
 
-    Args:
-      target: target of the cells.
-      cells: the cells, best first.
-      settings: solver, base material and provenance; needs "base_E".
+    The settings are of solver, base material ("base_E") and provenance.
     """
-    edge = 2 * cells[0].octant.shape[0] if cells else None
     scale = settings["base_E"]
     return {
         **settings,
-        "resolution": edge,
+        "resolution": 2 * cells[0].octant.shape[0] if cells else None,
         "target": request(target, scale),
         "cells": [_cell(i, cell, scale) for i, cell in enumerate(cells)],
     }
@@ -60,7 +56,7 @@ def values(
 
 def request(target: Target, scale: float = 1.0) -> dict[str, Any]:
     """Return a target in units of base E: its quantities by name, and the constants."""
-    factors = {name: scale for name in quantities.STIFF}
+    factors = dict.fromkeys(quantities.STIFF, scale)
     constants = zip(elasticity.NAMES, target.constants, strict=True)
     return {
         "asked": {name: factors.get(name, 1.0) * v for name, v in target.asked},
@@ -74,13 +70,8 @@ def _cell(index: int, cell: Cell, scale: float) -> dict:
     return {
         "file": f"{name_of(index)}.npy",
         "C": (scale * elasticity.cubic_to_voigt(cell.constants)).tolist(),
-        **{
-            name: scale * value
-            for name, value in zip(elasticity.NAMES, cell.constants, strict=True)
-        },
-        "K": scale * moduli["K"],
-        "G": scale * moduli["G"],
-        "E": scale * moduli["E"],
+        **dict(zip(elasticity.NAMES, scale * cell.constants, strict=True)),
+        **{name: scale * moduli[name] for name in ("K", "G", "E")},
         "nu": moduli["nu"],
         "Zener": moduli["zener"],
         "volume": cell.volume,
@@ -95,41 +86,34 @@ def _cell(index: int, cell: Cell, scale: float) -> dict:
     }
 
 
-def header(target: Target) -> list[str]:
-    """Return the columns of `table`: constants, other quantities asked, the rest."""
-    extra = [name for name in ("K", "G", "E", "nu") if name in dict(target.asked)]
-    last = ("V", "raw %", "err %", "rel %", "pieces", "Zener")
-    return ["", *elasticity.NAMES, *extra, *last]
+def table(
+    target: Target, cells: Sequence[Cell], scale: float = 1.0
+) -> list[dict[str, str]]:
+    """Return the rows of the asked / got table.
 
-
-def table(target: Target, cells: Sequence[Cell], scale: float = 1.0) -> list[list[str]]:
-    """Return the rows of the asked / got table, columns as in `header`.
-
-    Constants that the target leaves free are blank in its row.
+    Its columns are the constants, other quantities asked, and the rest; what the target
+    leaves free is blank in its row.
     """
-    names = [name for name in header(target) if name in quantities.NAMES]
-    goal = np.array(target.constants)
-    follow = dict(zip(quantities.NAMES, quantities.values(goal), strict=True))
-    aims = follow | dict(target.asked)
+    extra = [name for name in ("K", "G", "E", "nu") if name in dict(target.asked)]
+    names = [*elasticity.NAMES, *extra]
+
+    def row(label, constants, asked, volume, *rest):
+        every = zip(quantities.NAMES, quantities.values(constants), strict=True)
+        found = dict(every) | dict(asked)
+        return {
+            "": label,
+            **{name: _number(name, found[name], scale) for name in names},
+            "V": volume,
+            **dict(zip(("raw %", "err %", "rel %", "pieces"), rest, strict=True)),
+            "Zener": _number("zener", found["zener"]),
+        }
+
     volume = "free" if target.volume is None else f"{target.volume:.3f}"
-    first = [_number(name, aims[name], scale) for name in names]
-    rows = [["asked", *first, volume, *[""] * 4, _number("zener", aims["zener"])]]
+    rows = [row("asked", np.array(target.constants), target.asked, volume, *[""] * 4)]
     for i, cell in enumerate(cells):
-        got = dict(
-            zip(quantities.NAMES, quantities.values(cell.constants), strict=True)
-        )
-        rows.append(
-            [
-                f"cell {i}",
-                *(_number(name, got[name], scale) for name in names),
-                f"{cell.volume:.3f}",
-                f"{100 * cell.history[0]:.2f}",
-                f"{100 * cell.error:.2f}",
-                f"{100 * cell.relative_error:.2f}",
-                str(cell.pieces),
-                _number("zener", got["zener"]),
-            ]
-        )
+        errors = (cell.history[0], cell.error, cell.relative_error)
+        rest = [*(f"{100 * error:.2f}" for error in errors), str(cell.pieces)]
+        rows.append(row(f"cell {i}", cell.constants, (), f"{cell.volume:.3f}", *rest))
     return rows
 
 

@@ -1,11 +1,10 @@
 """Refinement of a cell until it meets its target; or at twice the resolution.
 
-Features of one voxel, in which samples are rich, are smoothed away first, which takes a
-cell off its target; then the surface is moved until it is back
-(`mmdiff.topopt.interface.polish`). A cell that stops far from the target is made anew
-from what it is (`mmdiff.design.generate.rework`) and polished again, first at the
-volume of the target and, if it is far still, at whatever volume the tensor needs; the
-better one counts. `polish` does this for one cell of any origin.
+Features of one voxel, in which samples are rich, are smoothed away first, then the
+surface is moved (`mmdiff.topopt.interface.polish`). A cell that stops far from the
+target is made anew from what it is (`mmdiff.design.generate.rework`) and polished
+again, first at the volume of the target, then at whatever volume the tensor needs; the
+better one counts.
 """
 
 import dataclasses
@@ -132,15 +131,10 @@ def make_refine(
 ) -> Callable[[Cell, Target], Cell]:
     """Return `refine(cell, target) -> Cell`, never worse than the cell.
 
-    Not worse is what meets the goal, or is no further from the target.
-
-    Args:
-      evaluate: finite elements on one octant, `interface.make_evaluate`.
-      steps: most accepted steps of each polishing.
-      rework: see `mmdiff.design.generate.rework.make_rework`; None polishes only.
-      rounds: most reworks of a cell at its volume, and at a free one.
-      price: error that a unit of volume off is worth, see `interface.polish`.
-      smooth: whether surfaces are smoothed first, see `smoothed`.
+    Not worse is what meets the goal, or is no further from the target. At most `steps`
+    steps of each polishing are accepted, and a cell is made anew at most `rounds` times
+    at its volume and at a free one, not without `rework`, see `make_rework`. Surfaces
+    are smoothed first unless they are smooth.
     """
 
     def move(octant, target):
@@ -241,11 +235,6 @@ def goal(target: Target) -> float:
 
 def double(cell: Cell, target: Target, evaluate: Callable[..., Evaluation]) -> Cell:
     """Return the cell at twice the resolution, its surface smoothed.
-
-    Args:
-      cell: of n^3 octants.
-      target: target of the cell.
-      evaluate: finite elements on (2 n)^3 octants.
 
     Raises:
       ValueError: if smoothing tears the cell apart, or the solve does not converge.

@@ -30,8 +30,6 @@ SHARPEN = 3.0  # the network knows binary cells: log-odds are multiplied by this
 # residual((C11, C12, C44, V), goal) -> (k,), NaN where free
 Residual = Callable[..., Float[Array, "k"]]
 
-target_residual = fem_guidance.residual
-
 
 def bulk_residual(
     values: Float[Array, "4"], goal: Float[Array, "9"], *, nu: float = NU
@@ -49,7 +47,7 @@ def make_regressor_guidance(
     params: Any,
     meta: dict,
     *,
-    residual: Residual = target_residual,
+    residual: Residual = fem_guidance.residual,
     count: int = 2,
     longest: float = 1.0,
     first: float = FIRST,
@@ -60,17 +58,18 @@ def make_regressor_guidance(
     Each step moves an estimate in log-odds by the least change that cancels the
     residual to first order, see `posterior_step`, and no voxel by more than `longest`:
     the network is trusted near its training cells.
-
-    Args:
-      params: parameters of the regressor.
-      meta: header of its weights file.
-      residual: `target_residual`, `bulk_residual` or another one.
-      count: steps per call.
-      longest: largest change of half the log-odds of a voxel in one step.
-      first: time before which estimates are left as they are.
-      last: time after which they are.
+    `longest` is of half the log-odds, `count` the steps per call, and `params` and
+    `meta` are of the regressor. Before `first` and after `last` nothing is moved.
     """
-    properties = _make_properties(params, meta)
+    regress = make_regress(params, meta)
+
+    def properties(x0: Float[Array, "b n n n"]):
+        # C11, C12, C44 and V of estimates.
+        x0 = jnp.clip(x0, -fem_guidance.SOFTEST, fem_guidance.SOFTEST)
+        x = jnp.tanh(SHARPEN * jnp.arctanh(x0))
+        constants, _ = regress(x)
+        volume = 0.5 * (1 + x.mean((1, 2, 3)))
+        return jnp.concatenate([constants, volume[:, None]], -1)
 
     def step(_, x0, goal):
         x0 = jnp.clip(x0, -fem_guidance.SOFTEST, fem_guidance.SOFTEST)
@@ -100,17 +99,3 @@ def make_regressor_guidance(
         )
 
     return guide_batch
-
-
-def _make_properties(params, meta):
-    """Return `properties(x0) -> (b, 4)`: C11, C12, C44 and V of estimates."""
-    regress = make_regress(params, meta)
-
-    def properties(x0: Float[Array, "b n n n"]):
-        x0 = jnp.clip(x0, -fem_guidance.SOFTEST, fem_guidance.SOFTEST)
-        x = jnp.tanh(SHARPEN * jnp.arctanh(x0))
-        constants, _ = regress(x)
-        volume = 0.5 * (1 + x.mean((1, 2, 3)))
-        return jnp.concatenate([constants, volume[:, None]], -1)
-
-    return properties

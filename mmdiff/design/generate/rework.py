@@ -1,11 +1,10 @@
 """Rework of a cell whose surface cannot be moved any further towards its target.
 
-Moving the surface keeps the topology, and some cells stop far from their target. Here
-the cell is blurred and gets sharp again in stages while Newton steps hold the
-quantities of the target: walls may vanish, merge and appear as long as the density is
-grey. It is a homotopy of the projection's sharpness; the steps are those of least norm
-in the variables of `mmdiff.topopt.parametrization`. The result is grey at a voxel or so
-of the surface, to be made binary and polished as a sample is.
+Moving the surface keeps the topology. Here the cell is blurred and gets sharp again in
+stages while Newton steps of least norm, in the variables of
+`mmdiff.topopt.parametrization`, hold the quantities of the target: walls may vanish,
+merge and appear as long as the density is grey. The result is grey at a voxel or so of
+the surface, to be made binary and polished as a sample is.
 """
 
 import functools
@@ -44,12 +43,7 @@ def make_rework(
 
     `octant` (n, n, n) is binary; `goal` (9,) as of
     `mmdiff.design.generate.fem_guidance.target_values`; the density (n, n, n) in [0, 1]
-    is nearly binary.
-
-    Args:
-      n: octant side.
-      nu: Poisson's ratio of the base material.
-      betas: sharpness of the projection, one entry a step.
+    is nearly binary. `betas` are the sharpness of the projection, step by step.
     """
     solver = homogenize.make_solver(n, nu=nu)
     shape = boundary.loads("cubic").field_shape(n)
@@ -92,9 +86,8 @@ def make_rework(
         return physical(design, betas[-1])
 
     def rework(octant, goal):
-        blurred = ndimage.gaussian_filter(
-            np.asarray(octant, np.float64), BLUR, mode="reflect"
-        )
+        octant = np.asarray(octant, np.float64)
+        blurred = ndimage.gaussian_filter(octant, BLUR, mode="reflect")
         design = gather_independent(np.clip(blurred, MARGIN, 1 - MARGIN))
         return np.asarray(
             run(jnp.asarray(design, jnp.float32), jnp.asarray(goal, jnp.float32))

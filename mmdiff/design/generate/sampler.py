@@ -1,9 +1,8 @@
 """A trained network as a function from a target to sampled fields.
 
-The conditions of the network are the constants and the volume of the target. Where
-constants stay free (of E alone, say, all three), each sample has a tensor of its own
-that meets the target, see `mmdiff.targets.completion`; a volume that is free stays so
-for the guidance.
+Where constants stay free (of E alone, say, all three), each sample has a tensor of its
+own that meets the target, see `mmdiff.targets.completion`; a volume that is free stays
+so for the guidance.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,17 +25,11 @@ GUIDES = ("homogenizer", "regressor")
 
 
 def choose_guidance(guide: str, n: int, newton: int) -> Callable | None:
-    """Return the guidance of a name, None for no Newton steps.
+    """Return the guidance of a name in `GUIDES`, None for no Newton steps.
 
-    Args:
-      guide: "homogenizer" for finite elements, see
-        `mmdiff.design.generate.fem_guidance`, or "regressor" for the shipped network,
-        see `mmdiff.design.generate.regressor_guidance`.
-      n: octant side.
-      newton: Newton steps on the estimate of each sampling step.
-
-    Raises:
-      InputError: for another name, or a regressor of another octant.
+    It asks finite elements (`mmdiff.design.generate.fem_guidance`), or the shipped
+    regressor (`mmdiff.design.generate.regressor_guidance`) if that is of octants of
+    side n, for the constants of estimates.
     """
     if guide not in GUIDES:
         raise InputError(f"guide={guide!r} is unknown. Use {' or '.join(GUIDES)}.")
@@ -64,16 +57,8 @@ def make_sampler(
 ) -> Callable[..., Float[Array, "b n n n"]]:
     """Return `draw(key, target) -> (num_samples, n, n, n)` fields in [-1, 1].
 
-    Args:
-      params: parameters of the network.
-      meta: header of the weights file, see `mmdiff.models.weights`.
-      num_samples: samples per call.
-      newton: Newton steps on the estimate of each sampling step; 0 samples without.
-      guide: what gives the constants for these steps, see `choose_guidance`.
-      **settings: as for `mmdiff.models.sampling.make_draw`.
-
-    Raises:
-      InputError: see `choose_guidance`.
+    Guidance see `choose_guidance`, the other settings and the network
+    `mmdiff.models.sampling.make_draw`.
     """
     guide = choose_guidance(guide, int(meta["octant"]), newton)
     draw = make_draw(params, meta, num_samples=num_samples, guide=guide, **settings)
@@ -87,10 +72,7 @@ def make_sampler(
             return draw(key, values, target_values(target))
         seed = np.asarray(jax.random.key_data(key))
         rows = complete(target, known, num_samples, seed)
-        goals = [
-            target_values(of_constants(constants, target.volume))
-            for constants in rows[:, :3]
-        ]
+        goals = [target_values(of_constants(row[:3], target.volume)) for row in rows]
         values = dict(zip((*elasticity.NAMES, "V"), rows.T, strict=True))
         return draw(key, values, np.stack(goals))
 

@@ -1,14 +1,10 @@
 """The search for cells that meet a target: batches of samples, the best refined.
 
-Samples are thresholded, freed of loose pieces, refused when they do not carry load,
-homogenized, and ranked by their distance from the target. The best are then refined
-until they meet it (`mmdiff.design.generate.refine`); what their volume is off counts
-too, at a price.
-
-Nothing is returned that is not one piece, load bearing and verified; refused samples
-are counted and replaced by new ones, and so are, to a number, cells that stay far from
-the target. With a time budget this goes on, batch after batch, until the budget is used
-or every cell meets the target.
+Samples are made binary, homogenized, and ranked by their distance from the target and,
+at a price, from its volume. The best are refined until they meet it. Samples that are
+not one piece, load bearing and verified are counted and replaced by new ones, and so
+are, to a number, cells that stay far from the target. With a time budget this goes on
+until the budget is used or every cell meets the target.
 """
 
 import collections
@@ -36,11 +32,9 @@ class Budget:
     Attributes:
       rounds: most batches of samples; of no account with a time budget.
       spare: most cells to refine in place of those that stay far from the target,
-        where another one shows that it can be met; the next best samples, then those of
-        a further batch.
-      time_left: of a time budget, whether some is left; asked before each batch but the
-        first and before each cell that is polished. What it leaves no time for is
-        returned as sampled. None for no budget.
+        where another one shows that it can be met.
+      time_left: whether some is left of a time budget; asked before each batch but the
+        first and before each cell to refine. None for no budget.
     """
 
     rounds: int = ROUNDS
@@ -59,21 +53,11 @@ def search(
     price: float = 0.0,
     budget: Budget = Budget(),
 ) -> tuple[list[Cell], dict[str, int]]:
-    """Return the best cells for a target, best first.
+    """Return the `num_best` best cells for a target and counts of the samples.
 
-    Args:
-      key: typed random key.
-      target: target of the cells.
-      draw: `draw(key, target) -> (b, n, n, n)` sampled fields.
-      evaluate: finite elements on one octant, `interface.make_evaluate`.
-      num_best: number of cells; further batches are drawn while there are fewer.
-      refine: makes a cell meet the target, see `mmdiff.design.generate.refine`; None
-        gives cells as sampled.
-      price: error that a unit of volume off is worth, see `interface.cost`.
-      budget: how much may be drawn and refined.
-
-    Returns:
-      the cells, and counts: "sampled", refused by reason, "unconverged".
+    `draw(key, target)` gives fields (b, n, n, n) and `evaluate` the finite elements on
+    one octant. `refine` makes a cell meet the target; without it cells come as sampled.
+    `price` is the error that a unit of volume off is worth, see `interface.cost`.
     """
     counts = collections.Counter()
     waiting, done, seen = [], [], set()

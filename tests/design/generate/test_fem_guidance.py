@@ -11,7 +11,7 @@ from mmdiff.elasticity import PAPER_RANGES, voigt_to_cubic
 from mmdiff.fem.homogenize import homogenize
 from mmdiff.targets import quantities, target
 
-N = 16
+N = 8
 T = 0.5  # the time at which estimates are moved
 
 
@@ -30,9 +30,20 @@ def estimate():
 
 
 @pytest.fixture(scope="module")
-def moved(estimate):
-    run = jax.jit(fem_guidance.make_fem_guidance(N, newton=8))
-    return lambda t, wanted: run(estimate, jnp.float32(t), jnp.float32(wanted))
+def guide():
+    return fem_guidance.make_fem_guidance(N, newton=8)
+
+
+@pytest.fixture(scope="module")
+def moved(guide, estimate):
+    """Return what moves the estimates; one program for one goal and for two."""
+    run = jax.jit(guide)
+
+    def move(t, wanted):
+        goals = np.broadcast_to(np.float32(wanted), (2, 9))
+        return run(estimate, jnp.float32(t), jnp.asarray(goals))
+
+    return move
 
 
 def _unscaled(values):
@@ -101,7 +112,7 @@ def test_any_quantities_can_be_asked(estimate, moved, names):
     assert off.max() < 0.02
 
 
-def test_each_estimate_can_have_a_goal_of_its_own(estimate, moved):
+def test_each_estimate_can_have_a_goal_of_its_own(guide, estimate, moved):
     goals = [
         _unscaled(_values(one) * factor)
         for one, factor in zip(estimate, (1.05, 1.1), strict=True)
@@ -109,6 +120,8 @@ def test_each_estimate_can_have_a_goal_of_its_own(estimate, moved):
     both = moved(T, np.stack(goals))
     for one, goal, i in zip(both, goals, range(2), strict=True):
         np.testing.assert_array_equal(one, moved(T, goal)[i])
+    one = jax.eval_shape(guide, estimate, jnp.float32(T), jnp.float32(goals[0]))
+    assert one.shape == estimate.shape
 
 
 def test_early_estimates_are_let_be(estimate, moved):
