@@ -80,7 +80,13 @@ print([str(w.message) for w in seen])
     assert ("Import mmdiff first" in _run(code)) == warned
 
 
-@pytest.mark.parametrize("name", mm.__all__)
+SLOW = ("generate", "optimize")  # their examples compile for ten seconds and more
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in mm.__all__],
+)
 def test_examples_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     value = getattr(mm, name)

@@ -161,6 +161,7 @@ def test_isotropic_mixtures(baselines):
     assert all(r["K/K_HS"] < 1 and r["converged"] for r in records.values())
 
 
+@pytest.mark.slow
 def test_isotropic_returns_what_it_evaluated():
     got = plates.isotropic(N, ("octet", "sc"), 0.5, homogenizer=_homogenizer)
     assert got.converged and 0.3 < got.share < 0.5

@@ -199,6 +199,7 @@ def _displacement(kind, n=N):
     return lambda stiff: run(stiff, **TIGHT)[0]
 
 
+@pytest.mark.slow
 @ONE_FAST
 def test_derivatives_of_the_displacement(x64, kind):
     displacement = _displacement(kind)

@@ -341,6 +341,7 @@ def _example():
     return arguments, tuple(a[::-1] for a in arguments)
 
 
+@pytest.mark.slow
 def test_derivatives_are_the_quotients_of_differences(x64, functional):
     (arguments, ways), (_, run) = _example(), functional
     _, gradient, along = run(arguments, ways)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from model_helpers import FIELDS, fresh_params
 
 from mmdiff.diffusion.schedule import ExponentialSchedule
@@ -20,6 +21,7 @@ def _inputs(seed=0, n=4):
     return x, t, jnp.zeros_like(x), jnp.full((3, 4), 0.5)
 
 
+@pytest.mark.slow
 def test_plain_network_is_its_own_estimate():
     model, params = UNet(**FIELDS), fresh_params()
     inputs = _inputs()

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax import lax
 
 from mmdiff.cells import symmetry
@@ -86,6 +87,7 @@ def test_null_embedding_replaces_only_free_components():
     assert not np.allclose(out[0, 1], out[1, 1])
 
 
+@pytest.mark.slow
 def test_residual_branches_start_as_the_identity():
     x = jax.random.normal(jax.random.key(0), (2, 4, 4, 4, 8))
     emb = jax.random.normal(jax.random.key(1), (2, 6))

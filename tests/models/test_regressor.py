@@ -93,6 +93,7 @@ def test_constants_follow_from_the_roots_at_the_own_volume(params, octants, root
     np.testing.assert_allclose(ratio, roots(params, octants)[:, 0] ** 2, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_gradient_is_that_of_small_changes(params, octants):
     regress = regressor.make_regress(params, META)
 

@@ -43,6 +43,7 @@ def test_nothing_is_made_of_islands(evaluate):
     assert design.value == -np.inf and design.violation == np.inf
 
 
+@pytest.mark.slow
 def test_refinement_raises_the_objective_at_the_same_volume(evaluate):
     design = binary.finish(_field(), BULK, Limits(0.35), evaluate, steps=8)
     before, after = design.history[0], design.history[-1]
@@ -106,6 +107,7 @@ def test_targets_are_approached_from_all_constants(evaluate):
                         symmetry="orthotropic")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_orthotropic_cells():
     n = 8
     evaluate = interface.make_evaluate(n, symmetry="orthotropic")

@@ -95,6 +95,7 @@ def test_history_is_that_of_the_designs():
     assert np.isnan(np.asarray(state.history)[int(state.total) :]).all()
 
 
+@pytest.mark.slow
 def test_isotropy_is_met_and_costs_stiffness():
     ratio, shear = {}, {}
     for problem in (FREE, ISOTROPIC):
@@ -157,6 +158,7 @@ def test_many_starts_in_one_program():
     np.testing.assert_allclose(together.design, wanted, atol=0.02)
 
 
+@pytest.mark.slow
 def test_orthotropic_designs():
     settings = dataclasses.replace(SHORT, symmetry="orthotropic")
     along_x = Problem(lambda _: lambda tensor: tensor[0, 0])

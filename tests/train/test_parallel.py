@@ -57,6 +57,7 @@ def _run(devices):
     return np.asarray(values, float)
 
 
+@pytest.mark.slow
 def test_two_devices_equal_one():
     one, two = _run(1), _run(2)
     # The mean of two half-batch means rounds differently from that of the whole;

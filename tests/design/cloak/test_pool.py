@@ -89,6 +89,7 @@ def test_the_pool_holds_each_cell_once_with_its_own_constants(evaluate):
     np.testing.assert_array_equal(fewer.octants[:-1], pool.octants[:3])
 
 
+@pytest.mark.slow
 def test_neighbours_with_the_same_faces_keep_the_stiffness_of_their_tensors(evaluate):
     body = _frame(0.45)
     alone = _frame(0.45), _ball(0.6)

@@ -75,6 +75,7 @@ def test_wanted_is_what_a_target_counts():
     np.testing.assert_array_equal(got, np.float32(expected))
 
 
+@pytest.mark.slow
 def test_the_estimate_gets_the_asked_constants(estimate, moved):
     start = _values(estimate[0])
     # The values of a denser cell, so that they go together.

@@ -216,6 +216,7 @@ def run():
     return rework.make_rework(8, betas=(4.0,) * 10 + (8.0,) * 8)
 
 
+@pytest.mark.slow
 def test_rework_meets_a_target_that_moving_the_surface_does_not(evaluate, run):
     line = np.cos(np.pi * (np.arange(8) + 0.5) / 4)
     other = threshold_to_volume(wave(8) + 0.8 * line[:, None, None] * line * line, 0.45)

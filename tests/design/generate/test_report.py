@@ -92,6 +92,7 @@ def test_plots_show_what_is_asked(tmp_path, monkeypatch, text, shown, titles):
     np.testing.assert_array_equal(got[0][:-1], expected)
 
 
+@pytest.mark.slow
 def test_the_files_are_complete_closed_and_true_to_the_numbers(tmp_path):
     n, goal = 16, of_constants((0.12, 0.02, 0.02))
     fields = np.stack([wave(n) + 0.8, frame(n, 3)])
