@@ -1,5 +1,6 @@
 """Homogenize voxel files: tensor, moduli, bounds and connectivity of every cell."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -47,19 +48,12 @@ def intact(folder: pathlib.Path) -> bool:
 def _settings(config: ConfigDict) -> batch.Settings:
     """Return the settings of the config as the library takes them."""
     solver = config.solver
+    options = [field.name for field in dataclasses.fields(prepare.Options)]
     return batch.Settings(
         raw=dict(config.raw),
         key=config.key,
         index=config.index,
-        options=prepare.Options(
-            input_is=config.input_is,
-            symmetry=config.symmetry,
-            scale=config.scale,
-            threshold=config.threshold,
-            binarize=config.binarize,
-            resize=config.resize,
-            resize_method=config.resize_method,
-        ),
+        options=prepare.Options(**{name: config[name] for name in options}),
         material=solution.Material(
             config.base.E, config.base.nu, solver.void, solver.penal
         ),

@@ -13,7 +13,7 @@ from mmdiff.io import plots
 @pytest.fixture
 def command(tmp_path, monkeypatch):
     """Return a function that homogenizes an array with options of the config."""
-    monkeypatch.setattr(plots, "modulus_spheres", lambda path, **_: True)
+    monkeypatch.setattr(plots, "modulus_spheres", lambda *_: True)
 
     def run(array, *options):
         np.save(tmp_path / "cell.npy", array)

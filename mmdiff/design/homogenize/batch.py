@@ -8,10 +8,11 @@ lack results, or whose file is no longer the one that these were computed from.
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,16 +29,9 @@ from mmdiff.run import console, workdir
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How the cells are read and homogenized.
+    """How cells are read (see `io.read`) and homogenized, and which fields are written.
 
-    Attributes:
-      raw: shape, dtype and order of .raw files, see `io.read.read`.
-      key: name of the array in a file that holds several.
-      index: number of one cell of several, or "all".
-      options: what the voxels are, and their edge.
-      material: solid and void.
-      solver: accuracy.
-      fields: those of `solution.FIELDS` to write.
+    `raw` holds shape, dtype and order of .raw files.
     """
 
     raw: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -50,14 +44,7 @@ class Settings:
 
 
 class Cell(NamedTuple):
-    """A cell to homogenize.
-
-    Attributes:
-      label: what the results call it.
-      voxels: (nx, ny, nz) as the file holds them.
-      info: what was read, see `io.read.read`, with size and checksum of the file.
-      folder: where its results go.
-    """
+    """Voxels as a file holds them, what is known of it, and where results go."""
 
     label: str
     voxels: np.ndarray
@@ -68,12 +55,7 @@ class Cell(NamedTuple):
 def homogenize(
     source: pathlib.Path, folder: pathlib.Path, settings: Settings
 ) -> tuple[list[dict], list[tuple[str, str]]]:
-    """Homogenize the cells of an input and write their reports.
-
-    Args:
-      source: voxel file, folder of voxel files, or dataset.
-      folder: workdir.
-      settings: how.
+    """Homogenize a voxel file, a folder of them or a dataset, and write the reports.
 
     Returns:
       the properties of each cell, and name and reason of those that were left out.
@@ -81,6 +63,17 @@ def homogenize(
     Raises:
       InputError: nothing could be read or homogenized.
     """
+    found, left_out = [], []
+
+    def attempt(label, call, *arguments):
+        """One bad file or cell does not stop the others."""
+        try:
+            return call(*arguments, settings)
+        except InputError as error:
+            reason = console.note(f"left out: {error}").removeprefix("left out: ")
+            left_out.append((label, reason))
+            return None
+
     if source.is_dir() and not dataset.is_dataset(source):
         paths = read.find(source)
         if not paths:
@@ -88,24 +81,21 @@ def homogenize(
                 f"folder {source} holds no voxel file. Known are "
                 f"{', '.join(read.SUFFIXES)}."
             )
-        readers = {
-            path.name: functools.partial(
-                _read, path, folder / _folder_name(path, paths), settings
-            )
-            for path in paths
-        }
+        stems = [path.stem for path in paths]
+        # Where stems repeat folders have the names of the files.
+        names = [p.stem if stems.count(p.stem) == 1 else p.name for p in paths]
+        files = (
+            attempt(path.name, _read, path, folder / name) or ()
+            for path, name in zip(paths, names, strict=True)
+        )
+        cells = itertools.chain.from_iterable(files)
     else:
         cells = _read(source, folder, settings)
         if len(cells) == 1:
             return [homogenize_cell(cells[0], folder, settings)], []
-        readers = {source.name: lambda: cells}
-    found, left_out = [], []
-    for label, result in _attempts(readers, folder, settings):
-        if isinstance(result, InputError):
-            reason = console.note(f"left out: {result}")
-            left_out.append((label, reason.removeprefix("left out: ")))
-        else:
-            found.append(result)
+    for cell in cells:
+        values = attempt(cell.label, homogenize_cell, cell, folder)
+        found += [values] if values else []
     if not found:
         raise InputError(
             f"none of {len(left_out)} cells could be homogenized. {left_out[0][1]}"
@@ -115,12 +105,9 @@ def homogenize(
 
 
 def homogenize_cell(cell: Cell, log: pathlib.Path, settings: Settings) -> dict:
-    """Write the report of one cell and return its properties.
+    """Write the report of a cell, unless it is there; return the cell's properties.
 
-    Args:
-      cell: the cell; results that are there already are returned as they are.
-      log: workdir, whose metrics get a line.
-      settings: how.
+    The metrics in the workdir `log` get a line.
     """
     stored = _stored(cell.folder)
     if stored and stored["file"] == cell.label and _same_file(stored, cell.info):
@@ -136,12 +123,15 @@ def homogenize_cell(cell: Cell, log: pathlib.Path, settings: Settings) -> dict:
     limits = {"tol": solver.tol, "maxiter": solver.maxiter}
     messages = [*grid.notes, *remarks.remarks(cell.label, found, **limits)]
     notes = [*cell.info["notes"], *(console.note(text) for text in messages)]
+    known = {key: value for key, value in cell.info.items() if key != "notes"}
+    keys = ("scale", "binarize", "resize", "resize_method")
+    chosen = {key: getattr(options, key) for key in keys}
     values = {
         "file": cell.label,
         **found,
         **limits,
         "dtype": solver.dtype,
-        "input": _input(cell.info, options),
+        "input": {**known, "is": options.input_is, **chosen},
         "notes": notes,
     }
     content = report.report(grid.cell, solved, values, notes)
@@ -189,9 +179,8 @@ def _stored(folder: pathlib.Path) -> dict | None:
 
 def _same_file(values: Mapping, known: Mapping) -> bool:
     """Whether properties are those of a file of a size and checksum."""
-    return all(
-        values["input"].get(key) == known.get(key) for key in ("bytes", "sha256")
-    )
+    keys = ("bytes", "sha256")
+    return all(values["input"].get(key) == known.get(key) for key in keys)
 
 
 def _read(path: pathlib.Path, folder: pathlib.Path, settings: Settings) -> list[Cell]:
@@ -212,49 +201,13 @@ def _read(path: pathlib.Path, folder: pathlib.Path, settings: Settings) -> list[
     ]
 
 
-def _input(info, options) -> dict[str, Any]:
-    """Return what properties.json says of the input."""
-    return {
-        **{key: value for key, value in info.items() if key != "notes"},
-        "is": options.input_is,
-        "scale": options.scale,
-        "binarize": options.binarize,
-        "resize": options.resize,
-        "resize_method": options.resize_method,
-    }
-
-
-def _attempts(
-    readers: dict[str, Callable[[], list[Cell]]],
-    log: pathlib.Path,
-    settings: Settings,
-) -> Iterator[tuple[str, dict | InputError]]:
-    """Yield each cell's label with its properties, or with the reason against it.
-
-    One bad cell does not stop the others.
-    """
-    for name, cells_of in readers.items():
-        try:
-            cells = cells_of()
-        except InputError as error:
-            yield name, error
-            continue
-        for cell in cells:
-            try:
-                yield cell.label, homogenize_cell(cell, log, settings)
-            except InputError as error:
-                yield cell.label, error
-
-
 def _write_summary(source, folder, found, left_out) -> None:
     """Write the table of all cells and the page that links the report of each."""
     rows = [report.flat(values) for values in found]
     rows += [{"file": label, "error": reason} for label, reason in left_out]
     write_csv(folder / "properties.csv", rows)
-    links = [
-        path.relative_to(folder).as_posix()
-        for path in sorted(folder.rglob(report.PAGE))
-    ]
+    pages = sorted(folder.rglob(report.PAGE))
+    links = [path.relative_to(folder).as_posix() for path in pages]
     table = []
     for values in found:
         row = remarks.row(values["file"], values)
@@ -268,9 +221,3 @@ def _write_summary(source, folder, found, left_out) -> None:
         notes=[f"left out: {reason}" for _, reason in left_out],
     )
     write.write_bytes(folder / "index.html", text.encode())
-
-
-def _folder_name(path: pathlib.Path, paths: Sequence[pathlib.Path]) -> str:
-    """Return the name of a file's folder: its stem, or its name where stems repeat."""
-    alike = [other for other in paths if other.stem == path.stem]
-    return path.stem if len(alike) == 1 else path.name

@@ -101,6 +101,7 @@ def characterize(
     found = summarize(grid, solution, material, threshold=threshold)
     mode = "wrap" if grid.symmetry == "periodic" else "symmetric"
     walls = thickness.feature_size(grid.density > threshold, mode=mode)
+    messages = remarks.remarks("cell", found, tol=tol, maxiter=maxiter)
     return {
         **found,
         "wall_voxels": plain(walls.solid._asdict()),
@@ -108,10 +109,7 @@ def characterize(
         "tol": tol,
         "maxiter": maxiter,
         "dtype": solver.dtype,
-        "notes": [
-            *grid.notes,
-            *remarks.remarks("cell", found, tol=tol, maxiter=maxiter),
-        ],
+        "notes": [*grid.notes, *messages],
     }
 
 
@@ -120,23 +118,21 @@ def summarize(
 ) -> dict[str, Any]:
     """Return the properties of a solved cell as plain numbers.
 
-    Args:
-      grid: the cell that was solved.
-      solution: its tensor.
-      material: base material, for the units and the bounds.
-      threshold: density above which a voxel counts as solid for pieces and axes.
+    Voxels above the threshold count as solid for pieces and axes.
     """
     loads = [VOIGT[load] for load in solution.loads]
-    pairs = zip(loads, solution.singular, strict=True)
-    singular = [name for name, is_so in pairs if is_so]
-    topology = _connectivity(grid.cell > threshold)
+    singular = [name for i, name in enumerate(loads) if solution.singular[i]]
+    solid, volume = grid.cell > threshold, float(grid.cell.mean(dtype=np.float64))
+    labels, pieces = connectivity.periodic_pieces(solid)
+    spans = dict(zip("xyz", connectivity.winding_axes(solid), strict=True))
     found = {
         **_of_tensor(solution.tensor),
-        **_of_closest_cubic(
-            solution.tensor, material, float(grid.cell.mean(dtype=np.float64))
-        ),
-        **topology,
-        "load_bearing": all(topology["spans"].values()) and not singular,
+        **_of_closest_cubic(solution.tensor, material, volume),
+        "solid_share": solid.mean(),
+        "pieces": pieces,
+        "largest_piece_share": np.bincount(labels[solid])[1:].max() / solid.sum(),
+        "spans": spans,
+        "load_bearing": all(spans.values()) and not singular,
         "singular_loads": singular,
         "symmetry": grid.symmetry,
         "resolution": grid.cell.shape[0],
@@ -159,9 +155,8 @@ def _of_closest_cubic(tensor, material, volume) -> dict[str, Any]:
     constants = elasticity.voigt_to_cubic(tensor)
     with np.errstate(divide="ignore", invalid="ignore"):  # C11 = C12: no Zener ratio
         values = elasticity.moduli(constants)
-        ratios = bounds.hashin_shtrikman_ratios(
-            constants / material.E, volume, material.nu
-        )
+        shares = constants / material.E
+        ratios = bounds.hashin_shtrikman_ratios(shares, volume, material.nu)
     return {
         **dict(zip(elasticity.NAMES, constants, strict=True)),
         "cubic_distance": elasticity.cubic_distance(tensor),
@@ -188,17 +183,6 @@ def _of_tensor(tensor) -> dict[str, Any]:
             f"E_{name}": {"value": value, "direction": np.round(direction, 6)}
             for name, (value, direction) in extremes.items()
         },
-    }
-
-
-def _connectivity(solid) -> dict[str, Any]:
-    """Return periodic pieces and load paths of the solid voxels of a cell."""
-    labels, pieces = connectivity.periodic_pieces(solid)
-    return {
-        "solid_share": solid.mean(),
-        "pieces": pieces,
-        "largest_piece_share": np.bincount(labels[solid])[1:].max() / solid.sum(),
-        "spans": dict(zip("xyz", connectivity.winding_axes(solid), strict=True)),
     }
 
 

@@ -32,22 +32,7 @@ def short(found: Mapping) -> list[str]:
 
 
 def remarks(name: str, found: Mapping, *, tol: float, maxiter: int) -> list[str]:
-    """Return sentences about loose pieces, missing load paths and unsolved loads.
-
-    Args:
-      name: of the cell.
-      found: its properties, see `properties.summarize`.
-      tol: tolerance of the solution.
-      maxiter: iterations that were allowed.
-    """
-    return [
-        *_phases(name, found),
-        *_paths(name, found),
-        *_unsolved(name, found, tol, maxiter),
-    ]
-
-
-def _phases(name, found) -> list[str]:
+    """Return sentences about loose pieces, missing load paths and unsolved loads."""
     messages = []
     if found["volume"] == 1:
         messages.append(
@@ -66,26 +51,19 @@ def _phases(name, found) -> list[str]:
             "of the solid. It would fall apart when printed. Homogenized with all of "
             "them."
         )
-    return messages
-
-
-def _paths(name, found) -> list[str]:
     without = [axis for axis, spans in found["spans"].items() if not spans]
-    if without:
-        what = f"does not span the cell along {_and(without)}"
-    elif found["singular_loads"]:
-        what = f"has no path for load {_and(found['singular_loads'])}"
-    else:
-        return []
-    return [
-        f"{name}: the solid {what}: stiffness is near zero there and the tensor is "
-        'singular. Homogenized anyway; marked "not load bearing".'
-    ]
-
-
-def _unsolved(name, found, tol, maxiter) -> list[str]:
+    if without or found["singular_loads"]:
+        what = (
+            f"does not span the cell along {_and(without)}"
+            if without
+            else f"has no path for load {_and(found['singular_loads'])}"
+        )
+        messages.append(
+            f"{name}: the solid {what}: stiffness is near zero there and the tensor is "
+            'singular. Homogenized anyway; marked "not load bearing".'
+        )
     count = len(found["residual"])
-    return [
+    return messages + [
         f"{name}: CG stopped at residual {_short(found['residual'][i])} after "
         f"{found['iterations'][i]} steps (wanted {_short(tol)}) for load {i + 1} of "
         f"{count}; results marked unconverged. Very low densities need "

@@ -4,7 +4,6 @@ The tensor goes to `tensor.txt` as six rows of six plain numbers, which ELATE
 (https://progs.coudert.name/elate) takes as they are.
 """
 
-import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,18 +26,14 @@ def report(
     values: Mapping[str, Any],
     notes: Sequence[str] = (),
 ) -> Report:
-    """Return the report of one cell.
+    """Return the report of one cell of densities and its remarks.
 
-    Args:
-      cell: densities of the whole cell.
-      solution: tensor and fields.
-      values: content of properties.json beside the conventions, see
-        `properties.summarize`; with "file", the name of the input.
-      notes: remarks on the cell.
+    The values are those of `properties.summarize`, with "file", the name of the input.
     """
     name = values["file"]
     keys = ("base_E", "base_nu", "void", "resolution")
     solid = (cell > values["threshold"]).astype(np.uint8)
+    text, relative = tensor_text(solution.tensor), solution.tensor / values["base_E"]
     return Report(
         title=f"mmdiff: {name} homogenized",
         values=values,
@@ -47,16 +42,10 @@ def report(
         tables=_tables(solution.tensor, values),
         views=[page.CellView(name, solid, files=("tensor.txt", "fields.vti"))],
         files={
-            "tensor.txt": functools.partial(
-                write.write_bytes, data=tensor_text(solution.tensor).encode()
-            ),
-            "fields.vti": functools.partial(
-                _write_fields, cell=cell, solution=solution, values=values
-            ),
-            "sphere.png": functools.partial(
-                plots.modulus_spheres,
-                constants=solution.tensor[None] / values["base_E"],
-                labels=[name],
+            "tensor.txt": lambda path: write.write_bytes(path, text.encode()),
+            "fields.vti": lambda path: _write_fields(path, cell, solution, values),
+            "sphere.png": lambda path: plots.modulus_spheres(
+                path, relative[None], [name]
             ),
         },
         notes=notes,
@@ -64,20 +53,16 @@ def report(
     )
 
 
-def _write_fields(path: pathlib.Path, *, cell, solution, values) -> None:
+def _write_fields(path: pathlib.Path, cell, solution, values) -> None:
     """Write density and fields: of voxels as cell data, displacements at the nodes."""
     voxels, nodes, components = {"density": cell}, {}, {}
+    named = {"displacement": tuple("xyz"), "strain": VOIGT}
     for name, loads in solution.fields.items():
         for load, field in zip(solution.loads, loads, strict=True):
             label = f"{name}_{VOIGT[load]}"
-            if name == "displacement":
-                nodes[label] = np.moveaxis(field, 0, -1)
-                components[label] = tuple("xyz")
-            elif name == "strain":
-                voxels[label] = np.moveaxis(field, 0, -1)
-                components[label] = VOIGT
-            else:
-                voxels[label] = field
+            if name in named:
+                components[label], field = named[name], np.moveaxis(field, 0, -1)
+            (nodes if name == "displacement" else voxels)[label] = field
     keys = ("base_E", "base_nu", "void", "penal", "resolution", "symmetry")
     settings = {key: values[key] for key in keys}
     worst = {"largest residual": max(values["residual"])}
@@ -137,23 +122,25 @@ def flat(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tables(tensor, values) -> dict[str, list[dict]]:
     """Return the tables of the page."""
-    constants = values["engineering"]
-    stiff = {key: value for key, value in constants.items() if key[0] in "EG"}
-    ratios = {key: value for key, value in constants.items() if key not in stiff}
-    along = values["E_along"].items()
+    constants = values["engineering"].items()
     return {
         "Effective properties": _effective(values),
         "Elastic tensor (Voigt)": [
             dict(zip(("", *VOIGT), row, strict=True)) for row in tensor_rows(tensor)
         ],
         "Young's modulus along the axes": [
-            {"direction": direction, "E": value} for direction, value in along
+            {"direction": direction, "E": value}
+            for direction, value in values["E_along"].items()
         ],
         "Averages over all orientations": [
             {"": key, **moduli} for key, moduli in values["averages"].items()
         ],
-        "Young's and shear moduli along x y z": [stiff],
-        "Poisson's ratios along x y z": [ratios],
+        "Young's and shear moduli along x y z": [
+            {key: value for key, value in constants if key[0] in "EG"}
+        ],
+        "Poisson's ratios along x y z": [
+            {key: value for key, value in constants if key[0] == "n"}
+        ],
         "Solution": [
             {
                 "load": load,

@@ -25,11 +25,7 @@ FIELDS = ("energy", "strain", "displacement")
 class Material:
     """E(density) = E (void + density^penal (1 - void)) and Poisson's ratio.
 
-    Attributes:
-      E: Young's modulus of solid; all stiffness is reported in its unit.
-      nu: Poisson's ratio.
-      void: modulus of void as a fraction of solid.
-      penal: exponent of the density.
+    All stiffness is reported in the unit of E.
     """
 
     E: float = 1.0
@@ -49,12 +45,9 @@ LEAST_VOID = {"float32": 1e-9, "float64": 1e-15}
 
 @dataclasses.dataclass(frozen=True)
 class Solver:
-    """How accurately the finite elements are solved.
+    """Relative residual and most iterations of the conjugate gradients, and precision.
 
-    Attributes:
-      tol: relative residual.
-      maxiter: most conjugate-gradient iterations.
-      dtype: "float32", or "float64" for very soft void or tolerances below 1e-6.
+    That is "float32", or "float64" for very soft void or tolerances below 1e-6.
     """
 
     tol: float = homogenize.TOL
@@ -95,11 +88,7 @@ class Solution:
 
 
 def choose_fields(text: str) -> tuple[str, ...]:
-    """Return the names in a list separated by commas, in the order of `FIELDS`.
-
-    Raises:
-      InputError: a name that is not one of `FIELDS`.
-    """
+    """Return the names in a list separated by commas, in the order of `FIELDS`."""
     names = {name.strip() for name in text.split(",")} - {""}
     unknown = sorted(names - set(FIELDS))
     if unknown:
@@ -117,13 +106,7 @@ def solve(
     *,
     fields: Sequence[str] = (),
 ) -> Solution:
-    """Homogenize a prepared cell.
-
-    Args:
-      grid: see `prepare.prepare`.
-      material: solid and void.
-      solver: accuracy.
-      fields: those of `FIELDS` to compute.
+    """Homogenize a prepared cell, with those of `FIELDS` that are asked for.
 
     Raises:
       InputError: the void is too soft for the precision.

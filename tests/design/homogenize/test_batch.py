@@ -18,7 +18,7 @@ from mmdiff.io import plots, write
 @pytest.fixture(autouse=True)
 def no_spheres(monkeypatch):
     """Draw nothing: the report has its own tests."""
-    monkeypatch.setattr(plots, "modulus_spheres", lambda path, **_: True)
+    monkeypatch.setattr(plots, "modulus_spheres", lambda *_: True)
 
 
 @pytest.fixture
