@@ -9,7 +9,7 @@ from mmdiff.data import dataset
 from mmdiff.design.extremes import edges, quest, report, runs
 from mmdiff.design.extremes.network import Network
 from mmdiff.design.extremes.quest import Quest
-from mmdiff.design.extremes.starts import StartCounts
+from mmdiff.design.extremes.starts import Setup
 from mmdiff.design.extremes.variants import VariantPlan
 from mmdiff.design.optimize.method import Method
 from mmdiff.errors import InputError
@@ -21,12 +21,20 @@ from mmdiff.run import console
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
     """Search for the extreme cells of the config and write them to `folder`."""
     quests, method = _check(config)
-    tools = _tools(config, method, folder)
+    setup = _setup(config, method, folder)
+    count, sizes = config.num_variants, config.perturbations
+    plan = VariantPlan(
+        sizes=[sizes[i % len(sizes)] for i in range(count)],
+        steps=config.variant_steps,
+        keep=config.num_kept,
+        alike=config.alike,
+        loss=config.loss,
+    )
     # All of them first: nothing is computed for a quest that has no edge cell.
     rows = [
         edges.edge_rows(
             one,
-            tools.data,
+            setup.data,
             count=min(config.num_edges, config.num_starts),
             band=config.edge_band,
             isotropy=config.edge_isotropy,
@@ -34,13 +42,15 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         )
         for one in quests
     ]
-    (folder / "state").mkdir(exist_ok=True)
+    setup.state.mkdir(exist_ok=True)
     records, returned = [], {}
     for i, one in enumerate(quests):
         key = jax.random.fold_in(jax.random.key(config.seed), i)
-        found, returned[one.name] = runs.search(one, rows[i], key, tools)
+        found, returned[one.name] = runs.search(
+            one, rows[i], key, setup, plan if count else None, double=config.double
+        )
         records += found
-    found = report.report(quests, records, returned, tools.data, config.to_dict())
+    found = report.report(quests, records, returned, setup.data, config.to_dict())
     for text in write(folder, found):
         console.note(text)
     console.table(report.table(quests, records), report.HEADER)
@@ -68,7 +78,7 @@ def _check(config) -> tuple[list[Quest], Method]:
     return [quest.make_quest(n, config.vf[n], **limits) for n in names], method
 
 
-def _tools(config, method, folder) -> runs.Search:
+def _setup(config, method, folder) -> Setup:
     """Return what all quests share; refuse sizes that do not go together."""
     # Starts of one edge cell.
     most = -(-config.num_starts // min(config.num_edges, config.num_starts))
@@ -92,27 +102,14 @@ def _tools(config, method, folder) -> runs.Search:
             f"resolution={method.resolution}, and the model draws cells of {edge} "
             f"voxels an edge. Pass `resolution={edge}` or `resolution={2 * edge}`."
         )
-    counts = StartCounts(
-        starts=config.num_starts,
-        edges=config.num_edge_starts,
-        plates=config.num_plates,
-        waves=config.waves,
-        seed=config.seed,
-    )
-    count, sizes = config.num_variants, config.perturbations
-    plan = VariantPlan(
-        sizes=[sizes[i % len(sizes)] for i in range(count)],
-        steps=config.variant_steps,
-        keep=config.num_kept,
-        alike=config.alike,
-        loss=config.loss,
-    )
-    return runs.Search(
+    return Setup(
         data=data,
         network=network,
         method=method,
-        counts=counts,
-        variants=plan if count else None,
-        double=config.double,
         folder=folder,
+        num_starts=config.num_starts,
+        num_edges=config.num_edge_starts,
+        num_plates=config.num_plates,
+        waves=config.waves,
+        seed=config.seed,
     )

@@ -1,8 +1,12 @@
 """Cells and stiffness that cost nothing, for the tests of `mmdiff.design`."""
 
+import jax
 import numpy as np
 
 from mmdiff.cells.symmetry import symmetrize
+from mmdiff.cells.voxels import threshold_to_volume
+from mmdiff.data.dataset import Dataset
+from mmdiff.diffusion.process import symmetric_noise
 from mmdiff.topopt.interface import Evaluation
 
 RATES = np.array([1.0, 0.4, 0.3])  # stiffness of `proportional` at volume 1
@@ -44,3 +48,32 @@ def proportional(octant, fields=None):
     slope = np.ones(octant.shape) / octant.size
     sensitivity = (RATES[:, None, None, None] * slope).astype(np.float32)
     return Evaluation(octant.mean() * RATES, sensitivity, 1e-6, True, None)
+
+
+def rough(volume, key, n=8):
+    """A frame of a volume, roughened by noise."""
+    noise = np.asarray(symmetric_noise(key, n))
+    return threshold_to_volume(wave(n) + 0.3 * noise, volume)
+
+
+def rough_dataset(evaluate=proportional):
+    """A dataset of rough frames."""
+    keys = jax.random.split(jax.random.key(7), 6)
+    volumes = (0.33, 0.37, 0.43, 0.45, 0.47, 0.8)
+    octants = np.stack([rough(v, k) for v, k in zip(volumes, keys, strict=True)])
+    constants = np.stack([evaluate(octant).constants for octant in octants])
+    return Dataset(octants, constants, octants.mean((1, 2, 3)), {})
+
+
+def rough_sampler(targets):
+    """`make_sampler` of rough frames in place of samples; keeps what it is asked."""
+
+    def make_sampler(params, meta, *, num_samples, steps, newton):
+        def draw(key, target):
+            targets.append(target)
+            keys = jax.random.split(key, num_samples)
+            return np.stack([2.0 * rough(target.volume, k) - 1 for k in keys])
+
+        return draw
+
+    return make_sampler

@@ -35,12 +35,9 @@ TINY = 1e-3  # objectives below count as that where something is relative to the
 
 @dataclasses.dataclass(frozen=True)
 class Design:
-    """A binary octant and what finite elements say of it.
+    """A binary octant, all void where no connected part was left, and its evaluation.
 
     Attributes:
-      octant: (n, n, n) uint8; all void where no connected part was left.
-      evaluation: its finite-element result, None for an empty octant.
-      value: objective.
       violation: of the worst constraint, see `problem.constraints`; at most 0 is met.
       pieces_found: periodic pieces before the clean-up.
       history: (value, violation, volume) after each accepted step, the cleaned design
@@ -64,16 +61,10 @@ def finish(
     symmetry: str = "cubic",
     steps: int = 20,
 ) -> Design:
-    """Return the refined binary cell of a grey design.
+    """Return the refined binary cell of a grey design, of its physical density.
 
-    Args:
-      density: (n, n, n) physical density. Where the volume is but bounded, the binary
-        cell gets the design's own if that is less.
-      problem: objective and constraints.
-      limits: its numbers.
-      evaluate: see `interface.make_evaluate`, for the same symmetry.
-      symmetry: "cubic" or "orthotropic".
-      steps: most accepted steps of the refinement; 0 leaves the thresholded design.
+    Where the volume is but bounded, the cell gets the design's own if that is less. At
+    most `steps` are accepted of the refinement; 0 leaves the thresholded design.
     """
     density = np.asarray(density, np.float64)
     volume = float(limits.volume)
@@ -130,20 +121,11 @@ def refine(
     symmetry: str = "cubic",
     steps: int = 20,
 ) -> Design:
-    """Move the surface of a binary octant to raise the objective.
+    """Return the best octant found by moving the surface of a connected one.
 
-    Args:
-      octant: (n, n, n) connected binary octant.
-      problem: objective and constraints.
-      limits: its numbers; the volume is kept in any case.
-      evaluate: see `interface.make_evaluate`.
-      symmetry: "cubic" or "orthotropic".
-      steps: most accepted steps.
-
-    Returns:
-      the best octant found: constraints that are violated by more than `SLACK` cost
-      as much of the objective as it takes to mend them, if it can be done. Never
-      disconnected.
+    The volume is kept in any case. Constraints that are violated by more than `SLACK`
+    cost as much of the objective as it takes to mend them, if it can be done. The
+    octant is never disconnected; at most `steps` are accepted.
     """
     numbers = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), limits)
 
@@ -212,12 +194,8 @@ def approach(
 ) -> Design:
     """Move the surface of a cubic octant towards the target of `objectives.nearness`.
 
-    All constants are aimed at together, see `interface.polish`; arguments and result
-    are those of `refine`. The value is the negative range error; the volume may stray
-    by `interface.VOLUME_SLACK`.
-
-    Raises:
-      ValueError: for an orthotropic octant.
+    All constants are aimed at together, see `interface.polish`. The value is the
+    negative range error; the volume may stray by `interface.VOLUME_SLACK`.
     """
     if symmetry != "cubic":
         raise ValueError(f"targets are tensors of cubic cells; symmetry is {symmetry}.")
@@ -240,13 +218,10 @@ def approach(
 
 
 class _Known(NamedTuple):
-    """What is known of an octant.
+    """Finite elements of an octant, and its merit (value, violation, volume).
 
-    Attributes:
-      result: finite elements.
-      outputs: objective, then the constraints other than the volume.
-      rows: their derivatives by the constants and the volume (the last column).
-      merit: (value, violation, volume).
+    The outputs are the objective, then the constraints other than the volume; the rows
+    are their derivatives by the constants and the volume (the last column).
     """
 
     result: Evaluation

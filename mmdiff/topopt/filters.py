@@ -33,9 +33,7 @@ def cone_filter(
 ) -> Float[Array, "n n n"]:
     """Average the density over a cone; the mirror planes lie on the octant's faces.
 
-    Args:
-      density: octant in [0, 1].
-      radius: cone radius in voxels; at most 1 leaves the density as it is.
+    The radius is in voxels; at most 1 leaves the density as it is.
     """
     kernel = cone_kernel(radius)
     n, reach = density.shape[0], kernel.shape[0] // 2
@@ -65,11 +63,8 @@ def gaussian_filter(
 ) -> Float[Array, "n n n"]:
     """Average a field over a Gaussian; the mirror planes lie on the octant's faces.
 
-    As a matrix it is symmetric and positive definite, as a covariance has to be.
-
-    Args:
-      field: octant.
-      sigma: standard deviation in voxels.
+    As a matrix it is symmetric and positive definite, as a covariance has to be. The
+    standard deviation is in voxels.
     """
     line = np.eye(field.shape[0])
     line = ndimage.gaussian_filter1d(line, sigma, axis=0, mode="reflect")

@@ -57,14 +57,7 @@ class Evaluation(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Polished:
-    """Outcome of a refinement.
-
-    Attributes:
-      octant: (n, n, n) uint8.
-      evaluation: its finite-element result.
-      history: error after each accepted step, the start first.
-      volumes: volume fraction after each accepted step, the start first.
-    """
+    """A refined octant; error and volume after each accepted step, the start first."""
 
     octant: np.ndarray
     evaluation: Evaluation
@@ -129,10 +122,6 @@ def thresholds(
     voxels. Solid that sticks out and void that is hemmed in flip first, so surfaces get
     smoother and not rougher. Walls of one or two voxels come after all others, and
     voxels away from the surface never flip.
-
-    Args:
-      octant: (n, n, n) binary.
-      symmetry: "cubic" or "orthotropic".
     """
     solid = octant > 0
     inner, outer = _eroded(solid), _eroded(~solid)
@@ -191,12 +180,8 @@ def advance(
 ) -> Bool[np.ndarray, "m"]:
     """Return which independent voxels are solid after the minimum-norm motion.
 
-    Args:
-      field: (m,) flip thresholds, see `thresholds`.
-      density: (k, m) change of each quantity by one voxel that becomes solid.
-      target: (k,) changes to reach, of the same scale as `density`.
-      n: voxels per side of the octant.
-      symmetry: "cubic" or "orthotropic".
+    The field is that of the `thresholds`, the density the change of each quantity by
+    one voxel that becomes solid, and the target the changes to reach.
     """
     count = multiplicity(n, symmetry)
     surface = abs(field) < 1
@@ -321,12 +306,7 @@ def cost(error: float, volume: float, target: float | None, price: float) -> flo
 def target_residual(
     target: Float[AnyArray, "3"], ranges: Float[AnyArray, "3"] = PAPER_RANGES
 ) -> Callable[[Array], Array]:
-    """Return the residual of all three constants, in the scale of the range error.
-
-    Args:
-      target: C11, C12, C44 with base E = 1.
-      ranges: scale of the constants (arXiv 2401.13570, Eq. 3).
-    """
+    """Return the residual of C11, C12, C44 over their ranges (arXiv 2401.13570)."""
 
     def residual(constants):
         return (jnp.asarray(target, constants.dtype) - constants) / jnp.asarray(

@@ -51,14 +51,10 @@ class Asymptotes:
 
 
 class MmaState(NamedTuple):
-    """State of MMA.
+    """The last design, its change (0 where it is rounding), and asymptotes at +- span.
 
-    Attributes:
-      last: design of the step before.
-      change: difference of the last two designs, 0 where it is rounding.
-      span: distance of both asymptotes from that design.
-      multipliers: of the last subproblem; at convergence those of the problem,
-        df/dx + multipliers @ dg/dx = 0 where x is inside its bounds.
+    At convergence the multipliers are those of the problem: df/dx + multipliers @ dg/dx
+    = 0 where x is inside its bounds.
     """
 
     last: Float[Array, "m"]
@@ -94,9 +90,6 @@ def mma(
 
     Returns:
       see `Optimizer`; designs must lie within the bounds.
-
-    Raises:
-      InputError: when the update is traced with another number of constraints.
     """
 
     def box(design):

@@ -52,14 +52,8 @@ def optimality_criteria(
     linearized constraint an equality. Where this is out of reach within the move limit,
     the design comes as near to it as it can.
 
-    Args:
-      move: largest change of a design variable per step.
-      damping: exponent.
-      low: least design variable; positive, as the update multiplies.
-      high: largest design variable.
-
-    Raises:
-      InputError: when the update is traced with other than one constraint.
+    `move` is the largest change of a variable per step; variables stay within `low`,
+    which is positive as the update multiplies, and `high`.
     """
 
     def init(design):

@@ -34,13 +34,7 @@ SOFTNESS = 0.02  # of the worst of several designs, as a share of their mean val
 
 
 class Stage(NamedTuple):
-    """A part of the continuation.
-
-    Attributes:
-      penal: SIMP exponent.
-      beta: steepness of the projection.
-      steps: most design steps.
-    """
+    """A part of the continuation: SIMP exponent, steepness of the projection, steps."""
 
     penal: float
     beta: float
@@ -65,9 +59,7 @@ class Settings:
     """How a design is found; none of it belongs to the problem.
 
     Attributes:
-      symmetry: "cubic" or "orthotropic".
-      radius: filter radius in voxels.
-      stages: the continuation.
+      radius: of the filter, in voxels.
       etas: thresholds of the projection. (0.5,) is the nominal design; (0.5 + d, 0.5,
         0.5 - d) adds an eroded and a dilated one, and the worst of the three counts.
         The first 0.5 in it is the nominal one, which the constraints are about.
@@ -78,7 +70,6 @@ class Settings:
       void: modulus of void in the loop.
       tol: relative residual of the solves in the loop.
       maxiter: most CG iterations of one solve.
-      nu: Poisson's ratio of the base material.
     """
 
     symmetry: str = "cubic"
@@ -108,12 +99,11 @@ class State(NamedTuple):
 
     Attributes:
       design: variables.
-      optimizer: state of the optimizer.
+      optimizer: its state.
       fields: fluctuations of the last designs, one set per threshold.
       stage: current stage; their number when all is done.
-      step: steps done within the stage.
-      total: steps done in all.
-      history: (steps, columns) one line per step, see `COLUMNS`; NaN where not reached.
+      step: steps done within the stage; `total` counts them all.
+      history: one line per step, see `COLUMNS`; NaN where not reached.
     """
 
     design: Float[Array, "m"]
@@ -149,18 +139,7 @@ def make_optimize(
     *,
     optimizer: Optimizer | None = None,
 ) -> Loop:
-    """Return the design loop of n^3 octants.
-
-    Args:
-      n: voxels per side of the octant.
-      problem: objective and constraints.
-      settings: how to get there.
-      optimizer: of the problem's constraints; MMA with the move limit if None.
-
-    Raises:
-      InputError: without a nominal threshold 0.5 in `settings.etas`; for a symmetry
-        without octants.
-    """
+    """Return the design loop of n^3 octants, by default with MMA."""
     if settings.symmetry not in ("cubic", "orthotropic"):
         raise InputError(
             f"symmetry {settings.symmetry!r} has no octant to design; use cubic or "
@@ -179,16 +158,10 @@ def make_optimize(
     def init(start):
         design = gather_independent(start, settings.symmetry)
         shape = boundary.loads(settings.symmetry).field_shape(n)
-        zero = jnp.zeros((), jnp.int32)
-        return State(
-            design,
-            optimizer.init(design),
-            jnp.zeros((len(settings.etas), *shape), design.dtype),
-            zero,
-            zero,
-            zero,
-            jnp.full((settings.steps, len(COLUMNS)), jnp.nan, design.dtype),
-        )
+        fields = jnp.zeros((len(settings.etas), *shape), design.dtype)
+        history = jnp.full((settings.steps, len(COLUMNS)), jnp.nan, design.dtype)
+        counts = 3 * [jnp.zeros((), jnp.int32)]
+        return State(design, optimizer.init(design), fields, *counts, history)
 
     def done(state):
         return state.stage >= len(settings.stages)
@@ -209,14 +182,7 @@ def make_optimize(
 
 
 class _Designs:
-    """The functions of a design: density, tensors, objective and constraints.
-
-    Attributes:
-      n: voxels per side of the octant.
-      problem: objective and constraints.
-      settings: filter, projection and solver.
-      solver: see `homogenize.make_solver`.
-    """
+    """The functions of a design: density, tensors, objective and constraints."""
 
     def __init__(self, n: int, problem: Problem, settings: Settings):
         self.n, self.problem, self.settings = n, problem, settings

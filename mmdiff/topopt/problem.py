@@ -38,13 +38,10 @@ class Problem:
 
 
 class Limits(NamedTuple):
-    """The numbers of a problem.
+    """The numbers of a problem: volume, limits, arguments of the objective (a pytree).
 
-    Attributes:
-      volume: volume fraction, prescribed or at most.
-      band: half width of the band of the Zener ratio: within 1 / (1 + band), 1 + band.
-      young: least Young's modulus along <100>, base E = 1.
-      params: arguments of the objective, any pytree.
+    The Zener ratio is within 1 / (1 + band) and 1 + band; `young` is the least modulus
+    along <100>, base E = 1.
     """
 
     volume: Scalar

@@ -23,15 +23,10 @@ def random_start(
     waves: int = 4,
     contrast: float = 1.0,
 ) -> Float[Array, "n n n"]:
-    """Return a smooth random octant of a given mean density.
+    """Return a smooth random octant whose mean is the volume, before it is clipped.
 
-    Args:
-      key: random key.
-      n: voxels per side of the octant.
-      volume: mean density in (0, 1), before values are clipped to [0.01, 0.99].
-      symmetry: "cubic" or "orthotropic".
-      waves: highest wave number k of the cell.
-      contrast: standard deviation as a share of min(volume, 1 - volume).
+    `waves` is the highest wave number k, the contrast the standard deviation as a share
+    of min(volume, 1 - volume).
     """
     x = (np.arange(n) + 0.5) / (2 * n)
     k = np.arange(waves + 1)

@@ -1,8 +1,11 @@
 """Experiments run as users run them: without the strict settings of the tests."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
+from fem_helpers import QUICK
 
 from mmdiff.design.evaluate import figures
 from mmdiff.design.generate import sampler
@@ -22,6 +25,23 @@ def usual_promotion():
         jax.numpy_dtype_promotion("standard"),
     ):
         yield
+
+
+@pytest.fixture(scope="module")
+def quick_programs():
+    """Compile five times as quickly; programs of small grids need no speed."""
+    compiled = jax.jit
+
+    def jit(function=None, **options):
+        if function is None:
+            return functools.partial(jit, **options)
+        return compiled(function, compiler_options=QUICK, **options)
+
+    interface.make_evaluate.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "jit", jit)
+        yield
+    interface.make_evaluate.cache_clear()
 
 
 @pytest.fixture

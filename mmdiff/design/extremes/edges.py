@@ -29,33 +29,27 @@ def edge_rows(
       band: largest difference from the quest's volume.
       isotropy: half width of the band of the Zener ratio around 1, where it is asked.
       alike: share of equal voxels from which two cells count as one.
-
-    Raises:
-      InputError: no cell of the dataset is near.
     """
     octants, constants, volume, _ = data
     moduli = elasticity.moduli(constants)
     allowed = abs(volume - quest.volume) <= band
     if quest.is_isotropic:
         allowed &= abs(np.log(moduli["zener"])) <= math.log1p(isotropy)
-    else:
-        allowed &= moduli["E"] >= quest.limits.young
-    shares = bounds.hashin_shtrikman_ratios(constants, volume)
-    if quest.is_isotropic:
+        shares = bounds.hashin_shtrikman_ratios(constants, volume)
         merit = shares[quest.goal.label[0]]
     else:
+        allowed &= moduli["E"] >= quest.limits.young
         merit = quest.merit(moduli["nu"])
     near = np.flatnonzero(allowed)
     chosen: list[int] = []
-    for row in near[np.argsort(-merit[near], kind="stable")]:
+    for row in near[np.argsort(-merit[near], kind="stable")].tolist():
         if len(chosen) == count:
             break
-        known = pack(octants[chosen]) if chosen else []
-        if all(
-            agreement(octants[row], one[None], half_shift=True)[0] < alike
-            for one in known
-        ):
-            chosen.append(int(row))
+        if chosen:
+            same = agreement(octants[row], pack(octants[chosen]), half_shift=True)
+            if same.max() >= alike:
+                continue
+        chosen.append(row)
     if not chosen:
         raise InputError(
             f"no cell of the dataset is near the quest {quest.name!r} at volume "

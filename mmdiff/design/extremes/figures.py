@@ -3,9 +3,8 @@
 As in `mmdiff.io.plots`, matplotlib is optional: nothing is written where it is absent.
 """
 
-import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,10 +15,10 @@ from mmdiff.data.dataset import Dataset
 from mmdiff.design.extremes import quest as extreme
 from mmdiff.design.extremes.quest import Extreme, Quest, Shape
 from mmdiff.io import plots, render
-from mmdiff.io.plots import BLUE, GREY, OCHRE, new_figure, plot_style, save_figure
+from mmdiff.io.plots import BLUE, GREY, INK, OCHRE
 from mmdiff.typing import Float
 
-INK, FAINT = "#22262c", "#c9ced5"
+FAINT = "#c9ced5"
 NEARLY = 1.1  # Zener ratios from one over this to this are drawn as nearly isotropic
 COLOURS = {
     "edge": GREY,
@@ -31,173 +30,105 @@ COLOURS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Panel:
-    """One quest.
-
-    Attributes:
-      title: above it.
-      label: of the vertical axis.
-      volume: fraction that is asked for.
-      known: (N, 2) volume and value of cells of a dataset.
-      before: (m, 2) of starts by kind.
-      after: (m, 2) of the cells that they became by kind.
-      bound: volume -> upper bound of the value; None for none.
-      upward: whether more is better.
-    """
-
-    title: str
-    label: str
-    volume: float
-    known: Float[np.ndarray, "N 2"]
-    before: Mapping[str, Float[np.ndarray, "_ 2"]]
-    after: Mapping[str, Float[np.ndarray, "_ 2"]]
-    bound: Callable | None = None
-    upward: bool = True
-
-
-def bounds(path: str | os.PathLike, panels: Sequence[Panel]) -> bool:
-    """Plot values over the volume fraction, a panel for each quest.
-
-    Args:
-      path: PNG file to write.
-      panels: one or more.
+def bounds(
+    path: str | os.PathLike,
+    quests: Sequence[Quest],
+    records: Sequence[Extreme],
+    data: Dataset,
+) -> bool:
+    """Plot values over the volume fraction, a panel for each quest, before a dataset.
 
     Returns:
       whether it was written.
     """
-    columns = min(len(panels), 2)
-    rows = -(-len(panels) // columns)
-    figure = new_figure(4.6 * columns, 3.5 * rows + 0.6)
+    columns = min(len(quests), 2)
+    rows = -(-len(quests) // columns)
+    figure = plots.new_figure(4.6 * columns, 3.5 * rows + 0.6)
     if figure is None:
         return False
-    with plot_style():
+    with plots.plot_style():
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axis in axes[len(panels) :]:
+        for axis in axes[len(quests) :]:
             axis.set_axis_off()
-        named = {}
-        for axis, panel in zip(axes, panels, strict=False):
-            _draw(axis, panel)
-            handles, labels = axis.get_legend_handles_labels()
-            named = dict(zip(labels, handles, strict=True)) | named
-        figure.legend(
-            named.values(), named.keys(), loc="outside lower center", ncols=4,
-            fontsize=8,
-        )  # fmt: skip
-        return save_figure(path, figure)
+        for axis, quest in zip(axes, quests, strict=False):
+            own = [record for record in records if record.quest == quest.name]
+            _draw(axis, quest, own, data)
+        plots.legend_below(figure)
+        return plots.save_figure(path, figure)
 
 
-def panel(quest: Quest, records: Sequence[Extreme], data: Dataset) -> Panel:
-    """Return the panel of a quest.
-
-    Args:
-      quest: what was asked.
-      records: all starts.
-      data: cells that are drawn behind them.
-    """
-    own = [record for record in records if record.quest == quest.name]
-    _, constants, volume, _ = data
-    moduli = elasticity.moduli(constants)
+def _draw(axis, quest: Quest, own: Sequence[Extreme], data: Dataset) -> None:
+    """Draw a quest; the limits leave out what is far from everything asked."""
     auxetic = quest.name == "poisson"
     column = "nu" if auxetic else quest.goal.label[0]
+    moduli = elasticity.moduli(data.constants)
     if auxetic:
-        near = moduli["E"] >= quest.limits.young
+        near, asked = moduli["E"] >= quest.limits.young, "E at least {:g}"
     else:
-        near = abs(np.log(moduli["zener"])) <= np.log(NEARLY)
-
-    def points(when, kinds):
-        # The bounds are those of isotropic cells, which not all lattices are.
-        fine = {
-            "before": lambda r: (
-                r.kind == "generated" or not extreme.flaws(quest, r.before)
-            ),
-            "after": lambda r: r.is_good,
-        }[when]
-        found = {}
-        for kind in kinds:
-            shapes = [getattr(r, when) for r in own if r.kind == kind and fine(r)]
-            if shapes:
-                found[kind] = np.array(
-                    [
-                        (shape.volume, extreme.objective(quest, shape))
-                        for shape in shapes
-                    ]
-                )
-        return found
-
-    labels = {
-        "nu": "Poisson's ratio along <100>",
-        "K": "bulk modulus K / E base",
-        "G": "shear modulus G / E base",
-        "E": "Young's modulus E / E base",
-    }
-    return Panel(
-        title=f"{quest.name}, V {quest.volume:g}"
-        + (f", E at least {quest.limits.young:g}" if auxetic else ", nearly isotropic"),
-        label=labels[column],
-        volume=quest.volume,
-        known=np.column_stack([volume, moduli[column]])[near],
-        before=points("before", ("generated", "plates")),
-        after=points("after", extreme.KINDS),
-        bound=None if auxetic else lambda v: hashin_shtrikman(v)["KGE".index(column)],
-        upward=not auxetic,
-    )
-
-
-def _draw(axis, panel: Panel) -> None:
-    """Draw one panel; its limits leave out what is far from everything asked."""
-    points = [*panel.before.values(), *panel.after.values()]
-    every = np.concatenate([np.reshape(p, (-1, 2)) for p in points])
-    every = every[np.isfinite(every).all(1)]
-    volumes = np.append(every[:, 0], panel.volume)
-    left, right = volumes.min() - 0.04, volumes.max() + 0.04
-    grid = np.linspace(max(left, 0), min(right, 1), 100)
-    axis.plot(
-        *panel.known.T, ".", ms=2.5, mew=0, color=FAINT, zorder=1, label="dataset"
-    )
-    axis.axvline(panel.volume, color=GREY, lw=0.8, ls=":", zorder=1)
-    if panel.bound is not None:
-        axis.plot(
-            grid, panel.bound(grid), color=INK, lw=1.2, label="Hashin-Shtrikman bound"
+        near, asked = abs(np.log(moduli["zener"])) <= np.log(NEARLY), "nearly isotropic"
+    before = {
+        kind: _points(
+            quest, [r.before for r in own if r.kind == kind and _is_fair(quest, r)]
         )
-    for kind, before in panel.before.items():
-        axis.plot(
-            *np.reshape(before, (-1, 2)).T, "o", ms=5, mfc="none", mew=0.9, ls="",
-            color=COLOURS[kind], label=f"{kind}, before",
-        )  # fmt: skip
-    for kind, after in panel.after.items():
+        for kind in ("generated", "plates")
+    }
+    after = {
+        kind: _points(quest, [r.after for r in own if r.kind == kind and r.is_good])
+        for kind in extreme.KINDS
+    }
+    every = np.concatenate([*before.values(), *after.values()])
+    every = every[np.isfinite(every).all(1)]
+    volumes, values = np.append(every[:, 0], quest.volume), every[:, 1]
+    left, right = max(volumes.min() - 0.04, 0), min(volumes.max() + 0.04, 1)
+    known = data.volume[near], moduli[column][near]
+    axis.plot(*known, ".", ms=2.5, mew=0, color=FAINT, zorder=1, label="dataset")
+    axis.axvline(quest.volume, color=GREY, lw=0.8, ls=":", zorder=1)
+    if not auxetic:
+        grid = np.append(np.linspace(left, right, 100), quest.volume)
+        bound = hashin_shtrikman(grid)["KGE".index(column)]
+        label = "Hashin-Shtrikman bound"
+        axis.plot(grid[:-1], bound[:-1], color=INK, lw=1.2, label=label)
+        values = np.append(values, bound[-1])
+    for kind, points in before.items():
+        if len(points):
+            axis.plot(
+                *points.T, "o", ms=5, mfc="none", mew=0.9, ls="",
+                color=COLOURS[kind], label=f"{kind}, before",
+            )  # fmt: skip
+    for kind, points in after.items():
         last = kind == "doubled"
-        axis.plot(
-            *np.reshape(after, (-1, 2)).T, "*" if last else "o", ls="",
-            ms=12 if last else 5, mew=0.5, mec="white", color=COLOURS[kind],
-            zorder=5 if last else 3, label=f"{kind}, after",
-        )  # fmt: skip
-    values = every[:, 1]
-    if panel.bound is not None:
-        values = np.append(values, panel.bound(np.array([panel.volume])))
+        if len(points):
+            axis.plot(
+                *points.T, "*" if last else "o", ls="",
+                ms=12 if last else 5, mew=0.5, mec="white", color=COLOURS[kind],
+                zorder=5 if last else 3, label=f"{kind}, after",
+            )  # fmt: skip
     pad = 0.06 * max(np.ptp(values), 1e-3)
     axis.set(
-        xlim=(grid[0], grid[-1]), ylim=(values.min() - pad, values.max() + pad),
-        xlabel="volume fraction V", ylabel=panel.label, title=panel.title,
+        xlim=(left, right), ylim=(values.min() - pad, values.max() + pad),
+        xlabel="volume fraction V", ylabel=plots.MODULI[column],
+        title=f"{quest.name}, V {quest.volume:g}, {asked.format(quest.limits.young)}",
     )  # fmt: skip
     axis.title.set_size(9)
-    if not panel.upward:
+    if auxetic:  # less is better
         axis.invert_yaxis()
+
+
+def _is_fair(quest: Quest, record: Extreme) -> bool:
+    """Whether the bounds hold for a start: they are those of isotropic cells."""
+    return record.kind == "generated" or not extreme.flaws(quest, record.before)
+
+
+def _points(quest: Quest, shapes: Sequence[Shape]) -> Float[np.ndarray, "m 2"]:
+    """Return volume and objective of cells."""
+    points = [(shape.volume, extreme.objective(quest, shape)) for shape in shapes]
+    return np.reshape(points, (-1, 2))
 
 
 def pairs(
     path: str | os.PathLike, quests: Sequence[Quest], records: Sequence[Extreme]
 ) -> bool:
-    """Draw starts beside their results, a row for each quest.
-
-    Args:
-      path: PNG file to write.
-      quests: what was asked.
-      records: all starts.
-
-    Returns:
-      whether the captions were drawn.
-    """
+    """Draw starts beside their results, a row for each quest; see `contact_sheet`."""
     images, captions = [], []
 
     def add(quest, text, shape):
@@ -218,7 +149,7 @@ def pairs(
             add(quest, "optimized", record and record.after)
         record = extreme.best(quest, own, "variant")
         add(quest, "variant", record and record.after)
-    blank = np.full_like(next(image for image in images if image is not None), 251)
+    blank = np.full_like(images[0], 251)  # the dataset's cell is always there
     images = [blank if image is None else image for image in images]
     return plots.contact_sheet(path, images, captions, columns=6)
 
@@ -228,6 +159,5 @@ def _caption(quest: Quest, shape: Shape) -> str:
     if not np.isfinite(shape.constants).all():
         return "bears no load"
     zener = elasticity.moduli(shape.constants)["zener"]
-    if quest.is_isotropic and abs(np.log(zener)) > np.log(NEARLY):
-        return f"{extreme.shown(quest, shape)}, Zener {zener:.2f}"
-    return extreme.shown(quest, shape)
+    skewed = quest.is_isotropic and abs(np.log(zener)) > np.log(NEARLY)
+    return extreme.shown(quest, shape) + (f", Zener {zener:.2f}" if skewed else "")

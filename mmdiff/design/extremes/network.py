@@ -17,11 +17,11 @@ from mmdiff.typing import Array, Float
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Network:
-    """A diffusion model and how it is sampled.
+    """A diffusion model and how it is sampled, in batches.
 
     Attributes:
       model: parameters and header.
-      num_samples: samples of a batch.
+      num_samples: of a batch.
       steps: evaluations of the network per sample.
       newton: Newton steps of the guidance by finite elements on each sampling step.
       inversion_steps: steps between a cell and its noise, each way.
@@ -48,25 +48,17 @@ class Network:
     @functools.cached_property
     def draw(self) -> Callable[..., Float[Array, "b n n n"]]:
         """Sampler of a batch, `draw(key, target)`."""
+        settings = {"steps": self.steps, "newton": self.newton}
         return sampler.make_sampler(
-            *self.model,
-            num_samples=self.num_samples,
-            steps=self.steps,
-            newton=self.newton,
+            *self.model, num_samples=self.num_samples, **settings
         )
 
     @functools.cached_property
     def codec(self) -> tuple[NoiseCodec, Conditions]:
         """Both ways between octants and noise, and the conditions of the model."""
-        guide = None
-        if self.newton:
-            guide = fem_guidance.make_fem_guidance(self.n, newton=self.newton)
-        return noise_codec.load_noise_codec(
-            *self.model,
-            steps=self.inversion_steps,
-            iterations=self.iterations,
-            guide=guide,
-        )
+        guide = sampler.choose_guidance("homogenizer", self.n, self.newton)
+        settings = {"steps": self.inversion_steps, "iterations": self.iterations}
+        return noise_codec.load_noise_codec(*self.model, guide=guide, **settings)
 
     def solutions(self, steps: int) -> int:
         """Return the finite-element solutions of the guidance over so many steps."""

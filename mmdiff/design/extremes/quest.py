@@ -1,9 +1,8 @@
 """Quests for extreme cells, as in Fig. 4 of arXiv 2401.13570, and their best cells.
 
-A quest is a problem of `mmdiff.topopt`: least Poisson's ratio, or the largest shear,
-bulk or Young's modulus of a nearly isotropic cell, of a given volume. All quests are
-one `PROBLEM` with other numbers, so that one compiled loop serves them. Base E = 1
-throughout.
+A quest is least Poisson's ratio, or the largest shear, bulk or Young's modulus of a
+nearly isotropic cell, of a given volume. All quests are one `PROBLEM` with other
+numbers, so that one compiled loop serves them. Base E = 1 throughout.
 """
 
 import dataclasses
@@ -16,7 +15,7 @@ from mmdiff.cells.connectivity import is_load_bearing
 from mmdiff.design.optimize import goal as goals
 from mmdiff.design.optimize import ranking
 from mmdiff.design.optimize.goal import Goal
-from mmdiff.errors import InputError, check_ranges
+from mmdiff.errors import InputError
 from mmdiff.topopt import objectives
 from mmdiff.topopt.problem import Limits, Problem
 from mmdiff.typing import Float, UInt8
@@ -36,13 +35,7 @@ KINDS = ("edge", "generated", "random", "plates", "variant", "doubled")
 
 @dataclasses.dataclass(frozen=True)
 class Quest:
-    """One kind of extreme cell.
-
-    Attributes:
-      name: one of `WEIGHTS`.
-      volume: most volume fraction of solid.
-      limits: numbers of `PROBLEM`.
-    """
+    """One of `WEIGHTS`, the most volume fraction of solid, the numbers of `PROBLEM`."""
 
     name: str
     volume: float
@@ -65,12 +58,7 @@ class Quest:
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """A binary octant and its constants.
-
-    Attributes:
-      octant: (n, n, n) uint8.
-      constants: (3,) C11, C12, C44; NaN where it bears no load or was not solved.
-    """
+    """A binary octant and its constants, NaN if it bears no load or is not solved."""
 
     octant: UInt8[np.ndarray, "n n n"]
     constants: Float[np.ndarray, "3"]
@@ -126,11 +114,7 @@ class Extreme:
 
 
 def parse(text: str) -> tuple[str, ...]:
-    """Return the names of a list such as "poisson, bulk", each once.
-
-    Raises:
-      InputError: an unknown name, or none.
-    """
+    """Return the names of a list such as "poisson, bulk", each once."""
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
     for name in names:
         if name not in WEIGHTS:
@@ -150,12 +134,7 @@ def make_quest(name: str, volume: float, *, isotropy: float, floor: float) -> Qu
       isotropy: half width of the band of the Zener ratio around 1, of all but
         "poisson", whose ratio is free.
       floor: least Young's modulus along <100>, of "poisson".
-
-    Raises:
-      InputError: a number out of range.
     """
-    values = {f"vf.{name}": volume, "isotropy": isotropy, "min_young": floor}
-    check_ranges(values, dict.fromkeys(values, "(0, 1)"))
     if floor >= volume:
         raise InputError(
             f"min_young={floor:g} is not below {volume:g}, the Voigt limit. Give the "
@@ -198,25 +177,16 @@ def numbers(shape: Shape) -> dict[str, float]:
 
 def best(quest: Quest, records: Sequence[Extreme], kind: str = "") -> Extreme | None:
     """Return the best good record of a quest, of one kind or of all but "doubled"."""
-    good = [
-        record
-        for record in records
-        if record.quest == quest.name
-        and record.is_good
-        and (record.kind == kind if kind else record.kind != "doubled")
-    ]
+    kinds = {kind} if kind else {*KINDS} - {"doubled"}
+    own = [r for r in records if r.quest == quest.name and r.kind in kinds]
+    good = [r for r in own if r.is_good]
     return max(good, key=lambda r: quest.merit(score(quest, r.after)), default=None)
 
 
 def textbook(quest: Quest, records: Sequence[Extreme]) -> Extreme | None:
     """Return the best plate lattice of a quest as it is, None if all have flaws."""
-    good = [
-        record
-        for record in records
-        if record.quest == quest.name
-        and record.kind == "plates"
-        and not flaws(quest, record.before)
-    ]
+    own = [r for r in records if r.quest == quest.name and r.kind == "plates"]
+    good = [r for r in own if not flaws(quest, r.before)]
     return max(good, key=lambda r: quest.merit(score(quest, r.before)), default=None)
 
 
@@ -234,10 +204,10 @@ def median(quest: Quest, records: Sequence[Extreme], kind: str) -> float | None:
 
     None where half of the starts failed, or there are none.
     """
-    own = [r for r in records if r.quest == quest.name and r.kind == kind]
-    found = [r for r in own if r.after is not None]
     merits = [
-        quest.merit(score(quest, r.after)) if r.is_good else -np.inf for r in found
+        quest.merit(score(quest, r.after)) if r.is_good else -np.inf
+        for r in records
+        if r.quest == quest.name and r.kind == kind and r.after
     ]
     middle = np.median(merits) if merits else -np.inf
     return float(quest.merit(middle)) if np.isfinite(middle) else None

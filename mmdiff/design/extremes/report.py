@@ -1,6 +1,5 @@
 """Report of a search for extreme cells: rows, properties, verdicts, cells, pictures."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,10 @@ HEADER = [
     "", "V", "value", "dataset", "generated", "random", "plates", "as they are",
     "variants", "doubled", "median gen.", "median rand.",
 ]  # fmt: skip
+_OF_STARTS = (
+    "name", "kind", "source", "before value", "after value", "after V", "after Zener",
+    "design_steps", "solutions", "similarity", "flaws",
+)  # fmt: skip
 CONVENTIONS = {
     **reports.CONVENTIONS,
     "bounds": properties.CONVENTIONS["bounds"],
@@ -66,8 +69,8 @@ def report(
     by_name = {quest.name: quest for quest in quests}
     rows = [row(by_name[record.quest], record) for record in records]
     known = {
-        quest.name: properties_of(quest, records, returned.get(quest.name))
-        for quest in quests
+        name: properties_of(quest, records, returned.get(name))
+        for name, quest in by_name.items()
     }
     octants = {f"{r.name}_before": r.before.octant for r in records}
     octants |= {r.name: r.after.octant for r in records if r.after}
@@ -79,20 +82,17 @@ def report(
         conventions=CONVENTIONS,
         tables={
             "Best cells of each quest": best,
-            "Starts": [_short(line) for line in rows],
+            "Starts": [
+                {k.replace("_", " "): line[k] for k in _OF_STARTS} for line in rows
+            ],
         },
         cells=_cells(quests, records),
         cell_size_mm=size,
         arrays={"extremes.npz": octants},
         rows={"extremes.csv": rows},
         files={
-            "bounds.png": functools.partial(
-                figures.bounds,
-                panels=[figures.panel(quest, records, data) for quest in quests],
-            ),
-            "pairs.png": functools.partial(
-                figures.pairs, quests=quests, records=records
-            ),
+            "bounds.png": lambda path: figures.bounds(path, quests, records, data),
+            "pairs.png": lambda path: figures.pairs(path, quests, records),
         },
         notes=[found["verdict"] for found in known.values()],
         json="extremes.json",
@@ -122,18 +122,12 @@ def _cells(quests, records) -> list[CellEntry]:
 
 def row(quest: Quest, record: Extreme) -> dict:
     """Return a start's row of extremes.csv."""
-    line = {
-        "name": record.name,
-        "quest": record.quest,
-        "kind": record.kind,
-        "number": record.number,
-        "source": record.source,
-    }
+    names = ("name", "quest", "kind", "number", "source")
+    line = {name: getattr(record, name) for name in names}
     for when, shape in (("before", record.before), ("after", record.after)):
         known = {} if shape is None else extreme.numbers(shape)
-        label = quest.goal.label
-        line[f"{when} value"] = known.get(label)
-        for name in ("V", "K/K_HS", "G/G_HS", "E/E_HS", "nu", "Zener", "E/E_solid"):
+        line[f"{when} value"] = known.get(quest.goal.label)
+        for name in extreme.numbers(record.before):
             line[f"{when} {name}"] = known.get(name)
     octant = record.after.octant if record.after else record.before.octant
     return line | {
@@ -153,16 +147,10 @@ def properties_of(
 ) -> dict:
     """Return a quest's part of extremes.json.
 
-    Args:
-      quest: what was asked.
-      records: of all quests.
-      returned: share of the best cell's voxels that come back from its noise.
+    `returned` is the share of the best cell's voxels that come back from its noise.
     """
     own = [record for record in records if record.quest == quest.name]
-    kinds = {
-        kind: [record for record in own if record.kind == kind]
-        for kind in extreme.KINDS
-    }
+    kinds = {kind: [r for r in own if r.kind == kind] for kind in extreme.KINDS}
     done = {kind: [r for r in found if r.after] for kind, found in kinds.items()}
     done = {kind: found for kind, found in done.items() if found}
     best = {kind: extreme.best(quest, own, kind) for kind in extreme.KINDS}
@@ -213,13 +201,9 @@ def _brief(quest, name, shape: Shape) -> dict:
 
 def verdict(quest: Quest, records: Sequence[Extreme]) -> str:
     """Return in a sentence whether generated starts beat random ones."""
-    one, other = (
-        "no cell" if found is None else f"{found:.3f}"
-        for found in (
-            extreme.median(quest, records, kind) for kind in ("generated", "random")
-        )
-    )
-    win = extreme.generated_win(quest, records)
+    kinds, win = ("generated", "random"), extreme.generated_win(quest, records)
+    medians = (extreme.median(quest, records, kind) for kind in kinds)
+    one, other = ("no cell" if m is None else f"{m:.3f}" for m in medians)
     if win is None:
         return f"{quest.name}: most starts failed, generated and random ones alike."
     return (
@@ -238,21 +222,10 @@ def table(quests: Sequence[Quest], records: Sequence[Extreme]) -> list[list]:
         found = [
             known["dataset"]["value"],
             *(best.get(kind) for kind in ("generated", "random", "plates")),
-            plain["value"] if plain else None,
-            best.get("variant"),
-            best.get("doubled"),
-            known["median"].get("generated"),
-            known["median"].get("random"),
+            plain and plain["value"],
+            *(best.get(kind) for kind in ("variant", "doubled")),
+            *(known["median"].get(kind) for kind in ("generated", "random")),
         ]
         shown = [None if number is None else f"{number:.4f}" for number in found]
         rows.append([quest.name, f"{quest.volume:g}", quest.goal.label, *shown])
     return rows
-
-
-def _short(line: Mapping) -> dict:
-    """Return a row of the page's table of starts."""
-    names = ("kind", "source", "before value", "after value", "after V", "after Zener")
-    rest = ("design_steps", "solutions", "similarity", "flaws")
-    return {"name": line["name"]} | {
-        name.replace("_", " "): line[name] for name in (*names, *rest)
-    }

@@ -1,9 +1,8 @@
 """Variants of a cell: its noise, perturbed, decoded under its own properties.
 
 The second half of Fig. 4 of arXiv 2401.13570: an optimum is inverted to the noise that
-the deterministic sampler makes it of (`mmdiff.models.noise_codec`), and noise nearby
-gives further cells. They are refined as binary cells; a diverse set of the good ones is
-kept, by the share of equal voxels.
+the deterministic sampler makes it of, and noise nearby gives further cells. They are
+refined as binary cells; a diverse set of the good ones is kept.
 """
 
 import dataclasses
@@ -60,20 +59,14 @@ def varied(
 ) -> tuple[list[Extreme], float]:
     """Return variants of a cell through its noise, and how much of it comes back.
 
-    Args:
-      quest: what is asked.
-      best: the cell; one of more voxels than the network's is coarsened first.
-      key: of the noise.
-      state: folder of what is kept.
-      network: the model; compiled only where noise is decoded.
-      plan: how many, and which are kept.
+    A cell of more voxels than the network's is coarsened first. The network is compiled
+    only where noise is decoded; what is made is kept in the folder `state`.
 
     Returns:
       the variants that bear load, and the share of the cell's voxels that come back
       from its unchanged noise; none and NaN for a cell that falls apart when coarsened.
     """
-    octant = coarsened(best.after.octant, network.n)
-    known = best.after
+    known, octant = best.after, coarsened(best.after.octant, network.n)
     if octant is not known.octant:
         known = shape_of(octant, network.evaluate)
         if not np.isfinite(known.constants).all():
@@ -90,12 +83,11 @@ def varied(
         begun = Extreme(quest.name, "variant", i, source, shape, spent=spent)
         found.append(_refined(quest, begun, known, state, network, plan.steps))
     top = quest.merit(extreme.score(quest, known))
+    least = top - plan.loss * abs(top)
     good = [
         i
         for i, record in enumerate(found)
-        if record.is_good
-        and quest.merit(extreme.score(quest, record.after))
-        >= top - plan.loss * abs(top)
+        if record.is_good and quest.merit(extreme.score(quest, record.after)) >= least
     ]
     octants = [found[i].after.octant for i in good]
     for i in diverse(octants, octant, count=plan.keep, alike=plan.alike):
@@ -106,9 +98,8 @@ def varied(
 def _decoded(known: Shape, key, network, sizes) -> dict[str, np.ndarray]:
     """Return the octants of noise near that of a cell, of the same volume."""
     codec, scaling = network.codec
-    values = map(float, [*known.constants, known.volume])
-    names = (*elasticity.NAMES, "V")
-    cond = scaling.from_values(**dict(zip(names, values, strict=True)))
+    names, values = (*elasticity.NAMES, "V"), [*known.constants, known.volume]
+    cond = scaling.from_values(**dict(zip(names, map(float, values), strict=True)))
     x0 = jnp.asarray(2.0 * known.octant - 1, jnp.float32)
     goal = None
     if network.solutions(network.inversion_steps):
@@ -147,13 +138,14 @@ def _refined(quest, begun, optimum: Shape, state, network, steps) -> Extreme:
 
     known = saved.once(state / f"{begun.name}.npz", made)
     after = Shape(known["octant"], known["constants"])
+    same = agreement(after.octant, pack(optimum.octant[None]), half_shift=True)
     return dataclasses.replace(
         begun,
         before=Shape(octant, known["before"]),
         after=after,
         flaws=extreme.flaws(quest, after),
         solutions=int(known["solutions"]),
-        similarity=similarity(after.octant, optimum.octant),
+        similarity=float(same[0]),
     )
 
 
@@ -162,31 +154,20 @@ def perturbed(
 ) -> Float[Array, "n n n"]:
     """Return sqrt(1 - size^2) noise + size new: standard normal where `noise` is.
 
-    Args:
-      key: typed random key of the new noise.
-      noise: symmetric noise of an octant.
-      size: share of new noise, as a ratio of standard deviations, in [0, 1].
+    The size, in [0, 1], is that of the new noise, as a ratio of standard deviations.
     """
     fresh = symmetric_noise(key, noise.shape[-1], noise.dtype)
-    keep = np.sqrt(1 - size**2)
-    return jnp.asarray(keep, noise.dtype) * noise + jnp.asarray(size, noise.dtype) * (
-        fresh
-    )
+    keep, size = (jnp.asarray(s, noise.dtype) for s in (np.sqrt(1 - size**2), size))
+    return keep * noise + size * fresh
 
 
 def coarsened(octant: UInt8[np.ndarray, "m m m"], n: int) -> UInt8[np.ndarray, "n n n"]:
     """Return an octant of n voxels a side, of the same volume; m is a multiple of n."""
-    octant = np.asarray(octant)
     ratio = octant.shape[0] // n
     if ratio == 1:
         return octant
     blocks = octant.reshape(n, ratio, n, ratio, n, ratio).mean((1, 3, 5))
     return threshold_to_volume(blocks, float(octant.mean()))
-
-
-def similarity(one: UInt8[np.ndarray, "n n n"], other) -> float:
-    """Return the share of equal voxels; a shift by half a period counts as the same."""
-    return float(agreement(one, pack(np.asarray(other)[None]), half_shift=True)[0])
 
 
 def diverse(
@@ -199,13 +180,8 @@ def diverse(
     """Return the numbers of a diverse set, the most different from the reference first.
 
     Each next one is that whose most similar neighbour among the reference and those
-    chosen is least similar to it.
-
-    Args:
-      octants: to choose from.
-      reference: the octant that all are variants of.
-      count: most numbers to return.
-      alike: share of equal voxels from which two octants count as one.
+    chosen is least similar to it. Two count as one from a share `alike` of equal
+    voxels.
     """
     if not octants:
         return []

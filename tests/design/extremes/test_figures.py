@@ -2,28 +2,46 @@
 
 import numpy as np
 import pytest
+from design_helpers import wave
 
+from mmdiff import elasticity
 from mmdiff.bounds import hashin_shtrikman
+from mmdiff.cells.voxels import threshold_to_volume
+from mmdiff.data.dataset import Dataset
 from mmdiff.design.extremes import figures
-from mmdiff.design.extremes.figures import Panel
+from mmdiff.design.extremes.quest import Extreme, Shape, make_quest
 
 pytest.importorskip("matplotlib")
+BULK, POISSON, YOUNG = (
+    make_quest(name, 0.5, isotropy=0.05, floor=0.01)
+    for name in ("bulk", "poisson", "young")
+)
+VOLUMES = (0.1, 0.46, 0.5, 0.9)
+OCTANTS = np.stack([threshold_to_volume(wave(), volume) for volume in VOLUMES])
+DATA = Dataset(
+    OCTANTS,
+    np.stack([elasticity.isotropic(0.5 * volume) for volume in VOLUMES]),
+    OCTANTS.mean((1, 2, 3)),
+    {},
+)
 
 
-def _panel(**options):
-    usual = {
-        "title": "bulk",
-        "label": "K",
-        "volume": 0.5,
-        "known": np.array([[0.1, 0.02], [0.5, 0.2], [0.9, 0.6]]),
-        "before": {"generated": np.array([[0.48, 0.15], [0.52, np.nan]])},
-        "after": {
-            "generated": np.array([[0.5, 0.22], [0.5, 0.21]]),
-            "doubled": np.array([[0.5, 0.225]]),
-        },
-        "bound": lambda volume: hashin_shtrikman(volume)[0],
-    }
-    return Panel(**(usual | options))
+def _start(name, kind, young, flaws=()):
+    before = Shape(OCTANTS[1], elasticity.isotropic(0.1))
+    after = Shape(OCTANTS[2], elasticity.isotropic(young))
+    return Extreme(name, kind, 0, "", before, after, flaws)
+
+
+def _records():
+    nothing = Shape(OCTANTS[1], np.full(3, np.nan))
+    young = {"generated": 0.24, "random": 0.23, "doubled": 0.25}
+    return [
+        Extreme(name, "generated", 1, "", nothing)
+        if kind is None
+        else _start(name, kind, young[kind])
+        for name in ("bulk", "poisson", "young")
+        for kind in (*young, None)
+    ]
 
 
 @pytest.fixture
@@ -35,29 +53,30 @@ def drawn(monkeypatch):
         kept.append(figure)
         return True
 
-    monkeypatch.setattr(figures, "save_figure", keep)
+    monkeypatch.setattr(figures.plots, "save_figure", keep)
     return kept
 
 
 def test_every_start_and_the_bound_are_inside(drawn):
-    assert figures.bounds("bounds.png", [_panel()])
+    flawed = _start("bulk", "random", 0.9, ("too heavy",))
+    assert figures.bounds("bounds.png", [BULK], [*_records(), flawed], DATA)
     (axis,) = drawn[0].axes
     (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
-    assert left < 0.48 and right > 0.5
-    assert low < 0.15 and high > hashin_shtrikman(0.5)[0] > 0.225
-    # The dataset is drawn where it falls into the panel, and does not widen it.
-    assert left > 0.1 and right < 0.9
     lines = {line.get_label(): line.get_xydata() for line in axis.lines}
-    np.testing.assert_allclose(lines["generated, after"], [[0.5, 0.22], [0.5, 0.21]])
-    np.testing.assert_allclose(lines["doubled, after"], [[0.5, 0.225]])
-    assert len(lines["dataset"]) == 3
+    for kind, young in {"generated": 0.24, "random": 0.23, "doubled": 0.25}.items():
+        value = elasticity.moduli(elasticity.isotropic(young))["K"]
+        np.testing.assert_allclose(lines[f"{kind}, after"], [[0.5, value]], rtol=0.02)
+        assert low < value < high
+    # The dataset is drawn where it falls into the panel, and does not widen it.
+    assert len(lines["dataset"]) == 4 and 0.1 < left < 0.46 and 0.5 < right < 0.9
+    assert len(lines["generated, before"]) == 2 and "random, before" not in lines
     grid, bound = lines["Hashin-Shtrikman bound"].T
     np.testing.assert_allclose(bound, hashin_shtrikman(grid)[0])
+    assert high > hashin_shtrikman(0.5)[0]
 
 
 def test_less_is_up_where_less_is_better(drawn):
-    panel = _panel(bound=None, upward=False)
-    figures.bounds("bounds.png", [_panel(), panel, panel])
+    figures.bounds("bounds.png", [BULK, POISSON, YOUNG], _records(), DATA)
     first, second, *_ = drawn[0].axes
     assert first.get_ylim()[0] < first.get_ylim()[1]
     assert second.get_ylim()[0] > second.get_ylim()[1]
@@ -65,11 +84,6 @@ def test_less_is_up_where_less_is_better(drawn):
     assert len(labels) == len(set(labels)) and "generated, before" in labels
 
 
-def test_the_file_is_written(tmp_path):
-    path = tmp_path / "bounds.png"
-    assert figures.bounds(path, [_panel()]) and path.stat().st_size
-
-
 def test_without_matplotlib_nothing_is_written(tmp_path, no_matplotlib):
-    assert not figures.bounds(tmp_path / "bounds.png", [_panel()])
+    assert not figures.bounds(tmp_path / "bounds.png", [BULK], _records(), DATA)
     assert not list(tmp_path.iterdir())

@@ -4,18 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from design_helpers import RATES, proportional, wave
+from design_helpers import RATES, proportional, rough_dataset, rough_sampler
 
-from mmdiff.cells.voxels import threshold_to_volume
-from mmdiff.data.dataset import Dataset
 from mmdiff.design.extremes import edges, quest, report, runs
 from mmdiff.design.extremes.network import Network
-from mmdiff.design.extremes.starts import StartCounts
+from mmdiff.design.extremes.starts import Setup
 from mmdiff.design.extremes.variants import VariantPlan
 from mmdiff.design.generate import sampler
 from mmdiff.design.optimize.method import Method
 from mmdiff.diffusion.conditions import fit_conditions
-from mmdiff.diffusion.process import symmetric_noise
 from mmdiff.diffusion.schedule import ExponentialSchedule, schedule_to_dict
 from mmdiff.io.report import write
 from mmdiff.models import noise_codec
@@ -28,11 +25,6 @@ from mmdiff.topopt.optimize import COLUMNS, Loop, State
 N, STEPS = 8, 12
 META = {"octant": N, "schedule": schedule_to_dict(ExponentialSchedule())}
 SETTINGS = {"cell_size_mm": 10.0, "num_starts": 2}
-
-
-def _frame(volume, key):
-    noise = np.asarray(symmetric_noise(key, N))
-    return threshold_to_volume(wave(N) + 0.3 * noise, volume)
 
 
 def _make_optimize(n, problem, settings):
@@ -59,20 +51,11 @@ def _make_optimize(n, problem, settings):
 def drawn(monkeypatch):
     """Targets that samples were drawn for; finite elements are proportional."""
     targets = []
-
-    def make_sampler(params, meta, *, num_samples, steps, newton):
-        def draw(key, target):
-            targets.append(target)
-            keys = jax.random.split(key, num_samples)
-            return np.stack([2.0 * _frame(target.volume, k) - 1 for k in keys])
-
-        return draw
-
     points = np.outer([0.2, 0.4, 0.6], np.append(RATES, 1.0))
     scaling = fit_conditions(("C11", "C12", "C44", "V"), points)
     codec = NoiseCodec(lambda key, x0, cond: 2 * x0, lambda x, *args: jnp.asarray(x))
     for module, name, value in (
-        (sampler, "make_sampler", make_sampler),
+        (sampler, "make_sampler", rough_sampler(targets)),
         (noise_codec, "load_noise_codec", lambda *args, **options: (codec, scaling)),
         (interface, "make_evaluate", lambda n, **options: proportional),
         (optimize, "make_optimize", _make_optimize),
@@ -83,11 +66,7 @@ def drawn(monkeypatch):
 
 @pytest.fixture(scope="module")
 def data():
-    keys = jax.random.split(jax.random.key(7), 6)
-    volumes = (0.33, 0.37, 0.43, 0.45, 0.47, 0.8)
-    octants = np.stack([_frame(v, k) for v, k in zip(volumes, keys, strict=True)])
-    volume = octants.mean((1, 2, 3))
-    return Dataset(octants, volume[:, None] * RATES, volume, {})
+    return rough_dataset()
 
 
 @pytest.fixture
@@ -99,17 +78,12 @@ def search(drawn, data, tmp_path):
         near = {"band": 0.9, "isotropy": 3.0, "alike": 0.95}
         rows = edges.edge_rows(asked, data, count=1, **near)
         (tmp_path / "state").mkdir(exist_ok=True)
-        usual = {
-            "data": data,
-            "network": Network(Model({}, META), num_samples=2),
-            "method": Method(16, radius=1.2, steps=STEPS, refine_steps=0),
-            "counts": StartCounts(starts=2, edges=1, plates=1, waves=4, seed=0),
-            "variants": None,
-            "double": False,
-            "folder": tmp_path,
-        }
-        tools = runs.Search(**usual | options)
-        return asked, *runs.search(asked, rows, jax.random.key(0), tools)
+        network = Network(Model({}, META), num_samples=2)
+        method = Method(16, radius=1.2, steps=STEPS, refine_steps=0)
+        counts = {"num_starts": 2, "num_edges": 1, "num_plates": 1}
+        setup = Setup(data, network, method, tmp_path, **counts)
+        key = jax.random.key(0)
+        return asked, *runs.search(asked, rows, key, setup, VARIANTS, **options)
 
     return run
 
@@ -118,7 +92,7 @@ VARIANTS = VariantPlan(sizes=[0.7, 0.9], steps=0, keep=2, alike=0.98, loss=0.05)
 
 
 def test_all_kinds_are_found_and_reported(search, data, tmp_path, capsys):
-    asked, found, returned = search(variants=VARIANTS, double=True)
+    asked, found, returned = search(double=True)
     kinds = [record.kind for record in found]
     count = {kind: kinds.count(kind) for kind in kinds}
     assert count.pop("variant") in (1, 2)  # the noise may lead to loose pieces
@@ -155,13 +129,13 @@ def test_all_kinds_are_found_and_reported(search, data, tmp_path, capsys):
 
 
 def test_what_was_finished_is_not_made_again(search, drawn, tmp_path):
-    _, found, returned = search(variants=VARIANTS)
+    _, found, _ = search()
     count = len(drawn)
     torn = tmp_path / "state" / "result_shear_random_01.npz"
     torn.write_bytes(torn.read_bytes()[:99])
     (tmp_path / "state" / "result_shear_generated_00.npz").unlink()
     lines = len(workdir.read_metrics(tmp_path))
-    _, again, _ = search(variants=VARIANTS)
+    _, again, _ = search()
     for one, other in zip(found, again, strict=True):
         assert (one.name, one.solutions, one.kept) == (
             other.name, other.solutions, other.kept
@@ -175,7 +149,7 @@ def test_what_was_finished_is_not_made_again(search, drawn, tmp_path):
 
 def test_a_quest_without_a_good_cell_is_noted(search, data, capsys):
     # E is 0.77 of the volume: that of the dataset's heaviest cell is above the floor.
-    asked, found, returned = search("poisson", 0.6, 0.55, variants=VARIANTS)
+    asked, found, returned = search("poisson", 0.6, 0.55)
     said = capsys.readouterr().out
     assert "none of 10 starts gave the cell that was asked for" in said
     assert returned is None and quest.best(asked, found) is None

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from design_helpers import RATES, proportional, wave
 
 from mmdiff.cells.symmetry import is_cubic
 from mmdiff.cells.voxels import threshold_to_volume
@@ -18,26 +19,18 @@ from mmdiff.models import noise_codec
 from mmdiff.models.noise_codec import NoiseCodec
 from mmdiff.models.weights import Model
 from mmdiff.topopt import interface
-from mmdiff.topopt.interface import Evaluation
 
 N = 8
 QUEST = quest.make_quest("bulk", 0.45, isotropy=0.05, floor=0.01)
 SIZES = [0.7, 0.8, 0.9]
-CONSTANTS = np.array([0.4, 0.16, 0.12])
-
-
-def _evaluate(octant, fields=None):
-    constants = octant.mean() * CONSTANTS
-    return Evaluation(constants, np.zeros(1), 1e-6, True, None)
 
 
 def _frame(n):
-    wave = np.cos(np.pi * (np.arange(n) + 0.5) / n)
-    return threshold_to_volume(wave[:, None, None] + wave[:, None] + wave, 0.4)
+    return threshold_to_volume(wave(n), 0.4)
 
 
 def _varied(octant, state, *, newton=0, **options):
-    best = Shape(octant, octant.mean() * CONSTANTS)
+    best = Shape(octant, octant.mean() * RATES)
     record = Extreme("bulk", "random", 0, "random", best, best)
     usual = {"sizes": SIZES, "steps": 0, "keep": 2, "alike": 1.0, "loss": 0.05}
     meta = {"octant": N, "schedule": schedule_to_dict(ExponentialSchedule())}
@@ -55,13 +48,13 @@ def goals(monkeypatch):
         seen.append(target_values)
         return jnp.asarray(noise)
 
-    points = np.outer([0.2, 0.4, 0.6], np.append(CONSTANTS, 1.0))
+    points = np.outer([0.2, 0.4, 0.6], np.append(RATES, 1.0))
     scaling = fit_conditions(("C11", "C12", "C44", "V"), points)
     codec = NoiseCodec(lambda key, x0, cond: 2 * x0, decode)
     monkeypatch.setattr(
         noise_codec, "load_noise_codec", lambda *args, **options: (codec, scaling)
     )
-    monkeypatch.setattr(interface, "make_evaluate", lambda n, **options: _evaluate)
+    monkeypatch.setattr(interface, "make_evaluate", lambda n, **options: proportional)
     return seen
 
 
@@ -94,7 +87,7 @@ def test_guided_variants_are_asked_for_the_cell_itself(goals, tmp_path):
     found, _ = _varied(octant, tmp_path, newton=2)
     # Decoding the unchanged noise shows the inversion alone.
     assert goals[0] is None and all(goal is not None for goal in goals[1:])
-    np.testing.assert_allclose(goals[1][:3], octant.mean() * CONSTANTS, rtol=1e-6)
+    np.testing.assert_allclose(goals[1][:3], octant.mean() * RATES, rtol=1e-6)
     # Two Newton steps at each time below 0.95.
     assert {record.spent for record in found} == {30}
 
@@ -153,9 +146,3 @@ def test_a_diverse_set_begins_with_what_is_most_different():
     assert chosen == [2, 1]
     assert variants.diverse([near, far], reference, count=1, alike=1.0) == [1]
     assert variants.diverse([], reference, count=4, alike=0.9) == []
-
-
-def test_similarity_does_not_mind_half_a_period():
-    octant = _octants(0.3)[0]
-    assert variants.similarity(octant, octant[::-1, ::-1, ::-1]) == 1.0
-    assert variants.similarity(octant, 1 - octant) < 1.0

@@ -119,14 +119,11 @@ def test_a_kink_at_isotropy_is_no_mistake(goals):
     assert goal.choose("goals.py:anisotropy").label == "anisotropy"
 
 
-def test_a_function_of_the_user_is_found_by_file(goals):
+def test_a_function_of_the_user_is_found_by_file_or_module(goals):
     found = goal.choose("goals.py:first")
     np.testing.assert_allclose(_value(found), 0.42, rtol=1e-6)  # float32
     assert found.score(0.42, 0.4) == 0.42 and found.name == "goals.py:first"
     assert found.label == "first" and not found.is_stiffness
-
-
-def test_a_function_of_the_user_is_found_by_module():
     function = goal.load("mmdiff.topopt.objectives:deviatoric")
     np.testing.assert_allclose(function(TENSOR), 0.075, rtol=1e-6)  # float32
 

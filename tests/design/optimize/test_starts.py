@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from design_helpers import RATES, proportional, wave
 
 from mmdiff.cells import specimens
 from mmdiff.cells.symmetry import is_cubic, octant_to_cell
@@ -14,9 +15,9 @@ from mmdiff.topopt.interface import Evaluation
 N = 8
 
 
-def _save(tmp_path, array, name="cell.npy"):
-    np.save(tmp_path / name, array)
-    return tmp_path / name
+def _save(tmp_path, array):
+    np.save(tmp_path / "cell.npy", array)
+    return tmp_path / "cell.npy"
 
 
 def test_random_starts_follow_the_seed():
@@ -32,28 +33,19 @@ def test_random_starts_follow_the_seed():
     again = starts.random_starts(2, N, 0.4, seed=5)
     np.testing.assert_array_equal(again[1][1], second)
     assert (starts.random_starts(1, N, 0.4, seed=6)[0][1] != first).any()
-
-
-def test_orthotropic_random_starts_differ_along_the_axes():
     ((_, grid),) = starts.random_starts(1, N, 0.4, symmetry="orthotropic")
     assert grid.shape == (N, N, N) and not is_cubic(grid)
 
 
-def test_a_cell_and_its_octant_are_the_same_start(tmp_path):
+def test_cell_octant_and_other_resolutions_are_the_same_start(tmp_path):
     octant = specimens.plates(N)
     cell = _save(tmp_path, octant_to_cell(octant))
     ((label, grid),) = starts.file_starts(cell, N)
     assert label == "cell.npy" and grid.dtype == np.float32
     np.testing.assert_allclose(grid, 0.05 + 0.9 * octant, rtol=1e-6)  # float32
-    part = _save(tmp_path, octant, "octant.npy")
-    ((_, same),) = starts.file_starts(part, N, input_is="octant")
+    same = starts.voxel_start(octant, "octant", N, input_is="octant")
     np.testing.assert_array_equal(same, grid)
-
-
-def test_other_resolutions_are_resampled(tmp_path):
-    octant = specimens.plates(N)
-    path = _save(tmp_path, octant_to_cell(octant))
-    ((_, fine),) = starts.file_starts(path, 2 * N)
+    ((_, fine),) = starts.file_starts(cell, 2 * N)
     assert fine.shape == 3 * (2 * N,) and is_cubic(fine)
     np.testing.assert_allclose(fine.mean(), 0.05 + 0.9 * octant.mean(), atol=0.02)
 
@@ -68,15 +60,11 @@ def test_all_cells_of_a_file_are_starts(tmp_path):
     assert label == "cell.npy[1]"
 
 
-def test_an_orthotropic_file_needs_an_orthotropic_design(tmp_path):
+def test_an_orthotropic_design_may_start_from_an_orthotropic_cell():
     octant = np.zeros((N, N, N))
     octant[:, :3, :2] = 1
-    path = _save(tmp_path, octant, "bar.npy")
-    with pytest.raises(InputError, match="symmetry=orthotropic"):
-        starts.file_starts(path, N, input_is="octant")
-    ((_, grid),) = starts.file_starts(
-        path, N, input_is="octant", symmetry="orthotropic"
-    )
+    options = {"input_is": "octant", "symmetry": "orthotropic"}
+    grid = starts.voxel_start(octant, "bar", N, **options)
     np.testing.assert_allclose(grid, 0.05 + 0.9 * octant, rtol=1e-6)  # float32
 
 
@@ -174,31 +162,20 @@ def test_plate_lattices_come_with_the_mixtures_first(tmp_path):
 
 
 def test_generated_starts_are_cells_of_the_model(monkeypatch):
-    wave = np.cos(np.pi * (np.arange(N) + 0.5) / N)
-    field = np.asarray(wave[:, None, None] + wave[:, None] + wave)
-    drawn = {}
+    samples = [np.stack([wave(), wave() + 0.8]), -np.ones((2, N, N, N))]
+    drawn = []
 
     def make_sampler(params, meta, *, num_samples):
-        drawn["count"] = num_samples
-        return lambda key, target: np.round(np.stack([field, field + 0.8]), 9)
+        drawn.append(num_samples)
+        return lambda key, target: samples[len(drawn) - 1]
 
     monkeypatch.setattr(starts.sampler, "make_sampler", make_sampler)
     monkeypatch.setattr(starts.weights, "load_model", lambda: ({}, {}))
-
-    def evaluate(octant, fields=None):
-        constants = np.array([0.3, 0.1, 0.1]) * octant.mean()
-        return Evaluation(constants, np.zeros(1), 0.0, True, None)
-
-    goal = of_constants((0.15, 0.05, 0.05))
-    found = starts.generated_starts(goal, evaluate, count=2)
+    goal = of_constants(0.5 * RATES)
+    found = starts.generated_starts(goal, proportional, count=2)
     assert [kind for kind, _ in found] == ["generated", "generated"]
     # Best first: half the solid's constants are asked for.
     values = [abs((grid.mean() - 0.05) / 0.9 - 0.5) for _, grid in found]
-    assert values == sorted(values) and drawn["count"] >= 2
-
-    def disconnected(params, meta, *, num_samples):
-        return lambda key, target: -np.ones((2, N, N, N))
-
-    monkeypatch.setattr(starts.sampler, "make_sampler", disconnected)
+    assert values == sorted(values) and drawn[0] >= 2
     with pytest.raises(InputError, match="pass `start=random`"):
-        starts.generated_starts(goal, evaluate, count=2)
+        starts.generated_starts(goal, proportional, count=2)
