@@ -31,20 +31,14 @@ def averages(tensor: Float[np.ndarray, "6 6"]) -> dict:
     bulk["Reuss"], shear["Reuss"] = 1 / (s1 + 2 * s2), 15 / (4 * (s1 - s2) + 3 * s3)
     for modulus in (bulk, shear):
         modulus["Hill"] = (modulus["Voigt"] + modulus["Reuss"]) / 2
-    found: dict = {
-        name: {
-            "K": float(k),
-            "G": float(g),
-            "E": float(9 * k * g / (3 * k + g)),
-            "nu": float((3 * k - 2 * g) / (2 * (3 * k + g))),
-        }
-        for name, k, g in ((name, bulk[name], shear[name]) for name in bulk)
-    }
+    found = {}
+    for name, k in bulk.items():
+        g = shear[name]
+        young, nu = 9 * k * g / (3 * k + g), (3 * k - 2 * g) / (2 * (3 * k + g))
+        found[name] = {"K": float(k), "G": float(g), "E": float(young), "nu": float(nu)}
     ratios = [m["Voigt"] / m["Reuss"] for m in (bulk, shear)]
-    return {
-        "averages": found,
-        "universal_anisotropy": float(ratios[0] + 5 * ratios[1] - 6),
-    }
+    index = float(ratios[0] + 5 * ratios[1] - 6)
+    return {"averages": found, "universal_anisotropy": index}
 
 
 def engineering(tensor: Float[np.ndarray, "6 6"]) -> dict[str, float]:

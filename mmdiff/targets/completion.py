@@ -28,16 +28,9 @@ def complete(
 ) -> Float[np.ndarray, "count 4"]:
     """Return C11, C12, C44, V of several tensors that meet a target.
 
-    Args:
-      target: with constants left free.
-      known: C11, C12, C44, V of training cells, N > 0.
-      count: number of tensors.
-      seed: of the choice among the nearest cells, see `numpy.random.default_rng`.
-
-    Returns:
-      constants of training cells among the nearest, changed so that they meet the
-      target, as far as this leaves them stable; where none of them is, as they were.
-      The volume is that of the target or of these cells.
+    Those of training cells (of `known` constants) among the nearest, drawn by `seed`,
+    changed so that they meet the target, as far as this leaves them stable; where none
+    of them is, as they were. The volume is that of the target or of these cells.
     """
     nearest = feasibility.training_distances(target, known).argsort(kind="stable")
     rows = known[nearest[: CHOICE * count]].astype(float)

@@ -41,14 +41,22 @@ def check_feasible(
     _check_stability(target)
     if allow_infeasible:
         return
-    _check_units(target, nu)
+    # No cell is stiffer than the solid; numbers above that are in other units.
+    solid = elasticity.isotropic(nu=nu)
+    for name, value in target.asked:
+        stiff = name in quantities.STIFF
+        if stiff and value > 1.5 * quantities.values(solid, [name])[0]:
+            raise InputError(
+                f"target {name}={value:g}: this checkpoint expects stiffness divided "
+                "by the base Young's modulus. Pass `base=210000` to give values in MPa."
+            )
     _check_bounds(target, nu)
 
 
 def _check_stability(target):
     def unstable(why):
-        said = _text(target.asked)
-        return InputError(f"target {said} is not a stable material: {why}")
+        text = _text(target.asked)
+        return InputError(f"target {text} is not a stable material: {why}")
 
     asked = dict(target.asked)
     if not -1 < asked.get("nu", 0.0) < 0.5 or asked.get("zener", 1.0) <= 0:
@@ -64,30 +72,14 @@ def _check_stability(target):
     margins = elasticity.stability_margins(constants)
     for name, margin in margins.items():
         if margin <= 0:  # not where it is free: NaN
-            others = [
-                f"{other} > 0"
-                for other, value in margins.items()
-                if other != name and not np.isnan(value)
-            ]
-            also = f" (also {' and '.join(others)})" if others else ""
+            fixed = [other for other, value in margins.items() if not np.isnan(value)]
+            others = " and ".join(f"{other} > 0" for other in fixed if other != name)
+            also = f" (also {others})" if others else ""
             raise unstable(f"{name} = {margin:.4g} must be positive{also}.")
     if {"C11", "E"} <= asked.keys() and asked["E"] > asked["C11"]:
         raise unstable(
             f"E = {asked['E']:.4g} must not exceed C11. Lower E or raise C11."
         )
-
-
-def _check_units(target, nu):
-    # No cell is stiffer than the solid; numbers above that are in other units.
-    solid = elasticity.isotropic(nu=nu)
-    for name, value in target.asked:
-        if name not in quantities.STIFF:
-            continue
-        if value > 1.5 * quantities.values(solid, [name])[0]:
-            raise InputError(
-                f"target {name}={value:g}: this checkpoint expects stiffness divided "
-                "by the base Young's modulus. Pass `base=210000` to give values in MPa."
-            )
 
 
 def _check_bounds(target, nu):
@@ -170,14 +162,10 @@ def _text(pairs) -> str:
 def training_distances(
     target: Target, known: Float[np.ndarray, "N 4"]
 ) -> Float[np.ndarray, "N"]:
-    """Return the distance of a target to each training cell, a fraction.
+    """Return the distance of a target to training cells of known C11, C12, C44, V.
 
     The mean of |difference| over the quantities of `Target.counted`, in units of error,
     and the volume.
-
-    Args:
-      target: with base E = 1.
-      known: C11, C12, C44, V of the training cells.
     """
     names, goals = zip(*target.counted, strict=True)
     off = abs(quantities.values(known[:, :3], names) - np.array(goals)[None])

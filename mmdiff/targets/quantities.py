@@ -86,11 +86,9 @@ def check_independent(asked: Mapping[str, float]) -> None:
 def solve(asked: Mapping[str, float]) -> Float[np.ndarray, "3"]:
     """Return C11, C12, C44 as far as they follow from values; NaN where they are free.
 
-    C11 and E together leave the sign of nu open, and C12 free. Values that no stable
-    material has give unstable or infinite constants.
-
-    Args:
-      asked: values by name, independent of each other, see `check_independent`.
+    The values are independent, see `check_independent`. C11 and E together leave the
+    sign of nu open, and C12 free. Values that no stable material has give unstable or
+    infinite constants.
     """
     shear = asked.get("C44", asked.get("G", np.nan))
     zener = asked.get("zener", np.nan)
@@ -118,9 +116,10 @@ def _solve_normal(known):
         return known.get("C11", np.nan), known.get("C12", np.nan)
     linear = [name for name in known if name in _LINEAR]
     if len(linear) == 2:
-        return np.linalg.solve(
-            [_LINEAR[name] for name in linear], [known[name] for name in linear]
+        rows, sides = zip(
+            *((_LINEAR[name], known[name]) for name in linear), strict=True
         )
+        return np.linalg.solve(rows, sides)
     if known.keys() == {"C12", "E"}:  # s^2 - (C12 + E) s - 2 C12^2 = 0, and s > 0
         c12 = known["C12"]
         b = c12 + known["E"]

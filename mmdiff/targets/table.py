@@ -27,14 +27,9 @@ _EXAMPLE = (
 
 
 class Line(NamedTuple):
-    """One line of a list.
+    """One line of a list: its number in the file, from 1, and index among the targets.
 
-    Attributes:
-      number: in the file, from 1.
-      index: among the lines of targets, from 0.
-      name: given, or made from the index.
-      target: None where the line cannot be read.
-      problem: why the target cannot be used; empty where it can.
+    `target` is None where the line cannot be read; `problem` says why it is of no use.
     """
 
     number: int
@@ -45,11 +40,7 @@ class Line(NamedTuple):
 
 
 def read(path: str | os.PathLike, *, base: float = 1.0) -> list[Line]:
-    """Return all lines of a list.
-
-    Args:
-      path: CSV file with a header.
-      base: Young's modulus of the base material, in the units of the list.
+    """Return all lines of a CSV file in units of a base material.
 
     Raises:
       InputError: the file is missing, is not text, or has no column of a target.
@@ -122,20 +113,13 @@ def check(
     nu: float = elasticity.NU,
     allow_infeasible: bool = False,
 ) -> list[Line]:
-    """Return the lines, with the problem of those that no cell can reach.
-
-    Args:
-      lines: see `read`.
-      nu: Poisson's ratio of the base material.
-      allow_infeasible: see `feasibility.check_feasible`.
-    """
+    """Return the lines, with the problem of those that `check_feasible` refuses."""
+    options = {"nu": nu, "allow_infeasible": allow_infeasible}
     checked = []
     for line in lines:
         if not line.problem:
             try:
-                feasibility.check_feasible(
-                    line.target, nu=nu, allow_infeasible=allow_infeasible
-                )
+                feasibility.check_feasible(line.target, **options)
             except InputError as error:
                 line = line._replace(problem=str(error))
         checked.append(line)
@@ -143,12 +127,9 @@ def check(
 
 
 def refuse(lines: Sequence[Line], path: str | os.PathLike, advice: str = "") -> None:
-    """Raise InputError if any line has a problem, with that of the first one.
+    """Raise InputError if any line of a file has a problem, with that of the first one.
 
-    Args:
-      lines: see `read` and `check`.
-      path: of the list, for the message.
-      advice: what else a person can do.
+    The advice is what else a person can do.
     """
     bad = [line for line in lines if line.problem]
     if not bad:

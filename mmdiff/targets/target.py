@@ -184,7 +184,7 @@ def from_values(
     Args:
       asked: finite values of `quantities.NAMES`, and "V" for the volume fraction.
       volume: volume fraction where `asked` has none, None or 0 where it is free.
-      base: Young's modulus of the base material.
+      base: Young's modulus that stiffness is in units of.
 
     Raises:
       InputError: an unknown name, nothing asked, quantities that follow from others, or

@@ -14,27 +14,10 @@ from mmdiff.errors import InputError
 from mmdiff.typing import Float
 
 CUBIC = 5e-3  # relative distance up to which rounding explains what is not cubic
-# Entries that are equal in a cubic tensor, by the name of their group.
-_GROUPS = (
-    {"C11": (0, 0), "C22": (1, 1), "C33": (2, 2)},
-    {
-        "C12": (0, 1),
-        "C13": (0, 2),
-        "C23": (1, 2),
-        "C21": (1, 0),
-        "C31": (2, 0),
-        "C32": (2, 1),
-    },
-    {"C44": (3, 3), "C55": (4, 4), "C66": (5, 5)},
-)
 
 
 def load(text: str) -> str:
-    """Return the content of a text file, where the text is the name of one.
-
-    Raises:
-      InputError: there is no such file, or it is not text.
-    """
+    """Return the content of a text file, where the text is the name of one."""
     name = text.strip()
     if not name.endswith(".txt"):
         return text
@@ -50,14 +33,10 @@ def load(text: str) -> str:
 def to_cubic(
     tensor: Float[np.ndarray, "6 6"], *, project: bool = False
 ) -> Float[np.ndarray, "3"]:
-    """Return C11, C12, C44 of a tensor that is cubic, or of the closest one.
-
-    Args:
-      tensor: of finite numbers.
-      project: accept a tensor that is not cubic.
+    """Return C11, C12, C44 of the closest cubic tensor.
 
     Raises:
-      InputError: it differs from cubic symmetry by more than `CUBIC`.
+      InputError: it is farther away than `CUBIC`, and not to be projected.
     """
     # A tensor that is not symmetric is no cubic one either.
     closest = elasticity.voigt_to_cubic((tensor + tensor.T) / 2)
@@ -76,15 +55,16 @@ def to_cubic(
 
 def _worst(tensor):
     """Return names and values of the two entries that differ most from a cubic one."""
+    alike: dict = {}
+    for i, j in np.ndindex(6, 6):
+        # On the diagonal, and of C11, C12, ..., three or six entries are equal.
+        group = (i == j, i < 3) if i == j or max(i, j) < 3 else (i, j)
+        alike.setdefault(group, []).append((float(tensor[i, j]), f"C{i + 1}{j + 1}"))
     pairs = []
-    for group in _GROUPS:
-        found = sorted((float(tensor[place]), name) for name, place in group.items())
-        (low, small), (high, large) = found[0], found[-1]
+    for entries in alike.values():
+        if len(entries) == 1:  # zero in a cubic tensor
+            entries.append((0.0, "not"))
+        (low, small), (high, large) = min(entries), max(entries)
         # In the order of their names, as people read a tensor.
         pairs.append((high - low, sorted([(small, low), (large, high)])))
-    known = {place for group in _GROUPS for place in group.values()}
-    for i, j in np.ndindex(6, 6):
-        if (i, j) not in known:
-            entry = (f"C{i + 1}{j + 1}", float(tensor[i, j]))
-            pairs.append((abs(tensor[i, j]), [entry, ("not", 0.0)]))
     return max(pairs, key=lambda pair: pair[0])[1]
