@@ -189,8 +189,11 @@ def override(config: ConfigDict, args: Sequence[str], label: str) -> None:
     for key, default in before.items():
         value = config_path.get_value(key, config)
         # ml_collections takes (1, "x") for (1, 2)
-        if isinstance(default, tuple) and not _same_types(value, default):
-            raise InputError(_wrong_type(key, value, tuple, default))
+        if isinstance(default, tuple) and default:
+            kinds = {type(item) for item in default}
+            allowed = kinds | {int} if float in kinds else kinds
+            if not {type(item) for item in value} <= allowed:
+                raise InputError(_wrong_type(key, value, tuple, default))
     if positional:
         raise InputError(
             f"unexpected argument {positional[0]!r}. Options look like "
@@ -288,13 +291,6 @@ def _wrong_type(key: str, value: object, kind: type, default: object) -> str:
     if kind is tuple and default:
         name += " of " + " or ".join(sorted({type(item).__name__ for item in default}))
     return f"--config.{key}={value} is not of type {name}. Its default is {default!r}."
-
-
-def _same_types(value: Sequence[object], default: Sequence[object]) -> bool:
-    """Tell whether a tuple holds only types of the default's, or int for float."""
-    kinds = {type(item) for item in default}
-    allowed = kinds | {int} if float in kinds else kinds
-    return not kinds or all(type(item) in allowed for item in value)
 
 
 def _did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:

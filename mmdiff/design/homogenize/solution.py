@@ -63,17 +63,11 @@ class Solver:
 
 @dataclasses.dataclass(frozen=True)
 class Solution:
-    """Tensor and fields of a homogenized cell.
+    """Tensor in units of the base modulus E, and fields of a homogenized cell.
 
-    Attributes:
-      tensor: 6x6 in units of the base modulus E.
-      loads: Voigt number of each load.
-      iterations: of each load.
-      residual: relative residual of each load.
-      converged: whether each load is solved.
-      singular: whether the stiffness of each load is owed to the void.
-      fields: of each load on the whole cell, by name: energy (l, m, m, m) in units of
-        E, strain (l, 6, m, m, m), displacement (l, 3, m + 1, m + 1, m + 1).
+    Loads have Voigt numbers; those whose stiffness is owed to the void are singular.
+    Fields on the whole cell: energy (l, m, m, m) in units of E, strain (l, 6, m, m, m),
+    displacement (l, 3, m + 1, m + 1, m + 1).
     """
 
     tensor: Float[np.ndarray, "6 6"]
