@@ -23,6 +23,7 @@ from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.topopt import interface, objectives
 from mmdiff.topopt.interface import Evaluation
 from mmdiff.topopt.problem import Limits, Problem, constraints
+from mmdiff.typing import AnyArray
 
 SLACK = 2e-3  # violation of a constraint that is accepted
 GAIN = 0.02  # of the objective that a step of length 1 aims at, relative
@@ -53,7 +54,7 @@ class Design:
 
 
 def finish(
-    density: np.ndarray,
+    density: AnyArray,
     problem: Problem,
     limits: Limits,
     evaluate: Callable[..., Evaluation],
