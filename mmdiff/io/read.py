@@ -118,7 +118,8 @@ def read(
     path = pathlib.Path(path)
     if not path.is_file():
         raise InputError(
-            f"no input file {path}. Give a file of the kinds {', '.join(SUFFIXES)}."
+            f"no input file {path}. Give a file of the kinds {', '.join(SUFFIXES)}, or "
+            "a folder of them, with `input=PATH`."
         )
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
