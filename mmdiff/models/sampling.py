@@ -11,7 +11,7 @@ from mmdiff.diffusion import conditions, guidance, samplers, schedule
 from mmdiff.diffusion.process import Noise, symmetric_noise
 from mmdiff.models.denoiser import make_denoiser
 from mmdiff.models.unet import UNet
-from mmdiff.typing import Array, Float
+from mmdiff.typing import AnyArray, Array, Float, Scalar
 
 
 def make_draw(
@@ -63,7 +63,7 @@ def make_draw(
             noise=initial,
         )
 
-    def draw(key, values: Mapping[str, float | Float[Array, "b"]], goal=None):
+    def draw(key, values: Mapping[str, Scalar | Float[AnyArray, "b"]], goal=None):
         cond = scaling.from_values(**values)
         cond = jnp.broadcast_to(cond, (num_samples, cond.shape[-1]))
         return run(key, params, cond, goal)
