@@ -1,0 +1,226 @@
+"""A cell as a level-set field: one smooth surface, and its views on any grid.
+
+`psi` (n, n, n), sampled at the voxel centres of the octant [0, 1/2]^3, is about the
+signed distance to the surface in lattice spacings (1/(2n) of the cell's edge), positive
+in the solid, and levels off a few spacings away. The surface is the zero set of its
+half-sample-even cosine interpolation (DCT-II): infinitely smooth, periodic and
+mirror-symmetric, with all values and slopes anywhere from small matrix products. What
+is thinner than about two spacings cannot be represented. NumPy fields give NumPy
+arrays, JAX fields differentiable JAX ones.
+"""
+
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+from scipy import fft, ndimage, optimize, special
+
+from mmdiff.cells.symmetry import gather_independent, is_cubic, spread, symmetrize
+from mmdiff.errors import InputError
+from mmdiff.typing import AnyArray, Float, Shaped, UInt8
+
+SIGMA = 1.0  # spacings over which the steps of voxels are smoothed
+_LEVEL_OFF = 0.995  # of the smoothed voxels: the field ends at +-2.8 SIGMA
+_TILT = 0.02  # least component of a normal: the cut formula divides by each
+_FINEST = 0.5  # spacings: largest part of an element in which the surface is a plane
+
+
+@functools.lru_cache(maxsize=64)
+def _matrices(n: int, points: tuple[float, ...]):
+    """Return what gives values and slopes at points, in spacings: (m, n) each."""
+    both = [terms @ _to_series(n) for terms in _cosines(n, np.asarray(points))]
+    for matrix in both:
+        matrix.setflags(write=False)
+    return tuple(both)
+
+
+@functools.lru_cache(maxsize=8)
+def _to_series(n: int) -> Float[np.ndarray, "n n"]:
+    """Return samples to coefficients of cos(pi k (x + 1/2) / n)."""
+    matrix = fft.dct(np.eye(n), axis=0) / n
+    matrix[0] /= 2
+    matrix.setflags(write=False)
+    return matrix
+
+
+def _cosines(n, points):
+    """Return the n cosines at points (...) and their slopes, (..., n) each."""
+    order = np.pi * np.arange(n) / n
+    angle = (points[..., None] + 0.5) * order
+    return np.cos(angle), -np.sin(angle) * order
+
+
+def centres(n: int, m: int) -> tuple[float, ...]:
+    """Return the centres of m elements along the octant, in spacings from sample 0."""
+    return tuple((np.arange(m) + 0.5) * n / m - 0.5)
+
+
+def corners(n: int, m: int) -> tuple[float, ...]:
+    """Return the m + 1 ends of m elements along the octant, in spacings."""
+    return tuple(np.arange(m + 1) * n / m - 0.5)
+
+
+def _product(psi, matrices):
+    """Apply one matrix along each axis."""
+    xp = np if isinstance(psi, np.ndarray) else jnp
+    for axis, matrix in enumerate(matrices):
+        matrix = xp.asarray(matrix, psi.dtype)
+        psi = xp.moveaxis(xp.tensordot(matrix, psi, axes=(1, axis)), 0, axis)
+    return psi
+
+
+def _exact(values):
+    """Copy one value to all of an orbit: rounding depends on the order of the axes."""
+    return spread(gather_independent(values), values.shape[-1])
+
+
+def sample(
+    psi: Float[AnyArray, "n n n"], points: tuple[float, ...]
+) -> Float[AnyArray, "m m m"]:
+    """Return the field on the grid of points (in spacings) along each axis."""
+    value, _ = _matrices(psi.shape[-1], points)
+    return _product(psi, (value, value, value))
+
+
+def slopes(
+    psi: Float[AnyArray, "n n n"], points: tuple[float, ...]
+) -> Float[AnyArray, "3 m m m"]:
+    """Return the derivatives of the field along x, y and z, per spacing."""
+    value, slope = _matrices(psi.shape[-1], points)
+    xp = np if isinstance(psi, np.ndarray) else jnp
+    first = ((slope, value, value), (value, slope, value), (value, value, slope))
+    return xp.stack([_product(psi, matrices) for matrices in first])
+
+
+def at_points(
+    psi: Float[np.ndarray, "n n n"], points: Float[np.ndarray, "p 3"]
+) -> tuple[Float[np.ndarray, "p"], Float[np.ndarray, "p 3"]]:
+    """Return values and slopes of the field at any points, in spacings from sample 0.
+
+    Points outside the octant are those of the mirror-symmetric, periodic cell.
+    """
+    n = psi.shape[-1]
+    series = _product(psi.astype(np.float64), (_to_series(n),) * 3)
+    values, gradients = np.empty(len(points)), np.empty((len(points), 3))
+    for part in np.array_split(np.arange(len(points)), len(points) // 4096 + 1):
+        (x, dx), (y, dy), (z, dz) = (_cosines(n, line) for line in points[part].T)
+        plane, slope = (np.tensordot(end, series, (1, 2)) for end in (z, dz))
+        line = np.einsum("pxy,py->px", plane, y)
+        values[part] = (line * x).sum(1)
+        gradients[part, 0] = (line * dx).sum(1)
+        gradients[part, 1] = (np.einsum("pxy,py->px", plane, dy) * x).sum(1)
+        gradients[part, 2] = (np.einsum("pxy,py->px", slope, y) * x).sum(1)
+    return values, gradients
+
+
+def cut_fraction(
+    distance: Float[AnyArray, "*s"], normal: Float[AnyArray, "3 *s"]
+) -> Float[AnyArray, "*s"]:
+    """Return the share of a unit cube on the positive side of a plane, differentiable.
+
+    Args:
+      distance: signed distance of the cube's centre from the plane, in edges.
+      normal: direction of growing distance, of any length.
+    """
+    xp = np if isinstance(distance, np.ndarray) else jnp
+    parts = xp.maximum(abs(normal) / xp.sqrt((normal**2).sum(0) + 1e-12), _TILT)
+    total = parts.sum(0)
+    # The near corner's plane is at 0, the far one's at 1; the two ends are alike.
+    a, b, c = parts / total
+    level = xp.clip(0.5 + distance / total, 0.0, 1.0)
+    low = xp.minimum(level, 1 - level)
+
+    def corner(edge):
+        return xp.maximum(low - edge, 0.0) ** 3
+
+    inside = low**3 - corner(a) - corner(b) - corner(c)
+    inside = inside + corner(a + b) + corner(a + c) + corner(b + c)
+    share = inside / (6 * a * b * c)
+    return xp.where(level > 0.5, 1 - share, share)
+
+
+def fractions(
+    psi: Float[AnyArray, "n n n"], m: int, *, cubic: bool = True
+) -> Float[AnyArray, "m m m"]:
+    """Return the solid share of each of m^3 elements of the octant, differentiable.
+
+    In each element, or its parts where elements are large, the surface is a plane: at
+    the distance psi / |gradient| of the centre, across the gradient there.
+    """
+    n = psi.shape[-1]
+    split = max(1, round(n / (m * _FINEST)))
+    points = centres(n, m * split)
+    value, slope = sample(psi, points), slopes(psi, points)
+    xp = np if isinstance(psi, np.ndarray) else jnp
+    length = xp.sqrt((slope**2).sum(0) + 1e-12)
+    share = cut_fraction(value * (m * split / n) / length, slope)
+    share = share.reshape(m, split, m, split, m, split).mean((1, 3, 5))
+    return _exact(share) if cubic else share
+
+
+def voxels(psi: Float[AnyArray, "n n n"], m: int) -> UInt8[np.ndarray, "m m m"]:
+    """Return the binary octant of m^3 voxels, 1 where the field is positive there."""
+    psi = np.asarray(psi, np.float64)
+    solid = (sample(psi, centres(psi.shape[-1], m)) > 0).astype(np.uint8)
+    return _exact(solid) if is_cubic(psi) else solid
+
+
+def volume(psi: Float[AnyArray, "n n n"]) -> float:
+    """Return the solid share of the cell, to about 1e-4."""
+    return float(fractions(psi, 2 * psi.shape[-1], cubic=False).mean())
+
+
+def from_voxels(
+    octant: Shaped[AnyArray, "m m m"], n: int | None = None, sigma: float = SIGMA
+) -> Float[np.ndarray, "n n n"]:
+    """Return the field (float64) of a binary octant of about the same volume.
+
+    Steps are rounded off: the surface is where a Gaussian mean of the voxels has the
+    level that keeps the volume. That mean is an error function of the distance beside
+    flat walls, and is turned into a distance as there.
+
+    Args:
+      octant: binary, of a mirror-symmetric cell; cubic ones give cubic fields.
+      n: samples along the octant, a divisor of m; None for as many as voxels.
+      sigma: standard deviation of the Gaussian, in spacings of these samples.
+
+    Raises:
+      InputError: n does not divide the edge, or the octant is all solid or void.
+    """
+    solid = np.asarray(octant) > 0.5
+    m = solid.shape[-1]
+    n = m if n is None else n
+    if m % n:
+        raise InputError(f"n={n} does not divide the {m} voxels of the octant's edge.")
+    if solid.all() or not solid.any():
+        raise InputError(
+            f"the cell is all {'solid' if solid.all() else 'void'}; it has no surface."
+        )
+    mean = ndimage.gaussian_filter(2.0 * solid - 1, sigma * m / n, mode="reflect")
+    mean = mean.reshape(n, m // n, n, m // n, n, m // n).mean((1, 3, 5))
+    if is_cubic(solid):
+        mean = symmetrize(mean)
+    return to_volume(mean, float(solid.mean()), sigma=sigma)
+
+
+def to_volume(
+    mean: Float[np.ndarray, "n n n"], share: float, *, sigma: float = SIGMA
+) -> Float[np.ndarray, "n n n"]:
+    """Return the field of a smooth array in [-1, 1] at the level that gives a volume.
+
+    The array is about an error function of the distance over `sigma` spacings.
+    """
+
+    def field(level):
+        # Both ends stay in place: -1 and 1 remain what they are.
+        moved = (mean - level) / (1 - level * mean)
+        return np.sqrt(2) * sigma * special.erfinv(_LEVEL_OFF * np.clip(moved, -1, 1))
+
+    def excess(level):
+        return volume(field(level)) - share
+
+    ends = float(mean.min()), float(mean.max())
+    inner = ends[0] + 1e-3 * (ends[1] - ends[0]), ends[1] - 1e-3 * (ends[1] - ends[0])
+    if excess(inner[0]) <= 0 or excess(inner[1]) >= 0:
+        return field(0.0)  # next to all solid or all void
+    return field(optimize.brentq(excess, *inner, xtol=1e-6))
