@@ -5,12 +5,15 @@ through opposite faces are one piece. The same functions serve the void. Host-si
 and SciPy; nothing here is traced.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from mmdiff.cells.symmetry import is_cubic, octant_to_cell
+from mmdiff.typing import Bool, Int
 
 
 def periodic_pieces(cell: np.ndarray) -> tuple[np.ndarray, int]:
@@ -119,3 +122,47 @@ def is_load_bearing(octant: np.ndarray) -> bool:
     """Whether the solid of the octant's cell is one piece that spans all three axes."""
     cell = octant_to_cell(octant)
     return periodic_pieces(cell)[1] == 1 and all(spanning_axes(cell))
+
+
+class MirrorPieces(NamedTuple):
+    """Pieces of a mirror-symmetric, periodic cell, seen in its octant.
+
+    Attributes:
+      labels: the number of each voxel's piece from 1, 0 outside.
+      sizes: voxels of each piece in the octant.
+      ends: whether it reaches the first and the last plane of each axis, where it goes
+        on in its own mirror image.
+    """
+
+    labels: Int[np.ndarray, "n n n"]
+    sizes: Int[np.ndarray, "p"]
+    ends: Bool[np.ndarray, "p 3 2"]
+
+    @property
+    def copies(self) -> Int[np.ndarray, "p"]:
+        """How many pieces of the periodic cell each of the octant stands for."""
+        return 2 ** (3 - self.ends.any(2).sum(1))
+
+    @property
+    def endless(self) -> Bool[np.ndarray, "p"]:
+        """Whether it runs on through the repeated cell, along one axis at least."""
+        return self.ends.all(2).any(1)
+
+    @property
+    def largest(self) -> int:
+        """The label of the largest piece of the periodic cell."""
+        return int(np.argmax(self.sizes / self.copies)) + 1
+
+
+def mirror_pieces(octant: Bool[np.ndarray, "n n n"]) -> MirrorPieces:
+    """Return the pieces of the octant's cell, connected through faces of voxels.
+
+    Exact, in an eighth of the time of `periodic_pieces`: a path in the repeated cell,
+    folded back into the octant, stays in one piece of it.
+    """
+    labels, count = ndimage.label(octant)
+    ends = np.zeros((count + 1, 3, 2), bool)
+    for axis in range(3):
+        for end, place in enumerate((0, -1)):
+            ends[np.unique(labels.take(place, axis)), axis, end] = True
+    return MirrorPieces(labels, np.bincount(labels.ravel())[1:], ends[1:])
