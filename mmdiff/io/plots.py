@@ -1,13 +1,15 @@
 """Plots of a run: moduli in space, asked against got, property maps.
 
-matplotlib is optional (extra `viz`) and imported where it is used; each function
-returns False, and writes nothing, where it is absent. Only `contact_sheet` always
-writes, then without captions. Moduli are relative to that of the base material.
+matplotlib is optional (extra `viz`). Functions marked by `plot` draw on a figure; they
+are called with the path of a PNG file in its place, return whether it is written, and
+write nothing without matplotlib. Sheets of cells are always written, then without
+captions. Moduli are relative to that of the base material.
 """
 
+import functools
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -38,20 +40,22 @@ _STYLE = {
 }
 
 
-def new_figure(width: float, height: float):
-    """Return a matplotlib figure outside pyplot's global state, or None if absent."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return None
-    return Figure(figsize=(width, height), dpi=144, layout="constrained")
+def plot(draw: Callable[..., None]) -> Callable[..., bool]:
+    """Return `f(path, ...)`, which writes what `draw(figure, ...)` draws."""
 
+    @functools.wraps(draw)
+    def write(path: str | os.PathLike, *args, **options) -> bool:
+        try:
+            import matplotlib
+            from matplotlib.figure import Figure
+        except ImportError:
+            return False
+        with matplotlib.rc_context(_STYLE):
+            figure = Figure(dpi=144, layout="constrained")  # none of pyplot's own
+            draw(figure, *args, **options)
+            return save_figure(path, figure)
 
-def plot_style():
-    """Return the context in which all plots are drawn."""
-    import matplotlib
-
-    return matplotlib.rc_context(_STYLE)
+    return write
 
 
 def legend_below(figure, columns: int = 4) -> None:
@@ -65,7 +69,7 @@ def legend_below(figure, columns: int = 4) -> None:
 
 
 def save_figure(path: str | os.PathLike, figure) -> bool:
-    """Write a figure as PNG and return True, what every function here returns then."""
+    """Write a figure as PNG and return True."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", facecolor="white")
     write_bytes(path, buffer.getvalue())
@@ -88,28 +92,32 @@ def contact_sheet(
     # The empty places of the last row take the colour of the pictures' corner.
     blank = np.broadcast_to(images[0][0, 0], tiles[0].shape)
     tiles += [blank] * (-len(tiles) % columns)
-    rows = [
-        np.concatenate(tiles[i : i + columns], axis=1)
-        for i in range(0, len(tiles), columns)
-    ]
+    starts = range(0, len(tiles), columns)
+    rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in starts]
     write_png(path, np.concatenate(rows))
     return bool(strips) == bool(captions)
 
 
 def cell_sheet(
     path: str | os.PathLike,
-    octants: Sequence[UInt8[np.ndarray, "n n n"]],
+    octants: Sequence[UInt8[np.ndarray, "_ _ _"] | None],
     captions: Sequence[str],
     *,
     size: int,
     columns: int,
 ) -> bool:
-    """Draw cells side by side, pictures `size` pixels wide; see `contact_sheet`."""
-    cells = [octant_to_cell(octant) for octant in octants]
-    images = [
-        render.render(cell, size=size, cutaway=render.cutaway(cell)) for cell in cells
-    ]
-    return contact_sheet(path, images, captions, columns=columns)
+    """Draw cells side by side, pictures `size` pixels wide; None leaves a place empty.
+
+    See `contact_sheet`.
+    """
+
+    def image(octant):
+        if octant is None:
+            return np.full((size, size, 3), 255 * render.BACKGROUND[0], np.uint8)
+        cell = octant_to_cell(octant)
+        return render.render(cell, size=size, cutaway=render.cutaway(cell))
+
+    return contact_sheet(path, [*map(image, octants)], captions, columns=columns)
 
 
 def _caption_strips(captions, width, height=32):
@@ -132,11 +140,12 @@ def _caption_strips(captions, width, height=32):
     return strips
 
 
+@plot
 def modulus_spheres(
-    path: str | os.PathLike,
+    figure,
     constants: Float[np.ndarray, "b 3"] | Float[np.ndarray, "b 6 6"],
     labels: Sequence[str],
-) -> bool:
+) -> None:
     """Draw Young's modulus over all directions, as distance and as colour.
 
     All surfaces, of stable cubic constants or tensors, share one scale.
@@ -147,9 +156,7 @@ def modulus_spheres(
     count = len(tensors)
     columns = min(count, 5)
     rows = -(-count // columns)
-    figure = new_figure(2.3 * columns + 0.8, 2.7 * rows)
-    if figure is None:
-        return False
+    figure.set_size_inches(2.3 * columns + 0.8, 2.7 * rows)
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -189,7 +196,6 @@ def modulus_spheres(
         axis.set_title(title, fontsize=9, y=1.03)
     bar = ScalarMappable(scale, "viridis")
     figure.colorbar(bar, ax=figure.axes, shrink=0.7, label="Young's modulus E / E base")
-    return save_figure(path, figure)
 
 
 def _of_facets(values):
@@ -198,8 +204,9 @@ def _of_facets(values):
     return (rows[:, 1:] + rows[:, :-1]) / 4
 
 
+@plot
 def parity(
-    path: str | os.PathLike,
+    figure,
     asked: Float[np.ndarray, "*b k"],
     got: Float[np.ndarray, "b k"],
     names: Sequence[str] = (
@@ -209,102 +216,88 @@ def parity(
         "volume fraction",
     ),
     axes: tuple[str, str] = ("asked", "got (finite elements)"),
-) -> bool:
+) -> None:
     """Plot values asked for (NaN where none were) against those got, panel by name."""
-    figure = new_figure(2.4 * len(names), 2.7)
-    if figure is None:
-        return False
+    figure.set_size_inches(2.4 * len(names), 2.7)
     asked, got = np.broadcast_arrays(np.asarray(asked, float), np.asarray(got, float))
-    with plot_style():
-        for i, name in enumerate(names):
-            axis = figure.add_subplot(1, len(names), i + 1)
-            values = np.concatenate([asked[:, i], got[:, i]])
-            low, high = np.nanmin(values), np.nanmax(values)
-            pad = max(0.08 * (high - low), 0.02 * abs(high), 1e-6)
-            ends = np.array([low - pad, high + pad])
-            axis.plot(ends, ends, color=GREY, lw=1)
-            size = 16 if len(got) < 200 else 6
-            axis.scatter(asked[:, i], got[:, i], s=size, color=BLUE, alpha=0.8, lw=0)
-            axis.set(xlim=ends, ylim=ends, xlabel=axes[0], title=name)
-            axis.set_box_aspect(1)
-            axis.locator_params(nbins=4)
-            if i == 0:
-                axis.set_ylabel(axes[1])
-        return save_figure(path, figure)
+    for i, name in enumerate(names):
+        axis = figure.add_subplot(1, len(names), i + 1)
+        values = np.concatenate([asked[:, i], got[:, i]])
+        low, high = np.nanmin(values), np.nanmax(values)
+        pad = max(0.08 * (high - low), 0.02 * abs(high), 1e-6)
+        ends = np.array([low - pad, high + pad])
+        axis.plot(ends, ends, color=GREY, lw=1)
+        size = 16 if len(got) < 200 else 6
+        axis.scatter(asked[:, i], got[:, i], s=size, color=BLUE, alpha=0.8, lw=0)
+        axis.set(xlim=ends, ylim=ends, xlabel=axes[0], title=name)
+        axis.set_box_aspect(1)
+        axis.locator_params(nbins=4)
+        if i == 0:
+            axis.set_ylabel(axes[1])
 
 
+@plot
 def property_scatter(
-    path: str | os.PathLike,
-    constants: Float[np.ndarray, "b 3"],
-    volume: Float[np.ndarray, "b"],
-) -> bool:
+    figure, constants: Float[np.ndarray, "b 3"], volume: Float[np.ndarray, "b"]
+) -> None:
     """Map a set of cells: G over K under the Hashin-Shtrikman curve, and histograms."""
-    figure = new_figure(9.6, 5.6)
-    if figure is None:
-        return False
+    figure.set_size_inches(9.6, 5.6)
     constants, volume = np.asarray(constants, float), np.asarray(volume, float)
     values = moduli(constants)
     bulk, shear, _ = hashin_shtrikman(np.linspace(0, 1, 200))
-    with plot_style():
-        axis = figure.add_subplot(2, 3, 1)
-        axis.plot(bulk, shear, color=INK, lw=1, label="Hashin-Shtrikman, isotropic")
-        points = axis.scatter(
-            values["K"], values["G"], c=volume, s=7, lw=0, alpha=0.8, cmap="viridis"
-        )
-        figure.colorbar(points, ax=axis, label="volume fraction")
-        axis.set(
-            xlabel="bulk modulus K / E base", ylabel="shear modulus C44 / E base",
-            xlim=(0, 1.08 * np.nanmax(values["K"])),
-            ylim=(0, 1.08 * np.nanmax(values["G"])),
-        )  # fmt: skip
-        axis.legend(fontsize=8)
-        panels = (
-            ("volume fraction", volume),
-            ("bulk modulus K / E base", values["K"]),
-            ("shear modulus C44 / E base", values["G"]),
-            ("Poisson's ratio along <100>", values["nu"]),
-            ("Zener ratio", values["zener"]),
-        )
-        for i, (name, data) in enumerate(panels):
-            axis = figure.add_subplot(2, 3, i + 2)
-            data = data[np.isfinite(data)]
-            axis.hist(data, bins=min(40, max(5, len(data) // 8)), color=BLUE)
-            axis.set(xlabel=name, ylabel="cells")
-        return save_figure(path, figure)
+    axis = figure.add_subplot(2, 3, 1)
+    axis.plot(bulk, shear, color=INK, lw=1, label="Hashin-Shtrikman, isotropic")
+    points = axis.scatter(
+        values["K"], values["G"], c=volume, s=7, lw=0, alpha=0.8, cmap="viridis"
+    )
+    figure.colorbar(points, ax=axis, label="volume fraction")
+    axis.set(
+        xlabel=MODULI["K"], ylabel=MODULI["G"],
+        xlim=(0, 1.08 * np.nanmax(values["K"])),
+        ylim=(0, 1.08 * np.nanmax(values["G"])),
+    )  # fmt: skip
+    axis.legend(fontsize=8)
+    panels = (
+        ("volume fraction", volume),
+        *((MODULI[name], values[name]) for name in ("K", "G", "nu")),
+        ("Zener ratio", values["zener"]),
+    )
+    for i, (name, data) in enumerate(panels):
+        axis = figure.add_subplot(2, 3, i + 2)
+        data = data[np.isfinite(data)]
+        axis.hist(data, bins=min(40, max(5, len(data) // 8)), color=BLUE)
+        axis.set(xlabel=name, ylabel="cells")
 
 
+@plot
 def grouped_points(
-    path: str | os.PathLike,
+    figure,
     groups: Sequence[str],
     labels: Sequence[str],
     panels: Mapping[str, Sequence[float]],
-) -> bool:
+) -> None:
     """Plot one point per item over its group, coloured by label; logarithmic axes.
 
     Each panel holds positive values of all items under the name of its axis.
     """
     names, kinds = list(dict.fromkeys(groups)), list(dict.fromkeys(labels))
-    figure = new_figure(4.8 * len(panels), 1.6 + 0.35 * len(names))
-    if figure is None:
-        return False
+    figure.set_size_inches(4.8 * len(panels), 1.6 + 0.35 * len(names))
 
     def plain(value, _):  # 0.1 0.2 0.5 1 2 5 10, not powers of ten
         return f"{value:g}" if f"{value:e}"[0] in "125" else ""
 
     colours = dict(zip(kinds, (BLUE, OCHRE, "#4c8c5a", GREY, "#a2485f"), strict=False))
-    with plot_style():
-        for i, (title, values) in enumerate(panels.items()):
-            axis = figure.add_subplot(1, len(panels), i + 1)
-            for kind in kinds:
-                chosen = [j for j, label in enumerate(labels) if label == kind]
-                axis.scatter(
-                    [values[j] for j in chosen],
-                    [names.index(groups[j]) for j in chosen],
-                    s=20, lw=0, alpha=0.8, color=colours[kind], label=kind,
-                )  # fmt: skip
-            axis.set(xlabel=title, xscale="log", ylim=(len(names) - 0.5, -0.5))
-            axis.xaxis.set_major_formatter(plain)
-            axis.xaxis.set_minor_formatter(plain)
-            axis.set_yticks(range(len(names)), names if i == 0 else [""] * len(names))
-        axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
-        return save_figure(path, figure)
+    for i, (title, values) in enumerate(panels.items()):
+        axis = figure.add_subplot(1, len(panels), i + 1)
+        for kind in kinds:
+            chosen = [j for j, label in enumerate(labels) if label == kind]
+            axis.scatter(
+                [values[j] for j in chosen],
+                [names.index(groups[j]) for j in chosen],
+                s=20, lw=0, alpha=0.8, color=colours[kind], label=kind,
+            )  # fmt: skip
+        axis.set(xlabel=title, xscale="log", ylim=(len(names) - 0.5, -0.5))
+        axis.xaxis.set_major_formatter(plain)
+        axis.xaxis.set_minor_formatter(plain)
+        axis.set_yticks(range(len(names)), names if i == 0 else [""] * len(names))
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))

@@ -1,30 +1,24 @@
-"""Plots of training: losses over the steps, predictions over true values.
-
-As in `mmdiff.io.plots`, each returns False and writes nothing without matplotlib.
-"""
+"""Plots of training: losses over the steps, predictions over true values."""
 
 import os
 from collections.abc import Mapping, Sequence
 
-from mmdiff.io.plots import BLUE, OCHRE, new_figure, parity, plot_style, save_figure
+from mmdiff.io.plots import BLUE, OCHRE, parity, plot
 from mmdiff.train.regression import QUANTITIES, Comparison
 
 
-def loss_curve(path: str | os.PathLike, rows: Sequence[Mapping[str, float]]) -> bool:
+@plot
+def loss_curve(figure, rows: Sequence[Mapping[str, float]]) -> None:
     """Draw training and validation loss over the step, on a logarithmic axis."""
-    figure = new_figure(5.6, 3.4)
-    if figure is None:
-        return False
-    with plot_style():
-        axis = figure.add_subplot()
-        for name, colour in (("loss", BLUE), ("validation", OCHRE)):
-            points = [(r["step"], r[name]) for r in rows if r.get(name) is not None]
-            if points:
-                axis.plot(*zip(*points, strict=True), color=colour, lw=1.4, label=name)
-        axis.set(xlabel="step", ylabel="mean squared error of x0", yscale="log")
-        if axis.lines:
-            axis.legend()
-        return save_figure(path, figure)
+    figure.set_size_inches(5.6, 3.4)
+    axis = figure.add_subplot()
+    for name, colour in (("loss", BLUE), ("validation", OCHRE)):
+        points = [(r["step"], r[name]) for r in rows if r.get(name) is not None]
+        if points:
+            axis.plot(*zip(*points, strict=True), color=colour, lw=1.4, label=name)
+    axis.set(xlabel="step", ylabel="mean squared error of x0", yscale="log")
+    if axis.lines:
+        axis.legend()
 
 
 def predictions(path: str | os.PathLike, comparison: Comparison) -> bool:

@@ -37,7 +37,7 @@ def drawn(monkeypatch):
         kept.append(figure)
         return True
 
-    monkeypatch.setattr(figures, "save_figure", keep)
+    monkeypatch.setattr(plots, "save_figure", keep)
     return kept
 
 

@@ -24,7 +24,6 @@ def drawn(monkeypatch):
         kept.append(figure)
         return True
 
-    monkeypatch.setattr(figures, "save_figure", keep)
     monkeypatch.setattr(plots, "save_figure", keep)
     return kept
 

@@ -7,44 +7,41 @@ import numpy as np
 
 from mmdiff.design.cloak.case import Case
 from mmdiff.design.cloak.pool import BODY, SOLID
-from mmdiff.io.plots import cell_sheet, new_figure, plot_style, save_figure
+from mmdiff.io.plots import cell_sheet, plot
 from mmdiff.typing import Float
 
 DRAWN = 12  # cells drawn, the most frequent ones
 
 
-def sections(path: str | os.PathLike, cases: Sequence[Case]) -> bool:
+@plot
+def sections(figure, cases: Sequence[Case]) -> None:
     """Draw the middle of each case: |u - u0| before and after, C11 of the elements."""
-    figure = new_figure(10.2, 3.1 * len(cases))
-    if figure is None:
-        return False
-    with plot_style():
-        axes = figure.subplots(len(cases), 3, squeeze=False)
-        for row, case in zip(axes, cases, strict=True):
-            middle = case.geometry.hole.shape[2] // 2
-            stiffness = case.constants[:, :, middle, 0]
-            edge = len(stiffness) / 2
-            extent = (-edge, edge, -edge, edge)
-            before, after = (_off(case, name, middle) for name in ("before", "cells"))
-            top = max(np.nanmax(before), 1e-9)
-            maps = (
-                (before, f"no cloak: {case.percent('before'):.2f} %", top),
-                (after, f"cells: {case.percent('cells'):.2f} %", top),
-                (stiffness, "C11 / E base", stiffness.max()),
-            )
-            for axis, (values, title, highest) in zip(row, maps, strict=True):
-                # The rows of an image run along y.
-                shown = axis.imshow(
-                    values.T, origin="lower", extent=extent, vmin=0, vmax=highest,
-                    cmap="cividis", interpolation="nearest",
-                )  # fmt: skip
-                axis.set_title(title, fontsize=9)
-                axis.grid(False)
-                axis.set(xlabel="x, cells")
-                figure.colorbar(shown, ax=axis, shrink=0.85, format="%.3g")
-            row[0].set_ylabel(f"{case.label}\ny, cells")
-            row[1].set_xlabel("x, cells; |u - u0|, % of the largest |u0|")
-        return save_figure(path, figure)
+    figure.set_size_inches(10.2, 3.1 * len(cases))
+    axes = figure.subplots(len(cases), 3, squeeze=False)
+    for row, case in zip(axes, cases, strict=True):
+        middle = case.geometry.hole.shape[2] // 2
+        stiffness = case.constants[:, :, middle, 0]
+        edge = len(stiffness) / 2
+        extent = (-edge, edge, -edge, edge)
+        before, after = (_off(case, name, middle) for name in ("before", "cells"))
+        top = max(np.nanmax(before), 1e-9)
+        maps = (
+            (before, f"no cloak: {case.percent('before'):.2f} %", top),
+            (after, f"cells: {case.percent('cells'):.2f} %", top),
+            (stiffness, "C11 / E base", stiffness.max()),
+        )
+        for axis, (values, title, highest) in zip(row, maps, strict=True):
+            # The rows of an image run along y.
+            shown = axis.imshow(
+                values.T, origin="lower", extent=extent, vmin=0, vmax=highest,
+                cmap="cividis", interpolation="nearest",
+            )  # fmt: skip
+            axis.set_title(title, fontsize=9)
+            axis.grid(False)
+            axis.set(xlabel="x, cells")
+            figure.colorbar(shown, ax=axis, shrink=0.85, format="%.3g")
+        row[0].set_ylabel(f"{case.label}\ny, cells")
+        row[1].set_xlabel("x, cells; |u - u0|, % of the largest |u0|")
 
 
 def _off(case, name, middle) -> Float[np.ndarray, "X Y"]:

@@ -1,7 +1,4 @@
-"""Pictures of a search for extreme cells: objective over volume, starts and results.
-
-As in `mmdiff.io.plots`, matplotlib is optional: nothing is written where it is absent.
-"""
+"""Pictures of a search for extreme cells: objective over volume, starts and results."""
 
 import os
 from collections.abc import Sequence
@@ -10,11 +7,10 @@ import numpy as np
 
 from mmdiff import elasticity
 from mmdiff.bounds import hashin_shtrikman
-from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.data.dataset import Dataset
 from mmdiff.design.extremes import quest as extreme
 from mmdiff.design.extremes.quest import Extreme, Quest, Shape
-from mmdiff.io import plots, render
+from mmdiff.io import plots
 from mmdiff.io.plots import BLUE, GREY, INK, OCHRE
 from mmdiff.typing import Float
 
@@ -30,31 +26,21 @@ COLOURS = {
 }
 
 
+@plots.plot
 def bounds(
-    path: str | os.PathLike,
-    quests: Sequence[Quest],
-    records: Sequence[Extreme],
-    data: Dataset,
-) -> bool:
-    """Plot values over the volume fraction, a panel for each quest, before a dataset.
-
-    Returns:
-      whether it was written.
-    """
+    figure, quests: Sequence[Quest], records: Sequence[Extreme], data: Dataset
+) -> None:
+    """Plot values over the volume, a panel for each quest, in front of a dataset."""
     columns = min(len(quests), 2)
     rows = -(-len(quests) // columns)
-    figure = plots.new_figure(4.6 * columns, 3.5 * rows + 0.6)
-    if figure is None:
-        return False
-    with plots.plot_style():
-        axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axis in axes[len(quests) :]:
-            axis.set_axis_off()
-        for axis, quest in zip(axes, quests, strict=False):
-            own = [record for record in records if record.quest == quest.name]
-            _draw(axis, quest, own, data)
-        plots.legend_below(figure)
-        return plots.save_figure(path, figure)
+    figure.set_size_inches(4.6 * columns, 3.5 * rows + 0.6)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes[len(quests) :]:
+        axis.set_axis_off()
+    for axis, quest in zip(axes, quests, strict=False):
+        own = [record for record in records if record.quest == quest.name]
+        _draw(axis, quest, own, data)
+    plots.legend_below(figure)
 
 
 def _draw(axis, quest: Quest, own: Sequence[Extreme], data: Dataset) -> None:
@@ -129,16 +115,11 @@ def pairs(
     path: str | os.PathLike, quests: Sequence[Quest], records: Sequence[Extreme]
 ) -> bool:
     """Draw starts beside their results, a row for each quest; see `contact_sheet`."""
-    images, captions = [], []
+    octants, captions = [], []
 
     def add(quest, text, shape):
-        if shape is None:
-            images.append(None)
-            captions.append("")
-            return
-        voxels = octant_to_cell(shape.octant)
-        images.append(render.render(voxels, cutaway=render.cutaway(voxels)))
-        captions.append(f"{text}: {_caption(quest, shape)}")
+        octants.append(shape and shape.octant)
+        captions.append(f"{text}: {_caption(quest, shape)}" if shape else "")
 
     for quest in quests:
         own = [record for record in records if record.quest == quest.name]
@@ -149,9 +130,7 @@ def pairs(
             add(quest, "optimized", record and record.after)
         record = extreme.best(quest, own, "variant")
         add(quest, "variant", record and record.after)
-    blank = np.full_like(images[0], 251)  # the dataset's cell is always there
-    images = [blank if image is None else image for image in images]
-    return plots.contact_sheet(path, images, captions, columns=6)
+    return plots.cell_sheet(path, octants, captions, size=384, columns=6)
 
 
 def _caption(quest: Quest, shape: Shape) -> str:

@@ -1,9 +1,5 @@
-"""Plots of an optimization: how it went, and where its cells stand below the bounds.
+"""Plots of an optimization: how it went, and where its cells stand below the bounds."""
 
-As in `mmdiff.io.plots`, they return False and write nothing without matplotlib.
-"""
-
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,36 +14,33 @@ from mmdiff.typing import Float
 FAINT = "#b9c0c9"
 
 
+@plots.plot
 def history(
-    path: str | os.PathLike,
+    figure,
     runs: Mapping[str, Mapping[str, Float[np.ndarray, "s"]]],
     best: str,
     titles: Mapping[str, str],
-) -> bool:
+) -> None:
     """Plot columns of several runs over the design step, the best one in front.
 
     The titles are the labels of the columns to draw, one panel each. "penal" and "beta"
     of the best run give the stages that are marked.
     """
-    figure = plots.new_figure(7.2, 0.7 + 1.75 * len(titles))
-    if figure is None:
-        return False
+    figure.set_size_inches(7.2, 0.7 + 1.75 * len(titles))
     bold = {"color": BLUE, "lw": 2, "label": f"{best} (best)"}
     thin = {"color": FAINT, "lw": 0.8, "label": "other starts"}
-    with plots.plot_style():
-        axes = figure.subplots(len(titles), 1, sharex=True, squeeze=False)[:, 0]
-        for axis, (column, title) in zip(axes, titles.items(), strict=True):
-            for name in sorted(runs, key=lambda name: name == best):
-                values = np.asarray(runs[name][column], float)
-                look = bold if name == best else thin
-                axis.plot(np.arange(1, len(values) + 1), values, **look)
-            axis.set_ylabel(title)
-            axis.margins(x=0.01)
-            _mark_stages(axis, runs[best], named=axis is axes[0])
-        plots.legend_below(figure, columns=2)
-        axes[-1].set_xlabel("design step")
-        figure.align_ylabels(axes)
-        return plots.save_figure(path, figure)
+    axes = figure.subplots(len(titles), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, (column, title) in zip(axes, titles.items(), strict=True):
+        for name in sorted(runs, key=lambda name: name == best):
+            values = np.asarray(runs[name][column], float)
+            look = bold if name == best else thin
+            axis.plot(np.arange(1, len(values) + 1), values, **look)
+        axis.set_ylabel(title)
+        axis.margins(x=0.01)
+        _mark_stages(axis, runs[best], named=axis is axes[0])
+    plots.legend_below(figure, columns=2)
+    axes[-1].set_xlabel("design step")
+    figure.align_ylabels(axes)
 
 
 def _mark_stages(axis, run, *, named: bool) -> None:
@@ -72,46 +65,43 @@ def _mark_stages(axis, run, *, named: bool) -> None:
         )  # fmt: skip
 
 
+@plots.plot
 def bounds(
-    path: str | os.PathLike,
+    figure,
     cells: Sequence[Mapping[str, Any]],
     plates: Mapping[str, Mapping[str, Any]],
     *,
     columns: Sequence[str] = ("K", "G", "E"),
     nu: float = NU,
-) -> bool:
+) -> None:
     """Plot moduli over the volume fraction, below their Hashin-Shtrikman bounds.
 
     The cells, best first, and plate lattices have a "volume" and the columns, some of
     "K", "G", "E" and "nu", for base E = 1.
     """
-    figure = plots.new_figure(3.05 * len(columns) + 0.2, 4.0)
-    if figure is None:
-        return False
+    figure.set_size_inches(3.05 * len(columns) + 0.2, 4.0)
     volume = np.linspace(0, 1, 200)
     curves = dict(zip("KGE", hashin_shtrikman(volume, nu), strict=True))
-    with plots.plot_style():
-        axes = figure.subplots(1, len(columns), squeeze=False)[0]
-        for axis, column in zip(axes, columns, strict=True):
-            if column in curves:
-                label = "Hashin-Shtrikman bound"
-                axis.plot(volume, curves[column], color=INK, lw=1.2, label=label)
-            for (name, values), marker in zip(plates.items(), "sD^vPXo", strict=False):
-                axis.plot(
-                    values["volume"], values[column], marker, ms=5, mfc="none",
-                    color=GREY, label=f"plates: {name}",
-                )  # fmt: skip
-            for i, values in reversed(list(enumerate(cells))):
-                axis.plot(
-                    values["volume"], values[column], "*", mew=0.6, mec=INK,
-                    ms=13 if i == 0 else 8, color=OCHRE if i == 0 else FAINT,
-                    label=("other cells", "best cell")[i == 0] if i < 2 else None,
-                )  # fmt: skip
-            _zoom(axis, [*cells, *plates.values()], column, curves.get(column), volume)
-            axis.set(xlabel="volume fraction V", title=plots.MODULI[column])
-            axis.title.set_size(9)
-        plots.legend_below(figure)
-        return plots.save_figure(path, figure)
+    axes = figure.subplots(1, len(columns), squeeze=False)[0]
+    for axis, column in zip(axes, columns, strict=True):
+        if column in curves:
+            label = "Hashin-Shtrikman bound"
+            axis.plot(volume, curves[column], color=INK, lw=1.2, label=label)
+        for (name, values), marker in zip(plates.items(), "sD^vPXo", strict=False):
+            axis.plot(
+                values["volume"], values[column], marker, ms=5, mfc="none",
+                color=GREY, label=f"plates: {name}",
+            )  # fmt: skip
+        for i, values in reversed(list(enumerate(cells))):
+            axis.plot(
+                values["volume"], values[column], "*", mew=0.6, mec=INK,
+                ms=13 if i == 0 else 8, color=OCHRE if i == 0 else FAINT,
+                label=("other cells", "best cell")[i == 0] if i < 2 else None,
+            )  # fmt: skip
+        _zoom(axis, [*cells, *plates.values()], column, curves.get(column), volume)
+        axis.set(xlabel="volume fraction V", title=plots.MODULI[column])
+        axis.title.set_size(9)
+    plots.legend_below(figure)
 
 
 def _zoom(axis, points, column, curve, volume) -> None:
