@@ -130,15 +130,10 @@ def compact(source, destination: pathlib.Path, *, shard_size: int = 1024) -> Non
     rejected = collections.Counter()
     for manifest in info["manifests"]:
         rejected.update(manifest["rejected"])
+    recipe = store.read_layout(_root(source))["recipe"]
     shards = -(-len(octants) // shard_size)
-    store.create(
-        destination,
-        n=octants.shape[-1],
-        shards=shards,
-        shard_size=shard_size,
-        base=info["base"],
-        recipe=store.read_layout(_root(source))["recipe"],
-    )
+    size = {"n": octants.shape[-1], "shards": shards, "shard_size": shard_size}
+    store.create(destination, **size, base=info["base"], recipe=recipe)
     for shard in range(shards):
         rows = slice(shard * shard_size, (shard + 1) * shard_size)
         store.write_shard(

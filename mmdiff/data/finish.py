@@ -1,7 +1,7 @@
 """Closing a dataset: repeated cells, the property-uniform subset, test targets.
 
-Needs the labels of all shards; octants are read only where two cells may be one. The
-outcome depends on the cells and the seed alone.
+The outcome depends on the cells and the seed alone; octants are read only where two
+cells may be one.
 
 Test targets are tensors and volumes in or near the covered part of property space, as
 in arXiv 2401.13570 (1,660 of them). Every filled bin of the grid is as likely as any
@@ -77,7 +77,7 @@ def draw_targets(
     empty = rng.choice(beside if len(beside) else filled, count)
     bins = np.where(outside, empty, rng.choice(filled, count))
     points = space.draw_in_bins(rng, bins, limits, decimals=5)
-    known = np.concatenate([constants, volume[:, None]], axis=1)[training]
+    known = np.column_stack([constants, volume])[training]
     distance = select.property_distance(points, known)
     rows = zip(points.tolist(), outside, distance.tolist(), strict=True)
     return [

@@ -52,10 +52,7 @@ def batch_rows(
     process: int = 0,
     processes: int = 1,
 ) -> Int[np.ndarray, "b"]:
-    """Return which examples make up the batch of a step, or one process's part of it.
-
-    The parts are in the order of the processes and make up the whole batch.
-    """
+    """Return which examples make up one process's part of the batch of a step."""
     if not 0 < batch_size <= examples:
         raise InputError(
             f"batch size {batch_size} does not fit {examples} training examples. "

@@ -55,10 +55,7 @@ PROBLEMS = {
 def candidates(
     recipe: Recipe, number: int, shard: Shard
 ) -> tuple[UInt8[np.ndarray, "S n n n"], list[dict]]:
-    """Return the candidates of a shard of round 0, octants and a record for each.
-
-    It holds the objective, and the family where it is not one of its own.
-    """
+    """Return the candidates of a shard of round 0, and a record of each."""
     rng = np.random.default_rng([recipe.seed, number])
     low, high = recipe.volume_range
     if shard.kind == "plates":

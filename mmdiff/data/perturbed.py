@@ -35,20 +35,14 @@ def candidates(
     settings, octants, records = recipe.perturbed, [], []
     for row, octant in zip(chosen, earlier.octants(chosen), strict=True):
         times = int(rng.integers(1, settings.times + 1))
-        amplitude = rng.uniform(*settings.amplitude)
-        length = rng.uniform(*settings.length)
+        size = {"amplitude": rng.uniform(*settings.amplitude)}
+        size["length"] = rng.uniform(*settings.length)
         for _ in range(times):
-            octant = perturb(
-                rng,
-                octant,
-                amplitude=amplitude,
-                length=length,
-                volume_jitter=settings.volume_jitter,
-            )
+            octant = perturb(rng, octant, **size, volume_jitter=settings.volume_jitter)
         octants.append(octant)
         parent = earlier.records[row]
         record = {"parent": parent["id"], "family": parent["family"]}
-        record |= {"amplitude": round(amplitude, 4), "length": round(length, 4)}
+        record |= {name: round(value, 4) for name, value in size.items()}
         records.append(record | {"times": times})
     return np.stack(octants), records
 
@@ -65,10 +59,8 @@ def perturb(
 
     The jitter is the standard deviation of the change in volume fraction.
     """
-    displacement = smooth_displacement(
-        rng, octant.shape[0], amplitude=amplitude, length=length
-    )
-    field = warp(octant, displacement)
+    size = {"amplitude": amplitude, "length": length}
+    field = warp(octant, smooth_displacement(rng, octant.shape[0], **size))
     # A warped octant of u(y) = h(y; x, z) is cubic up to interpolation; `warp` restores
     # it, and the threshold then switches whole orbits.
     volume = octant.mean() + volume_jitter * rng.standard_normal()

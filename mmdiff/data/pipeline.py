@@ -142,14 +142,10 @@ def run_rounds(
     workers: int = 1,
     on_shard: Callable[[int, float], None] = lambda number, seconds_left: None,
 ) -> None:
-    """Make all missing shards, one round after the other.
+    """Make all missing shards of a dataset, round by round, `workers` at a time.
 
-    Args:
-      root: `data.zarr` directory of a dataset that `shard.create` has made.
-      pool: runs the shards of a round side by side.
-      seconds_per_label: for the estimate of the rest, until there is a better one.
-      workers: number of shards the pool runs at a time.
-      on_shard: receives the number of every finished shard and the seconds left.
+    `seconds_per_label` is for the estimate of the rest until there is a better one;
+    `on_shard` receives the number of every finished shard and the seconds left.
     """
     from mmdiff.data import shard, store
 

@@ -23,7 +23,7 @@ from mmdiff.fem.homogenize import PENAL
 # Aims of the rounds.
 OPTIMIZED, EVERYWHERE, POISSON = "optimized", "everywhere", "poisson"
 JOINT, PROPOSED = "joint", "proposed"
-# Keys of configs/dataset.py that are not part of the recipe.
+# Keys of configs/dataset.py that do not change the cells.
 OTHER_KEYS = ("workers", "subset", "num_targets")
 
 
@@ -180,11 +180,7 @@ class Recipe:
 
 
 def from_config(values: Mapping[str, Any]) -> tuple[Recipe, dict[str, Any]]:
-    """Return the recipe in the values of a config, and the rest of them.
-
-    The rest (`OTHER_KEYS`) does not change the cells: workers, and sizes of the subset
-    and of the list of targets.
-    """
+    """Return the recipe in the values of a config, and the rest, `OTHER_KEYS`."""
     other = {key: values[key] for key in OTHER_KEYS}
     return Recipe.from_dict({k: v for k, v in values.items() if k not in other}), other
 

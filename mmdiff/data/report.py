@@ -95,10 +95,7 @@ Recipe {recipe}:
 def announce(
     recipe: Recipe, root: pathlib.Path, todo: Sequence[int], pace: float, workers: int
 ) -> None:
-    """Say size, time on this machine and disk space of a dataset before it is made.
-
-    `todo` are the missing shards, `pace` the seconds of one homogenization.
-    """
+    """Say size, time and disk space of a dataset; see `tables.forecast`."""
     rows = tables.forecast(recipe, todo, pace, workers)
     console.table([list(row.values()) for row in rows], list(rows[0]))
     hours, count = (sum(row[name] for row in rows) for name in ("hours", "candidates"))
@@ -128,8 +125,8 @@ def write(
     write_csv(folder / "labels.csv", tables.label_rows(contents))
     write_csv(folder / "targets.csv", targets)
     write_json(folder / "splits.json", tables.splits(contents))
-    machine, size = environment.device_line(), disk_usage(labels.root)
-    text = card(contents, machine=machine, size_bytes=size)
+    size = sum(p.stat().st_size for p in labels.root.rglob("*") if p.is_file())
+    text = card(contents, machine=environment.device_line(), size_bytes=size)
     (folder / "DATASET_CARD.md").write_text(text)
     cells = labels.constants[kept], labels.volume[kept]
     drawn = [
@@ -139,11 +136,6 @@ def write(
         figures.sheet(folder / "sheet.png", labels, kept),
     ]
     return [] if all(drawn) else [NO_PLOTS]
-
-
-def disk_usage(root: pathlib.Path) -> int:
-    """Return the bytes of all files below a directory."""
-    return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
 
 
 def card(contents: tables.Contents, *, machine: str, size_bytes: int) -> str:
@@ -175,10 +167,7 @@ def card(contents: tables.Contents, *, machine: str, size_bytes: int) -> str:
         reachable=len(space.reachable_bins(*recipe.volume_range)),
         rounds=_table(
             [
-                r["round"],
-                r["aim"],
-                r["candidates"],
-                r["accepted"],
+                *(r[key] for key in ("round", "aim", "candidates", "accepted")),
                 f"{100 * r['coverage']:.2f} %",
                 r["least nu"],
             ]
@@ -190,9 +179,7 @@ def card(contents: tables.Contents, *, machine: str, size_bytes: int) -> str:
         machine=machine,
         times=_table(
             [
-                t["aim"],
-                t["kind"],
-                *(t[stage] for stage in shard.STAGES),
+                *(t[key] for key in ("aim", "kind", *shard.STAGES)),
                 round(t["cells per hour and core"]),
                 "" if t["overhead"] is None else f"{100 * t['overhead']:.0f} %",
             ]

@@ -70,7 +70,7 @@ def property_points(
     constants: Float[np.ndarray, "N 3"], volume: Float[np.ndarray, "N"]
 ) -> Float[np.ndarray, "N 4"]:
     """Return points with `property_distance` as their distance in the 1-norm."""
-    points = np.concatenate([constants, volume[:, None]], axis=1)
+    points = np.column_stack([constants, volume])
     return points / _RANGES / points.shape[1]
 
 
@@ -92,15 +92,10 @@ def similar_to(
     distance: float,
     similarity: float,
 ) -> bool:
-    """Whether a cell counts as one with some cell of a tree.
+    """Whether a binary cell counts as one with a cell of a tree of `property_points`.
 
-    Args:
-      point: of `property_points`.
-      octant: (n, n, n) binary.
-      tree: of the points of the other cells.
-      octants: gives the octants of a list of their numbers.
-      distance: largest property distance of two that count as one.
-      similarity: least share of equal voxels of the same (arXiv 2401.13570, Eq. 4).
+    `octants` gives those of a list of their numbers; two count as one within a property
+    distance and from a share of equal voxels (arXiv 2401.13570, Eq. 4) on.
     """
     near = np.sort(tree.query_ball_point(point, distance, p=1)).astype(int)
     return any(agreement(octant, pack(octants([i])))[0] >= similarity for i in near)
@@ -115,9 +110,8 @@ def property_distance(
     with the ranges of `elasticity.PAPER_RANGES` and 1 for the volume.
     """
     # One point at a time: all pairs at once would need M N numbers four times over.
-    return np.array(
-        [np.nanmean(abs(known - point) / _RANGES, axis=1).min() for point in points]
-    )
+    off = (abs(known - point) / _RANGES for point in points)
+    return np.array([np.nanmean(each, axis=1).min() for each in off])
 
 
 def coverage_radius(known: Float[np.ndarray, "N 4"], *, most: int = 2000) -> float:

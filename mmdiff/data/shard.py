@@ -34,14 +34,9 @@ STEP_WORTH |= {"poisson_isotropic": 0.4, "target": 0.4}
 
 def create(recipe: Recipe, root: pathlib.Path) -> None:
     """Create the empty dataset of a recipe, or check that `root` holds the same."""
-    store.create(
-        root,
-        n=recipe.n,
-        shards=len(recipe.plan()),
-        shard_size=recipe.shard_size,
-        base=recipe.base(),
-        recipe=recipe.to_dict(),
-    )
+    shards = len(recipe.plan())
+    size = {"n": recipe.n, "shards": shards, "shard_size": recipe.shard_size}
+    store.create(root, **size, base=recipe.base(), recipe=recipe.to_dict())
 
 
 def run_shard(recipe: Recipe, number: int, root: pathlib.Path) -> bool:
@@ -177,8 +172,7 @@ class _Known:
 def labels_worth(recipe: Recipe, shard: Shard) -> float:
     """Return how many homogenizations a shard takes as long as, roughly.
 
-    Measured at 64^3 on one core (`DATASET_CARD.md` of the shipped cells); a design step
-    starts from the fields of the last one and stops earlier than a label.
+    Measured at 64^3 on one core (`DATASET_CARD.md` of the shipped cells).
     """
     if shard.aim == PROPOSED:
         return shard.count * (2 + 1.2 * recipe.proposed.polish_steps)

@@ -63,22 +63,11 @@ def create(
 ) -> None:
     """Create an empty dataset, or check that an existing one is of the same recipe.
 
-    Args:
-      root: directory `data.zarr`.
-      n: voxels per side of the octants.
-      shards: number of shards the arrays have room for.
-      shard_size: cells per shard.
-      base: E, nu, void, penal and tol of the tensors.
-      recipe: settings that determine the cells, plain JSON values.
+    It has room for `shards` shards of `shard_size` octants, n voxels a side; the base
+    holds E, nu, void, penal and tol of the tensors, the recipe plain JSON values.
     """
-    layout = {
-        "format": FORMAT,
-        "n": n,
-        "shards": shards,
-        "shard_size": shard_size,
-        "base": base,
-        "recipe": recipe,
-    }
+    layout = {"format": FORMAT, "n": n, "shards": shards, "shard_size": shard_size}
+    layout |= {"base": base, "recipe": recipe}
     path = root / "layout.json"
     if path.exists():
         found = read_layout(root)
@@ -178,15 +167,9 @@ def write_shard(
 ) -> None:
     """Write one shard, which this process alone owns: its arrays, then its manifest.
 
-    Args:
-      root: dataset directory.
-      shard: shard number.
-      octants: accepted cells, k at most the shard size.
-      constants: their C11, C12, C44.
-      records: provenance of each, plain JSON values.
-      rejected: counts of rejected candidates by reason.
-      timing: seconds by stage. They stand apart from the manifest, which is the same
-        whoever made the shard.
+    Of at most as many cells as a shard has rows, with records of their provenance, and
+    counts of rejected candidates by reason. The seconds by stage (`timing`) stand apart
+    from the manifest, which is the same whoever made the shard.
     """
     layout = read_layout(root)
     size, n, count = layout["shard_size"], layout["n"], len(octants)
