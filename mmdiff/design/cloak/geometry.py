@@ -49,13 +49,12 @@ def geometry(
     hole: float = HOLE,
     cloak: float = CLOAK,
 ) -> Geometry:
-    """Return the geometry of a box of cells.
+    """Return the geometry of a box of elements, as many along x as along y.
 
     Args:
-      shape: elements along x, y and z; the first two equal.
+      shape: elements along x, y and z.
       column: a name of `COLUMNS`.
-      mirrors: whether mirror images by the plane x = 0 are of one class, as those by
-        y = 0 and z = 0 are.
+      mirrors: whether mirror images by x = 0 are of one class, as by y = 0 and z = 0.
       swaps: whether elements that x and y exchanged make equal are; with mirrors.
       hole: radius, or half the width of a square, by the edge along x.
       cloak: the same of the cloak, which has the shape of the hole.

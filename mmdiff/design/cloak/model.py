@@ -40,23 +40,17 @@ def fill(
 
 
 class Model(NamedTuple):
-    """A body under a load case.
+    """A body under a load case; `constants` are those (k, 3) of the classes.
 
-    Attributes:
-      response: `response(constants) -> (u, info)` of constants (k, 3) of the classes;
-        u (l, 3, X, Y, Z) in element edges.
-      u0: (l, 3, X, Y, Z) u of the body without hole and cloak.
-      distortion: `distortion(constants) -> (l,)`.
-      slope: `slope(constants) -> (value, distortion, gradient (k, 3))`, of the norm of
-        `POWER` over the loads.
-      before: (l,) distortion with the reference in place of the cloak.
+    `slope` gives the norm of `POWER` over the loads, the distortions, and the gradient
+    (k, 3) of the norm. Displacements are in element edges.
     """
 
-    response: Callable
-    u0: Float[np.ndarray, "l 3 X Y Z"]
-    distortion: Callable
-    slope: Callable
-    before: Float[np.ndarray, "l"]
+    response: Callable  # response(constants) -> (u (l, 3, X, Y, Z), info)
+    u0: Float[np.ndarray, "l 3 X Y Z"]  # u of the body without hole and cloak
+    distortion: Callable  # distortion(constants) -> (l,)
+    slope: Callable  # slope(constants) -> (norm, distortion, gradient)
+    before: Float[np.ndarray, "l"]  # with the reference in place of the cloak
 
 
 def make_model(
@@ -81,7 +75,6 @@ def make_model(
 
     def model(reference):
         reference = jnp.asarray(reference, jnp.float32)
-
         u0, _ = run(jnp.broadcast_to(reference, (*shape, 3)), loads)
 
         def response(constants):
@@ -114,14 +107,9 @@ def design(
     """Return constants of the classes that distort less, inside the region of cells.
 
     L-BFGS on the square of the distortion, over that without a cloak, plus a rising
-    price of the mean square distance from the region.
-
-    Args:
-      model: the body under its load case.
-      start: constants to begin with.
-      excess: distance of coordinates from the region, see `region.make_excess`.
-      steps: most iterations, shared out over the prices.
-      after: called with the number of evaluations and the distortions.
+    price of the mean square distance from the region (`excess`, see
+    `region.make_excess`). `steps` iterations at most are shared out over the prices;
+    `after` is called with the number of evaluations and the distortions.
     """
     scale = float(np.max(model.before)) ** 2
     numbers = itertools.count(1)

@@ -95,15 +95,10 @@ def make_pool(
     most: int,
     advance: Callable[[], object] = lambda: None,
 ) -> Pool:
-    """Return cells spread over property space, with the faces of the body.
+    """Return cells spread over property space, with the faces of the body's octant.
 
-    Args:
-      data: the dataset.
-      body: octant of the body's cell, n dividing the side of the dataset's, which are
-        made as small first.
-      evaluate: finite elements on one octant, `mmdiff.topopt.interface.make_evaluate`.
-      most: cells of the dataset that are taken, if so many stay whole.
-      advance: called after every one.
+    Cells of the dataset are made as small first; `most` of them are taken, if so many
+    stay whole, and `advance` is called after every one.
     """
     found, solid = {}, np.ones_like(data.octants[0])
     # The order does not depend on how many are taken.
@@ -135,14 +130,9 @@ def reference_pool(
 ) -> Pool:
     """Return the cells to choose from in the body of a reference.
 
-    Args:
-      data: the dataset.
-      reference: one of `REFERENCES` or the number of a cell of the dataset.
-      edge: voxels along a cell.
-      void: modulus of void as a fraction of solid.
-      most: see `make_pool`.
-      volume: of the isotropic cell.
-      folder: of the file of a finished pool.
+    That is one of `REFERENCES`, isotropic cells of the given volume, or the number of a
+    cell of the dataset. Cells have `edge` voxels a side, and a finished pool a file in
+    the folder; see `make_pool`.
     """
 
     def new():

@@ -66,11 +66,8 @@ def report(
 ) -> Report:
     """Return the report of cases with their results.
 
-    Args:
-      cases: of the run.
-      checks: see `resolved.check_slab`, with the name of the "reference".
-      cell_size_mm: edge of a cell in the part to print.
-      stl_voxels: voxels along that edge.
+    The checks are those of `resolved.check_slab`, with the name of the "reference"; in
+    the part to print a cell has an edge of `cell_size_mm` and `stl_voxels`.
     """
     rows = [_row(case) for case in cases]
     details = [

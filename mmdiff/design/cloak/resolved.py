@@ -52,11 +52,8 @@ def voxels(octants: np.ndarray, label: Int[np.ndarray, "x y z"]) -> np.ndarray:
 def check_slab(column: str, pool: Pool, cells: int, **settings) -> dict:
     """Return settings and `Check` of a cloaked slab, one cell thick, as a mapping.
 
-    Args:
-      column: shape of the hole.
-      pool: cells to choose from, with void of modulus `VOID`.
-      cells: along each edge of the slab.
-      **settings: steps and exchanges of `case.find`.
+    The pool has void of modulus `VOID`, the slab so many cells along each edge; the
+    settings are steps and exchanges of `case.find`.
     """
     shape = (cells, cells, 1)
     box, load_case = geometry(shape, column), gripped(shape)
@@ -94,12 +91,8 @@ def check(
 ) -> Check:
     """Return the distortion of a gripped slab by its cells' tensors and by voxels.
 
-    Args:
-      geometry: the slab.
-      labels: number of the cell in every element, negative for none: of the body
-        without a hole, with one, and with hole and cloak.
-      octants: of the cells.
-      constants: of the cells, void of modulus `VOID`.
+    Labels are the number of the cell in every element, negative for none: of the body
+    without a hole, with one, and with hole and cloak. Constants: void of `VOID`.
     """
     shape = geometry.hole.shape
     edge = 2 * octants.shape[1]

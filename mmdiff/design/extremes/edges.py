@@ -20,15 +20,11 @@ def edge_rows(
     isotropy: float,
     alike: float,
 ) -> list[int]:
-    """Return the rows of the best cells near a quest, best first, mutually different.
+    """Return the rows of at most `count` best cells near a quest, best first.
 
-    Args:
-      quest: what is asked.
-      data: the dataset.
-      count: most rows.
-      band: largest difference from the quest's volume.
-      isotropy: half width of the band of the Zener ratio around 1, where it is asked.
-      alike: share of equal voxels from which two cells count as one.
+    `band` is the largest difference from its volume, `isotropy` the half width of the
+    band of the Zener ratio around 1, where it is asked, and `alike` the share of equal
+    voxels from which two cells count as one.
     """
     octants, constants, volume, _ = data
     moduli = elasticity.moduli(constants)

@@ -17,23 +17,14 @@ from mmdiff.typing import Array, Float
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Network:
-    """A diffusion model and how it is sampled, in batches.
-
-    Attributes:
-      model: parameters and header.
-      num_samples: of a batch.
-      steps: evaluations of the network per sample.
-      newton: Newton steps of the guidance by finite elements on each sampling step.
-      inversion_steps: steps between a cell and its noise, each way.
-      iterations: evaluations of the network per step of the inversion.
-    """
+    """A diffusion model and how it is sampled, in batches."""
 
     model: Model
-    num_samples: int
-    steps: int = 16
-    newton: int = 0
-    inversion_steps: int = 16
-    iterations: int = 3
+    num_samples: int  # of a batch
+    steps: int = 16  # evaluations of the network per sample
+    newton: int = 0  # steps of the guidance by finite elements on each sampling step
+    inversion_steps: int = 16  # between a cell and its noise, each way
+    iterations: int = 3  # evaluations of the network per step of the inversion
 
     @property
     def n(self) -> int:
@@ -48,10 +39,8 @@ class Network:
     @functools.cached_property
     def draw(self) -> Callable[..., Float[Array, "b n n n"]]:
         """Sampler of a batch, `draw(key, target)`."""
-        settings = {"steps": self.steps, "newton": self.newton}
-        return sampler.make_sampler(
-            *self.model, num_samples=self.num_samples, **settings
-        )
+        settings = {"num_samples": self.num_samples, "steps": self.steps}
+        return sampler.make_sampler(*self.model, **settings, newton=self.newton)
 
     @functools.cached_property
     def codec(self) -> tuple[NoiseCodec, Conditions]:

@@ -73,34 +73,22 @@ class Shape:
 class Extreme:
     """One start of a quest and its result.
 
-    Attributes:
-      quest: name of the quest.
-      kind: one of `KINDS`.
-      number: within its kind.
-      source: origin of the start in words.
-      before: the start as a binary cell; of a variant as decoded, of a doubled cell at
-        half the resolution.
-      after: the optimized cell; None for starts that are not optimized.
-      flaws: why `after` is not what was asked for, see `ranking.flaws`.
-      steps: design steps.
-      solutions: finite-element solutions of design steps and binary refinement.
-      spent: those of making the start.
-      similarity: share of voxels equal to the optimum's it is a variant of, else None.
-      kept: whether a variant is in the diverse set.
+    `before` is the start as a binary cell; of a variant as decoded, of a doubled cell
+    at half the resolution. `after` is the optimized cell, None where there is none.
     """
 
-    quest: str
-    kind: str
-    number: int
-    source: str
+    quest: str  # its name
+    kind: str  # one of `KINDS`
+    number: int  # within its kind
+    source: str  # origin of the start in words
     before: Shape
     after: Shape | None = None
-    flaws: tuple[str, ...] = ()
-    steps: int = 0
-    solutions: int = 0
-    spent: int = 0
-    similarity: float | None = None
-    kept: bool = False
+    flaws: tuple[str, ...] = ()  # why `after` is not what was asked for
+    steps: int = 0  # of the design
+    solutions: int = 0  # finite elements of design steps and binary refinement
+    spent: int = 0  # those of making the start
+    similarity: float | None = None  # of a variant, voxels equal to the optimum's
+    kept: bool = False  # whether a variant is in the diverse set
 
     @property
     def name(self) -> str:
@@ -126,14 +114,10 @@ def parse(text: str) -> tuple[str, ...]:
 
 
 def make_quest(name: str, volume: float, *, isotropy: float, floor: float) -> Quest:
-    """Return a quest.
+    """Return a quest of a name and the most volume fraction of solid.
 
-    Args:
-      name: one of `WEIGHTS`.
-      volume: most volume fraction of solid.
-      isotropy: half width of the band of the Zener ratio around 1, of all but
-        "poisson", whose ratio is free.
-      floor: least Young's modulus along <100>, of "poisson".
+    `isotropy` is the half width of the band of the Zener ratio around 1 of all but
+    "poisson", whose ratio is free; `floor` its least Young's modulus along <100>.
     """
     if floor >= volume:
         raise InputError(

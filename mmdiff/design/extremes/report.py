@@ -59,12 +59,8 @@ def report(
 ) -> Report:
     """Return the report of a search.
 
-    Args:
-      quests: what was asked.
-      records: all starts.
-      returned: by quest, share of voxels that come back from the noise.
-      data: the dataset.
-      settings: of the run, with "cell_size_mm".
+    `returned` is by quest the share of voxels that come back from the noise; the
+    settings are those of the run, with "cell_size_mm".
     """
     by_name = {quest.name: quest for quest in quests}
     rows = [row(by_name[record.quest], record) for record in records]
@@ -145,10 +141,7 @@ def row(quest: Quest, record: Extreme) -> dict:
 def properties_of(
     quest: Quest, records: Sequence[Extreme], returned: float | None = None
 ) -> dict:
-    """Return a quest's part of extremes.json.
-
-    `returned` is the share of the best cell's voxels that come back from its noise.
-    """
+    """Return a quest's part of extremes.json; see `report`."""
     own = [record for record in records if record.quest == quest.name]
     kinds = {kind: [r for r in own if r.kind == kind] for kind in extreme.KINDS}
     done = {kind: [r for r in found if r.after] for kind, found in kinds.items()}

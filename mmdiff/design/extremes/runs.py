@@ -32,27 +32,19 @@ def search(
     *,
     double: bool = False,
 ) -> tuple[list[Extreme], float | None]:
-    """Return the records of a quest: all starts, variants and the doubled cell.
+    """Return the records of a quest, and how much of its best cell comes back.
 
-    Args:
-      quest: what is asked.
-      rows: edge cells of the dataset, see `edges.edge_rows`.
-      key: of samples and variants.
-      setup: what all quests share.
-      plan: which variants of the best cell; None for none.
-      double: whether to optimize the best cell again at twice the resolution.
-
-    Returns:
-      the records, and the share of the best cell's voxels that come back from its
-      noise, None where it was not varied.
+    Records are those of all starts, of variants, and of the best cell optimized again
+    at twice the resolution (`double`); what comes back is the share of its voxels from
+    its noise, None where it was not varied (no plan). The rows are edge cells of the
+    dataset, see `edges.edge_rows`, the key is that of samples and variants.
     """
     begun = starts.make_starts(quest, rows, key, setup)
     total = sum(grid is not None for _, grid in begun) * setup.spec.settings.steps
     with console.progress(f"{quest.name}, design steps", total) as advance:
+        tools = setup.spec, setup, advance
         found = [
-            start
-            if grid is None
-            else run(quest, start, grid, setup.spec, setup, advance)
+            start if grid is None else run(quest, start, grid, *tools)
             for start, grid in begun
         ]
     best, returned = extreme.best(quest, found), None

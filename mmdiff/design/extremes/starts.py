@@ -36,29 +36,17 @@ Start = tuple[Extreme, Float[np.ndarray, "n n n"] | None]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Setup:
-    """What the quests of a run share.
+    """What the quests of a run share."""
 
-    Attributes:
-      data: dataset of the edge cells.
-      network: draws starts and variants.
-      method: how designs are found.
-      folder: of the run.
-      num_starts: generated starts, and as many random ones.
-      num_edges: edge cells that are optimized themselves.
-      num_plates: plate lattices that are optimized.
-      waves: highest wave number of random starts.
-      seed: of random starts.
-    """
-
-    data: Dataset
+    data: Dataset  # of the edge cells
     network: Network
     method: Method
     folder: pathlib.Path
-    num_starts: int
-    num_edges: int
-    num_plates: int
-    waves: int = 4
-    seed: int = 0
+    num_starts: int  # generated ones, and as many random ones
+    num_edges: int  # edge cells that are optimized themselves
+    num_plates: int  # plate lattices that are optimized
+    waves: int = 4  # highest wave number of random starts
+    seed: int = 0  # of random starts
 
     @property
     def state(self) -> pathlib.Path:
@@ -137,12 +125,11 @@ def generated_starts(
     """
     file, count = setup.state / f"generated_{quest.name}.npz", setup.num_starts
     known = saved.once(file, lambda: _drawn(edges, key, setup.network, count))
-    columns = (known[name] for name in ("source", "octant", "constants", "spent"))
     found = []
-    for i, row in enumerate(zip(*columns, strict=True)):
-        source, octant, constants, spent = row
-        shape, text = Shape(octant, constants), f"for {source}"
-        start = Extreme(quest.name, "generated", i, text, shape, spent=int(spent))
+    for i, octant in enumerate(known["octant"]):
+        shape, text = Shape(octant, known["constants"][i]), f"for {known['source'][i]}"
+        spent = int(known["spent"][i])
+        start = Extreme(quest.name, "generated", i, text, shape, spent=spent)
         found.append((start, density(octant, setup.method.n)))
     return found
 

@@ -32,21 +32,13 @@ from mmdiff.typing import Array, Float, Key, UInt8
 
 @dataclasses.dataclass(frozen=True)
 class VariantPlan:
-    """How many variants are made, and which of them are kept.
+    """How many variants are made, and which of them are kept."""
 
-    Attributes:
-      sizes: share of new noise of each variant, see `perturbed`.
-      steps: most steps of the binary refinement.
-      keep: most variants in the diverse set.
-      alike: share of equal voxels from which two count as one.
-      loss: share of the cell's value that those in the set may lack.
-    """
-
-    sizes: Sequence[float]
-    steps: int
-    keep: int
-    alike: float
-    loss: float
+    sizes: Sequence[float]  # share of new noise of each, see `perturbed`
+    steps: int  # most steps of the binary refinement
+    keep: int  # most variants in the diverse set
+    alike: float  # share of equal voxels from which two count as one
+    loss: float  # share of the cell's value that those in the set may lack
 
 
 def varied(
