@@ -70,11 +70,8 @@ def choose(
 ) -> Goal:
     """Return the goal of a name or a function; InputError where it cannot be used.
 
-    Args:
-      name: one of `NAMES`, `module:function`, `file.py:function`, or a function of the
-        6x6 tensor.
-      target: of the objective "target".
-      weights: of K, C44 and (C11 - C12) / 2 in the objective "weighted".
+    The name is one of `NAMES`, `module:function` or `file.py:function`; "weighted" has
+    weights of K, C44 and (C11 - C12) / 2.
     """
     if callable(name):
         return _of_function(name, getattr(name, "__name__", "value"))

@@ -26,26 +26,18 @@ MIN_RESOLUTION = 16
 class Method:
     """Settings of all designs of a run.
 
-    Attributes:
-      resolution: voxels per edge of the cell.
-      symmetry: "cubic" or "orthotropic".
-      radius: of the density filter, in voxels.
-      robust: distance of the eroded and the dilated threshold from 0.5; 0 for none.
-      steps: most design steps, shared out over the stages; 0 for as many as they have.
-      refine_steps: most steps of the binary refinement.
-      chunk: design steps between two stored states.
-      nu: Poisson's ratio of the base material.
-      solver: options of `interface.make_evaluate` for the binary cells.
+    `robust` is the distance of the eroded and the dilated threshold from 0.5, 0 for
+    none; `solver` holds options of `interface.make_evaluate` for the binary cells.
     """
 
-    resolution: int = 64
-    symmetry: str = "cubic"
-    radius: float = 2.0
+    resolution: int = 64  # voxels per edge of the cell
+    symmetry: str = "cubic"  # or "orthotropic"
+    radius: float = 2.0  # of the density filter, in voxels
     robust: float = 0.0
-    steps: int = 0
-    refine_steps: int = 20
-    chunk: int = 5
-    nu: float = elasticity.NU
+    steps: int = 0  # most of the design, over all stages; 0 for as many as they have
+    refine_steps: int = 20  # most of the binary refinement
+    chunk: int = 5  # design steps between two stored states
+    nu: float = elasticity.NU  # of the base material
     solver: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property

@@ -21,20 +21,12 @@ FLOOR = 0.01  # of Young's modulus where Poisson's ratio alone is asked for
 
 
 class Constraints(NamedTuple):
-    """Constraints of a cell.
+    """Constraints of a cell."""
 
-    Attributes:
-      volume: volume fraction of solid in (0, 1).
-      volume_is: "at most" or "equal".
-      isotropy: half width of the band of the Zener ratio around 1; 0 leaves it free.
-      min_young: floor of Young's modulus along <100>, in the units of the base
-        material's; 0 for none.
-    """
-
-    volume: float
-    volume_is: str = "at most"
-    isotropy: float = 0.0
-    min_young: float = 0.0
+    volume: float  # fraction of solid in (0, 1)
+    volume_is: str = "at most"  # or "equal"
+    isotropy: float = 0.0  # half width of the Zener ratio's band around 1; 0 for none
+    min_young: float = 0.0  # floor along <100> in units of the base's; 0 for none
 
 
 class Request(NamedTuple):
@@ -66,8 +58,7 @@ def request(
     Args:
       objective: see `goal.choose`.
       constraints: of the cell.
-      target: a target or its text, see `target.parse`; needed by the objective "target"
-        only.
+      target: a target or its text, see `target.parse`; of the objective "target".
       weights: of the objective "weighted", see `goal.choose`.
       base: Young's modulus of the base material.
       nu: its Poisson's ratio.

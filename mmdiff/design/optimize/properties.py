@@ -88,13 +88,9 @@ def numbers(
     nu: float = elasticity.NU,
     size_mm: float = 10.0,
 ) -> dict[str, Any]:
-    """Return the numbers of a binary cell by name, base E = 1.
+    """Return the numbers of a binary cell, not empty, by name, base E = 1.
 
-    Args:
-      octant: not empty.
-      constants: 3 or 9 of its tensor.
-      nu: Poisson's ratio of the base material.
-      size_mm: edge of the printed cell.
+    `nu` is that of the base material, `size_mm` the edge of the printed cell.
     """
     tensor = interface.to_tensor(np.asarray(constants, np.float64))
     cubic = elasticity.voigt_to_cubic(tensor)

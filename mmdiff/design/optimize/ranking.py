@@ -78,10 +78,8 @@ def unmet(
     if problem.equality:
         texts.append(f"volume {volume:.4f} is below {asked:g}")
     if problem.isotropic:
-        zener, least = moduli["zener"], 1 / band
-        texts += 2 * [
-            f"Zener ratio {zener:.3f} is not within {least:.3f} to {band:.3f}"
-        ]
+        within = f"{1 / band:.3f} to {band:.3f}"
+        texts += 2 * [f"Zener ratio {moduli['zener']:.3f} is not within {within}"]
     if problem.stiff:
         texts.append(
             f"Young's modulus {moduli['E']:.4g} (base E = 1) is below its floor "

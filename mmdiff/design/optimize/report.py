@@ -103,22 +103,21 @@ def _arrays(results: Results) -> dict[str, Any]:
     """Return density.npz, the best cell, and cells.npz, all of the first resolution."""
     base, best = results.settings["base_E"], results.chosen[0]
     alike = [entry for entry in results.chosen if entry.name != DOUBLED]
+    outcomes = [entry.outcome for entry in alike]
+    names = ("density", "octant", "start", "residual")
     density = {
-        "density": best.outcome.density,
-        "octant": best.outcome.octant,
+        **{name: getattr(best.outcome, name) for name in names},
         "cell": octant_to_cell(best.outcome.octant),
-        "start": best.outcome.start,
         "constants": base * best.outcome.constants,
         "volume": best.volume,
-        "residual": best.outcome.residual,
         "resolution": best.edge,
         "settings": json.dumps(plain(results.settings["settings"])),
     }
     cells = {
-        "cells": np.stack([octant_to_cell(entry.outcome.octant) for entry in alike]),
-        "constants": base * np.stack([entry.outcome.constants for entry in alike]),
+        "cells": np.stack([octant_to_cell(outcome.octant) for outcome in outcomes]),
+        "constants": base * np.stack([outcome.constants for outcome in outcomes]),
         "volume": np.array([entry.volume for entry in alike]),
-        "residual": np.array([entry.outcome.residual for entry in alike]),
+        "residual": np.array([outcome.residual for outcome in outcomes]),
         "resolution": alike[0].edge,
     }
     return {"density.npz": density, "cells.npz": cells}

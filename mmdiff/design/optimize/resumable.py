@@ -27,36 +27,26 @@ SHOWN = 7  # designs on the way that are kept for pictures
 class Outcome(NamedTuple):
     """Result of a start; arrays only, base E = 1.
 
-    Attributes:
-      start: density it began with.
-      density: physical density at the end of the loop.
-      octant: refined binary octant, all void where no connected part was left.
-      constants: 3 (cubic) or 9 (orthotropic) of the octant; NaN if it is void.
-      residual: relative residual of its worst load.
-      converged: whether all loads met the tolerance.
-      value: objective of the octant.
-      pieces_found: periodic pieces before the clean-up.
-      refinement: (value, violation, volume) after each accepted step of the binary
-        refinement, the design before it first; NaN beyond.
-      solutions: finite-element solutions of the binary refinement.
-      history: one line per design step, see `optimize.COLUMNS`; NaN beyond.
-      snapshots: densities on the way, 255 solid; those beyond `when` are empty.
-      when: design step of each snapshot, -1 where there is none.
+    The binary octant is refined, all void where no connected part was left, and has 3
+    (cubic) or 9 (orthotropic) constants, NaN if it is void. `refinement` holds value,
+    violation and volume after each accepted step of the binary refinement, the design
+    before it first; `history` a line per design step, see `optimize.COLUMNS`; both are
+    NaN beyond.
     """
 
-    start: Float[np.ndarray, "n n n"]
-    density: Float[np.ndarray, "n n n"]
+    start: Float[np.ndarray, "n n n"]  # density it began with
+    density: Float[np.ndarray, "n n n"]  # physical one at the end of the loop
     octant: UInt8[np.ndarray, "n n n"]
     constants: Float[np.ndarray, "k"]
-    residual: Float[np.ndarray, ""]
-    converged: Bool[np.ndarray, ""]
-    value: Float[np.ndarray, ""]
-    pieces_found: Int[np.ndarray, ""]
+    residual: Float[np.ndarray, ""]  # relative one of the worst load
+    converged: Bool[np.ndarray, ""]  # whether all loads met the tolerance
+    value: Float[np.ndarray, ""]  # objective of the octant
+    pieces_found: Int[np.ndarray, ""]  # periodic pieces before the clean-up
     refinement: Float[np.ndarray, "r 3"]
-    solutions: Int[np.ndarray, ""]
+    solutions: Int[np.ndarray, ""]  # of finite elements in the binary refinement
     history: Float[np.ndarray, "s c"]
-    snapshots: UInt8[np.ndarray, "t n n n"]
-    when: Int[np.ndarray, "t"]
+    snapshots: UInt8[np.ndarray, "t n n n"]  # densities on the way, 255 solid
+    when: Int[np.ndarray, "t"]  # design step of each snapshot, -1 where there is none
 
     @property
     def steps(self) -> int:
@@ -102,14 +92,9 @@ def tracked(
 ) -> Outcome:
     """Return the outcome of `run`, its progress shown and logged in metrics.jsonl.
 
-    Args:
-      start: density in [0, 1].
-      spec: problem and method.
-      name: stem of the files of this start.
-      label: its number or name in the log.
-      folder: of the run; states go to its folder "state". None writes nothing.
-      advance: moves a progress bar, see `console.progress`.
-      show: text of a line of the history, by column.
+    States go to the folder "state" in that of the run, under the name of the start; its
+    label stands in the log. `advance` moves a progress bar, see `console.progress`,
+    `show` returns the text of a line of the history. No folder: nothing is written.
     """
     begun, done = time.perf_counter(), 0
     title = label if isinstance(label, str) else f"start {label}"

@@ -43,10 +43,9 @@ def run_doubled(
     """Return a cell, optimized again at twice its resolution; see `run_starts`."""
     spec = make_run_spec(request.problem, request.limits, method.doubled(), FINE_STAGES)
     grid = binary.doubled(entry.outcome.octant)
-    title = f"design steps at {2 * entry.edge}^3"
-    number, kind = entry.start, entry.kind
+    title, start = f"design steps at {2 * entry.edge}^3", (entry.start, entry.kind)
     with console.progress(title, spec.settings.steps) as advance:
-        return _run(number, kind, grid, DOUBLED, request, spec, folder, advance)
+        return _run(*start, grid, DOUBLED, request, spec, folder, advance)
 
 
 def _run(number, kind, grid, name, request, spec, folder, advance) -> Entry:
@@ -57,14 +56,7 @@ def _run(number, kind, grid, name, request, spec, folder, advance) -> Entry:
         score = request.goal.score(line["value"], volume, spec.settings.nu)
         return f"{request.goal.show(score)}, V {volume:.3f}"
 
-    outcome = resumable.tracked(
-        grid,
-        spec,
-        name=name or f"{number:03d}",
-        label=number,
-        folder=folder,
-        advance=advance,
-        show=show,
-    )
+    files = {"name": name or f"{number:03d}", "label": number, "folder": folder}
+    outcome = resumable.tracked(grid, spec, **files, advance=advance, show=show)
     flaws = ranking.flaws(outcome, spec.problem, spec.limits)
     return Entry(name, number, kind, outcome, flaws)

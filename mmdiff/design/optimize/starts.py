@@ -72,10 +72,7 @@ def check(kind: str, method: Method, target: Target | None = None) -> None:
 
 
 def stored(
-    file: pathlib.Path,
-    kinds: Sequence[str],
-    make: Callable[[str], Starts],
-    count: int,
+    file: pathlib.Path, kinds: Sequence[str], make: Callable[[str], Starts], count: int
 ) -> Starts:
     """Return at most `count` starts of each kind, from a file if made before."""
 
@@ -155,13 +152,8 @@ def generated_starts(
     At most `count`; InputError if there is none. The finite elements are of its size.
     """
     draw = sampler.make_sampler(*weights.load_model(), num_samples=max(count, 4))
-    cells, counts = search(
-        jax.random.key(seed),
-        target,
-        draw=draw,
-        evaluate=evaluate,
-        num_best=count,
-    )
+    options = {"draw": draw, "evaluate": evaluate, "num_best": count}
+    cells, counts = search(jax.random.key(seed), target, **options)
     if not cells:
         raise InputError(
             f"none of {counts['sampled']} generated cells was connected and load "
@@ -198,8 +190,7 @@ def voxel_start(
 ) -> Float[np.ndarray, "n n n"]:
     """Return a cell as a start, resampled to octants of n where its edge differs.
 
-    The label names it in messages; voxels are `scale` where they are solid, and make a
-    "cell" or an "octant". The symmetry is that of the optimization.
+    Voxels are `scale` where they are solid, and make a "cell" or an "octant".
     """
     if len(set(voxels.shape)) > 1:
         raise InputError(
