@@ -74,9 +74,7 @@ class Checkpoints:
                 f"arrays differ, {odd[0]} for one. Use the config it was made with, or "
                 "another --workdir."
             )
-        values = [
-            np.asarray(found[name], leaf.dtype) for name, leaf in expected.items()
-        ]
+        values = [np.asarray(found[key], leaf.dtype) for key, leaf in expected.items()]
         return jax.tree.unflatten(jax.tree.structure(like), values)
 
     def _open(self) -> contextlib.closing:

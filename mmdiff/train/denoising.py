@@ -17,7 +17,6 @@ from mmdiff.data.loader import make_batches
 from mmdiff.data.select import balanced_rows
 from mmdiff.data.space import bin_index
 from mmdiff.train import loop
-from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.state import create_state
 from mmdiff.train.step import Diffusion, make_evaluation, make_step
 from mmdiff.typing import Bool, Float, Int, UInt8
@@ -54,24 +53,18 @@ def train(
     data: Examples,
     *,
     settings: loop.Settings,
-    checkpoints: Checkpoints,
-    hooks: loop.Hooks,
+    **options,
 ) -> loop.Result:
-    """Train from `params` or the newest checkpoint; see `loop.run`."""
+    """Train on examples; options are those of `loop.run`."""
     cond = np.asarray(diffusion.conditions.normalize(jnp.asarray(data.cond)))
-    batch_at = make_batches(
-        {"octant": data.octant, "cond": cond},
-        seed=settings.seed,
-        batch_size=settings.batch_size,
-        rows=data.rows,
-    )
+    arrays = {"octant": data.octant, "cond": cond}
+    sizes = {"seed": settings.seed, "batch_size": settings.batch_size}
     return loop.run(
         make_step(diffusion, optimizer, settings.ema),
         create_state(params, optimizer),
-        batch_at,
+        make_batches(arrays, rows=data.rows, **sizes),
         settings=settings,
-        checkpoints=checkpoints,
-        hooks=hooks,
+        **options,
     )
 
 

@@ -33,29 +33,20 @@ class TrainingDivergedError(InputError):
 class Settings:
     """Settings of a training run.
 
-    Attributes:
-      steps: steps in all, the resumed ones included.
-      batch_size: examples per step over all devices.
-      seed: seed of everything random.
-      ema: decay of the parameter average.
-      log_every: steps between two reports.
-      checkpoint_every: steps between two checkpoints and validations.
-      sample_every: steps between two calls of `Hooks.on_sample`, 0 for none.
-      steps_per_dispatch: steps that the devices make without the host in between.
-        Where fewer are left to the next report, checkpoint, sample or the end, they
-        are made one by one; signals and the time limit wait for the whole dispatch.
-      time_limit_s: wall seconds after which to save and stop, 0 for none.
+    The devices make `steps_per_dispatch` steps without the host in between; where fewer
+    are left to the next report, checkpoint, sample or the end, these are made one by
+    one. Signals and the time limit wait for the whole dispatch.
     """
 
-    steps: int
-    batch_size: int
-    seed: int = 0
-    ema: float = 0.999
-    log_every: int = 100
-    checkpoint_every: int = 1000
-    sample_every: int = 0
+    steps: int  # in all, the resumed ones included
+    batch_size: int  # examples per step over all devices
+    seed: int = 0  # of everything random
+    ema: float = 0.999  # decay of the parameter average
+    log_every: int = 100  # steps between two reports
+    checkpoint_every: int = 1000  # steps between two checkpoints and validations
+    sample_every: int = 0  # steps between two calls of `Hooks.on_sample`, 0 for none
     steps_per_dispatch: int = 1
-    time_limit_s: float = 0.0
+    time_limit_s: float = 0.0  # wall seconds after which to save and stop, 0 for none
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> "Settings":
@@ -99,16 +90,11 @@ def run(
     checkpoints: Checkpoints,
     hooks: Hooks,
 ) -> Result:
-    """Train, from the newest checkpoint if there is one, and save the final state.
+    """Train, from `state` or the newest checkpoint, and save the final state.
 
-    Args:
-      step_of_device: step(state, key, batch) -> (state, metrics), to be mapped over the
-        axis "data"; metrics hold loss and grad_norm.
-      state: initial state, used when there is no checkpoint.
-      batch_at: this process's part of the batch of a step.
-      settings: steps, batches and intervals.
-      checkpoints: directory to save to and to resume from.
-      hooks: functions to call.
+    `step_of_device` is step(state, key, batch) -> (state, metrics), to be mapped over
+    the axis "data", with metrics loss and grad_norm; `batch_at` returns this process's
+    part of the batch of a step.
 
     Raises:
       InputError: if the batch does not fit the devices or the dataset.

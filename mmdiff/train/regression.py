@@ -19,7 +19,6 @@ from mmdiff.data.dataset import Dataset
 from mmdiff.data.loader import make_batches
 from mmdiff.models import regressor
 from mmdiff.train import loop
-from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.state import TrainState, create_state
 from mmdiff.train.step import descend, random_half_shift, to_field
 from mmdiff.typing import Array, Bool, Float, Key, Shaped, UInt8
@@ -94,17 +93,15 @@ def train(
     data: Mapping[str, np.ndarray],
     *,
     settings: loop.Settings,
-    checkpoints: Checkpoints,
-    hooks: loop.Hooks,
+    **options,
 ) -> loop.Result:
-    """Train on cells of `labelled` from `params` or the newest checkpoint."""
+    """Train on cells of `labelled`; options are those of `loop.run`."""
     return loop.run(
         make_step(apply, optimizer, settings.ema),
         create_state(params, optimizer),
         make_batches(data, seed=settings.seed, batch_size=settings.batch_size),
         settings=settings,
-        checkpoints=checkpoints,
-        hooks=hooks,
+        **options,
     )
 
 

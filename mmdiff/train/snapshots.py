@@ -32,10 +32,8 @@ def make_snapshots(
 ) -> Callable[[int, Any], None]:
     """Return `snapshot(step, params)`, which writes `samples_STEP.png`.
 
-    The upper row shows some cells, the lower one samples for their conditions.
-
-    The volume fraction is the last of the conditions; a sample takes `steps`
-    evaluations, a picture `size` pixels a side.
+    The upper row shows some cells, the lower one samples for their conditions, of which
+    the last is the volume. A sample takes `steps` evaluations, a picture `size` pixels.
     """
     rows = np.linspace(0, len(data.octant) - 1, SHOWN).astype(int)
     octants, cond = data.octant[rows], data.cond[rows]
@@ -50,13 +48,11 @@ def make_snapshots(
         times = samplers.time_grid(steps)
         return samplers.sample(key, denoise, scaled, n, schedule=schedule, times=times)
 
-    targets = [f"asked V {values[-1]:.2f}" for values in cond]
-
     def snapshot(step: int, params: Any) -> None:
         drawn = (np.asarray(draw(params)) > 0).astype(np.uint8)
-        got = [f"step {step}: V {octant.mean():.2f}" for octant in drawn]
-        path = folder / f"samples_{step:06d}.png"
-        cells, captions = [*octants, *drawn], targets + got
+        captions = [f"asked V {values[-1]:.2f}" for values in cond]
+        captions += [f"step {step}: V {octant.mean():.2f}" for octant in drawn]
+        path, cells = folder / f"samples_{step:06d}.png", [*octants, *drawn]
         plots.cell_sheet(path, cells, captions, size=size, columns=SHOWN)
 
     return snapshot

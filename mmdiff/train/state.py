@@ -35,9 +35,8 @@ def create_state(params: Any, optimizer: optax.GradientTransformation) -> TrainS
 def make_optimizer(values: Mapping[str, Any]) -> optax.GradientTransformation:
     """Return AdamW with clipping by global norm, linear warm-up and cosine decay.
 
-    Args:
-      values: learning_rate (the peak), final_learning_rate, warmup and steps (where the
-        cosine ends), clip and weight_decay, as in a config.
+    The values are learning_rate (the peak), final_learning_rate, warmup and steps
+    (where the cosine ends), clip and weight_decay, as in a config.
     """
     rate, warmup = values["learning_rate"], values["warmup"]
     schedule = optax.warmup_cosine_decay_schedule(

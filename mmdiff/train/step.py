@@ -24,21 +24,13 @@ AXIS = "data"
 
 @dataclasses.dataclass(frozen=True)
 class Diffusion:
-    """A denoiser with the noise that it is trained on.
+    """A denoiser with the noise that it is trained on."""
 
-    Attributes:
-      apply: apply(params, x, t, x0_prev, cond) -> x0.
-      conditions: scaling of the raw conditions.
-      schedule: noise schedule.
-      noise: draws the noise of an example.
-      drop_rate: probability of each way of freeing conditions.
-    """
-
-    apply: Callable[..., Float[Array, "b n n n"]]
-    conditions: Conditions
+    apply: Callable[..., Float[Array, "b n n n"]]  # (params, x, t, x0_prev, cond) -> x0
+    conditions: Conditions  # scaling of the raw ones
     schedule: Schedule
-    noise: Noise = symmetric_noise
-    drop_rate: float = 0.1
+    noise: Noise = symmetric_noise  # draws that of an example
+    drop_rate: float = 0.1  # probability of each way of freeing conditions
 
 
 def make_step(
