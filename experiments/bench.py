@@ -21,11 +21,13 @@ from mmdiff.run import console, environment
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
     """Time everything and write bench.json, bench.csv, bench.png and a page."""
     periodic = {*config.periodic, *(config.peer_sizes if config.peers else ())}
-    sizes = [("cubic", edge) for edge in sorted(set(config.cubic))]
-    sizes += [("periodic", edge) for edge in sorted(periodic)]
+    kinds = {"cubic": {*config.cubic}, "periodic": periodic}
+    sizes = [(kind, edge) for kind, edges in kinds.items() for edge in sorted(edges)]
     _check(config, sizes)
     names = [field.name for field in dataclasses.fields(solver.Settings)]
     settings = solver.Settings(**{name: config[name] for name in names})
+    designs = config.design if config.num_starts else ()
+    datasets = config.dataset if config.num_candidates else ()
     groups, cells, voids = _measure_cells(config, settings, sizes)
     values = {
         "settings": config.to_dict(),
@@ -39,33 +41,24 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
             for row in solver.measure_batches(edge, config.batches, settings)
         ],
         "design": processes.measure_edges(
-            "design steps at",
-            "steps",
-            config.design if config.num_starts else (),
-            config.num_starts,
-            config.repeats,
+            "design steps at", "steps", designs, config.num_starts, config.repeats
         ),
         "dataset": processes.measure_edges(
-            "dataset of",
-            "shards",
-            config.dataset if config.num_candidates else (),
-            config.num_candidates,
+            "dataset of", "shards", datasets, config.num_candidates
         ),
         "sampler": None,
         "peers": [],
     }
     if config.num_samples:
-        values["sampler"] = solver.measure_sampler(
-            config.num_samples, config.steps, settings
-        )
+        samples = config.num_samples, config.steps
+        values["sampler"] = solver.measure_sampler(*samples, settings)
     if config.peers:
         values["peers"] = processes.measure_peers(
             config.peer_sizes, cells, settings, config.peer_seconds
         )
     summary = _summary(config, cells)
     found = report(values, notes=[summary])
-    for text in write(folder, found):
-        console.note(text)
+    console.notes(write(folder, found))
     for heading, rows in found.tables.items():
         header = [heading, *list(rows[0])[1:]]
         console.table([list(row.values()) for row in rows], header)

@@ -57,8 +57,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         cell_size_mm=config.cell_size_mm,
         stl_voxels=config.stl_voxels,
     )
-    for text in write(folder, done):
-        console.note(text)
+    console.notes(write(folder, done))
     rows = [[row[key] for key in report.COLUMNS] for row in done.values["cases"]]
     console.table(rows, report.COLUMNS)
     worst = max(found, key=lambda case: case.percent("cells"))

@@ -53,17 +53,10 @@ def record(
     """Append a finished shard to the metrics, and show how much is left."""
     root, made = folder / "data.zarr", recipe.plan()[number]
     (manifest,) = store.read_manifests(root, [number])
-    workdir.append_metrics(
-        folder,
-        {
-            "shard": number,
-            "round": made.round,
-            "kind": made.kind,
-            "accepted": manifest["count"],
-            "rejected": manifest["rejected"],
-            "seconds": store.read_timing(root, number),
-        },
-    )
+    known = {"shard": number, "round": made.round, "kind": made.kind}
+    known |= {"accepted": manifest["count"], "rejected": manifest["rejected"]}
+    known["seconds"] = store.read_timing(root, number)
+    workdir.append_metrics(folder, known)
     left = f"{seconds_left / 60:.0f} min left"
     advance(info=f"round {made.round} ({made.kind}), {left}")
 
@@ -81,8 +74,7 @@ def close(folder: pathlib.Path, recipe: Recipe, other: Mapping[str, Any]) -> Non
     )
     manifests, timings = store.read_manifests(root), store.read_timings(root)
     contents = tables.Contents(labels, recipe, manifests, timings, kept, selected)
-    for text in report.write(folder, contents, targets):
-        console.note(text)
+    console.notes(report.write(folder, contents, targets))
     names = ("round", "aim", "candidates", "accepted", "coverage", "least nu")
     rows = [[row[name] for name in names] for row in tables.by_round(contents)]
     console.table(

@@ -43,8 +43,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         for record in runs.run(folder, goals, measure, seed=config.seed)
     ]
     found = report(records, *known, polished=bool(config.polish_steps))
-    for text in write(folder, found):
-        console.note(text)
+    console.notes(write(folder, found))
     rows = found.tables["Beside published results"]
     console.table([[*row.values()] for row in rows], [*rows[0]])
     console.say(

@@ -31,17 +31,9 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         loss=config.loss,
     )
     # All of them first: nothing is computed for a quest that has no edge cell.
-    rows = [
-        edges.edge_rows(
-            one,
-            setup.data,
-            count=min(config.num_edges, config.num_starts),
-            band=config.edge_band,
-            isotropy=config.edge_isotropy,
-            alike=config.edge_alike,
-        )
-        for one in quests
-    ]
+    near = {key: config[f"edge_{key}"] for key in ("band", "isotropy", "alike")}
+    near["count"] = min(config.num_edges, config.num_starts)
+    rows = [edges.edge_rows(one, setup.data, **near) for one in quests]
     setup.state.mkdir(exist_ok=True)
     records, returned = [], {}
     for i, one in enumerate(quests):
@@ -51,8 +43,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         )
         records += found
     found = report.report(quests, records, returned, setup.data, config.to_dict())
-    for text in write(folder, found):
-        console.note(text)
+    console.notes(write(folder, found))
     console.table(report.table(quests, records), report.HEADER)
     for one in quests:
         console.say(report.verdict(one, records))
@@ -65,13 +56,9 @@ def _check(config) -> tuple[list[Quest], Method]:
             "perturbations=() holds no share of new noise. Set some, such as "
             "`perturbations='(0.1, 0.2)'`."
         )
-    method = Method(
-        resolution=config.resolution,
-        radius=config.radius,
-        steps=config.steps,
-        refine_steps=config.refine_steps,
-        chunk=config.store_every,
-    )
+    same = ("resolution", "radius", "steps", "refine_steps")
+    options = {name: config[name] for name in same}
+    method = Method(**options, chunk=config.store_every)
     method.settings()
     limits = {"isotropy": config.isotropy, "floor": config.min_E}
     names = quest.parse(config.quests)

@@ -35,8 +35,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     cells, counts, found = make(asked, jax.random.key(config.seed), start)
     if not cells:
         raise InputError(pipeline.no_cell(counts))
-    for text in write(folder, found):
-        console.note(text)
+    console.notes(write(folder, found))
     (rows,) = found.tables.values()
     console.table([[*row.values()] for row in rows], [*rows[0]])
     refused = [f"{k} {reason}" for reason, k in counts.items() if reason != "sampled"]

@@ -51,8 +51,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         info |= {"begun_with": len(begun), "widest_gap_begun": family.widest(begun)}
     ratios = pairs.worst_ratios(members or cells, config.num_pairs, folder)
     found = report.report(cells, members, ratios, info)
-    for text in write(folder, found):
-        console.note(text)
+    console.notes(write(folder, found))
     console.table(report.table(found.values["cells"]), report.HEADER)
     for text in report.sentences(found.values["summary"]):
         console.say(text)

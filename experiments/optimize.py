@@ -16,7 +16,7 @@ from mmdiff.run import console
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
     """Optimize cells as the config asks and write them to `folder`."""
     request, method = _check(config)
-    notes = [console.note(text) for text in request.notes]
+    notes = console.notes(request.notes)
     state = folder / "state"
     state.mkdir(exist_ok=True)
 
@@ -34,7 +34,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     if config.double and not best.flaws:
         entries.append(runs.run_doubled(best, request, method, folder))
         best = ranking.ranked(entries)[0]
-    notes += [console.note(text) for text in ranking.failures(entries)]
+    notes += console.notes(ranking.failures(entries))
     base, nu = config.base.E, config.base.nu
     report.write_history(folder, entries, request.goal, base, nu)
     if best.flaws:
@@ -55,23 +55,18 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     }
     plates, goal = lattices(), request.goal
     results = properties.collect(entries, config.num_best, plates, goal, settings)
-    remarks = properties.remarks(results, config.min_wall)
-    found = report.report(results, notes + [console.note(text) for text in remarks])
-    for text in write(folder, found):
-        console.note(text)
+    notes += console.notes(properties.remarks(results, config.min_wall))
+    found = report.report(results, notes)
+    console.notes(write(folder, found))
     console.table(properties.table(results), properties.HEADER)
     console.say(found.values["summary"])
 
 
 def _check(config) -> tuple[Request, Method]:
     """Return what is asked and how it is done; refuse what cannot work."""
+    same = ("resolution", "symmetry", "radius", "robust", "steps", "refine_steps")
     method = Method(
-        resolution=config.resolution,
-        symmetry=config.symmetry,
-        radius=config.radius,
-        robust=config.robust,
-        steps=config.steps,
-        refine_steps=config.refine_steps,
+        **{name: config[name] for name in same},
         chunk=config.store_every,
         nu=config.base.nu,
         solver=config.solver.to_dict(),

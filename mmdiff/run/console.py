@@ -9,7 +9,7 @@ the functions just print, so experiments can be called from a notebook.
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,11 @@ def _show(text: str) -> None:
 def note(text: str) -> str:
     """Print something the user should know but need not act on, and return it."""
     return say(f"note: {text}").removeprefix("note: ")
+
+
+def notes(texts: Iterable[str]) -> list[str]:
+    """Print notes, and return them as they were said."""
+    return [note(text) for text in texts]
 
 
 def error(text: str) -> None:

@@ -18,15 +18,7 @@ import mmdiff
 
 MIN_COMPILE_SECONDS = 0.3  # cheaper programs are not worth a file in the cache
 COMPILE_EVENTS = "/jax/core/compile/"
-PACKAGES = (
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "numpy",
-    "tensorstore",
-)
+PACKAGES = "jax jaxlib flax optax orbax-checkpoint numpy tensorstore".split()
 
 
 def silence_xla() -> None:

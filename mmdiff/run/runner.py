@@ -27,26 +27,19 @@ from mmdiff.run import workdir as workdirs
 class Job:
     """What to run and where.
 
-    Attributes:
-      label: the config as the user wrote it, such as configs/generate.py:tiny.
-      settings: what config.json holds, {"experiment": name, "config": {...}}; two runs
-        with equal settings are the same run.
-      run: does the work; called once, with JAX ready.
-      overwrite: delete an earlier run first.
-      distributed: one of several processes, see `mmdiff.run.distributed`.
-      debug: print tracebacks as well.
-      intact: whether the results of a finished run are whole; one that is not is run
-        again and mends them.
+    The settings are what config.json holds, {"experiment": name, "config": {...}}; two
+    runs with equal ones are the same run. `intact` says whether the results of a
+    finished run are whole; one that is not is run again and mends them.
     """
 
-    label: str
+    label: str  # the config as the user wrote it, such as configs/generate.py:tiny
     settings: Mapping[str, Any]
     workdir: Path
-    run: Callable[[], None]
+    run: Callable[[], None]  # does the work; called once, with JAX ready
     argv: tuple[str, ...] = ()
-    overwrite: bool = False
-    distributed: bool = False
-    debug: bool = False
+    overwrite: bool = False  # delete an earlier run first
+    distributed: bool = False  # one of several processes, see `mmdiff.run.distributed`
+    debug: bool = False  # print tracebacks as well
     intact: Callable[[], bool] = lambda: True
 
 
@@ -265,10 +258,8 @@ def _write_index(job: Job, run: Mapping[str, Any], begun: float) -> None:
         return
     from mmdiff.io import page as pages
 
-    rows = [
-        {"": "command", "value": " ".join(job.argv)},
-        {"": "started", "value": run["started"]},
-    ]
+    known = {"command": " ".join(job.argv), "started": run["started"]}
+    rows = [{"": name, "value": value} for name, value in known.items()]
     files = pages.list_files(job.workdir)
     text = pages.page(f"mmdiff {job.label}", tables={"Run": rows}, files=files)
     page.write_text(text, encoding="utf-8")

@@ -112,9 +112,8 @@ def _assemble(moduli):
 
     n = moduli.shape[0]
     node = np.arange(n**3).reshape(n, n, n)
-    corner = np.stack(
-        [np.roll(node, -np.array(c), (0, 1, 2)).ravel() for c in element.CORNERS]
-    )
+    shifts = -np.array(element.CORNERS)
+    corner = np.stack([np.roll(node, shift, (0, 1, 2)).ravel() for shift in shifts])
     # The three dofs of a node lie together; those of an element run as in `element`.
     dof = (3 * corner + np.arange(3)[:, None, None]).reshape(24, -1).T
     entries = moduli.reshape(-1, 1, 1) * element.stiffness(NU)

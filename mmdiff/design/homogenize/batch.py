@@ -72,7 +72,6 @@ def homogenize(
         except InputError as error:
             reason = console.note(f"left out: {error}").removeprefix("left out: ")
             left_out.append((label, reason))
-            return None
 
     if source.is_dir() and not dataset.is_dataset(source):
         paths = read.find(source)
@@ -122,7 +121,7 @@ def homogenize_cell(cell: Cell, log: pathlib.Path, settings: Settings) -> dict:
     found = properties.summarize(grid, solved, material, threshold=options.threshold)
     limits = {"tol": solver.tol, "maxiter": solver.maxiter}
     messages = [*grid.notes, *remarks.remarks(cell.label, found, **limits)]
-    notes = [*cell.info["notes"], *(console.note(text) for text in messages)]
+    notes = cell.info["notes"] + console.notes(messages)
     known = {key: value for key, value in cell.info.items() if key != "notes"}
     keys = ("scale", "binarize", "resize", "resize_method")
     chosen = {key: getattr(options, key) for key in keys}
@@ -135,11 +134,9 @@ def homogenize_cell(cell: Cell, log: pathlib.Path, settings: Settings) -> dict:
         "notes": notes,
     }
     content = report.report(grid.cell, solved, values, notes)
-    for text in reports.write(cell.folder, content):
-        console.note(text)
-    entry = {"file": cell.label, "seconds": seconds}
-    entry["iterations"] = max(found["iterations"])
-    entry["residual"] = solved.residual.max()
+    console.notes(reports.write(cell.folder, content))
+    worst = {"iterations": max(found["iterations"]), "residual": solved.residual.max()}
+    entry = {"file": cell.label, "seconds": seconds, **worst}
     workdir.append_metrics(log, entry | {"converged": found["converged"]})
     return values
 
@@ -187,8 +184,8 @@ def _read(path: pathlib.Path, folder: pathlib.Path, settings: Settings) -> list[
     """Return the chosen cells of a file, of several each with a folder of its own."""
     array, info = dataset.read_voxels(path, key=settings.key, **settings.raw)
     chosen = read.select(array, path.name, settings.index)
-    notes = [console.note(text) for text in info["notes"]]
-    info = {**info, "notes": notes} | (checksum(path) if path.is_file() else {})
+    info = {**info, "notes": console.notes(info["notes"])}
+    info |= checksum(path) if path.is_file() else {}
     digits = len(str(len(chosen) - 1))
     return [
         Cell(

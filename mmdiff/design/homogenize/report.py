@@ -97,13 +97,11 @@ def _clean(tensor):
 def flat(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the single numbers of properties.json as one row of a spreadsheet."""
     line = {"file": values["file"], "symmetry": values["symmetry"]}
-    for i in range(6):
-        for j in range(i, 6):
-            # C11, C12 and C44 are those of the closest cubic tensor.
-            line[f"C_{VOIGT[i]}_{VOIGT[j]}"] = values["C"][i][j]
-    for key, value in values.items():
-        if isinstance(value, bool | int | float | str):
-            line[key] = value
+    # C11, C12 and C44 are those of the closest cubic tensor.
+    pairs = zip(*np.triu_indices(6), strict=True)
+    line |= {f"C_{VOIGT[i]}_{VOIGT[j]}": values["C"][i][j] for i, j in pairs}
+    single = bool | int | float | str
+    line |= {key: value for key, value in values.items() if isinstance(value, single)}
     line |= {f"E{name}": value for name, value in values["E_along"].items()}
     line |= {name: values[name]["value"] for name in ("E_min", "E_max")}
     line |= values["HS"] | values["engineering"]
@@ -122,7 +120,7 @@ def flat(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tables(tensor, values) -> dict[str, list[dict]]:
     """Return the tables of the page."""
-    constants = values["engineering"].items()
+    constants = values["engineering"]
     return {
         "Effective properties": _effective(values),
         "Elastic tensor (Voigt)": [
@@ -136,10 +134,10 @@ def _tables(tensor, values) -> dict[str, list[dict]]:
             {"": key, **moduli} for key, moduli in values["averages"].items()
         ],
         "Young's and shear moduli along x y z": [
-            {key: value for key, value in constants if key[0] in "EG"}
+            {key: constants[key] for key in constants if key[0] in "EG"}
         ],
         "Poisson's ratios along x y z": [
-            {key: value for key, value in constants if key[0] == "n"}
+            {key: constants[key] for key in constants if key[0] == "n"}
         ],
         "Solution": [
             {
@@ -159,14 +157,12 @@ def _effective(values) -> list[dict]:
     keys = ("C11", "C12", "C44", "cubic_distance", "K", "G", "E", "nu", "Zener")
     later = ("volume", "pieces", "load_bearing", "resolution", "symmetry", "converged")
     remark = ", ".join(remarks.short(values))
-    extremes = [
-        (f"{label} E, along {_text(values[key])}", values[key]["value"])
-        for label, key in (("lowest", "E_min"), ("highest", "E_max"))
-    ]
+    low, high = values["E_min"], values["E_max"]
     entries = [
         *([("remark", remark)] if remark else []),
         *((key, values[key]) for key in keys),
-        *extremes,
+        (f"lowest E, along {_text(low)}", low["value"]),
+        (f"highest E, along {_text(high)}", high["value"]),
         ("universal anisotropy", values["universal_anisotropy"]),
         *values["HS"].items(),
         *((key, values[key]) for key in later),
