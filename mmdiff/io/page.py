@@ -39,14 +39,9 @@ def page(
 ) -> str:
     """Return one self-contained HTML page.
 
-    Args:
-      title: heading of the page.
-      tables: rows by heading; columns are all keys in order of first appearance, the
-        first one names the row.
-      cells: shown in this order; the first is in the viewer.
-      notes: paragraphs.
-      files: names relative to the page, or pairs of name and size in bytes, as
-        `list_files` returns them. Pictures that no cell has are shown.
+    Tables are rows by heading; columns are all keys in order of first appearance, the
+    first one names the row. The first of the cells is in the viewer. Files are names
+    relative to the page, or pairs of `list_files`; pictures that no cell has are shown.
     """
     shown = viewer([(cell.name, cell.voxels) for cell in cells]) if cells else ""
     names = [entry if isinstance(entry, str) else entry[0] for entry in files]

@@ -167,15 +167,13 @@ def select(
 ) -> list[tuple[int | None, np.ndarray]]:
     """Return the chosen cells (nx, ny, nz), with numbers where there is a fourth axis.
 
-    Args:
-      array: (nx, ny, nz), or (b, nx, ny, nz) for many cells.
-      name: of the file, for messages.
-      index: number of one cell, counted from 0; "all"; or empty for the only one.
+    The index is the number of one cell, from 0; "all"; or empty for the only one. The
+    name of the file is for messages.
     """
     cells = [array] if array.ndim == 3 else array
     last = len(cells) - 1
     if index == "all" or (index == "" and last == 0):
-        numbers = list(range(last + 1))
+        numbers = range(last + 1)
     elif index == "":
         raise InputError(
             f"{name} holds {last + 1} cells (shape {array.shape}). Choose one with "

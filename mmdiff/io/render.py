@@ -40,19 +40,15 @@ _EDGES = np.array(
 class Scene(NamedTuple):
     """What `trace` samples, in axes turned so that the viewer looks from high z, x, y.
 
-    Attributes:
-      surface: above 0.5 exactly in the solid voxels.
-      slope: gradient of a smoother field, for the shading normals.
-      shade: share of solid around each point; void outside the cell.
-      camera: rows right, up and towards the viewer; the last is positive, z largest.
-      cutaway: edge in voxels of the cube left out at the viewer's corner.
+    The rows of the camera are right, up and towards the viewer; the last is positive, z
+    largest.
     """
 
-    surface: Float[Array, "n n n"]
-    slope: Float[Array, "n n n 3"]
-    shade: Float[Array, "n n n"]
+    surface: Float[Array, "n n n"]  # above 0.5 exactly in the solid voxels
+    slope: Float[Array, "n n n 3"]  # gradient of a smoother field, for the normals
+    shade: Float[Array, "n n n"]  # share of solid around each point; outside is void
     camera: Float[Array, "3 3"]
-    cutaway: Float[Array, ""]
+    cutaway: Float[Array, ""]  # edge in voxels of the cube left out before the viewer
 
 
 def render(
@@ -63,21 +59,12 @@ def render(
     elevation: float = 28.0,
     cutaway: float = 0.0,
 ) -> np.ndarray:
-    """Return a picture of one cell.
+    """Return a picture, uint8 (size, size, 3), of a cell (N, N, N), solid above 0.5.
 
-    Args:
-      cell: (N, N, N) densities in [0, 1], solid above 0.5.
-      size: pixels per side.
-      azimuth: where the viewer stands, in degrees from the x axis towards y.
-      elevation: height of the viewer above the xy plane in degrees, within -+90.
-      cutaway: edge of a cube left out at the viewer's corner, as a share of the cell's
-        edge; 0.5 looks into cells with closed faces, such as plate lattices.
-
-    Returns:
-      uint8 (size, size, 3); z points up.
-
-    Raises:
-      ValueError: if the cell is not a cube.
+    The z axis points up. The viewer stands at an azimuth in degrees from the x axis
+    towards y, and an elevation above the xy plane within -+90. A cube is left out at
+    the viewer's corner, `cutaway` times the edge of the cell: 0.5 looks into cells with
+    closed faces. ValueError if the cell is not a cube.
     """
     cell = np.asarray(cell)
     if cell.ndim != 3 or len(set(cell.shape)) != 1 or cell.shape[0] < 2:

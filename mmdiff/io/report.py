@@ -33,17 +33,13 @@ class Report:
     """What a run found.
 
     Attributes:
-      values: content of the JSON file, beside the conventions.
-      conventions: texts by name; what the numbers mean.
+      values: content of the JSON file, beside the conventions: what numbers mean.
       settings: what the numbers depend on, by name; stands in arrays and tables too.
       tables: rows of the tables of the page by heading.
-      cells: whose files are written, in this order.
-      views: further cells of the page, whose files are there.
-      cell_size_mm: edge of the printed cells.
+      cells: whose files are written; those of the views, further cells, are there.
       arrays: arrays by name, by the name of their .npz file.
       rows: rows by the name of their .csv file.
-      files: by name what writes or draws a file at a path; False means that a package
-        is missing.
+      files: by name what writes or draws a file; False: a package is missing.
     """
 
     title: str

@@ -117,13 +117,10 @@ def write_3mf(
         'Type="http://schemas.microsoft.com/3dmanufacturing/2013/01/3dmodel"/>'
         "</Relationships>"
     )
+    members = {"[Content_Types].xml": types, "_rels/.rels": relations}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for member, text in (
-            ("[Content_Types].xml", types),
-            ("_rels/.rels", relations),
-            ("3D/3dmodel.model", model),
-        ):
+        for member, text in (members | {"3D/3dmodel.model": model}).items():
             # A fixed date makes equal cells equal files.
             info = zipfile.ZipInfo(member, (1980, 1, 1, 0, 0, 0))
             info.compress_type = zipfile.ZIP_DEFLATED
@@ -158,16 +155,13 @@ def write_vti(
         owner: {name: np.asarray(value) for name, value in (arrays or {}).items()}
         for owner, arrays in (("CellData", fields), ("PointData", points))
     }
+    every = [(owner, *item) for owner in groups for item in groups[owner].items()]
     shapes = {
-        tuple(size - (owner == "PointData") for size in a.shape[:3])
-        for owner, arrays in groups.items()
-        for a in arrays.values()
+        tuple(size - (owner == "PointData") for size in array.shape[:3])
+        for owner, _, array in every
     }
-    ranks = {a.ndim for arrays in groups.values() for a in arrays.values()}
-    if not fields or len(shapes) != 1 or not ranks <= {3, 4}:
-        found = {
-            name: a.shape for arrays in groups.values() for name, a in arrays.items()
-        }
+    if not fields or len(shapes) != 1 or not {a.ndim for *_, a in every} <= {3, 4}:
+        found = {name: array.shape for _, name, array in every}
         raise ValueError(
             "fields of a VTI file must share one grid (nx, ny, nz), and one point more "
             f"on each axis; got shapes {found}"

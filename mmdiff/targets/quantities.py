@@ -44,9 +44,7 @@ def values(
     constants: Float[AnyArray, "*b 3"], names: Sequence[str] = NAMES
 ) -> Float[AnyArray, "*b k"]:
     """Return the named quantities (..., k) of cubic constants (..., 3)."""
-    found = dict(
-        zip(elasticity.NAMES, (constants[..., i] for i in range(3)), strict=True)
-    )
+    found = {name: constants[..., i] for i, name in enumerate(elasticity.NAMES)}
     found |= elasticity.moduli(constants)
     stack = jnp.stack if isinstance(constants, jnp.ndarray) else np.stack
     return stack([found[name] for name in names], axis=-1)
@@ -116,10 +114,8 @@ def _solve_normal(known):
         return known.get("C11", np.nan), known.get("C12", np.nan)
     linear = [name for name in known if name in _LINEAR]
     if len(linear) == 2:
-        rows, sides = zip(
-            *((_LINEAR[name], known[name]) for name in linear), strict=True
-        )
-        return np.linalg.solve(rows, sides)
+        rows = [_LINEAR[name] for name in linear]
+        return np.linalg.solve(rows, [known[name] for name in linear])
     if known.keys() == {"C12", "E"}:  # s^2 - (C12 + E) s - 2 C12^2 = 0, and s > 0
         c12 = known["C12"]
         b = c12 + known["E"]

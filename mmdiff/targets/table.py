@@ -50,9 +50,7 @@ def read(path: str | os.PathLike, *, base: float = 1.0) -> list[Line]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             header = next(reader, [])
-            rows = [
-                (reader.line_num, row) for row in reader if any(map(str.strip, row))
-            ]
+            rows = [(reader.line_num, r) for r in reader if any(map(str.strip, r))]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"no list of targets at {path} ({type(error).__name__}). {_EXAMPLE}"
@@ -108,10 +106,7 @@ def _line(index, number, columns, row, base):
 
 
 def check(
-    lines: Sequence[Line],
-    *,
-    nu: float = elasticity.NU,
-    allow_infeasible: bool = False,
+    lines: Sequence[Line], *, nu: float = elasticity.NU, allow_infeasible: bool = False
 ) -> list[Line]:
     """Return the lines, with the problem of those that `check_feasible` refuses."""
     options = {"nu": nu, "allow_infeasible": allow_infeasible}

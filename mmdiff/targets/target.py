@@ -103,13 +103,10 @@ def relative_error(
     parts = []
     for name, goal in target.asked:
         difference = abs(quantities.values(constants, [name])[..., 0] - goal)
-        if name == "nu":
-            parts.append(difference)
-        elif name == "C12":
-            floor = 0.01 * abs(constants[..., 0])
-            parts.append(difference / np.maximum(abs(goal), floor))
-        else:
-            parts.append(difference / abs(goal))
+        size = 1.0 if name == "nu" else abs(goal)
+        if name == "C12":
+            size = np.maximum(size, 0.01 * abs(constants[..., 0]))
+        parts.append(difference / size)
     return np.mean(parts, axis=0)
 
 
@@ -179,12 +176,7 @@ def parse(
 def from_values(
     asked: Mapping[str, float], *, volume: float | None = None, base: float = 1.0
 ) -> Target:
-    """Return the target of quantities by name, in units of a base material.
-
-    Args:
-      asked: finite values of `quantities.NAMES`, and "V" for the volume fraction.
-      volume: volume fraction where `asked` has none, None or 0 where it is free.
-      base: Young's modulus that stiffness is in units of.
+    """Return the target of finite quantities by name; arguments are those of `parse`.
 
     Raises:
       InputError: an unknown name, nothing asked, quantities that follow from others, or
@@ -213,11 +205,8 @@ def from_values(
             f"cell. {FORMS}"
         )
     quantities.check_independent(asked)
-    scaled = (
-        (name, value / base if name in quantities.STIFF else value)
-        for name, value in asked.items()
-    )
-    return Target(tuple(scaled), volume)
+    units = {name: base if name in quantities.STIFF else 1.0 for name in asked}
+    return Target(tuple((k, value / units[k]) for k, value in asked.items()), volume)
 
 
 def _short(text: str) -> str:

@@ -26,14 +26,10 @@ def report(
     *,
     polished: bool = True,
 ) -> Report:
-    """Return the report of an evaluation.
+    """Return the report of an evaluation, of cells that were refined (`polished`).
 
-    Args:
-      records: see `metrics.measure`, with "infeasible" each.
-      octants: training cells.
-      constants: their C11, C12, C44 with base E = 1.
-      volume: their volume fractions.
-      polished: whether the cells were refined.
+    The records are those of `metrics.measure`, with "infeasible" each; octants,
+    constants and volume those of the training cells.
     """
     summary = metrics.summarize(records)
     # Of a few, evenly drawn: their mean is all that is reported.

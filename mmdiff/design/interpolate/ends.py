@@ -23,11 +23,8 @@ def read(
 ) -> tuple[Member, Member]:
     """Return the two ends, theta 0 and pi/2, refused where they are not cubic or equal.
 
-    Args:
-      texts: of each a file, the number of a cell of the dataset, or nothing.
-      usual: cells for empty texts; None where both are given.
-      data: the dataset.
-      evaluate: finite elements on an octant of that size.
+    Of each a text holds a file, the number of a cell of the dataset, or nothing for the
+    usual cell.
     """
     first, second = (
         _end(text, key, data, evaluate) if text else usual[i]

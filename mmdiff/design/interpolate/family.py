@@ -71,13 +71,8 @@ def begin(
 ) -> list[Member]:
     """Return the cells of a dataset that a family begins with, by volume.
 
-    Args:
-      data: the dataset.
-      count: evenly spaced volumes that cells are looked for at, two or more.
-      low: least volume.
-      high: largest volume.
-      floor: least K/K_HS.
-      tolerance: widest gap in volume that is let be; wider ones get further cells.
+    They are looked for at `count` (two or more) evenly spaced volumes from low to high,
+    with K/K_HS from the floor on; gaps wider than the tolerance get further cells.
     """
     if not low < high:
         raise InputError(
@@ -210,14 +205,8 @@ def fill(
     """Return the family, lightest first, after its gaps are filled in some rounds.
 
     Ends when no gap exceeds the tolerance, or when a round has put nothing into any.
-
-    Args:
-      members: two or more.
-      make: `make(round, low, high)` returns cells for a gap; those outside of it, or
-        below the floor, are left out here.
-      tolerance: widest gap in volume that is let be.
-      floor: least K/K_HS of what is taken in.
-      rounds: most rounds.
+    `make(round, low, high)` returns cells for a gap; those outside of it, or with
+    K/K_HS below the floor, are left out here.
     """
     members = sorted(members, key=lambda member: member.volume)
     for number in range(rounds):

@@ -57,8 +57,7 @@ def make_path(
       count: cells between the ends.
       conditioned: whether constants and volume of a cell, or those between the ends,
         are conditions of the network; else all are free.
-      target_values: what the guidance of the codec aims at for a target; None decodes
-        without guidance.
+      target_values: what the guidance of the codec aims at for a target; None: none.
       file: where a finished path is stored.
 
     Returns:

@@ -81,14 +81,11 @@ def report(
     ratios: Mapping[int, float],
     info: Mapping,
 ) -> Report:
-    """Return the report of a path and a family.
+    """Return the report of a path, its ends first and last, and a family by volume.
 
-    Args:
-      cells: the path, its ends first and last; may be empty.
-      members: the family by volume; may be empty.
-      ratios: C11 over that in series of the pairs computed, by number of the first, in
-        the family or, where there is none, on the path.
-      info: numbers of the run for the summary.
+    Either may be empty. The ratios are C11 over that in series of the pairs computed,
+    by number of the first, in the family or, where there is none, on the path; `info`
+    holds numbers of the run for the summary.
     """
     lines = rows(cells, "path", {} if members else ratios)
     lines += rows(members, "family", ratios)
