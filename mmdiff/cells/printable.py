@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from mmdiff.cells.connectivity import MirrorPieces, mirror_pieces
 from mmdiff.cells.surface import centres, sample, slopes
-from mmdiff.typing import Bool, Float
+from mmdiff.typing import Float
 
 SHARE = 5e-4  # of the surface: chords of less area are not looked at
 FACING = -0.5  # cosine between the normals at the ends of a wall, at most
@@ -90,7 +90,7 @@ class Chords(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """A field and its slopes on a grid of m^3 points of the octant, h spacings apart."""
+    """A field and its slopes on m^3 points of the octant, h spacings apart."""
 
     value: Float[np.ndarray, "m m m"]
     slope: Float[np.ndarray, "3 m m m"]
@@ -129,9 +129,7 @@ def find_surface(grid: Grid) -> Surface:
         found.append(np.concatenate([(place + 0.5) * grid.h - 0.5, normal]))
     points, normals = np.split(np.concatenate(found, axis=1).T, 2, axis=1)
     normals = normals / np.maximum(np.linalg.norm(normals, axis=1), 1e-12)[:, None]
-    return Surface(
-        points, normals, grid.h**2 / np.maximum(abs(normals).sum(1), 1e-12)
-    )
+    return Surface(points, normals, grid.h**2 / np.maximum(abs(normals).sum(1), 1e-12))
 
 
 def chords(grid: Grid, surface: Surface, *, sign: int = 1, reach: float) -> Chords:
@@ -160,6 +158,15 @@ def chords(grid: Grid, surface: Surface, *, sign: int = 1, reach: float) -> Chor
     half = np.where(np.isfinite(lengths), lengths / 2, 0.0)
     middles = surface.points + half[:, None] * way
     return Chords(lengths, fold(middles, outside), surface.areas)
+
+
+def _least(grid, surface, sign):
+    """Return the least chord, looked for near the surface first, then over a period."""
+    for reach in (4.0, 16.0, 2 * grid.h * len(grid.value)):
+        found = chords(grid, surface, sign=sign, reach=reach).least()
+        if np.isfinite(found):
+            break
+    return found
 
 
 def fold(points: Float[np.ndarray, "p 3"], n: float) -> Float[np.ndarray, "p 3"]:
@@ -193,17 +200,14 @@ def printability(
     n = psi.shape[-1]
     solid, void = mirror_pieces(grid.value > 0), mirror_pieces(grid.value <= 0)
     surface = find_surface(grid)
-    wall, gap = (
-        chords(grid, surface, sign=sign, reach=2.0 * n).least() / (2 * n)
-        for sign in (1, -1)
-    )
+    wall, gap = (_least(grid, surface, sign) / (2 * n) for sign in (1, -1))
     # Of a face and its mirror image one faces down.
     flat = (abs(surface.normals) > STEEP) * surface.areas[:, None] / 2
     share = flat.sum(0) / max(surface.areas.sum(), 1e-12)
-    largest = (solid.sizes / solid.copies).max(initial=0) * 1.0
+    shares = solid.sizes / (solid.copies * max(solid.sizes.sum(), 1))
     return Printability(
         pieces=int(solid.copies.sum()),
-        loose=float(1 - largest / max(solid.sizes.sum(), 1)),
+        loose=float(1 - shares.max()) if shares.size else 0.0,
         void_pieces=int(void.copies.sum()),
         trapped=trapped_share(void),
         wall=float(wall),

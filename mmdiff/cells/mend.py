@@ -1,0 +1,291 @@
+"""Level-set fields that do not print, mended: walls, gaps, loose pieces, closed pores.
+
+Each step adds to the field, by a smooth maximum, the union of balls of one radius round
+a set of points, or takes it away: middles of thin walls or gaps, voxels of a piece to
+drop or fill, the line of a drain hole. What is far from these points stays as it is to
+the last bit, and so does a field that needs no step. Symmetry is kept exactly. Volumes
+change; the caller restores them, together with the tensor.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from mmdiff.cells.connectivity import MirrorPieces, mirror_pieces
+from mmdiff.cells.printable import (
+    SHARE,
+    Chords,
+    Printability,
+    chords,
+    find_surface,
+    make_grid,
+    printability,
+)
+from mmdiff.cells.surface import centres, sample
+from mmdiff.cells.symmetry import gather_independent, is_cubic, spread
+from mmdiff.typing import Float
+
+LIMIT = 0.03  # least wall and gap, in edges of the cell
+SLACK = 1.05  # of a limit: what is next to thin is mended with it
+MARGIN = 0.15  # spacings by which a ball is larger, since rounding-off takes some
+PATIENCE = 2  # rounds until narrow gaps are filled and no longer widened
+SPECK = 0.003  # of the void: closed pores of less are filled
+_CLEAR = 0.7  # spacings round the voxels of a piece that is dropped or filled
+_ROUND = 0.3  # spacings over which the centre of a ball and the two sides of a
+_BLEND = 0.5  # smooth maximum are rounded off
+_PERMUTATIONS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
+
+
+class Mended(NamedTuple):
+    """What `mend` did, and what is left.
+
+    Attributes:
+      before, after: what a printer asks of the cell.
+      rounds: how often all steps were taken; 0 if the cell complied.
+      drilled: orbits of closed pores that were opened.
+      filled: orbits of closed pores that were filled, specks not counted.
+      moved: share of the cell that changed between solid and void.
+      ok: whether the cell complies.
+    """
+
+    before: Printability
+    after: Printability
+    rounds: int
+    drilled: int
+    filled: int
+    moved: float
+    ok: bool
+
+
+def complies(found: Printability, wall: float, gap: float, drainable: bool) -> bool:
+    """Whether a cell is one piece, and keeps the limits (in edges of the cell)."""
+    closed = drainable and found.trapped > 0
+    return found.pieces == 1 and found.wall >= wall and found.gap >= gap and not closed
+
+
+def mend(
+    psi: Float[np.ndarray, "n n n"],
+    *,
+    wall: float = LIMIT,
+    gap: float = LIMIT,
+    drainable: bool = True,
+    rounds: int = 12,
+) -> tuple[Float[np.ndarray, "n n n"], Mended]:
+    """Return a field that complies with what a printer asks, as far as it goes.
+
+    Args:
+      psi: see `cells.surface`.
+      wall: least thickness of the solid, in edges of the cell.
+      gap: least thickness of the void.
+      drainable: whether closed pores are drilled open or filled.
+      rounds: how often all steps are taken at most.
+    """
+    width = 2 * psi.shape[-1]
+    first, start = printability(psi), psi
+    found, count, drilled, filled = first, 0, 0, 0
+    while count < rounds and not complies(found, wall, gap, drainable):
+        psi = fill_specks(drop_pieces(psi))
+        psi = thicken(psi, wall * width, extra=min(0.05 * count, 0.2))
+        psi = clear(
+            psi, gap * width, extra=min(0.05 * count, 0.2), fill=count >= PATIENCE
+        )
+        if drainable:
+            psi, opened, closed = drain(psi, gap * width)
+            drilled, filled = drilled + opened, filled + closed
+        found, count = printability(psi), count + 1
+    differ = (_fine(psi) > 0) != (_fine(start) > 0)
+    ok = complies(found, wall, gap, drainable)
+    return psi, Mended(first, found, count, drilled, filled, float(differ.mean()), ok)
+
+
+def add_balls(
+    psi: Float[np.ndarray, "n n n"], points: Float[np.ndarray, "p 3"], radius: float
+) -> Float[np.ndarray, "n n n"]:
+    """Return the field with balls of solid round points of the octant, and images."""
+    if not len(points):
+        return psi
+    cubic = is_cubic(psi)
+    if cubic:
+        points = np.concatenate([points[:, axes] for axes in _PERMUTATIONS])
+    samples = np.moveaxis(np.indices(psi.shape, np.float64), 0, -1)
+    # Of a point and its mirror images the nearest to a sample lies in the octant.
+    reach = radius + np.sqrt(3) + abs(psi).max() + _BLEND
+    distance, _ = cKDTree(points).query(samples, distance_upper_bound=reach)
+    distance = np.minimum(distance, reach)
+    balls = np.hypot(radius, _ROUND) - np.hypot(distance, _ROUND)
+    blend = np.maximum(_BLEND - abs(psi - balls), 0.0)
+    # An unchanged field is returned exactly where the balls are far below it.
+    psi = np.maximum(psi, balls) + blend**2 / (4 * _BLEND)
+    return spread(gather_independent(psi), psi.shape[-1]) if cubic else psi
+
+
+def dig_balls(
+    psi: Float[np.ndarray, "n n n"], points: Float[np.ndarray, "p 3"], radius: float
+) -> Float[np.ndarray, "n n n"]:
+    """Return the field with balls of void round points of the octant, and images."""
+    return -add_balls(-psi, points, radius)
+
+
+def drop_pieces(psi: Float[np.ndarray, "n n n"]) -> Float[np.ndarray, "n n n"]:
+    """Return the field without the pieces of solid outside the largest.
+
+    Where the largest piece is one of several that are images of each other there is
+    none to keep: the field comes back as it is.
+    """
+    solid = mirror_pieces(_fine(psi) > 0)
+    if solid.copies.sum() < 2 or solid.copies[solid.largest - 1] > 1:
+        return psi
+    loose = (solid.labels > 0) & (solid.labels != solid.largest)
+    if is_cubic(psi) and not is_cubic(loose):
+        return psi
+    return dig_balls(psi, _places(loose), _CLEAR)
+
+
+def fill_specks(
+    psi: Float[np.ndarray, "n n n"], share: float = SPECK
+) -> Float[np.ndarray, "n n n"]:
+    """Return the field without closed pores of less than a share of the void."""
+    void = mirror_pieces(_fine(psi) <= 0)
+    small = ~void.endless & (void.sizes / void.copies < share * void.sizes.sum())
+    return add_balls(psi, _places(_select(void, small)), _CLEAR)
+
+
+def thicken(
+    psi: Float[np.ndarray, "n n n"], wall: float, *, extra: float = 0.0
+) -> Float[np.ndarray, "n n n"]:
+    """Return the field with solid added where walls are thinner, in spacings.
+
+    The field comes back as it is if `printability` finds no such wall; `extra` spacings
+    are added to the radius.
+    """
+    thin = _thin(psi, wall, 1)
+    return add_balls(psi, thin.middles, wall / 2 + MARGIN + extra)
+
+
+def widen(
+    psi: Float[np.ndarray, "n n n"], gap: float, *, extra: float = 0.0
+) -> Float[np.ndarray, "n n n"]:
+    """Return the field with void added where gaps are thinner; see `thicken`."""
+    return -thicken(-psi, gap, extra=extra)
+
+
+def clear(
+    psi: Float[np.ndarray, "n n n"], gap: float, *, extra: float = 0.0, fill: bool
+) -> Float[np.ndarray, "n n n"]:
+    """Return the field without gaps that are thinner, in spacings.
+
+    Those of less than half the limit, or with `fill` all, are filled, the others
+    widened: whatever changes less.
+    """
+    thin = _thin(psi, gap, -1)
+    closed = thin.lengths < (np.inf if fill else gap / 2)
+    psi = add_balls(psi, thin.middles[closed], gap / 2 + extra)
+    return dig_balls(psi, thin.middles[~closed], gap / 2 + MARGIN + extra)
+
+
+def _thin(psi, limit, sign) -> Chords:
+    """Return the chords under a limit; none if they are less than `SHARE`."""
+    grid = make_grid(psi)
+    every = chords(grid, find_surface(grid), sign=sign, reach=limit * SLACK + grid.h)
+    thin = (every.lengths < limit * SLACK) & (every.least(SHARE) < limit)
+    return Chords(*(part[thin] for part in every))
+
+
+def _fine(psi):
+    """Return the field on a grid of half the spacing, on which pieces are told."""
+    return sample(psi, centres(psi.shape[-1], 2 * psi.shape[-1]))
+
+
+def _places(mask) -> Float[np.ndarray, "p 3"]:
+    """Return the centres of voxels of the fine grid, in spacings from sample 0."""
+    return _spacings(np.argwhere(mask))
+
+
+def _spacings(index):
+    return index / 2 - 0.25
+
+
+def _select(pieces: MirrorPieces, chosen):
+    return np.concatenate([[False], chosen])[pieces.labels]
+
+
+def drain(
+    psi: Float[np.ndarray, "n n n"], gap: float
+) -> tuple[Float[np.ndarray, "n n n"], int, int]:
+    """Return the field without closed pores, and how many were drilled and filled.
+
+    Drain holes of diameter `gap` (spacings) go straight through the thinnest solid to
+    void that runs on through the repeated cell; where there is none, through mirror
+    planes to the pore's own images. A pore of less volume than its hole is filled. Nearest pores come first
+    and are open to the next.
+    """
+    void, radius = mirror_pieces(_fine(psi) <= 0), gap / 2 + MARGIN
+    opened, cubic = _select(void, void.endless), is_cubic(psi)
+    pores = set((1 + np.flatnonzero(~void.endless)).tolist())
+    holes, fills, drilled, filled = [np.empty((0, 3))], [np.empty((0, 3))], 0, 0
+    while pores:
+        nearest = opened.any() and ndimage.distance_transform_edt(
+            ~opened, return_indices=True
+        )
+        ways = {label: _way_out(void, label, nearest) for label in pores}
+        label = min(ways, key=lambda label: (ways[label][0], label))
+        length, lines = ways[label]
+        pore = void.labels == label
+        images = [pore.transpose(axes) for axes in _PERMUTATIONS] if cubic else [pore]
+        pore = np.any(images, axis=0)
+        pores -= set(np.unique(void.labels[pore]).tolist())
+        if void.sizes[label - 1] / 8 < np.pi * radius**2 * length:
+            fills.append(_places(pore))
+            filled += 1
+        else:
+            holes += [_hole(*line, 2 * radius + gap, pore) for line in lines]
+            opened |= pore
+            drilled += 1
+    psi = add_balls(psi, np.concatenate(fills), _CLEAR)
+    return dig_balls(psi, np.concatenate(holes), radius), drilled, filled
+
+
+def _way_out(void: MirrorPieces, label: int, nearest):
+    """Return the length of the shortest way out of a pore, and its straight lines.
+
+    `nearest`, if any, holds the distance from open void and the index of its voxel.
+    """
+    pore, last = np.argwhere(void.labels == label), len(void.labels) - 1
+    if nearest:
+        distance, index = nearest
+        start = pore[np.argmin(distance[tuple(pore.T)])]
+        return distance[tuple(start)] / 2, [(start, index[:, *start])]
+    ways = []
+    for axis in range(3):
+        lines = []
+        for end, at in enumerate((0, last)):
+            if not void.ends[label - 1, axis, end]:
+                start = pore[np.argmin(abs(pore[:, axis] - at))]
+                lines.append((start, np.where(np.arange(3) == axis, at, start)))
+        ways.append((sum(np.linalg.norm(b - a) for a, b in lines) / 2, lines))
+    return min(ways, key=lambda way: way[0])
+
+
+def _hole(start, end, near, pore) -> Float[np.ndarray, "p 3"]:
+    """Return points along a line, moved into planes of symmetry that are near.
+
+    There it is its own image: two holes side by side would leave a thin wall.
+    """
+    ends = np.stack([start, end]).astype(np.float64)
+    if is_cubic(pore):
+        for i, j in ((0, 1), (0, 2), (1, 2)):
+            if (abs(ends[:, i] - ends[:, j]) < np.sqrt(2) * near).all():
+                ends[:, i] = ends[:, j] = ends[:, [i, j]].mean(1)
+    for plane in (-0.5, len(pore) - 0.5):
+        ends = np.where((abs(ends - plane) < near).all(0), plane, ends)
+    corners = np.stack([start, *ends, end])
+    return np.concatenate([_line(a, b) for a, b in itertools.pairwise(corners)])
+
+
+def _line(start, end) -> Float[np.ndarray, "p 3"]:
+    """Return points a quarter of a voxel apart or less, in spacings from sample 0."""
+    count = 4 * int(np.ceil(np.linalg.norm(end - start))) + 1
+    return _spacings(np.linspace(start, end, count))
