@@ -42,12 +42,12 @@ def _put_in_place(patch, data, drawn):
     def codec_of(params, meta, *, guide, **settings):
         return noise_codec.make_noise_codec(denoise, SCHEDULE, **settings), scaling
 
-    picture = np.full((96, 96, 3), 200, np.uint8)  # the real one takes seconds
+    picture = np.full((384, 384, 3), 200, np.uint8)  # the real one takes seconds
     patch.setattr(dataset, "load_dataset", lambda path: data)
     patch.setattr(sampler, "make_sampler", rough_sampler(drawn))
     patch.setattr(weights, "load_weights", lambda path: ({}, META))
     patch.setattr(noise_codec, "load_noise_codec", codec_of)
-    patch.setattr(render, "render", lambda cell, cutaway: picture)
+    patch.setattr(render, "render", lambda cell, **_: picture)
 
 
 @pytest.fixture
