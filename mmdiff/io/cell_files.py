@@ -1,4 +1,8 @@
-"""The files of one cell: NumPy, slicer, ParaView and a picture."""
+"""The files of one cell: NumPy, slicer, ParaView and a picture.
+
+A cell with a level-set field is meshed and drawn as the surface of that field; its
+voxels are one more view of it.
+"""
 
 import dataclasses
 import functools
@@ -7,29 +11,34 @@ import pathlib
 
 import numpy as np
 
-from mmdiff.cells import mesh
+from mmdiff.cells import mesh, smooth_mesh
 from mmdiff.io import render, write
 
-KINDS = ("npy", "stl", "3mf", "vti", "png")
+KINDS = ("npy", "stl", "3mf", "glb", "vti", "png")
 NO_MESHER = (
-    "STL smoothing needs scikit-image: pip install 'mmdiff[viz]'. Wrote the "
-    "voxel-exact STL instead."
+    "smooth meshes need scikit-image: pip install 'mmdiff[viz]'. Wrote the "
+    "voxel-exact ones instead."
 )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class CellEntry:
-    """A cell of a report: stem of its files, its name there, caption of its picture."""
+    """A cell of a report: stem of its files, its name there, caption of its picture.
+
+    `psi` is the field of its octant (mmdiff.cells.surface), where it has one.
+    """
 
     name: str
     label: str
     voxels: np.ndarray
     caption: str = ""
+    psi: np.ndarray | None = None
 
     @functools.cached_property
     def image(self) -> np.ndarray:
         """Picture of the cell, cut open where closed walls would hide the inside."""
-        return render.render(self.voxels, cutaway=render.cutaway(self.voxels))
+        left_out = render.cutaway(self.voxels)
+        return render.render(self.voxels, psi=self.psi, cutaway=left_out)
 
     @property
     def files(self) -> list[str]:
@@ -42,6 +51,7 @@ def write_cell(
     name: str,
     cell,
     *,
+    psi: np.ndarray | None = None,
     cell_size_mm: float = 10.0,
     conventions: str = "",
     image: np.ndarray | None = None,
@@ -51,7 +61,8 @@ def write_cell(
     Args:
       folder: directory, made where it is missing.
       name: stem of the files.
-      cell: (N, N, N) binary cell, or what has one as its `voxels`.
+      cell: (N, N, N) binary cell, or what has one as its `voxels`, and maybe a `psi`.
+      psi: field of the cell's octant, if it has one: meshes and picture show that.
       cell_size_mm: edge of the printed cell.
       conventions: text for the file that ParaView reads.
       image: picture of the cell (h, w, 3), if there is one already.
@@ -66,15 +77,20 @@ def write_cell(
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     voxels = np.asarray(getattr(cell, "voxels", cell))
+    psi = getattr(cell, "psi", None) if psi is None else psi
     write.write_npy(folder / f"{name}.npy", voxels)
     missing = []
     try:
-        vertices, faces = mesh.smooth_surface(voxels, cell_size_mm)
+        if psi is None:
+            vertices, faces = smooth_mesh.smooth_surface(voxels, cell_size_mm)
+        else:
+            vertices, faces = mesh.field_surface(psi, cell_size_mm)
     except ImportError:
         missing.append(NO_MESHER)
         vertices, faces = mesh.voxel_surface(voxels, cell_size_mm)
     write.write_stl(folder / f"{name}.stl", vertices, faces)
     write.write_3mf(folder / f"{name}.3mf", vertices, faces, name=name)
+    write.write_glb(folder / f"{name}.glb", vertices, faces, name=name)
     write.write_vti(
         folder / f"{name}.vti",
         {"density": voxels},
@@ -82,6 +98,6 @@ def write_cell(
         conventions=conventions,
     )
     if image is None:
-        image = CellEntry(name=name, label=name, voxels=voxels).image
+        image = CellEntry(name=name, label=name, voxels=voxels, psi=psi).image
     write.write_png(folder / f"{name}.png", image)
     return missing

@@ -27,6 +27,7 @@ class CellView:
     picture: str | None = None
     files: Sequence[str] = ()
     caption: str = ""
+    psi: np.ndarray | None = None  # field of its octant: the viewer shows its surface
 
 
 def page(
@@ -43,7 +44,7 @@ def page(
     first one names the row. The first of the cells is in the viewer. Files are names
     relative to the page, or pairs of `list_files`; pictures that no cell has are shown.
     """
-    shown = viewer([(cell.name, cell.voxels) for cell in cells]) if cells else ""
+    shown = viewer([(c.name, c.voxels, c.psi) for c in cells]) if cells else ""
     names = [entry if isinstance(entry, str) else entry[0] for entry in files]
     known = {cell.picture for cell in cells}
     pictures = [n for n in names if n.lower().endswith(_PICTURES) and n not in known]

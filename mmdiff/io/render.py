@@ -3,10 +3,10 @@
 Blue is where the boundary of the cell cuts the solid, ochre is the surface inside.
 All rays advance together, slice by slice along the axis nearest to the view (the
 shear-warp of Lacroute & Levoy, SIGGRAPH 1994): a slice is resampled by two small matrix
-products, where a march per ray would need eight gathers per step. The field agrees with
-every voxel, so silhouettes are those of the voxels; shading normals come from a
-smoother one. One compilation serves all cells, views and cutaways of one voxel count
-and picture size.
+products, where a march per ray would need eight gathers per step. Without a level-set
+field one is made that agrees with every voxel, so silhouettes are those of the voxels,
+and a smoother one for the normals. One compilation serves all cells, views and cutaways
+of one voxel count and picture size.
 """
 
 import functools
@@ -18,7 +18,9 @@ import numpy as np
 from jax import lax
 from scipy import ndimage
 
-from mmdiff.cells.mesh import smooth_field
+from mmdiff.cells import surface
+from mmdiff.cells.smooth_mesh import smooth_field
+from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.typing import Array, Float, UInt8
 
 BLUE = (0.31, 0.51, 0.77)
@@ -44,7 +46,7 @@ class Scene(NamedTuple):
     largest.
     """
 
-    surface: Float[Array, "n n n"]  # above 0.5 exactly in the solid voxels
+    surface: Float[Array, "n n n"]  # above 0.5 in the solid
     slope: Float[Array, "n n n 3"]  # gradient of a smoother field, for the normals
     shade: Float[Array, "n n n"]  # share of solid around each point; outside is void
     camera: Float[Array, "3 3"]
@@ -54,6 +56,7 @@ class Scene(NamedTuple):
 def render(
     cell: np.ndarray,
     *,
+    psi: np.ndarray | None = None,
     size: int = 384,
     azimuth: float = 32.0,
     elevation: float = 28.0,
@@ -64,12 +67,13 @@ def render(
     The z axis points up. The viewer stands at an azimuth in degrees from the x axis
     towards y, and an elevation above the xy plane within -+90. A cube is left out at
     the viewer's corner, `cutaway` times the edge of the cell: 0.5 looks into cells with
-    closed faces. ValueError if the cell is not a cube.
+    closed faces. Of the field `psi` of a cell, see mmdiff.cells.surface, the surface is
+    drawn, by as many samples as voxels. ValueError if the cell is not a cube.
     """
     cell = np.asarray(cell)
     if cell.ndim != 3 or len(set(cell.shape)) != 1 or cell.shape[0] < 2:
         raise ValueError(f"a cell to draw must have shape (N, N, N); got {cell.shape}")
-    scene = prepare(cell > 0.5, azimuth, elevation, cutaway)
+    scene = prepare(cell > 0.5, azimuth, elevation, cutaway, psi)
     return np.asarray(trace(scene, size=size))
 
 
@@ -79,10 +83,17 @@ def cutaway(voxels: np.ndarray) -> float:
 
 
 def prepare(
-    solid: np.ndarray, azimuth: float, elevation: float, cutaway: float = 0.0
+    solid: np.ndarray, azimuth: float, elevation: float, cutaway: float = 0.0, psi=None
 ) -> Scene:
-    """Turn a binary cell towards the viewer and smooth it; see `render` and `Scene`."""
+    """Turn a binary cell or field towards the viewer; see `render` and `Scene`."""
     n = solid.shape[0]
+    if psi is None:
+        drawn = smooth_field(solid, 1.2)
+        smoother = ndimage.gaussian_filter(solid.astype(np.float32), 1.6, mode="wrap")
+    else:
+        points = surface.centres(psi.shape[-1], n // 2)
+        smoother = octant_to_cell(surface.sample(np.asarray(psi), points))
+        drawn, solid = smoother.astype(np.float32) + np.float32(0.5), smoother > 0
     a, e = np.deg2rad([azimuth, elevation])
     right = np.array([-np.sin(a), np.cos(a), 0.0])
     back = np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
@@ -90,19 +101,19 @@ def prepare(
     away = tuple(np.flatnonzero(back < 0))
     camera[:, away] *= -1
     axes = np.argsort(camera[2])
-    solid = np.flip(solid, away).transpose(axes)
+    views = (np.flip(v, away).transpose(axes) for v in (drawn, smoother, solid))
+    drawn, smoother, solid = views
     camera = camera[:, axes]
     camera[2] = np.maximum(camera[2], 1e-4)  # rays along a face divide by this
 
     left_out = round(cutaway * n)
     binary = solid.astype(np.float32)
-    smoother = ndimage.gaussian_filter(binary, 1.6, mode="wrap")
     padded = np.pad(smoother, 1, mode="wrap")
     slope = np.stack(np.gradient(padded), axis=-1)[1:-1, 1:-1, 1:-1]
     binary[tuple([slice(n - left_out, None)] * 3)] = 0
     shade = ndimage.gaussian_filter(binary, max(1.0, n / 18), mode="constant")
     return Scene(
-        surface=smooth_field(solid, 1.2),
+        surface=drawn,
         slope=slope.astype(np.float32),
         shade=shade,
         camera=camera.astype(np.float32),

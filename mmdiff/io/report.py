@@ -71,6 +71,7 @@ def write(folder: str | os.PathLike, report: Report) -> list[str]:
             folder,
             cell.name,
             cell.voxels,
+            psi=cell.psi,
             cell_size_mm=report.cell_size_mm,
             conventions=conventions,
             image=cell.image,
@@ -87,8 +88,8 @@ def write(folder: str | os.PathLike, report: Report) -> list[str]:
         folder / report.json, {"conventions": report.conventions, **report.values}
     )
     written = [
-        page.CellView(cell.label, cell.voxels, cell.files[-1], cell.files, cell.caption)
-        for cell in report.cells
+        page.CellView(c.label, c.voxels, c.files[-1], c.files, c.caption, c.psi)
+        for c in report.cells
     ]
     text = page.page(
         report.title,

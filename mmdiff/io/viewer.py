@@ -1,9 +1,9 @@
 """The 3D viewer of the HTML pages: WebGL2, one fragment shader, no other library.
 
-Voxels travel as one bit each in base64 inside the page, so the page works offline from
-a file. The browser smooths them as `mmdiff.cells.mesh` does, uploads a periodic 3D
-texture and marches rays through it; tiling costs nothing and the cut plane is a smaller
-box.
+Cells travel in base64 inside the page, so the page works offline from a file: the
+level-set field of the octant with a byte for each sample, or voxels with one bit each,
+which the browser smooths. It uploads a periodic 3D texture and marches rays through it;
+tiling costs nothing and the cut plane is a smaller box.
 """
 
 import base64
@@ -12,16 +12,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
+_REACH = 2.0  # spacings: where the bytes of a field end
 
-def viewer(cells: Sequence[tuple[str, np.ndarray]]) -> str:
-    """Return the HTML fragment of a viewer for named cells (N, N, N), first one shown.
+
+def viewer(cells: Sequence[tuple[str, np.ndarray, np.ndarray | None]]) -> str:
+    """Return the HTML fragment of a viewer for named cells, first one shown.
+
+    Cells are voxels (N, N, N) and the field (n, n, n) of the octant or None: the
+    surface of a field is shown instead of the voxels.
 
     The styles of the page must give `.viewer canvas` a size. One viewer per page.
     """
     packed = []
-    for name, cell in cells:  # one bit per voxel, z fastest
-        bits = base64.b64encode(np.packbits(cell > 0.5)).decode()
-        packed.append({"name": name, "n": len(cell), "bits": bits})
+    for name, cell, psi in cells:  # z fastest
+        if psi is None:
+            kind, n, data = "bits", len(cell), np.packbits(cell > 0.5)
+        else:
+            levels = np.round(127.5 + (127.5 / _REACH) * np.asarray(psi))
+            kind, n, data = "field", 2 * len(psi), levels.clip(0, 255).astype(np.uint8)
+        text = base64.b64encode(data).decode()
+        packed.append({"name": name, "n": n, kind: text})
     # A name must not end the script element.
     data = json.dumps(packed).replace("<", "\\u003c")
     return (
@@ -175,13 +185,22 @@ function texels(solid, n) {
   }
   return out;
 }
+function mirrored(bytes, n) {  // both: the field, of which the octant is given
+  const h = n / 2, out = new Uint8Array(2 * n * n * n);
+  const at = i => i < h ? i : n - 1 - i;
+  for (let i = 0; i < n * n * n; i++) {
+    const x = at(Math.floor(i / n / n)), y = at(Math.floor(i / n) % n), z = at(i % n);
+    out[2 * i] = out[2 * i + 1] = bytes.charCodeAt((x * h + y) * h + z);
+  }
+  return out;
+}
 function load(cell) {
-  const bytes = atob(cell.bits); n = cell.n;
+  const bytes = atob(cell.field || cell.bits); n = cell.n;
   const solid = new Uint8Array(n * n * n);
-  for (let i = 0; i < solid.length; i++)
+  for (let i = 0; i < solid.length && cell.bits; i++)
     solid[i] = bytes.charCodeAt(i >> 3) >> (7 - (i & 7)) & 1;
   gl.texImage3D(gl.TEXTURE_3D, 0, gl.RG8, n, n, n, 0, gl.RG, gl.UNSIGNED_BYTE,
-    texels(solid, n));
+    cell.field ? mirrored(bytes, n) : texels(solid, n));
   draw();
 }
 function paint() {

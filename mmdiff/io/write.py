@@ -1,4 +1,4 @@
-"""Writers for cells, meshes, fields and pictures: npy, npz, STL, 3MF, VTI, PNG.
+"""Writers for cells, meshes, fields, pictures: npy, npz, STL, 3MF, GLB, VTI, PNG.
 
 Each file is composed in memory and appears under its name at once, by rename, so a
 killed run leaves no half-written file. An OSError (disk full, folder not writable)
@@ -7,6 +7,7 @@ passes through. Lengths are millimetres wherever a format can say so.
 
 import contextlib
 import io
+import json
 import os
 import pathlib
 import zipfile
@@ -126,6 +127,51 @@ def write_3mf(
             info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, text)
     return write_bytes(path, buffer.getvalue())
+
+
+def write_glb(
+    path: str | os.PathLike,
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    *,
+    name: str = "cell",
+) -> pathlib.Path:
+    """Write one named object as binary glTF 2.0, for viewers and web pages.
+
+    Of vertices (v, 3) in mm and faces (f, 3), wound outward. The node turns them to the
+    metres and the upward y axis of the format.
+    """
+    points, corners = np.asarray(vertices, "<f4"), np.asarray(faces, "<u4")
+    content: dict = {"asset": {"version": "2.0", "generator": "mmdiff"}}
+    if len(corners):  # the format knows no empty mesh
+        node = {"rotation": [-(0.5**0.5), 0, 0, 0.5**0.5], "scale": [1e-3] * 3}
+        ends = {"min": points.min(0).tolist(), "max": points.max(0).tolist()}
+        first, second = points.nbytes, corners.nbytes
+        content |= {
+            "scenes": [{"nodes": [0]}],
+            "nodes": [{"name": name, "mesh": 0, **node}],
+            "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1}]}],
+            "accessors": [
+                _accessor(0, 5126, "VEC3", len(points)) | ends,
+                _accessor(1, 5125, "SCALAR", corners.size),
+            ],
+            "bufferViews": [
+                {"buffer": 0, "byteOffset": 0, "byteLength": first},
+                {"buffer": 0, "byteOffset": first, "byteLength": second},
+            ],
+            "buffers": [{"byteLength": first + second}],
+        }
+    text = json.dumps(content).encode()
+    text += b" " * (-len(text) % 4)
+    data = points.tobytes() + corners.tobytes()
+    sizes = (28 + len(text) + len(data), len(text), len(data))
+    total, one, two = (size.to_bytes(4, "little") for size in sizes)
+    head = b"glTF\2\0\0\0" + total + one + b"JSON" + text + two + b"BIN\0"
+    return write_bytes(path, head + data)
+
+
+def _accessor(view, kind, shape, count) -> dict:
+    return {"bufferView": view, "componentType": kind, "type": shape, "count": count}
 
 
 def write_vti(

@@ -1,47 +1,163 @@
-"""Surfaces are closed, outward, volume-true and keep every wall and piece."""
+"""Meshes are closed, outward and on the surface; the volume is that of the field."""
 
 import numpy as np
 import pytest
-from scipy import ndimage
+from voxelize import edge_uses, stl_fractions
 
-from mmdiff.cells.mesh import mesh_volume, smooth_field, smooth_surface, voxel_surface
+import mmdiff as mm
+from mmdiff.cells import surface
+from mmdiff.cells.mesh import field_surface, mesh_volume, voxel_surface
+from mmdiff.cells.symmetry import octant_to_cell
 
-
-def waves(n=32):
-    x = (np.arange(n) + 0.5) * 2 * np.pi / n
-    return np.meshgrid(x, x, x, indexing="ij")
-
-
-def gyroid(n=32, level=0.4):
-    x, y, z = waves(n)
-    field = np.sin(x) * np.cos(y) + np.sin(y) * np.cos(z) + np.sin(z) * np.cos(x)
-    return field > level
+N = 16
 
 
-def schwarz(n=32):
-    return sum(np.cos(w) for w in waves(n)) > 0.2
+def distance(function, n=N):
+    """Return samples of a function of the octant's voxel centres, in spacings."""
+    x = np.arange(n) + 0.5
+    return function(*np.meshgrid(x, x, x, indexing="ij"))
 
 
-def plate(thickness, n=24, axis=0, first=5):
-    cell = np.zeros((n, n, n), bool)
-    cell[(slice(None),) * axis + (slice(first, first + thickness),)] = True
-    return cell
+def ball(radius, n=N, centre=0.0):
+    def inside(*points):
+        return radius - np.sqrt(sum((x - centre) ** 2 for x in points))
+
+    # Smooth at the centre, and equal to the distance in value and slope at the surface.
+    return distance(lambda *p: (radius**2 - (radius - inside(*p)) ** 2) / 2 / radius, n)
 
 
-def blob(seed, n=20, sigma=1.0):
-    noise = np.random.default_rng(seed).normal(size=(n, n, n))
-    field = ndimage.gaussian_filter(noise, sigma, mode="wrap")
-    return field > np.quantile(field, 0.6)
+def schwarz(level=0.2, n=N):
+    """Return Schwarz P of one period, which the series of the field holds exactly."""
+    return distance(lambda *p: sum(np.cos(np.pi * x / n) for x in p) - level, n) * n / 4
 
 
-CELLS = {
-    "gyroid": gyroid(),
+def octants(count=3):
+    cells = mm.load_dataset().octants
+    return [
+        np.asarray(cells[i]) for i in np.linspace(10, len(cells) - 10, count, dtype=int)
+    ]
+
+
+FIELDS = {
     "schwarz": schwarz(),
-    "one voxel": plate(1),
-    "one voxel at the face": plate(1, axis=2, first=0),
-    "two voxels": plate(2, axis=1),
-    "coarse blob": blob(0),
-    "fine blob": blob(1, sigma=0.5),
+    "schwarz, void": -schwarz(),
+    "through samples": schwarz(0.0),
+    "corner": ball(9.0),  # meets the faces of the cell in quarter circles
+    "middle": ball(7.3, centre=N),  # meets none
+    "touches": ball(float(N), centre=N),  # all six faces from inside, in a point
+    "speck": ball(0.9, centre=4.5),
+    "solid": np.full((N,) * 3, 2.0),
+    "plate": distance(lambda x, y, z: x - 9.2 + 0 * y),
+    "three axes": distance(
+        lambda x, y, z: 5 - np.sqrt(x**2 + (y / 2) ** 2 + (z - 3) ** 2)
+    ),
+}
+
+
+def areas(vertices, faces):
+    a, b, c = (vertices[faces[:, i]].astype(float) for i in range(3))
+    return np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+
+
+def on_faces(vertices, size):
+    return (vertices == 0) | (vertices == size)
+
+
+def check_mesh(psi, vertices, faces, size):
+    """Check that a mesh is the surface of a field: closed, capped, on the zero set."""
+    trimesh = pytest.importorskip("trimesh")
+    forward, backward = edge_uses(faces)
+    assert (forward == 1).all() and (backward == 1).all()
+    assert areas(vertices, faces).min() > 0
+    assert len(np.unique(vertices, axis=0)) == len(vertices)
+    mesh = trimesh.Trimesh(vertices, faces, process=False)
+    assert mesh.is_watertight and mesh.is_winding_consistent and mesh.is_volume
+    # Vertices that are not of a cap alone lie on the zero set.
+    cap = (on_faces(vertices, size)[faces]).all(axis=1).any(axis=1)
+    free = np.unique(faces[~cap])
+    n = psi.shape[-1]
+    points = vertices[free].astype(np.float64) * (2 * n / size) - 0.5
+    points = points[(points < n).all(axis=1)]
+    value, slope = surface.at_points(psi, points)
+    assert (abs(value) <= 1e-4 * np.linalg.norm(slope, axis=1) + 1e-6).all()
+    # Copies tile: opposite faces have the same vertices.
+    for axis in range(3):
+        others = np.delete(np.arange(3), axis)
+        near, far = (
+            vertices[vertices[:, axis] == end][:, others] for end in (0.0, size)
+        )
+        np.testing.assert_array_equal(np.unique(near, axis=0), np.unique(far, axis=0))
+
+
+@pytest.mark.parametrize("psi", FIELDS.values(), ids=FIELDS)
+def test_a_mesh_is_closed_and_lies_on_the_zero_set(psi):
+    pytest.importorskip("skimage")
+    vertices, faces = field_surface(psi, cell_size_mm=8.0)
+    assert vertices.dtype == np.float32 and faces.dtype == np.int32
+    check_mesh(psi, vertices, faces, 8.0)
+
+
+@pytest.mark.parametrize("name", ["corner", "middle"])
+def test_balls_have_their_volume_and_area(name):
+    pytest.importorskip("skimage")
+    radius = {"corner": 9.0, "middle": 7.3}[name]
+    vertices, faces = field_surface(FIELDS[name], 2.0 * N)
+    # Chords of half a spacing: 1/12 of h^2 / R^2 twice, and the field is a series.
+    assert mesh_volume(vertices, faces) == pytest.approx(
+        4 / 3 * np.pi * radius**3, rel=3e-3
+    )
+    on_ball = ~on_faces(vertices, 2.0 * N)[faces].all(axis=1).any(axis=1)
+    area = areas(vertices, faces)[on_ball].sum()
+    assert area == pytest.approx(4 * np.pi * radius**2, rel=3e-3)
+
+
+def test_the_volume_of_schwarz_p_converges_with_the_square_of_the_grid():
+    pytest.importorskip("skimage")
+    psi = schwarz(0.6)
+    x = (np.arange(400) + 0.5) / 400 * np.pi
+    # Along z the solid is where cos z > level - cos x - cos y.
+    rest = 0.6 - np.cos(x) - np.cos(x)[:, None]
+    exact = np.arccos(rest.clip(-1, 1)).mean() / np.pi
+    errors = [
+        mesh_volume(*field_surface(psi, 1.0, m)) / exact - 1 for m in (N, 2 * N, 4 * N)
+    ]
+    assert abs(errors[1]) < 5e-4
+    rates = np.log2(np.array(errors[:-1]) / errors[1:])
+    np.testing.assert_allclose(rates, 2, atol=0.3)
+
+
+@pytest.mark.slow
+def test_cells_of_the_dataset_are_meshed_true_to_volume():
+    pytest.importorskip("skimage")
+    for octant in octants():
+        psi = surface.from_voxels(octant)
+        vertices, faces = field_surface(psi)
+        check_mesh(psi, vertices, faces, 10.0)
+        volume = surface.fractions(psi, 96, cubic=False).mean()
+        # Rough cells: radii of two spacings and less everywhere.
+        assert mesh_volume(vertices, faces) / 1000 == pytest.approx(volume, rel=2e-3)
+        assert len(faces) < 600_000
+
+
+def test_the_mesh_voxelized_again_has_the_fractions_of_the_field():
+    pytest.importorskip("skimage")
+    psi = schwarz()
+    found = stl_fractions(*field_surface(psi), 2 * N)
+    wanted = octant_to_cell(surface.fractions(psi, N))
+    # 4 x 4 lines in an element, and fractions by planes.
+    assert abs(found - wanted).max() < 0.1
+    assert abs(found - wanted).mean() < 3e-3
+    assert found.mean() == pytest.approx(wanted.mean(), rel=1e-3)
+
+
+def test_scan_lines_find_voxels_again():
+    cell = np.random.default_rng(0).random((5, 5, 5)) > 0.5
+    cell[-1, -1, -1] = True
+    np.testing.assert_allclose(stl_fractions(*voxel_surface(cell), 5), cell, atol=1e-6)
+
+
+VOXELS = {
+    "plate": np.arange(24)[:, None, None] // 3 % 4 == 1 + np.zeros((24, 24, 24)),
     "noise": np.random.default_rng(2).random((9, 10, 11)) > 0.5,
     "full": np.ones((6, 6, 6), bool),
     "diagonal pair": np.eye(2, dtype=bool)[:, :, None] & np.ones((2, 2, 2), bool),
@@ -50,18 +166,10 @@ CELLS = {
 # sheets through the same two vertices.
 PINCHED = np.ones((4, 4, 3), bool)
 PINCHED[1, 1, 1] = PINCHED[2, 2, 1] = False
+VOXELS["pinched"] = PINCHED
 
 
-def edge_uses(faces):
-    """Return how often each directed edge and its opposite occur, by edge."""
-    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    forward = edges[:, 0] < edges[:, 1]
-    _, inverse = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    return np.bincount(inverse[forward]), np.bincount(inverse[~forward])
-
-
-@pytest.mark.parametrize("cell", [*CELLS.values(), PINCHED], ids=[*CELLS, "pinched"])
+@pytest.mark.parametrize("cell", VOXELS.values(), ids=VOXELS)
 def test_voxel_surface_is_a_closed_manifold_of_exact_volume(cell):
     vertices, faces = voxel_surface(cell, cell_size_mm=cell.shape[0])
     forward, backward = edge_uses(faces)
@@ -71,7 +179,7 @@ def test_voxel_surface_is_a_closed_manifold_of_exact_volume(cell):
 
 
 def test_voxel_surface_edges_stay_even_when_positions_are_merged():
-    vertices, faces = voxel_surface(CELLS["noise"])
+    vertices, faces = voxel_surface(VOXELS["noise"])
     _, inverse = np.unique(vertices, axis=0, return_inverse=True)
     forward, backward = edge_uses(inverse.reshape(-1)[faces])
     assert np.array_equal(forward, backward)
@@ -84,73 +192,7 @@ def test_voxel_surface_of_one_voxel_is_a_cube_in_millimetres():
     assert mesh_volume(vertices, faces) == pytest.approx(2.5**3, rel=1e-9)
 
 
-def test_empty_cells_have_empty_surfaces():
-    pytest.importorskip("skimage")
-    for surface in (voxel_surface, smooth_surface):
-        vertices, faces = surface(np.zeros((4, 4, 4)))
+def test_no_solid_is_an_empty_mesh():
+    meshes = field_surface(np.full((4, 4, 4), -1.0)), voxel_surface(np.zeros((4, 4, 4)))
+    for vertices, faces in meshes:
         assert vertices.shape == (0, 3) and faces.shape == (0, 3)
-
-
-@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
-def test_smooth_surface_is_closed_and_keeps_the_volume(cell):
-    pytest.importorskip("skimage")
-    vertices, faces = smooth_surface(cell, cell_size_mm=cell.shape[0])
-    forward, backward = edge_uses(faces)
-    assert np.array_equal(forward, backward)
-    # The promise to users: within 1 % of the voxel count.
-    assert mesh_volume(vertices, faces) == pytest.approx(cell.sum(), rel=0.01)
-    assert vertices.min() >= 0 and (vertices <= np.array(cell.shape)).all()
-
-
-@pytest.mark.parametrize("name", ["gyroid", "schwarz", "two voxels", "coarse blob"])
-def test_smooth_surface_has_the_pieces_of_the_voxels(name):
-    trimesh = pytest.importorskip("trimesh")
-    pytest.importorskip("skimage")
-    smooth = trimesh.Trimesh(*smooth_surface(CELLS[name]), process=False)
-    exact = trimesh.Trimesh(*voxel_surface(CELLS[name]), process=False)
-    assert smooth.is_watertight and smooth.is_winding_consistent
-    # body_count counts shells: pieces and closed cavities alike.
-    assert smooth.body_count == exact.body_count
-
-
-@pytest.mark.parametrize("thickness", [1, 2])
-def test_smooth_walls_keep_their_thickness(thickness):
-    pytest.importorskip("skimage")
-    vertices, _ = smooth_surface(plate(thickness), cell_size_mm=24)
-    extent = np.ptp(vertices[:, 0])
-    # One level serves the whole cell: the volume search moves flat walls by less than
-    # 0.2 % of the volume, and no bevel exists on a plate.
-    assert extent == pytest.approx(thickness, rel=0.01)
-
-
-def test_smooth_surface_is_flat_on_the_faces_so_that_copies_tile():
-    pytest.importorskip("skimage")
-    vertices, faces = smooth_surface(schwarz(), cell_size_mm=1.0)
-    corners = vertices[faces]
-    areas = np.linalg.norm(
-        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
-    )
-    low, high = (
-        areas[(corners[:, :, 0] == side).all(axis=1)].sum() / 2 for side in (0.0, 1.0)
-    )
-    # Schwarz P is mirror-symmetric: both faces carry the same cross-section.
-    assert low == pytest.approx(high, rel=1e-5)
-    assert low == pytest.approx(schwarz()[0].mean(), rel=0.03)  # flat patch, not a dome
-
-
-def test_smooth_field_keeps_every_voxel_on_its_side():
-    for cell in CELLS.values():
-        field = smooth_field(cell)
-        assert np.array_equal(field > 0.5, cell)
-        assert field.min() >= 0 and field.max() <= 1
-
-
-def test_smooth_surface_is_smoother_than_the_voxels():
-    pytest.importorskip("skimage")
-    areas = []
-    for surface in (voxel_surface, smooth_surface):
-        vertices, faces = surface(gyroid(48))
-        a, b, c = (vertices[faces[:, i]] for i in range(3))
-        areas.append(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2)
-    # Stairs have up to 3/2 of the area of what they approximate on average.
-    assert areas[1] < 0.85 * areas[0]

@@ -51,7 +51,7 @@ def _results(tmp_path):
 @pytest.mark.slow
 def test_the_cells_written_hide_the_hole_as_reported(monkeypatch, tmp_path, capsys):
     picture = np.full((224, 224, 3), 200, np.uint8)  # the real one takes seconds
-    monkeypatch.setattr(render, "render", lambda cell, size, cutaway: picture)
+    monkeypatch.setattr(render, "render", lambda cell, **_: picture)
     assert _run(tmp_path, check_cells=6) == 0
     case, check = _results(tmp_path)
     # Real cells leave less than half of what the hole does.

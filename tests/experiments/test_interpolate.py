@@ -53,7 +53,7 @@ def known(quick, monkeypatch):
         return 0.75
 
     picture = np.full((224, 224, 3), 200, np.uint8)  # the real one takes seconds
-    monkeypatch.setattr(render, "render", lambda cell, size, cutaway: picture)
+    monkeypatch.setattr(render, "render", lambda cell, **_: picture)
     monkeypatch.setattr(noise_codec, "load_noise_codec", load_noise_codec)
     monkeypatch.setattr(pairs, "pair_stiffness", pair_stiffness)
     return solved

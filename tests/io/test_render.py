@@ -62,6 +62,21 @@ def test_a_ball_inside_is_ochre_with_a_true_silhouette():
     assert ochre(image).mean() == pytest.approx(area, rel=0.09)
 
 
+def test_a_field_is_drawn_as_its_surface():
+    x = np.arange(8) + 0.5
+    x2 = x**2 + (x**2)[:, None] + (x**2)[:, None, None]
+    psi = (x2 - 5.0**2) / 10  # balls of 5 spacings around the corners, negative
+    voxels = np.ones((2 * N, 2 * N, 2 * N))  # not looked at, but for their number
+    image = picture(voxels, psi=-psi, azimuth=20.0, elevation=40.0)
+    assert blue(image).any() and ochre(image).any()
+    # Mirrored at the far end, here to a whole ball in the middle.
+    middle = -psi[::-1, ::-1, ::-1]
+    image = picture(voxels, psi=middle, azimuth=20.0, elevation=40.0)
+    assert not blue(image).any()
+    area = np.pi * (5 / 16) ** 2 / window(prepare(voxels > 0, 20.0, 40.0))
+    assert ochre(image).mean() == pytest.approx(area, rel=0.03)
+
+
 def test_one_voxel_walls_are_not_lost():
     cell = np.zeros((N, N, N))
     cell[:, :, 8] = 1

@@ -1,6 +1,7 @@
 """Files read back by other programs' rules give what was written."""
 
 import io
+import json
 import struct
 import xml.etree.ElementTree as ElementTree
 import zipfile
@@ -10,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmdiff.cells.mesh import smooth_surface, voxel_surface
+from mmdiff.cells.mesh import field_surface, mesh_volume, voxel_surface
+from mmdiff.cells.smooth_mesh import smooth_surface
 from mmdiff.io import write
 from mmdiff.io.read_vti import read_vti
 
@@ -49,9 +51,18 @@ def test_stl_bytes(tmp_path):
     assert np.abs(normals).sum(axis=1).tolist() == [1.0] * 12
 
 
-def test_3mf_opens_in_the_reference_reader(tmp_path):
+def field_of_a_ball(size):
+    pytest.importorskip("skimage")
+    x = np.arange(8) + 0.5
+    return field_surface(5 - (x**2 + (x**2)[:, None] + (x**2)[:, None, None]) / 5, size)
+
+
+@pytest.mark.parametrize(
+    "surface", [lambda s: voxel_surface(ball(), s), field_of_a_ball]
+)
+def test_3mf_opens_in_the_reference_reader(tmp_path, surface):
     lib3mf = pytest.importorskip("lib3mf")
-    mesh = voxel_surface(ball(), cell_size_mm=10.0)
+    mesh = surface(10.0)
     path = write.write_3mf(tmp_path / "a.3mf", *mesh, name='a "b" <c>')
     model = lib3mf.get_wrapper().CreateModel()
     reader = model.QueryReader("3mf")
@@ -68,6 +79,45 @@ def test_3mf_opens_in_the_reference_reader(tmp_path):
     points = np.array([list(v.Coordinates) for v in read.GetVertices()])
     # Six digits are written.
     np.testing.assert_allclose(points, mesh[0], rtol=1e-5)
+    corners = np.array([list(t.Indices) for t in read.GetTriangleIndices()])
+    assert mesh_volume(points, corners) == pytest.approx(mesh_volume(*mesh), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["stl", "glb"])
+def test_a_file_of_a_field_has_its_volume(tmp_path, kind):
+    trimesh = pytest.importorskip("trimesh")
+    pytest.importorskip("skimage")
+    x = np.cos(np.pi * (np.arange(8) + 0.5) / 8)
+    mesh = field_surface(2 * (x + x[:, None] + x[:, None, None] - 0.3), 7.0)
+    path = tmp_path / f"a.{kind}"
+    getattr(write, f"write_{kind}")(path, *mesh)
+    read = trimesh.load_mesh(path)
+    assert read.is_watertight and read.is_winding_consistent
+    assert len(read.faces) == len(mesh[1])
+    unit = 1e-3 if kind == "glb" else 1.0
+    np.testing.assert_allclose(read.extents, 7 * unit, rtol=1e-6)
+    assert read.volume == pytest.approx(mesh_volume(*mesh) * unit**3, rel=1e-4)
+
+
+def test_glb_is_in_metres_with_y_upwards(tmp_path):
+    trimesh = pytest.importorskip("trimesh")
+    box = np.zeros((4, 4, 4))
+    box[:1, :2] = 1  # 1 x 2 x 4 mm
+    write.write_glb(tmp_path / "a.glb", *voxel_surface(box, 4.0), name="a box")
+    scene = trimesh.load_scene(tmp_path / "a.glb")
+    assert list(scene.graph.nodes_geometry) == ["a box"]
+    np.testing.assert_allclose(
+        scene.bounds, [[0, 0, -0.002], [0.001, 0.004, 0]], atol=1e-9
+    )
+
+
+def test_glb_of_nothing_is_well_formed(tmp_path):
+    data = write.write_glb(tmp_path / "a.glb", *voxel_surface(np.zeros((2, 2, 2))))
+    data = data.read_bytes()
+    kind, version, total, size = struct.unpack("<4s3I", data[:16])
+    assert (kind, version, total) == (b"glTF", 2, len(data))
+    assert data[16:20] == b"JSON" and size % 4 == 0
+    assert set(json.loads(data[20 : 20 + size])) == {"asset"}
 
 
 def test_3mf_is_reproducible_and_well_formed(tmp_path):

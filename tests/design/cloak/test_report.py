@@ -46,7 +46,7 @@ def test_the_part_has_a_corner_without_the_hole(found):
 
 def test_everything_is_written(found, tmp_path, monkeypatch):
     picture = np.full((224, 224, 3), 200, np.uint8)  # the real one takes seconds
-    monkeypatch.setattr(render, "render", lambda cell, size, cutaway: picture)
+    monkeypatch.setattr(render, "render", lambda cell, **_: picture)
     write(tmp_path, _report(found))
     assert read_vti.read_vti(tmp_path / "displacement_cylinder_4_pull.vti") is not None
     for name in ("distortion.csv", "cells.png", "index.html"):

@@ -58,7 +58,7 @@ def test_a_path_alone_has_its_pairs():
 
 def test_everything_is_written(tmp_path, monkeypatch):
     picture = np.full((288, 288, 3), 200, np.uint8)  # the real one takes seconds
-    monkeypatch.setattr(render, "render", lambda cell, size, cutaway: picture)
+    monkeypatch.setattr(render, "render", lambda cell, **_: picture)
     monkeypatch.setattr(plots, "modulus_spheres", lambda *args: True)
     write(tmp_path, report.report(PATH, FAMILY, {}, INFO))
     with np.load(tmp_path / "family.npz") as data:
