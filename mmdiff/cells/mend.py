@@ -43,8 +43,9 @@ class Mended(NamedTuple):
     """What `mend` did, and what is left.
 
     Attributes:
-      before, after: what a printer asks of the cell.
-      rounds: how often all steps were taken; 0 if the cell complied.
+      before: what a printer asks of the cell.
+      after: the same of the mended one.
+      rounds: how often all steps were taken; 0 if the cell complied but for specks.
       drilled: orbits of closed pores that were opened.
       filled: orbits of closed pores that were filled, specks not counted.
       moved: share of the cell that changed between solid and void.
@@ -72,33 +73,45 @@ def mend(
     wall: float = LIMIT,
     gap: float = LIMIT,
     drainable: bool = True,
-    rounds: int = 12,
+    rounds: int = 8,
 ) -> tuple[Float[np.ndarray, "n n n"], Mended]:
     """Return a field that complies with what a printer asks, as far as it goes.
+
+    What complies comes back as it is. `ok` tells whether the other cells could be
+    mended: walls and gaps side by side may need more room than there is.
 
     Args:
       psi: see `cells.surface`.
       wall: least thickness of the solid, in edges of the cell.
       gap: least thickness of the void.
       drainable: whether closed pores are drilled open or filled.
-      rounds: how often all steps are taken at most.
+      rounds: how often all steps are taken at most, with walls first and then, from
+        the start again, with gaps first.
     """
-    width = 2 * psi.shape[-1]
-    first, start = printability(psi), psi
-    found, count, drilled, filled = first, 0, 0, 0
-    while count < rounds and not complies(found, wall, gap, drainable):
-        psi = fill_specks(drop_pieces(psi))
-        psi = thicken(psi, wall * width, extra=min(0.05 * count, 0.2))
-        psi = clear(
-            psi, gap * width, extra=min(0.05 * count, 0.2), fill=count >= PATIENCE
-        )
-        if drainable:
-            psi, opened, closed = drain(psi, gap * width)
-            drilled, filled = drilled + opened, filled + closed
-        found, count = printability(psi), count + 1
-    differ = (_fine(psi) > 0) != (_fine(start) > 0)
-    ok = complies(found, wall, gap, drainable)
-    return psi, Mended(first, found, count, drilled, filled, float(differ.mean()), ok)
+    start, psi = psi, fill_specks(drop_pieces(psi))
+    before, found = printability(start), printability(psi)
+    for sign in (1, -1):
+        mended, after, count, drilled, filled = psi, found, 0, 0, 0
+        while count < rounds and not complies(after, wall, gap, drainable):
+            mended = _walls_and_gaps(mended, wall, gap, count, sign)
+            if drainable:
+                mended, *holes = drain(mended, gap * 2 * psi.shape[-1])
+                drilled, filled = drilled + holes[0], filled + holes[1]
+            mended = fill_specks(drop_pieces(mended))
+            after, count = printability(mended), count + 1
+        if ok := complies(after, wall, gap, drainable):
+            break
+    differ = float(((_fine(mended) > 0) != (_fine(start) > 0)).mean())
+    return mended, Mended(before, after, count, drilled, filled, differ, ok)
+
+
+def _walls_and_gaps(psi, wall, gap, count, sign):
+    """Return the field with walls thickened first (sign 1), or gaps widened (-1)."""
+    first, second = (wall, gap) if sign > 0 else (gap, wall)
+    width, extra = 2 * psi.shape[-1], min(0.05 * count, 0.2)
+    psi = thicken(sign * psi, first * width, extra=extra)
+    psi = clear(psi, second * width, extra=extra, fill=count >= PATIENCE)
+    return sign * psi
 
 
 def add_balls(
@@ -125,7 +138,7 @@ def add_balls(
 def dig_balls(
     psi: Float[np.ndarray, "n n n"], points: Float[np.ndarray, "p 3"], radius: float
 ) -> Float[np.ndarray, "n n n"]:
-    """Return the field with balls of void round points of the octant, and images."""
+    """Return the field with balls of void instead; see `add_balls`."""
     return -add_balls(-psi, points, radius)
 
 
@@ -141,7 +154,7 @@ def drop_pieces(psi: Float[np.ndarray, "n n n"]) -> Float[np.ndarray, "n n n"]:
     loose = (solid.labels > 0) & (solid.labels != solid.largest)
     if is_cubic(psi) and not is_cubic(loose):
         return psi
-    return dig_balls(psi, _places(loose), _CLEAR)
+    return dig_balls(psi, _places(np.argwhere(loose)), _CLEAR)
 
 
 def fill_specks(
@@ -150,7 +163,7 @@ def fill_specks(
     """Return the field without closed pores of less than a share of the void."""
     void = mirror_pieces(_fine(psi) <= 0)
     small = ~void.endless & (void.sizes / void.copies < share * void.sizes.sum())
-    return add_balls(psi, _places(_select(void, small)), _CLEAR)
+    return add_balls(psi, _places(np.argwhere(_select(void, small))), _CLEAR)
 
 
 def thicken(
@@ -199,12 +212,8 @@ def _fine(psi):
     return sample(psi, centres(psi.shape[-1], 2 * psi.shape[-1]))
 
 
-def _places(mask) -> Float[np.ndarray, "p 3"]:
-    """Return the centres of voxels of the fine grid, in spacings from sample 0."""
-    return _spacings(np.argwhere(mask))
-
-
-def _spacings(index):
+def _places(index) -> Float[np.ndarray, "p 3"]:
+    """Return places on the fine grid in spacings from sample 0."""
     return index / 2 - 0.25
 
 
@@ -219,8 +228,8 @@ def drain(
 
     Drain holes of diameter `gap` (spacings) go straight through the thinnest solid to
     void that runs on through the repeated cell; where there is none, through mirror
-    planes to the pore's own images. A pore of less volume than its hole is filled. Nearest pores come first
-    and are open to the next.
+    planes to the pore's own images. A pore of less volume than its hole is filled.
+    Nearest pores come first and are open to the next.
     """
     void, radius = mirror_pieces(_fine(psi) <= 0), gap / 2 + MARGIN
     opened, cubic = _select(void, void.endless), is_cubic(psi)
@@ -238,12 +247,11 @@ def drain(
         pore = np.any(images, axis=0)
         pores -= set(np.unique(void.labels[pore]).tolist())
         if void.sizes[label - 1] / 8 < np.pi * radius**2 * length:
-            fills.append(_places(pore))
+            fills.append(_places(np.argwhere(pore)))
             filled += 1
         else:
             holes += [_hole(*line, 2 * radius + gap, pore) for line in lines]
-            opened |= pore
-            drilled += 1
+            opened, drilled = opened | pore, drilled + 1
     psi = add_balls(psi, np.concatenate(fills), _CLEAR)
     return dig_balls(psi, np.concatenate(holes), radius), drilled, filled
 
@@ -285,7 +293,7 @@ def _hole(start, end, near, pore) -> Float[np.ndarray, "p 3"]:
     return np.concatenate([_line(a, b) for a, b in itertools.pairwise(corners)])
 
 
-def _line(start, end) -> Float[np.ndarray, "p 3"]:
+def _line(start, end):
     """Return points a quarter of a voxel apart or less, in spacings from sample 0."""
     count = 4 * int(np.ceil(np.linalg.norm(end - start))) + 1
-    return _spacings(np.linspace(start, end, count))
+    return _places(np.linspace(start, end, count))
