@@ -4,8 +4,8 @@
     python -m mmdiff.main --config=configs/generate.py --workdir=out/soft \
         --config.target=0.05,0.02,0.02 --config.vf=0.2
 
-Uses the shipped model (64^3 voxels) and takes under a minute on two CPU cores. small
-and paper draw more samples, from which the best are kept.
+The tensor is that of the surface in the STL file, with an uncertainty. small and paper
+draw more samples, from which the best are kept.
 """
 
 from ml_collections import ConfigDict
@@ -19,9 +19,10 @@ RANGES = {
     "guidance": "[0, inf)",
     "newton": "[0, inf)",
     "polish_steps": "[0, inf)",
-    "rework": "[0, inf)",
     "spare": "[0, inf)",
-    "volume_price": "[0, inf)",
+    "min_wall_mm": "[0, inf) mm",
+    "min_gap_mm": "[0, inf) mm",
+    "resolution": "[64, 256]",
     "time_limit_s": "[0, inf) s",
     "base.E": "(0, inf)",
     "solver.void": "(0, 1)",
@@ -62,24 +63,22 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # "regressor", the shipped network.
     config.newton = 2 if variant == "tiny" else 3
     config.guide = "homogenizer"
-    # Steps of moving the surface of the best cells until they meet the target; 0 gives
-    # them as sampled.
-    config.polish_steps = 24
-    # Most times that a cell which polishing leaves far (0.1 %) from its target is
-    # made anew from what it is, with walls that may vanish and appear, at the asked
-    # volume and then at a free one; 0 for never.
-    config.rework = 1
-    # Most cells that are polished in place of those that stay far all the same, in
-    # tensor or volume, where others meet the target: of the other samples first, then
-    # of a further batch.
+    # Most steps that move the surface of a cell until it meets the target; 0 gives the
+    # best cells as sampled, whatever a printer says of them.
+    config.polish_steps = 40
+    # Most cells that are polished in place of those that stay far (0.1 %) all the same,
+    # in tensor or volume, where others meet the target: of the other samples first,
+    # then of a further batch.
     config.spare = 2
-    # Some tensors cannot be had at the asked volume. What a unit of volume off is worth
-    # in units of error: with 0.1 a cell goes 0.01 off to come 0.1 % of range nearer.
-    # vf=0 leaves the volume free altogether.
-    config.volume_price = 0.1
-    # Deliver cells of twice the resolution of the model (128^3 voxels with the shipped
-    # one), polished at that resolution; takes minutes instead of seconds on a CPU.
-    config.double = False
+    # Least thickness of walls and least width of gaps and drain holes in millimetres of
+    # the printed cell; 0 for 3 % of its edge, the least that a field can hold.
+    config.min_wall_mm = 0.0
+    config.min_gap_mm = 0.0
+    # One piece of void, so that powder or resin runs out. False allows closed pores.
+    config.drainable = True
+    # Voxels along the edge in the .npy and .vti files: 64, 128 or 256 views of the same
+    # surface. Its tensor does not depend on them.
+    config.resolution = 128
     # Seconds for each target, compilation included: batch after batch is drawn and
     # polished until they are used or num_best cells meet the target. Looked at before
     # each batch and each cell to polish, so that the last of these may run over. 0 for

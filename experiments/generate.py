@@ -11,7 +11,6 @@ from mmdiff import elasticity
 from mmdiff.design.generate import batch, pipeline
 from mmdiff.design.generate.report import report
 from mmdiff.errors import InputError
-from mmdiff.fem import homogenize
 from mmdiff.io.report import write
 from mmdiff.models import weights
 from mmdiff.run import console
@@ -57,7 +56,15 @@ def intact(folder: pathlib.Path) -> bool:
 
 def _make_maker(config) -> batch.Make:
     """Return `(target, key, start) -> cells, counts, report` as configured."""
-    settings = pipeline.settings_of({**config.to_dict(), **config.solver})
+    size, least = config.cell_size_mm, pipeline.Settings()
+    settings = pipeline.settings_of(
+        {
+            **config.to_dict(),
+            **config.solver,
+            "min_wall": config.min_wall_mm / size or least.min_wall,
+            "min_gap": config.min_gap_mm / size or least.min_gap,
+        }
+    )
     make = pipeline.make_generate(
         weights.load_model(config.checkpoint),
         settings,
@@ -66,7 +73,6 @@ def _make_maker(config) -> batch.Make:
     )
     stated = {
         "void": settings.void,
-        "penal": homogenize.PENAL,
         "tol": settings.tol,
         "base_E": config.base.E,
         "base_nu": elasticity.NU,

@@ -1,139 +1,153 @@
-"""A verified binary cell, and how a sampled field becomes one.
+"""A verified cell: a level-set field, and the tensor of its surface.
 
-A field is thresholded, to a volume if one is given, and freed of loose pieces; what
-does not hang together or carry load is refused. The tensor of a `Cell` is that of its
-very voxels.
+A sampled array becomes a field at the level that gives the volume asked for. What does
+not hang together or carry load is refused.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 from scipy import ndimage
 
-from mmdiff.cells.connectivity import clean_octant, is_load_bearing, periodic_pieces
+from mmdiff.cells import surface
+from mmdiff.cells.connectivity import clean_octant, is_load_bearing
+from mmdiff.cells.mend import drop_pieces
+from mmdiff.cells.printable import Printability, printability
 from mmdiff.cells.symmetry import octant_to_cell, symmetrize
-from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.elasticity import NAMES, cubic_to_voigt
+from mmdiff.fem.accuracy import Estimate
 from mmdiff.targets import target as targets
 from mmdiff.targets.target import Target
-from mmdiff.topopt.interface import Evaluation
-from mmdiff.typing import Float, UInt8
+from mmdiff.typing import AnyArray, Float, UInt8
 
 MIN_SHARE = 0.8  # least share of the solid that the largest piece must hold
-NEAR = 1.0  # standard deviation of a voxel's neighbourhood, in voxels
-SUPPORT = 0.5  # weight of a voxel's neighbours in what becomes solid first
+RESOLUTION = 128  # voxels along the edge of a cell as written
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Cell:
-    """A binary cell whose tensor finite elements have given, base E = 1.
+    """A cell whose tensor finite elements have given, base E = 1.
 
     Attributes:
-      octant: (n, n, n) uint8, symmetric under permutations of its axes.
-      constants: C11, C12, C44 by finite elements on this very octant.
-      volume: solid share of the octant.
-      pieces: periodic pieces of the cell of this very octant; always one.
-      pieces_found: periodic pieces before loose ones were removed.
+      psi: level-set field of its octant, see `mmdiff.cells.surface`.
+      constants: C11, C12, C44 of the surface.
+      uncertainty: half width of the interval that holds each of them.
+      fine: the constants on the finer of the two grids that they come from.
+      volume: solid share.
       error: distance from the target, `targets.target.error`; of all three constants
         the range error (arXiv 2401.13570, Eq. 3), a fraction.
       relative_error: `targets.target.relative_error`, a fraction.
       residual: relative residual of the solve.
-      history: error of the sample, of its smoothed surface where that was polished,
-        then after each accepted polishing step, also of a cell made anew (`refine`).
+      history: error of the sample, then after each step that moved its surface, as
+        known at that step.
       volumes: volume at each of these.
+      solves: finite-element solutions that it took.
       sampled: constants of the sample, before its surface was moved.
+      as_voxels: constants of the binary cell of 128^3 voxels, one element each, as
+        arXiv 2401.13570 measures; NaN where they were not computed.
+      resolution: voxels along the edge in `voxels`.
     """
 
-    octant: UInt8[np.ndarray, "n n n"]
+    psi: Float[np.ndarray, "n n n"]
     constants: Float[np.ndarray, "3"]
+    uncertainty: Float[np.ndarray, "3"]
+    fine: Float[np.ndarray, "3"]
     volume: float
-    pieces: int
-    pieces_found: int
     error: float
     relative_error: float
     residual: float
     history: tuple[float, ...]
     volumes: tuple[float, ...]
+    solves: int
     sampled: Float[np.ndarray, "3"]
+    as_voxels: Float[np.ndarray, "3"] = dataclasses.field(
+        default_factory=lambda: np.full(3, np.nan)
+    )
+    resolution: int = RESOLUTION
 
-    @property
+    @functools.cached_property
+    def octant(self) -> UInt8[np.ndarray, "n n n"]:
+        """The binary octant with a voxel for each sample of the field."""
+        return surface.voxels(self.psi, self.psi.shape[-1])
+
+    @functools.cached_property
     def voxels(self) -> UInt8[np.ndarray, "m m m"]:
-        """The whole cell, 1 solid, axes x y z."""
-        return octant_to_cell(self.octant)
+        """The whole cell at `resolution`, 1 solid, axes x y z."""
+        return octant_to_cell(surface.voxels(self.psi, self.resolution // 2))
 
     @property
     def tensor(self) -> Float[np.ndarray, "6 6"]:
         """Elastic tensor in Voigt order 11 22 33 23 13 12, engineering shear."""
         return cubic_to_voigt(self.constants)
 
+    @functools.cached_property
+    def printability(self) -> Printability:
+        """Pieces, trapped void, walls, gaps and overhangs of the printed cell."""
+        return printability(self.psi)
+
     def __repr__(self) -> str:
-        """Return size, volume, constants and error on one line."""
-        edge = 2 * self.octant.shape[-1]
-        constants = zip(NAMES, self.constants, strict=True)
+        """Return volume, constants with their uncertainty, and error on one line."""
+        parts = zip(NAMES, self.constants, self.uncertainty, strict=True)
         return (
-            f"Cell({edge}^3 voxels, volume {self.volume:.3f}, "
-            f"{', '.join(f'{name} {value:.4f}' for name, value in constants)}, "
-            f"{100 * self.error:.2f} % from the target)"
+            f"Cell(volume {self.volume:.3f}, "
+            f"{', '.join(f'{name} {c:.4f}({d:.4f})' for name, c, d in parts)}, "
+            f"{100 * self.error:.3f} % from the target)"
         )
 
 
-def binarize(
-    field: Float[np.ndarray, "n n n"], volume: float | None
-) -> tuple[UInt8[np.ndarray, "n n n"], str, int]:
-    """Return the connected octant of a field, why it is no good ("" if it is), pieces.
+def to_field(
+    sample: Float[AnyArray, "n n n"], volume: float | None
+) -> tuple[Float[np.ndarray, "n n n"], str]:
+    """Return the field of a sampled array in [-1, 1], and why it is no good ("" if it is).
 
-    A field is solid where positive, or where it is highest if a volume is to be
-    reached; the pieces are those found before loose ones were removed.
+    The volume is that asked for, or that of the array where it is positive.
     """
-    if volume is None:
-        octant, pieces, share = clean_octant((field > 0).astype(np.uint8))
-    else:
-        # Samples are nearly saturated: without their neighbours, voxels that the volume
-        # asks for in addition would be dust in the void instead of thicker walls.
-        field = field + SUPPORT * nearby(field)
-        aim = volume
-        # What the clean-up takes away is added to the next threshold.
-        for _ in range(3):
-            octant, pieces, share = clean_octant(threshold_to_volume(field, aim))
-            lost = volume - octant.mean()
-            if share < MIN_SHARE or abs(lost) < 1e-3:
-                break
-            aim = min(aim + lost, 1.0)
+    sample = np.clip(np.asarray(sample, np.float64), -1, 1)
+    share = float((sample > 0).mean()) if volume is None else volume
+    if not 0 < (sample > 0).mean() < 1:
+        return sample, "all solid or all void"
+    mean = ndimage.gaussian_filter(sample, surface.SIGMA, mode="reflect")
+    return connected(surface.to_volume(symmetrize(mean), share))
+
+
+def connected(
+    psi: Float[np.ndarray, "n n n"],
+) -> tuple[Float[np.ndarray, "n n n"], str]:
+    """Return a field without loose pieces, and why it is no good ("" if it is)."""
+    solid = surface.voxels(psi, psi.shape[-1])
+    octant, pieces, share = clean_octant(solid)
     if share < MIN_SHARE:
-        return octant, "disconnected", pieces
+        return psi, "disconnected"
     if not is_load_bearing(octant):
-        return octant, "not load bearing", pieces
-    return octant, "", pieces
-
-
-def nearby(field: Float[np.ndarray, "n n n"]) -> Float[np.ndarray, "n n n"]:
-    """Return the mean over the neighbourhood of each voxel, exactly symmetric."""
-    field = np.asarray(field, np.float64)
-    return symmetrize(ndimage.gaussian_filter(field, NEAR, mode="reflect"))
+        return psi, "not load bearing"
+    if pieces > 1:
+        psi = drop_pieces(psi)
+    return psi, ""
 
 
 def make_cell(
-    octant: np.ndarray,
-    result: Evaluation,
+    psi: Float[np.ndarray, "n n n"],
+    result: Estimate,
     target: Target,
-    pieces_found: int,
     history: tuple[float, ...] = (),
     volumes: tuple[float, ...] = (),
     sampled: np.ndarray | None = None,
+    solves: int = 2,
 ) -> Cell:
-    """Return the cell of an octant and its finite-element result."""
+    """Return the cell of a field and its finite-element result."""
     error = float(targets.error(target, result.constants))
-    volume = float(octant.mean())
     return Cell(
-        octant=octant,
+        psi=psi,
         constants=result.constants,
-        volume=volume,
-        pieces=periodic_pieces(octant_to_cell(octant))[1],
-        pieces_found=pieces_found,
+        uncertainty=result.uncertainty,
+        fine=result.fine,
+        volume=result.volume,
         error=error,
         relative_error=float(targets.relative_error(target, result.constants)),
         residual=result.residual,
         history=history or (error,),
-        volumes=volumes or (volume,),
+        volumes=volumes or (result.volume,),
+        solves=solves,
         sampled=result.constants if sampled is None else sampled,
     )

@@ -13,26 +13,28 @@ from typing import Any
 import jax
 import numpy as np
 
-from mmdiff.design.generate import refine, rework, sampler
-from mmdiff.design.generate.cell import Cell
+from mmdiff.design.generate import sampler
+from mmdiff.design.generate.cell import RESOLUTION, Cell, make_cell
+from mmdiff.design.generate.refine import Printing, make_refine
 from mmdiff.design.generate.search import Budget, search
 from mmdiff.errors import InputError, check_ranges
-from mmdiff.fem import homogenize
+from mmdiff.fem import accuracy, homogenize
 from mmdiff.models.weights import Model, load_model
 from mmdiff.run import console
 from mmdiff.targets import feasibility
 from mmdiff.targets.target import Target, parse
-from mmdiff.topopt import interface
+from mmdiff.topopt import move
 from mmdiff.typing import Key
 
 RANGES = {
     **dict.fromkeys(("num_cells", "num_samples", "maxiter"), "[1, inf)"),
-    **dict.fromkeys(("guidance", "newton", "polish_steps", "rework"), "[0, inf)"),
-    **dict.fromkeys(("spare", "volume_price"), "[0, inf)"),
+    **dict.fromkeys(("guidance", "newton", "polish_steps", "spare"), "[0, inf)"),
+    **dict.fromkeys(("min_wall", "min_gap"), "[0, 0.5)"),
     **dict.fromkeys(("void", "tol"), "(0, 1)"),
     "steps": "[2, inf)",
     "time_limit_s": "[0, inf) s",
 }
+RESOLUTIONS = (64, 128, 256)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,11 +46,12 @@ class Settings:
       guidance: classifier-free guidance weight, 1 for none.
       newton: Newton steps on the estimated end of each sampling step; 0 for none.
       guide: what gives their constants, "homogenizer" or "regressor".
-      polish_steps: most steps of polishing; 0 gives the best cells as sampled.
-      rework: most times that a cell which polishing leaves far is made anew.
-      spare: most cells polished in place of those that stay far all the same.
-      volume_price: error that a unit of volume off is worth.
-      double: whether cells get twice the resolution of the model.
+      polish_steps: most steps that move a surface; 0 gives the best cells as sampled.
+      spare: most cells polished in place of those that stay far from the target.
+      min_wall: least thickness of walls, as a share of the cell's edge; 0 for any.
+      min_gap: the same of gaps and of drain holes.
+      drainable: whether the void must be one piece.
+      resolution: voxels along the edge of a cell as written, 64, 128 or 256.
       time_limit_s: seconds in which batch after batch is drawn and polished; 0 for one
         round without a limit.
       void: modulus of void as a fraction of solid.
@@ -58,17 +61,28 @@ class Settings:
 
     steps: int = 16
     guidance: float = 1.0
-    newton: int = 2
+    newton: int = 0
     guide: str = sampler.GUIDES[0]
-    polish_steps: int = 24
-    rework: int = 1
+    polish_steps: int = 40
     spare: int = 2
-    volume_price: float = refine.PRICE
-    double: bool = False
+    min_wall: float = 0.03
+    min_gap: float = 0.03
+    drainable: bool = True
+    resolution: int = RESOLUTION
     time_limit_s: float = 0.0
     void: float = homogenize.VOID
     tol: float = homogenize.TOL
     maxiter: int = homogenize.MAXITER
+
+    @property
+    def printing(self) -> Printing:
+        """What cells must comply with; cells as sampled need not."""
+        return Printing(self.min_wall, self.min_gap, self.drainable)
+
+    @property
+    def solver(self) -> dict[str, float]:
+        """Options of the finite elements."""
+        return {"void": self.void, "tol": self.tol, "maxiter": self.maxiter}
 
 
 NAMES = tuple(field.name for field in dataclasses.fields(Settings))
@@ -92,11 +106,11 @@ def generate(
 ) -> list[Cell]:
     """Return printable unit cells that have a given elastic tensor, best first.
 
-    Samples of a diffusion model are made binary and homogenized; the best of them are
-    smoothed, and their surface is moved until the tensor is what was asked. Each cell
-    is one piece, carries load, and has its tensor from finite elements on its voxels.
-    With the shipped model cells have 64^3 voxels, and take seconds each on a CPU; the
-    first call compiles programs for half a minute.
+    Samples of a diffusion model become level-set fields and are homogenized; the
+    surfaces of the best are moved until the tensor is what was asked. Each cell is one
+    piece, carries load, can be printed, and has the tensor of its surface, from finite
+    elements on two grids. Cells take seconds each on a CPU; the first call compiles
+    programs for half a minute.
 
     Args:
       target: from `mmdiff.target`, or a text for it, such as "E=0.1,nu=0.2,V=0.3".
@@ -108,13 +122,14 @@ def generate(
       settings: how cells are drawn, checked and refined, all at once; None for the
         defaults of `mmdiff.design.generate.pipeline.Settings`.
       **options: fields of it, one by one. `polish_steps=0` gives cells as sampled,
-        `double=True` cells of 128^3 voxels, `time_limit_s=600` goes on until all cells
-        meet the target, and a higher `volume_price` (0.1) holds the volume at the
-        expense of the tensor; `steps`, `newton` and `guide` are of the sampler, `void`,
-        `tol` and `maxiter` of the finite elements.
+        `drainable=False` cells with closed pores, `resolution=256` finer voxels, and
+        `time_limit_s=600` goes on until all cells meet the target; `steps`, `newton`
+        and `guide` are of the sampler, `void`, `tol` and `maxiter` of the finite
+        elements.
 
     Returns:
-      the cells, with `voxels`, `tensor`, `volume`, `error` and more, see `mmdiff.Cell`.
+      the cells, with `voxels`, `tensor`, `uncertainty`, `error` and more, see
+      `mmdiff.Cell`.
 
     Raises:
       InputError: the target is beyond what any cell can be, an option is out of its
@@ -124,8 +139,8 @@ def generate(
       >>> target = mm.target("0.110,0.045,0.040", volume=0.3)
       >>> quick = {"num_samples": 1, "steps": 4, "newton": 0, "polish_steps": 0}
       >>> (cell,) = mm.generate(target, num_cells=1, **quick)
-      >>> cell.voxels.shape, cell.tensor.shape, cell.pieces
-      ((64, 64, 64), (6, 6), 1)
+      >>> cell.voxels.shape, cell.tensor.shape, cell.printability.pieces
+      ((128, 128, 128), (6, 6), 1)
     """
     start = time.monotonic()
     unknown = [name for name in options if name not in NAMES]
@@ -160,12 +175,15 @@ def make_generate(
     """
     counts = {"num_cells": num_cells, "num_samples": num_samples}
     check_ranges(vars(settings) | counts, RANGES)
+    if settings.resolution not in RESOLUTIONS:
+        raise InputError(
+            f"resolution={settings.resolution} is not one of {RESOLUTIONS}. Set "
+            f"`resolution={RESOLUTION}`."
+        )
     model = load_model() if model is None else model
-    n = int(model.meta["octant"])
     draw = make_draw(model, settings, num_samples)
-    evaluate = make_evaluate(n, settings)
-    improve = make_improve(n, settings, evaluate)
-    fine = make_evaluate(2 * n, settings) if settings.double else None
+    check = make_check(int(model.meta["octant"]), settings)
+    improve = make_improve(int(model.meta["octant"]), settings)
     known = np.array(model.meta["training"]["labels"])
     limit = settings.time_limit_s
 
@@ -183,15 +201,19 @@ def make_generate(
             key,
             target,
             draw=draw,
-            evaluate=evaluate,
+            check=check,
             num_best=num_cells,
             refine=improve,
-            price=settings.volume_price,
+            flaw=settings.printing.flaw,
             budget=Budget(spare=settings.spare, time_left=time_left),
         )
-        if fine:
-            cells = _doubled(cells, target, fine, 2 * n, settings)
-        return cells, counts, distance
+        return [finished(cell) for cell in cells], counts, distance
+
+    def finished(cell):
+        binary = accuracy.of_voxels(cell.psi, RESOLUTION // 2, **settings.solver)
+        return dataclasses.replace(
+            cell, as_voxels=binary, resolution=settings.resolution
+        )
 
     return make
 
@@ -201,7 +223,7 @@ _make_shipped = functools.lru_cache(maxsize=4)(make_generate)
 
 
 def make_draw(model: Model, settings: Settings, num_samples: int) -> Callable:
-    """Return `draw(key, target) -> (num_samples, n, n, n)` sampled fields."""
+    """Return `draw(key, target) -> (num_samples, n, n, n)` sampled arrays."""
     return sampler.make_sampler(
         *model,
         num_samples=num_samples,
@@ -212,60 +234,41 @@ def make_draw(model: Model, settings: Settings, num_samples: int) -> Callable:
     )
 
 
-def make_evaluate(n: int, settings: Settings) -> Callable[..., interface.Evaluation]:
-    """Return the finite elements on octants of side n."""
-    return interface.make_evaluate(
-        n, void=settings.void, tol=settings.tol, maxiter=settings.maxiter
-    )
+def make_check(n: int, settings: Settings) -> Callable[..., Cell | None]:
+    """Return `check(psi, target)`, the cell of a field; None where it does not converge.
 
-
-def make_improve(
-    n: int,
-    settings: Settings,
-    evaluate: Callable[..., interface.Evaluation],
-    *,
-    doubled: bool = False,
-) -> Callable[[Cell, Target], Cell] | None:
-    """Return what makes a cell meet its target; None where cells stay as sampled.
-
-    Cells that were doubled are smooth, and are not made anew.
+    Where cells are polished the coarse grid alone has to do for samples.
     """
+    evaluate = move.make_evaluate(n, **settings.solver)
+
+    def check(psi, target):
+        found = evaluate(psi)
+        coarse = found.values[:3]
+        if settings.polish_steps:
+            result = accuracy.of_coarse(coarse, found.values[3], found.residual)
+        else:
+            result = accuracy.estimate(psi, coarse=coarse, **settings.solver)
+        return make_cell(psi, result, target) if found.converged else None
+
+    return check
+
+
+def make_improve(n: int, settings: Settings) -> Callable[[Cell, Target], Cell] | None:
+    """Return what makes a cell meet its target; None where cells stay as sampled."""
     if not settings.polish_steps:
         return None
-    anew = settings.rework and not doubled
-    return refine.make_refine(
-        evaluate,
+    return make_refine(
+        move.make_evaluate(n, **settings.solver),
         steps=settings.polish_steps,
-        rework=rework.make_rework(n) if anew else None,
-        rounds=settings.rework,
-        price=settings.volume_price,
-        smooth=not doubled,
+        printing=settings.printing,
+        **settings.solver,
     )
-
-
-def _doubled(cells, target, evaluate, n, settings):
-    """Return the cells as octants of side n, polished there, best first."""
-    improve = make_improve(n, settings, evaluate, doubled=True)
-    fine = []
-    for i, cell in enumerate(cells):
-        try:
-            cell = refine.double(cell, target, evaluate)
-        except ValueError as error:
-            console.note(f"cell {i} is left out at twice the resolution: {error}.")
-            continue
-        fine.append(improve(cell, target) if improve else cell)
-
-    def cost(cell):
-        volume, price = target.volume, settings.volume_price
-        return interface.cost(cell.error, cell.volume, volume, price)
-
-    return sorted(fine, key=cost)
 
 
 def no_cell(counts: Mapping[str, int]) -> str:
     """Return the message that no sample was good, and what to do."""
     return (
-        f"none of {counts['sampled']} samples was a connected, load-bearing cell "
-        f"({counts}). Ask for more samples with `num_samples`, or for a target nearer "
-        "to the trained region."
+        f"none of {counts['sampled']} samples gave a connected, load-bearing, printable "
+        f"cell ({counts}). Ask for more samples with `num_samples`, for less with "
+        "`min_wall` and `drainable`, or for a target nearer to the trained region."
     )

@@ -1,7 +1,7 @@
 """Properties of cells as reported: a plain dictionary, and the table on the terminal.
 
-Every number comes from finite elements on the written binary cell. Stiffness is in the
-units of the base material's Young's modulus.
+Every tensor comes from finite elements on the surface that is printed, with its
+uncertainty. Stiffness is in the units of the base material's Young's modulus.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,12 @@ from mmdiff.targets.target import Target
 
 CONVENTIONS = {
     **report.CONVENTIONS,
+    "finite_elements": "trilinear hexahedra on 64^3 and 128^3 elements of modulus "
+    "void + f (1 - void), f the solid share of the element; 2x2x2 Gauss points",
+    "C": "tensor of the surface, C_fine + (C_fine - C_coarse) / 3 of the two grids; "
+    "uncertainty is the half width of the interval that holds each constant",
+    "C_voxels": "constants of the binary cell of 128^3 voxels, one element each, as "
+    "arXiv 2401.13570 measures",
     "error": "mean of |C - target| / R over C11, C12, C44 with R = 1.330768, 0.667355, "
     "0.383357 times base E (arXiv 2401.13570, Eq. 3)",
     "error_of_part": "where C11, C12, C44 do not all follow from what is asked: mean "
@@ -25,11 +31,16 @@ CONVENTIONS = {
     "relative_error": "mean of |C - target| / |target|, |C12| floored at 1 % of C11; "
     "nu counts by its difference",
     "raw_error": "error of the sample, before it was polished",
-    "history": "error and volume of the sample, of its smoothed surface, then after "
-    "each step of polishing",
+    "history": "error and volume of the sample, then after each step of polishing, as "
+    "known at that step",
+    "printability": "wall and gap: least thickness of solid and void in mm; trapped: "
+    "share of the void in closed pores; overhang: share of the surface that faces down "
+    "at less than 45 degrees to the horizontal, built along an axis",
     "target": "what was asked by name; C11, C12, C44 that follow from it, null where "
     "they are free",
     "cell": "cell_XX.npy: full cell, uint8, 1 solid, axes x y z",
+    "psi": "level-set field of the octant in cells.npz: solid where its half-sample-"
+    "even cosine interpolation is positive, in spacings of 1 / (2 n) of the edge",
 }
 
 
@@ -48,9 +59,12 @@ def values(
     scale = settings["base_E"]
     return {
         **settings,
-        "resolution": 2 * cells[0].octant.shape[0] if cells else None,
+        "resolution": cells[0].resolution if cells else None,
         "target": request(target, scale),
-        "cells": [_cell(i, cell, scale) for i, cell in enumerate(cells)],
+        "cells": [
+            _cell(i, cell, scale, settings["cell_size_mm"])
+            for i, cell in enumerate(cells)
+        ],
     }
 
 
@@ -65,21 +79,24 @@ def request(target: Target, scale: float = 1.0) -> dict[str, Any]:
     }
 
 
-def _cell(index: int, cell: Cell, scale: float) -> dict:
+def _cell(index: int, cell: Cell, scale: float, size_mm: float) -> dict:
     moduli = elasticity.moduli(cell.constants)
+    names = elasticity.NAMES
     return {
         "file": f"{name_of(index)}.npy",
         "C": (scale * elasticity.cubic_to_voigt(cell.constants)).tolist(),
-        **dict(zip(elasticity.NAMES, scale * cell.constants, strict=True)),
+        **dict(zip(names, scale * cell.constants, strict=True)),
+        "uncertainty": dict(zip(names, scale * cell.uncertainty, strict=True)),
+        "C_voxels": dict(zip(names, scale * cell.as_voxels, strict=True)),
         **{name: scale * moduli[name] for name in ("K", "G", "E")},
         "nu": moduli["nu"],
         "Zener": moduli["zener"],
         "volume": cell.volume,
-        "pieces": cell.pieces,
-        "pieces_removed": cell.pieces_found - cell.pieces,
+        "printability": vars(cell.printability.in_mm(size_mm)),
         "error": cell.error,
         "raw_error": cell.history[0],
         "polish_steps": len(cell.history) - 1,
+        "solves": cell.solves,
         "history": {"error": list(cell.history), "volume": list(cell.volumes)},
         "relative_error": cell.relative_error,
         "residual": cell.residual,
@@ -87,7 +104,7 @@ def _cell(index: int, cell: Cell, scale: float) -> dict:
 
 
 def table(
-    target: Target, cells: Sequence[Cell], scale: float = 1.0
+    target: Target, cells: Sequence[Cell], scale: float = 1.0, size_mm: float = 10.0
 ) -> list[dict[str, str]]:
     """Return the rows of the asked / got table.
 
@@ -97,24 +114,42 @@ def table(
     extra = [name for name in ("K", "G", "E", "nu") if name in dict(target.asked)]
     names = [*elasticity.NAMES, *extra]
 
-    def row(label, constants, asked, volume, *rest):
+    def row(label, constants, asked, volume, rest):
         every = zip(quantities.NAMES, quantities.values(constants), strict=True)
         found = dict(every) | dict(asked)
         return {
             "": label,
             **{name: _number(name, found[name], scale) for name in names},
             "V": volume,
-            **dict(zip(("raw %", "err %", "rel %", "pieces"), rest, strict=True)),
+            **dict(zip(_MEASURED, rest, strict=True)),
             "Zener": _number("zener", found["zener"]),
         }
 
     volume = "free" if target.volume is None else f"{target.volume:.3f}"
-    rows = [row("asked", np.array(target.constants), target.asked, volume, *[""] * 4)]
+    blank = [""] * len(_MEASURED)
+    rows = [row("asked", np.array(target.constants), target.asked, volume, blank)]
     for i, cell in enumerate(cells):
-        errors = (cell.history[0], cell.error, cell.relative_error)
-        rest = [*(f"{100 * error:.2f}" for error in errors), str(cell.pieces)]
-        rows.append(row(f"cell {i}", cell.constants, (), f"{cell.volume:.3f}", *rest))
+        measured = _measured(cell, size_mm)
+        rows.append(
+            row(f"cell {i}", cell.constants, (), f"{cell.volume:.3f}", measured)
+        )
     return rows
+
+
+_MEASURED = ("raw %", "err %", "rel %", "+- %", "wall mm", "gap mm", "trapped %")
+
+
+def _measured(cell: Cell, size_mm: float) -> list[str]:
+    """Return errors, uncertainty (of the worst constant) and printability as text."""
+    doubt = (cell.uncertainty / np.maximum(abs(cell.constants), 1e-12)).max()
+    errors = (cell.history[0], cell.error, cell.relative_error, doubt)
+    printed = cell.printability.in_mm(size_mm)
+    return [
+        *(f"{100 * error:.2f}" for error in errors),
+        f"{printed.wall:.2f}",
+        f"{printed.gap:.2f}",
+        f"{100 * printed.trapped:.1f}",
+    ]
 
 
 def _number(name, value, scale=1.0) -> str:

@@ -1,37 +1,59 @@
-"""Refinement of a cell until it meets its target; or at twice the resolution.
+"""Refinement of a cell until its surface has the tensor of a target and can be printed.
 
-Features of one voxel, in which samples are rich, are smoothed away first, then the
-surface is moved (`mmdiff.topopt.interface.polish`). A cell that stops far from the
-target is made anew from what it is (`mmdiff.design.generate.rework`) and polished
-again, first at the volume of the target, then at whatever volume the tensor needs; the
-better one counts.
+The field is mended where it cannot be printed (`mmdiff.cells.mend`), then moved by
+Newton steps on a grid of one element per sample (`mmdiff.topopt.move`). A grid twice as
+fine shows how far the coarse one is off: the difference is added to its results, and
+the steps go on, until both say that the target is met.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
+from mmdiff.cells import mend, surface
 from mmdiff.cells.connectivity import periodic_pieces
 from mmdiff.cells.prepare import prepare
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.design.generate.cell import Cell, binarize, make_cell, nearby
-from mmdiff.design.generate.fem_guidance import target_values
-from mmdiff.design.generate.rework import make_rework
+from mmdiff.design.generate.cell import Cell, connected, make_cell
 from mmdiff.errors import InputError, check_ranges
+from mmdiff.fem import accuracy
 from mmdiff.targets import quantities
 from mmdiff.targets import target as targets
 from mmdiff.targets.target import Target
-from mmdiff.topopt import binary, interface
-from mmdiff.topopt.interface import Evaluation
-from mmdiff.typing import UInt8
+from mmdiff.topopt import move
+from mmdiff.topopt.move import Evaluation
+from mmdiff.typing import Float
 
-GOAL = 2e-4  # error at which a cell meets its target,
-RELATIVE = 5e-3  # or this share of a soft target itself
-FAR = 5.0  # times the goal: polished cells beyond are reworked
-CREEP = 0.75  # see `interface.polish`: there is rework for what moves so slowly
-PRICE = 0.1  # error that a unit of volume off is worth
+GOAL = 1e-4  # error at which a cell meets its target,
+RELATIVE = 2e-3  # or this share of a soft target itself
+ROUNDS = 5  # of moving, mending and looking at the fine grid
+FAR = 10.0  # times the goal: cells beyond are replaced by others
+
+
+class Printing(NamedTuple):
+    """What cells must comply with.
+
+    Attributes:
+      wall: least thickness of the solid, as a share of the cell's edge.
+      gap: least width of the void, as a share of the edge; also that of drains.
+      drainable: whether the void must be one piece.
+    """
+
+    wall: float = 0.03
+    gap: float = 0.03
+    drainable: bool = True
+
+    def flaw(self, cell: Cell) -> str:
+        """Return what keeps a cell from being printed, "" for nothing."""
+        found = cell.printability
+        if found.pieces > 1:
+            return "loose pieces"
+        if self.drainable and found.trapped > 0:
+            return "trapped void"
+        if found.wall < self.wall:
+            return "thin walls"
+        return "narrow gaps" if found.gap < self.gap else ""
 
 
 class PolishResult(NamedTuple):
@@ -39,8 +61,8 @@ class PolishResult(NamedTuple):
 
     Attributes:
       cell: the polished cell.
-      errors: distance from the target of the cell as it came, of its smoothed surface,
-        then after each accepted step; fractions.
+      errors: distance from the target of the cell as it came, then after each accepted
+        step, as known at that step; fractions.
       volumes: volume fraction at each of these.
       steps: number of changes of the cell.
     """
@@ -55,57 +77,55 @@ def polish(
     cell,
     target: Target | str,
     *,
-    steps: int = 24,
-    rework: int = 0,
-    volume_price: float = PRICE,
+    steps: int = 40,
+    min_wall: float = 0.03,
+    min_gap: float = 0.03,
+    drainable: bool = True,
 ) -> PolishResult:
-    """Move the surface of a binary cell until it has the tensor of a target.
+    """Move the surface of a cell until it has the tensor of a target.
 
-    Its surface is smoothed, then moved by small steps, each checked by finite elements
-    and kept if the cell is nearer to the target and still in one piece.
+    Its field is mended where it cannot be printed and moved by smooth steps, each
+    checked by finite elements. What counts is the tensor of the surface, from two
+    grids.
 
     Args:
       cell: a `mmdiff.Cell`, or a full cubic cell (N, N, N) of 0 and 1, or what has one
-        as its `voxels`.
+        as its `voxels`; voxels are rounded off.
       target: from `mmdiff.target`, or a text for it, such as "K=0.1,V=0.3".
       steps: most steps.
-      rework: most times that a cell which ends far from the target is made anew from
-        what it is, with walls that may vanish and appear.
-      volume_price: error that a unit of volume off is worth: the more, the nearer the
-        volume stays to that of the target.
+      min_wall: least thickness of walls as a share of the cell's edge; 0 for any.
+      min_gap: the same of gaps and of drain holes.
+      drainable: whether closed pores are opened.
 
     Returns:
-      the polished cell, never worse than the one given, and its history.
+      the polished cell and its history.
 
     Raises:
       InputError: the array is no binary cubic cell in one piece.
 
     Example:
-      >>> wall = np.isin(np.arange(16), [0, 1, 14, 15])
-      >>> plates = wall[:, None, None] | wall[:, None] | wall
-      >>> result = mm.polish(plates, "K=0.4", steps=4)
-      >>> result.cell.voxels.shape, result.errors[-1] < result.errors[0]
+      >>> wall = np.isin(np.arange(32), [0, 1, 2, 29, 30, 31])
+      >>> struts = (wall[:, None] & wall) [:, :, None] | (wall[:, None, None] & wall)
+      >>> frame = struts | struts.transpose(2, 0, 1)
+      >>> result = mm.polish(frame, "K=0.05", steps=6)
+      >>> result.cell.psi.shape, result.errors[-1] < result.errors[0]
       ((16, 16, 16), True)
     """
-    counts = {"steps": steps, "rework": rework, "volume_price": volume_price}
-    check_ranges(counts, dict.fromkeys(counts, "[0, inf)"))
+    limits = {"steps": steps, "min_wall": min_wall, "min_gap": min_gap}
+    check_ranges(limits, {"steps": "[0, inf)"} | dict.fromkeys([*limits][1:], "[0, 1)"))
     target = targets.parse(target) if isinstance(target, str) else target
-    octant = cell.octant if isinstance(cell, Cell) else _octant(cell)
-    evaluate = interface.make_evaluate(octant.shape[0])
-    start = make_cell(octant, evaluate(octant), target, pieces_found=1)
+    psi = cell.psi if isinstance(cell, Cell) else field_of(cell)
     refine = make_refine(
-        evaluate,
+        move.make_evaluate(psi.shape[0]),
         steps=steps,
-        rework=make_rework(octant.shape[0]) if rework else None,
-        rounds=rework,
-        price=volume_price,
+        printing=Printing(min_wall, min_gap, drainable),
     )
-    best = refine(start, target)
+    best = refine(make_cell(psi, accuracy.estimate(psi), target), target)
     return PolishResult(best, best.history, best.volumes, len(best.history) - 1)
 
 
-def _octant(cell) -> UInt8[np.ndarray, "n n n"]:
-    """Return the octant of a full cell that can be polished."""
+def field_of(cell) -> Float[np.ndarray, "n n n"]:
+    """Return the field of a full binary cubic cell in one piece."""
     voxels = np.asarray(getattr(cell, "voxels", cell))
     grid = prepare(voxels, "the cell")
     octant = (grid.density > 0.5).astype(np.uint8)
@@ -117,110 +137,86 @@ def _octant(cell) -> UInt8[np.ndarray, "n n n"]:
     pieces = periodic_pieces(octant_to_cell(octant))[1]
     if pieces > 1:
         raise InputError(f"the cell has {pieces} solid pieces. Give one in one piece.")
-    return octant
+    psi, flaw = connected(surface.from_voxels(octant))
+    if flaw:
+        raise InputError(
+            f"the cell is {flaw} once its steps are rounded off. Give one whose walls "
+            "have three voxels or more."
+        )
+    return psi
 
 
 def make_refine(
     evaluate: Callable[..., Evaluation],
     *,
     steps: int,
-    rework: Callable | None = None,
-    rounds: int = 1,
-    price: float = PRICE,
-    smooth: bool = True,
+    printing: Printing = Printing(),
+    **solver,
 ) -> Callable[[Cell, Target], Cell]:
-    """Return `refine(cell, target) -> Cell`, never worse than the cell.
+    """Return `refine(cell, target) -> Cell`.
 
-    Not worse is what meets the goal, or is no further from the target. At most `steps`
-    steps of each polishing are accepted, and a cell is made anew at most `rounds` times
-    at its volume and at a free one, not without `rework`, see `make_rework`. Surfaces
-    are smoothed first unless they are smooth.
+    At most `steps` steps are accepted in all. The cell that comes back complies with
+    `printing` wherever one on the way did, and is the nearest to the target of these.
+    `evaluate` works on the coarse grid; `solver` options are for the fine one.
     """
 
-    def move(octant, target):
-        return interface.polish(
-            octant,
-            targets.residual(target),
-            evaluate,
-            volume=target.volume,
-            steps=steps,
-            goal=goal(target),
-            price=price,
-            creep=CREEP if rework else 1.0,
-        )
+    def repaired(psi):
+        psi, flaw = connected(psi)
+        return None if flaw else psi
 
-    def cost(polished, target):
-        if not polished.evaluation.converged:
-            return np.inf
-        error, volume = polished.history[-1], polished.volumes[-1]
-        return interface.cost(error, volume, target.volume, price)
-
-    def polish_smoothed(cell, target):
-        """Return the smoothed cell polished; the cell itself where that is worse."""
-        octant = smoothed(cell.octant)
-        if np.array_equal(octant, cell.octant):
-            return move(octant, target)
-        best = move(octant, target)
-        least = interface.cost(cell.error, cell.volume, target.volume, price)
-        if cost(best, target) > max(least, goal(target)):
-            return move(cell.octant, target)
-        return dataclasses.replace(
-            best,
-            history=(cell.error, *best.history),
-            volumes=(cell.volume, *best.volumes),
-        )
-
-    def better(best, aim, target):
-        density = rework(best.octant, target_values(aim))
-        octant, refused, _ = binarize(2 * density - 1, aim.volume)
-        if refused:
-            return best
-        again = move(octant, target)
-        if cost(again, target) >= cost(best, target):
-            return best
-        return dataclasses.replace(
-            again,
-            history=best.history + again.history,
-            volumes=best.volumes + again.volumes,
-        )
+    def mended(psi):
+        return mend.mend(psi, **printing._asdict())[0]
 
     def refine(cell, target):
-        best = polish_smoothed(cell, target) if smooth else move(cell.octant, target)
-        for _ in range(rounds if rework else 0):
-            before = best
-            for aim in ways(target):
-                if best.history[-1] > FAR * goal(target):
-                    best = better(best, aim, target)
-            if best is before:  # the same again would give the same
+        residual, aim = targets.residual(target), goal(target)
+        psi, shift = mended(cell.psi), cell.constants - coarse_of(cell)
+        errors, volumes, found, solves = [cell.error], [cell.volume], [], cell.solves
+        for _ in range(ROUNDS):
+            left = steps - (len(errors) - 1)
+            moved = move.newton(
+                psi,
+                residual,
+                move.shifted(evaluate, shift),
+                volume=target.volume,
+                steps=left,
+                goal=aim / 4,
+                repair=repaired,
+            )
+            errors += moved.errors[1:]
+            volumes += moved.volumes[1:]
+            solves += moved.solves + 1
+            here = moved.evaluation
+            coarse = here.values[:3] - shift
+            result = accuracy.estimate(moved.psi, coarse=coarse, **solver)
+            shift = result.constants - coarse
+            made = make_cell(
+                moved.psi,
+                result,
+                target,
+                history=tuple(errors),
+                volumes=tuple(volumes),
+                sampled=cell.sampled,
+                solves=solves,
+            )
+            found.append(made)
+            psi = mended(moved.psi)
+            if psi is moved.psi and cost(made, target) <= aim:
                 break
-        return make_cell(
-            best.octant,
-            best.evaluation,
-            target,
-            cell.pieces_found,
-            history=best.history,
-            volumes=best.volumes,
-            sampled=cell.sampled,
-        )
+            if len(errors) > steps:
+                break
+        return min(found, key=lambda c: (bool(printing.flaw(c)), cost(c, target)))
 
     return refine
 
 
-def smoothed(octant: UInt8[np.ndarray, "n n n"]) -> UInt8[np.ndarray, "n n n"]:
-    """Return an octant of the same volume without most features of one voxel.
-
-    Solid is where the mean over the neighbourhood is highest; the octant is returned as
-    it is where that would not hang together.
-    """
-    found, refused, _ = binarize(nearby(2.0 * octant - 1), float(octant.mean()))
-    return octant if refused else found
+def coarse_of(cell: Cell) -> Float[np.ndarray, "3"]:
+    """Return the constants of a cell on the coarse grid."""
+    return 4 * cell.fine - 3 * cell.constants
 
 
-def ways(target: Target) -> list[Target]:
-    """Return the aims of a rework: the target, and the same at any volume."""
-    if target.volume is None:
-        return [target]
-    return [target, dataclasses.replace(target, volume=None)]
+def cost(cell: Cell, target: Target) -> float:
+    """Return the error of a cell plus the price of its volume."""
+    return cell.error + move.price(cell.volume, target.volume)
 
 
 def goal(target: Target) -> float:
@@ -231,20 +227,3 @@ def goal(target: Target) -> float:
     names, values = zip(*stiff, strict=True)
     size = np.mean(np.abs(values) / quantities.scales(names))
     return float(min(GOAL, RELATIVE * size))
-
-
-def double(cell: Cell, target: Target, evaluate: Callable[..., Evaluation]) -> Cell:
-    """Return the cell at twice the resolution, its surface smoothed.
-
-    Raises:
-      ValueError: if smoothing tears the cell apart, or the solve does not converge.
-    """
-    field = 2.0 * binary.doubled(cell.octant) - 1
-    octant, refused, _ = binarize(field, cell.volume)
-    if refused:
-        raise ValueError(f"the doubled cell is {refused}")
-    result = evaluate(octant)
-    if not result.converged:
-        raise ValueError("the doubled cell is unconverged")
-    fine = make_cell(octant, result, target, cell.pieces_found)
-    return dataclasses.replace(fine, sampled=cell.sampled)

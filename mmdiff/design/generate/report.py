@@ -14,7 +14,8 @@ from mmdiff.targets import quantities
 from mmdiff.targets.target import Target
 
 SETTINGS = ("resolution", "base_E", "base_nu", "void", "penal", "tol")
-_NESTED = ("C", "history")  # of properties.json, no columns of a table
+# Of properties.json, no columns of a table.
+_NESTED = ("C", "history", "uncertainty", "C_voxels", "printability")
 
 
 def report(
@@ -26,13 +27,15 @@ def report(
     "base_E" and "cell_size_mm" are among them.
     """
     values = properties.values(target, cells, settings)
-    rows = properties.table(target, cells, settings["base_E"])
+    size_mm = settings["cell_size_mm"]
+    rows = properties.table(target, cells, settings["base_E"], size_mm)
     asked = (f"{name} {v:.4g}" for name, v in values["target"]["asked"].items())
     entries = [
         CellEntry(
             name=properties.name_of(i),
             label=f"cell {i}",
             voxels=cell.voxels,
+            psi=cell.psi,
             caption=f"volume {cell.volume:.3f}, error {100 * cell.error:.2f} %",
         )
         for i, cell in enumerate(cells)
@@ -43,7 +46,10 @@ def report(
         constants = np.stack([cell.constants for cell in cells])
         arrays = {
             "cells": np.stack([entry.voxels for entry in entries]),
+            "psi": np.stack([cell.psi for cell in cells]).astype(np.float32),
             "constants": settings["base_E"] * constants,
+            "uncertainty": settings["base_E"]
+            * np.stack([cell.uncertainty for cell in cells]),
             "volume": volume,
             "residual": np.array([cell.residual for cell in cells]),
         }
@@ -68,7 +74,7 @@ def report(
         settings={k: values[k] for k in SETTINGS if values.get(k) is not None},
         tables={"Asked and got": rows},
         cells=entries,
-        cell_size_mm=settings["cell_size_mm"],
+        cell_size_mm=size_mm,
         **outputs,
     )
 

@@ -1,0 +1,121 @@
+"""The elastic tensor of a surface, from two grids, and how far it may be off.
+
+A cell given as a level-set field has no voxels of its own: each element of a regular
+grid gets the modulus of its solid share f, E = void + f (1 - void). Such a grid is too
+stiff, by an error that falls with the square of the element's edge, so that two grids
+of edges h and h/2 give the tensor C = C_fine + (C_fine - C_coarse) / 3 and, by what
+this correction is, the uncertainty.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mmdiff.cells import surface
+from mmdiff.elasticity import NU, voigt_to_cubic
+from mmdiff.fem.homogenize import MAXITER, TOL, VOID, homogenize
+from mmdiff.typing import AnyArray, Array, Float
+
+ORDER = 2  # of the error in the edge of an element
+DOUBT = 0.5  # share of the correction that may be wrong,
+LEAST_DOUBT = 1e-3  # and of the constants themselves
+
+
+class Estimate(NamedTuple):
+    """C11, C12, C44 of a surface for base E = 1, and what they come from.
+
+    Attributes:
+      constants: of the surface, extrapolated from the two grids.
+      uncertainty: half width of the interval that holds each constant.
+      coarse: constants on the coarse grid.
+      fine: constants on the grid of half its element edge.
+      volume: solid share on the fine grid.
+      residual: relative residual of the worst load on the fine grid.
+      converged: whether all loads met the tolerance there.
+    """
+
+    constants: Float[np.ndarray, "3"]
+    uncertainty: Float[np.ndarray, "3"]
+    coarse: Float[np.ndarray, "3"]
+    fine: Float[np.ndarray, "3"]
+    volume: float
+    residual: float
+    converged: bool
+
+
+def extrapolate(
+    coarse: Float[AnyArray, "3"], fine: Float[AnyArray, "3"]
+) -> tuple[Float[AnyArray, "3"], Float[AnyArray, "3"]]:
+    """Return the limit of constants on grids of edges h and h/2, and its uncertainty.
+
+    Example:
+      >>> import numpy as np
+      >>> limit, doubt = extrapolate(np.full(3, 0.104), np.full(3, 0.101))
+      >>> bool(np.allclose(limit, 0.1) and np.all(doubt < 0.001))
+      True
+    """
+    correction = (fine - coarse) / (2**ORDER - 1)
+    limit = fine + correction
+    return limit, DOUBT * abs(correction) + LEAST_DOUBT * abs(limit)
+
+
+def on_grid(
+    psi: Float[AnyArray, "n n n"],
+    m: int,
+    *,
+    void: float = VOID,
+    nu: float = NU,
+    tol: float = TOL,
+    maxiter: int = MAXITER,
+) -> tuple[Float[Array, "6 6"], float, float, bool]:
+    """Return tensor, volume, residual and convergence on m^3 elements of the octant."""
+    share = surface.fractions(psi, m)
+    tensor, info = homogenize(
+        share, void=void, penal=1.0, nu=nu, tol=tol, maxiter=maxiter
+    )
+    residual, converged = info.residual.max(), info.converged.all()
+    return tensor, float(share.mean()), float(residual), bool(converged)
+
+
+def estimate(
+    psi: Float[AnyArray, "n n n"],
+    *,
+    coarse: Float[np.ndarray, "3"] | None = None,
+    elements: int | None = None,
+    **solver,
+) -> Estimate:
+    """Return the constants of a cubic surface and their uncertainty.
+
+    Args:
+      psi: field of the octant, see `mmdiff.cells.surface`.
+      coarse: constants on the coarse grid, if they are known.
+      elements: along the octant on the coarse grid; None for as many as samples.
+      **solver: void, nu, tol and maxiter as for `mmdiff.homogenize`.
+    """
+    psi = np.asarray(psi, np.float64)
+    m = psi.shape[-1] if elements is None else elements
+    if coarse is None:
+        tensor, *_ = on_grid(psi, m, **solver)
+        coarse = np.asarray(voigt_to_cubic(tensor), np.float64)
+    tensor, volume, residual, converged = on_grid(psi, 2 * m, **solver)
+    fine = np.asarray(voigt_to_cubic(tensor), np.float64)
+    constants, uncertainty = extrapolate(np.asarray(coarse), fine)
+    return Estimate(
+        constants, uncertainty, np.asarray(coarse), fine, volume, residual, converged
+    )
+
+
+def of_coarse(
+    coarse: Float[np.ndarray, "3"], volume: float, residual: float
+) -> Estimate:
+    """Return what a coarse grid alone says, without an uncertainty."""
+    unknown = np.full(3, np.nan)
+    return Estimate(coarse, unknown, coarse, coarse, float(volume), residual, True)
+
+
+def of_voxels(
+    psi: Float[AnyArray, "n n n"], m: int, **solver
+) -> Float[np.ndarray, "3"]:
+    """Return the constants of the binary octant of m^3 voxels, one element each."""
+    tensor, _ = homogenize(surface.voxels(psi, m), **solver)
+    return np.asarray(voigt_to_cubic(tensor), np.float64)

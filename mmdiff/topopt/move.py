@@ -1,0 +1,277 @@
+"""Newton steps on a level-set field: move a surface until a cell is what is asked.
+
+Elastic constants and volume of a field `psi` (n, n, n) come from finite elements on its
+volume fractions, with their exact derivatives. The smallest smooth change of the field
+that cancels the residuals solves a system of as many equations as there are residuals;
+steps are capped and kept while they help.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import ndimage
+
+from mmdiff.cells import surface
+from mmdiff.cells.symmetry import symmetrize
+from mmdiff.elasticity import NU, PAPER_RANGES, voigt_to_cubic
+from mmdiff.fem import homogenize
+from mmdiff.typing import AnyArray, Array, Float
+
+SMOOTH = 1.0  # standard deviation over which a change of the field is smoothed
+RADIUS = 0.7  # spacings: farthest that a step moves the surface,
+SHORTEST = 0.01  # and below which there is no way on
+SHRINK = 0.4  # of the radius where a step did not help
+FLAT = 0.2  # least slope of the field that counts
+LEAST_DAMPING = 1e-6  # of the system of residuals, whose diagonal is 1
+GOAL = 2e-5  # mean residual at which a target is met
+PRICE = 0.1  # error that a unit of volume off is worth
+
+
+class Evaluation(NamedTuple):
+    """Constants and volume of a field, and what each sample does to them.
+
+    Attributes:
+      values: (4,) C11, C12, C44 for base E = 1, and the volume fraction.
+      slopes: (4, n, n, n) derivatives by the samples of the field.
+      residual: relative residual of the worst load.
+      converged: whether all loads met the tolerance.
+      fields: fluctuation fields, where the solve of a similar field may start.
+    """
+
+    values: Float[np.ndarray, "4"]
+    slopes: Float[np.ndarray, "4 n n n"]
+    residual: float
+    converged: bool
+    fields: Array
+
+
+@functools.lru_cache(maxsize=8)
+def make_evaluate(
+    n: int,
+    m: int | None = None,
+    *,
+    void: float = homogenize.VOID,
+    nu: float = NU,
+    tol: float = homogenize.TOL,
+    maxiter: int = homogenize.MAXITER,
+) -> Callable[..., Evaluation]:
+    """Return `(psi, fields=None) -> Evaluation` on m^3 elements of the octant (n)."""
+    m = n if m is None else m
+    solver = homogenize.make_solver(m, "cubic", nu=nu)
+
+    def quantities(psi, fields):
+        share = surface.fractions(psi, m)
+        stiff = homogenize.modulus(share, void, 1.0)
+        tensor, info = solver(stiff, tol=tol, maxiter=maxiter, fields=fields)
+        values = jnp.append(voigt_to_cubic(tensor), share.mean())
+        return values, (values, info.residual.max(), info.converged.all(), info.fields)
+
+    @jax.jit
+    def run(psi, fields):
+        return jax.jacrev(quantities, has_aux=True)(psi, fields)
+
+    def evaluate(psi, fields=None):
+        if fields is None:
+            fields = jnp.zeros((2, 3, *(m + 1,) * 3), jnp.float32)
+        slopes, (values, residual, ok, fields) = run(
+            jnp.asarray(psi, jnp.float32), fields
+        )
+        return Evaluation(
+            np.asarray(values, np.float64),
+            symmetrize(np.asarray(slopes, np.float64)),
+            float(residual),
+            bool(ok),
+            fields,
+        )
+
+    return evaluate
+
+
+def shifted(
+    evaluate: Callable[..., Evaluation], shift: Float[AnyArray, "3"]
+) -> Callable[..., Evaluation]:
+    """Return the evaluation with a shift added to the constants.
+
+    With the difference of a finer grid as the shift, steps on the coarse grid aim at
+    what the fine one says (deferred correction).
+    """
+
+    def evaluated(psi, fields=None):
+        found = evaluate(psi, fields)
+        return found._replace(values=found.values + np.append(shift, 0.0))
+
+    return evaluated
+
+
+@dataclasses.dataclass(frozen=True)
+class Moved:
+    """A moved field and the way there.
+
+    Attributes:
+      psi: the field.
+      evaluation: of that field.
+      errors: mean absolute residual at the start and after each accepted step.
+      volumes: volume fraction at each of these.
+      solves: finite-element solutions, also of steps that were not accepted.
+    """
+
+    psi: Float[np.ndarray, "n n n"]
+    evaluation: Evaluation
+    errors: tuple[float, ...]
+    volumes: tuple[float, ...]
+    solves: int
+
+
+def newton(
+    psi: Float[np.ndarray, "n n n"],
+    residual: Callable[[Array], Array],
+    evaluate: Callable[..., Evaluation],
+    *,
+    volume: float | None = None,
+    steps: int = 20,
+    goal: float = GOAL,
+    repair: Callable | None = None,
+) -> Moved:
+    """Move the surface of a field until its constants and volume meet their targets.
+
+    Each step is the smallest smooth change that would cancel all residuals, cut back
+    until it helps. A volume that cannot be had together with the constants counts at
+    `PRICE`.
+
+    Args:
+      psi: field of a cubic octant.
+      residual: targets minus values, `residual(constants) -> (k,)` of C11, C12, C44
+        with base E = 1, k <= 3, traceable, scaled so that the mean of the absolute
+        values is the error; see `target_residual`.
+      evaluate: see `make_evaluate`.
+      volume: target volume fraction, None to leave it free.
+      steps: most accepted steps.
+      goal: error, with the price of the volume, at which to stop.
+      repair: `psi -> psi` for each trial, None where it is beyond repair.
+
+    Returns:
+      the best field found; never worse than the start.
+    """
+    with_slope = _with_slope(residual)
+    psi = np.asarray(psi, np.float64)
+    here, solves = evaluate(psi), 1
+
+    def error(values):
+        return float(np.mean(abs(with_slope(values[:3])[0])))
+
+    def cost(values):
+        return error(values) + price(values[3], volume)
+
+    errors, volumes = [error(here.values)], [float(here.values[3])]
+    radius = RADIUS
+    while len(errors) <= steps and cost(here.values) > goal and radius > SHORTEST:
+        gap, slope = with_slope(here.values[:3])
+        rows = -np.tensordot(slope, here.slopes[:3], 1)
+        if volume is not None:
+            rows = np.append(rows, here.slopes[3:], 0)
+            gap = np.append(gap, volume - here.values[3])
+        while radius > SHORTEST:
+            change, length = smallest_change(psi, rows, gap, radius)
+            trial = psi + change if repair is None else repair(psi + change)
+            if trial is not None:
+                there = evaluate(trial, here.fields)
+                solves += 1
+                if there.converged and cost(there.values) < cost(here.values):
+                    break
+            radius = SHRINK * length
+        else:
+            break
+        radius = min(max(radius, length / SHRINK), RADIUS)
+        psi, here = trial, there
+        errors.append(error(here.values))
+        volumes.append(float(here.values[3]))
+    return Moved(psi, here, tuple(errors), tuple(volumes), solves)
+
+
+def price(volume: float, target: float | None) -> float:
+    """Return the error that a difference from the target volume counts as."""
+    return 0.0 if target is None else PRICE * abs(volume - target)
+
+
+def smallest_change(
+    psi: Float[np.ndarray, "n n n"],
+    rows: Float[np.ndarray, "k n n n"],
+    gap: Float[np.ndarray, "k"],
+    radius: float = RADIUS,
+) -> tuple[Float[np.ndarray, "n n n"], float]:
+    """Return the smallest smooth change of a field that closes gaps, and its length.
+
+    It is small in the mean square of the surface's displacement, smooth over `SMOOTH`
+    spacings, and exactly cubic. Where it would move the surface farther than the radius
+    (spacings), gaps that cost the longest ways are closed in part only
+    (Levenberg-Marquardt).
+
+    Args:
+      psi: the field.
+      rows: derivatives of the quantities by its samples.
+      gap: changes of the quantities to reach.
+      radius: farthest displacement; the length returned is that of the change.
+    """
+    n = psi.shape[-1]
+    steep = np.sqrt((surface.slopes(psi, surface.centres(n, n)) ** 2).sum(0))
+    # Displacements are changes over slopes; flat places must not take it all.
+    weight = _smooth(np.clip(steep, FLAT, 1.0))
+    ways = np.stack([weight * _smooth(weight * row) for row in rows])
+    gram = np.einsum("axyz,bxyz->ab", rows, ways)
+    scale = np.sqrt(np.maximum(np.diag(gram), 1e-300))
+    size, axes = np.linalg.eigh(gram / np.outer(scale, scale))
+    along = axes.T @ (gap / scale)
+    near = (ways / weight)[:, abs(psi) < 1]
+
+    def factors(damping):
+        return axes @ (along / (np.maximum(size, 0.0) + damping)) / scale
+
+    def length(damping):
+        return float(abs(factors(damping) @ near).max(initial=0.0))
+
+    low, high = np.log(LEAST_DAMPING), np.log(1e4)
+    damping = LEAST_DAMPING
+    if length(damping) > radius:
+        for _ in range(20):
+            middle = (low + high) / 2
+            low, high = (middle, high) if length(np.exp(middle)) > radius else (low, middle)
+        damping = np.exp(high)
+    change = symmetrize(np.tensordot(factors(damping), ways, 1))
+    return change, length(damping)
+
+
+def _smooth(field):
+    return ndimage.gaussian_filter(field, SMOOTH, mode="reflect")
+
+
+def target_residual(
+    target: Float[AnyArray, "3"], ranges: Float[AnyArray, "3"] = PAPER_RANGES
+) -> Callable[[Array], Array]:
+    """Return the residual of C11, C12, C44 over their ranges (arXiv 2401.13570)."""
+
+    def residual(constants):
+        goal = jnp.asarray(target, constants.dtype)
+        return (goal - constants) / jnp.asarray(ranges, constants.dtype)
+
+    return residual
+
+
+def _with_slope(residual):
+    """Return `constants -> (residual (k,), its derivatives (k, 3))` in NumPy."""
+
+    def both(constants):
+        value = residual(constants)
+        return value, value
+
+    run = jax.jacfwd(both, has_aux=True)
+
+    def with_slope(constants):
+        slope, value = run(jnp.asarray(constants, jnp.float32))
+        return np.asarray(value, np.float64), np.asarray(slope, np.float64)
+
+    return with_slope
