@@ -1,16 +1,21 @@
 """How far grids are off the body-fitted reference: tables and plot of docs/accuracy.md.
 
-    python docs/accuracy.py
+    python docs/accuracy.py                 tables and accuracy.png, of stored numbers
+    python docs/accuracy.py plates          thin plates against membranes
+    python docs/accuracy.py octants 81 ..   cells of the dataset against finer grids
 
-Reads tests/reference_surfaces/tensors.json, prints the tables and writes accuracy.png.
+Stored numbers are those of tests/reference_surfaces/tensors.json; what makes them is
+docs/reference_surfaces.py.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 
-from mmdiff.elasticity import NAMES
+from mmdiff.cells import lattices, surface
+from mmdiff.elasticity import NAMES, NU
 from mmdiff.fem import accuracy
 from mmdiff.io.json import markdown
 from mmdiff.io.plots import plot
@@ -101,6 +106,36 @@ def convergence(figure, cells):
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
 
 
+def plates(volumes=(0.1, 0.15, 0.2), m=32):
+    """Print the constants of plates over those of membranes of the same volume.
+
+    Two of three families of plates bear C11, one C12 and one C44.
+    """
+    from reference_surfaces import curved_mesh, solve
+
+    stiff = np.array([2 / (1 - NU**2), NU / (1 - NU**2), 1 / (2 * (1 + NU))]) / 3
+    for volume in volumes:
+        mesh = curved_mesh(lattices.lattice("sc plates", volume), m)
+        constants, share = solve(mesh)
+        print(f"V {share:.4f}:", np.round(constants / (share * stiff), 3))
+
+
+def octants(numbers):
+    """Print errors and uncertainties, in percent, of cells outside the set."""
+    from reference_surfaces import by_grid
+
+    import mmdiff as mm
+
+    dataset = mm.load_dataset()
+    for number in numbers:
+        psi = surface.from_voxels(np.asarray(dataset.octants[number]), 32)
+        coarse, fine, finest = (np.array(by_grid(psi, m)) for m in (32, 64, 128))
+        constants, doubt = accuracy.extrapolate(coarse, fine)
+        exact = _limit(fine, finest, 2)
+        error = 100 * (constants / exact - 1)
+        print(number, np.round(error, 2), np.round(100 * doubt / abs(exact), 2))
+
+
 def main():
     """Print the tables and write the plot."""
     cells = json.loads(TENSORS.read_text())
@@ -110,4 +145,9 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["plates"]:
+        plates()
+    elif sys.argv[1:2] == ["octants"]:
+        octants([int(number) for number in sys.argv[2:]])
+    else:
+        main()

@@ -19,14 +19,28 @@ def constants(density, penal):
     return np.asarray(voigt_to_cubic(tensor), np.float64)
 
 
-def test_errors_in_the_square_of_the_edge_vanish():
-    exact, slope = np.array([0.1, -0.01, 0.03]), np.array([0.4, -0.2, 0.1])
-    limit, doubt = accuracy.extrapolate(*(exact + slope * h**2 for h in (1 / 8, 1 / 16)))
-    np.testing.assert_allclose(limit, exact)
+def test_small_errors_in_the_square_of_the_edge_vanish():
+    exact, slope = np.array([0.1, -0.01, 0.03]), np.array([4e-3, -2e-3, 1e-3])
+    limit, doubt = accuracy.extrapolate(
+        *(exact + slope * h**2 for h in (1 / 8, 1 / 16))
+    )
+    np.testing.assert_allclose(limit, exact, rtol=1e-6)
     # Grids that differ by more are trusted less, and none entirely.
-    _, more = accuracy.extrapolate(*(exact + slope * h**2 for h in (1 / 4, 1 / 8)))
+    _, more = accuracy.extrapolate(fourth, eighth)
     _, least = accuracy.extrapolate(exact, exact)
     assert (least > 0).all() and (doubt > least).all() and (more > doubt).all()
+
+
+def test_large_differences_are_trusted_in_part():
+    fine = np.array([0.02, -0.008, 0.003])
+    limit, doubt = accuracy.extrapolate(1.2 * fine, fine)
+    np.testing.assert_allclose(limit, 0.96 * fine)  # a fifth, where it was a third
+    assert (doubt > 0.01 * abs(fine)).all() and (doubt < 0.02 * abs(fine)).all()
+
+
+def test_constants_near_zero_keep_an_uncertainty():
+    _, doubt = accuracy.extrapolate(np.array([0.1, 0, 0.03]), np.array([0.1, 0, 0.03]))
+    assert 1e-4 * 0.1 < doubt[1] < doubt[2] < doubt[0]
 
 
 def test_an_estimate_is_of_volume_fractions_on_two_grids(psi):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from mmdiff.cells import surface
 from mmdiff.fem import accuracy
 
 TESTS = Path(__file__).resolve().parents[1]
+# Hinges and thin plates: what regular grids find hardest.
+THIN = ("re-entrant", "optimized auxetic", "sc plates", "bcc plates")
 TENSORS = json.loads((TESTS / "reference_surfaces" / "tensors.json").read_text())
 
 
@@ -58,3 +59,60 @@ def test_rods_along_x_are_as_stiff_as_their_section_is_large(script):
         np.testing.assert_allclose(constants, [volume, 0, 0], atol=1e-8)
         errors.append(abs(volume - exact))
     assert errors[1] < 1e-5 * exact and np.log2(errors[0] / errors[1]) > 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["P network", "re-entrant"])
+def test_stored_grids_are_what_the_solver_says(script, name):
+    stored = TENSORS[name]["grids"]["64"]
+    np.testing.assert_allclose(script.by_grid(script.load_cell(name), 32), stored, 1e-4)
+
+
+@pytest.mark.slow
+def test_stored_tetrahedra_are_what_the_script_says(script):
+    found = script.by_tetrahedra(script.load_cell("IWP network"), 24)
+    (stored,) = (mesh for mesh in TENSORS["IWP network"]["tets"] if mesh["m"] == 24)
+    assert found["tets"] == stored["tets"]
+    np.testing.assert_allclose(found["C"], stored["C"], 1e-6)
+    # A coarse mesh is too stiff, by what is left to the finer one.
+    assert (np.array(found["C"]) > np.array(TENSORS["IWP network"]["C"])).any()
+
+
+def _estimates():
+    """Return names, and (c, 3) reference, estimates and uncertainties from 64, 128."""
+    numbers = [
+        (
+            record["C"],
+            *accuracy.extrapolate(
+                *(np.array(record["grids"][e]) for e in ("64", "128"))
+            ),
+        )
+        for record in TENSORS.values()
+    ]
+    return list(TENSORS), *np.moveaxis(np.array(numbers), 1, 0)
+
+
+def test_the_reference_is_sharper_than_what_it_measures():
+    assert len(TENSORS) >= 16
+    for name, record in TENSORS.items():
+        exact, error = np.array(record["C"]), np.array(record["error"])
+        assert (error < (2e-2 if name in THIN else 2e-3) * abs(exact)).all(), name
+        # Far finer grids tend to the same limit.
+        fine, finest = (np.array(record["grids"][edge]) for edge in ("128", "256"))
+        gap = abs(finest + (finest - fine) / 3 - exact)
+        assert (gap < np.maximum(error, 3e-3 * abs(exact))).all(), name
+
+
+def test_estimates_are_within_half_a_percent_and_thin_cells_within_two():
+    names, exact, found, _ = _estimates()
+    errors = abs(found / exact - 1).max(1)
+    most = [0.02 if name in THIN else 0.005 for name in names]
+    assert (errors < most).all(), dict(zip(names, errors, strict=True))
+
+
+def test_uncertainties_hold_the_truth_and_are_not_far_too_wide():
+    _, exact, found, doubt = _estimates()
+    errors = abs(found - exact)
+    assert (errors <= doubt).mean() >= 0.95
+    assert np.median(doubt / errors) < 5
+    assert (doubt / abs(exact)).mean() < 5 * (errors / abs(exact)).mean()
