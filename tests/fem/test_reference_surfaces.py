@@ -80,15 +80,10 @@ def test_stored_tetrahedra_are_what_the_script_says(script):
 
 def _estimates():
     """Return names, and (c, 3) reference, estimates and uncertainties from 64, 128."""
-    numbers = [
-        (
-            record["C"],
-            *accuracy.extrapolate(
-                *(np.array(record["grids"][e]) for e in ("64", "128"))
-            ),
-        )
-        for record in TENSORS.values()
-    ]
+    numbers = []
+    for record in TENSORS.values():
+        grids = (np.array(record["grids"][edge]) for edge in ("64", "128"))
+        numbers.append((record["C"], *accuracy.extrapolate(*grids)))
     return list(TENSORS), *np.moveaxis(np.array(numbers), 1, 0)
 
 
