@@ -21,9 +21,8 @@ def constants(density, penal):
 
 def test_small_errors_in_the_square_of_the_edge_vanish():
     exact, slope = np.array([0.1, -0.01, 0.03]), np.array([4e-3, -2e-3, 1e-3])
-    limit, doubt = accuracy.extrapolate(
-        *(exact + slope * h**2 for h in (1 / 8, 1 / 16))
-    )
+    fourth, eighth, sixteenth = (exact + slope / n**2 for n in (4, 8, 16))
+    limit, doubt = accuracy.extrapolate(eighth, sixteenth)
     np.testing.assert_allclose(limit, exact, rtol=1e-5)
     # Grids that differ by more are trusted less, and none entirely.
     _, more = accuracy.extrapolate(fourth, eighth)
@@ -34,8 +33,8 @@ def test_small_errors_in_the_square_of_the_edge_vanish():
 def test_large_differences_are_trusted_in_part():
     fine = np.array([0.02, -0.008, 0.003])
     limit, doubt = accuracy.extrapolate(1.2 * fine, fine)
-    np.testing.assert_allclose(limit, 0.96 * fine)  # a fifth, where it was a third
-    assert (doubt > 0.01 * abs(fine)).all() and (doubt < 0.02 * abs(fine)).all()
+    np.testing.assert_allclose(limit, (1 - 0.2 / 4.6) * fine)  # 4.6 where it was 3
+    assert (doubt > 0.04 * abs(fine)).all() and (doubt < 0.06 * abs(fine)).all()
 
 
 def test_constants_near_zero_keep_an_uncertainty():
