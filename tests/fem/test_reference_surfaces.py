@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import integrate
 
+from mmdiff import bounds
 from mmdiff.fem import accuracy
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -96,6 +97,15 @@ def test_the_reference_is_sharper_than_what_it_measures():
         fine, finest = (np.array(record["grids"][edge]) for edge in ("128", "256"))
         gap = abs(finest + (finest - fine) / 3 - exact)
         assert (gap < np.maximum(error, 3e-3 * abs(exact))).all(), name
+
+
+def test_no_cell_is_stiffer_than_the_bounds_allow():
+    for name, record in TENSORS.items():
+        (c11, c12, c44), mesh = record["C"], max(record["tets"], key=lambda r: r["m"])
+        bulk, shear = bounds.hashin_shtrikman(mesh["volume"])[:2]
+        assert 0 < (c11 + 2 * c12) / 3 < bulk, name
+        # Of a cubic cell the bound holds for the mean of its two shear moduli.
+        assert 0 < 0.4 * (c11 - c12) / 2 + 0.6 * c44 < shear, name
 
 
 def test_estimates_are_within_half_a_percent_and_thin_cells_within_two():
