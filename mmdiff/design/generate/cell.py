@@ -99,7 +99,7 @@ class Cell:
 def to_field(
     sample: Float[AnyArray, "n n n"], volume: float | None
 ) -> tuple[Float[np.ndarray, "n n n"], str]:
-    """Return the field of a sampled array in [-1, 1], and why it is no good ("" if it is).
+    """Return the field of an array in [-1, 1], and why it is no good ("" if it is).
 
     The volume is that asked for, or that of the array where it is positive.
     """
