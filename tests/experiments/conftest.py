@@ -5,14 +5,15 @@ import functools
 import jax
 import numpy as np
 import pytest
+from design_helpers import by_volume, volume_estimate
 from fem_helpers import QUICK
 
 from mmdiff.design.evaluate import figures
 from mmdiff.design.generate import sampler
+from mmdiff.fem import accuracy
 from mmdiff.io import plots
 from mmdiff.models import weights
-from mmdiff.topopt import interface
-from mmdiff.topopt.interface import Evaluation
+from mmdiff.topopt import interface, move
 
 N = 8
 
@@ -61,17 +62,14 @@ def quick(monkeypatch):
 
         return draw
 
-    def make_evaluate(n, **settings):
-        def evaluate(octant, fields=None):
-            constants = octant.mean() * np.array([0.4, 0.16, 0.12])
-            return Evaluation(constants, np.zeros(1), 1e-6, True, None)
-
-        return evaluate
-
     labels = [[0.2, 0.08, 0.06, 0.5]]
     meta = {"octant": N, "training": {"labels": labels, "coverage": 9.0}}
     monkeypatch.setattr(sampler, "make_sampler", make_sampler)
-    monkeypatch.setattr(interface, "make_evaluate", make_evaluate)
+    monkeypatch.setattr(move, "make_evaluate", lambda n, **settings: by_volume)
+    monkeypatch.setattr(accuracy, "estimate", volume_estimate)
+    monkeypatch.setattr(
+        accuracy, "of_voxels", lambda psi, m, **settings: np.full(3, 0.1)
+    )
     monkeypatch.setattr(weights, "load_weights", lambda path: ({}, meta))
     # It takes most of the time of so small cells.
     monkeypatch.setattr(plots, "modulus_spheres", lambda *args: True)
