@@ -123,10 +123,11 @@ def cut_fraction(
       normal: direction of growing distance, of any length.
     """
     xp = np if isinstance(distance, np.ndarray) else jnp
-    parts = xp.maximum(abs(normal) / xp.sqrt((normal**2).sum(0) + 1e-12), _TILT)
+    size = xp.sqrt((normal**2).sum(0, keepdims=True) + 1e-12)
+    parts = xp.maximum(abs(normal) / size, _TILT)
     total = parts.sum(0)
     # The near corner's plane is at 0, the far one's at 1; the two ends are alike.
-    a, b, c = parts / total
+    a, b, c = parts / total[None]
     level = xp.clip(0.5 + distance / total, 0.0, 1.0)
     low = xp.minimum(level, 1 - level)
 

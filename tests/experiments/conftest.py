@@ -2,6 +2,7 @@
 
 import functools
 
+import field_helpers
 import jax
 import numpy as np
 import pytest
@@ -72,6 +73,7 @@ def quick(monkeypatch):
     meta = {"octant": N, "training": {"labels": labels, "coverage": 9.0}}
     monkeypatch.setattr(sampler, "make_sampler", make_sampler)
     monkeypatch.setattr(interface, "make_evaluate", make_evaluate)
+    field_helpers.patch(monkeypatch)
     monkeypatch.setattr(weights, "load_weights", lambda path: ({}, meta))
     # It takes most of the time of so small cells.
     monkeypatch.setattr(plots, "modulus_spheres", lambda *args: True)
