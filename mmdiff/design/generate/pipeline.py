@@ -101,6 +101,15 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
     return Settings(**known)
 
 
+def check_resolution(resolution: int) -> None:
+    """Refuse a number of voxels that cells are not written with."""
+    if resolution not in RESOLUTIONS:
+        raise InputError(
+            f"resolution={resolution} is not one of {RESOLUTIONS}. Set "
+            f"`resolution={RESOLUTION}`."
+        )
+
+
 def generate(
     target: Target | str,
     model: Model | None = None,
@@ -183,11 +192,7 @@ def make_generate(
     """
     counts = {"num_cells": num_cells, "num_samples": num_samples}
     check_ranges(vars(settings) | counts, RANGES)
-    if settings.resolution not in RESOLUTIONS:
-        raise InputError(
-            f"resolution={settings.resolution} is not one of {RESOLUTIONS}. Set "
-            f"`resolution={RESOLUTION}`."
-        )
+    check_resolution(settings.resolution)
     model = load_model() if model is None else model
     draw = make_draw(model, settings, num_samples)
     find = make_find(int(model.meta["octant"]), settings, num_cells)
