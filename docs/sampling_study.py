@@ -5,9 +5,9 @@
 Parts: steps, weight, newton, sharpen, smooth, auxetic, polish, outside, bulk, stages;
 all if none is named. Range errors (arXiv 2401.13570, Eq. 3) of the surfaces of
 connected cells, from two grids, four samples a target, one setting changed at a time
-from those of configs/generate.py; the first row of each part is measured anew, so that times
-compare. Printable is the share of cells that comply with walls, gaps and drains as
-asked there. Results stand in docs/ablation.md.
+from those of configs/generate.py; the first row of each part is measured anew, so that
+times compare. Printable is the share of cells that comply with walls, gaps and drains
+as asked there. Results stand in docs/ablation.md.
 """
 
 import dataclasses
