@@ -93,6 +93,6 @@ def get_config(variant: str = "tiny") -> ConfigDict:
 
     config.solver = ConfigDict()
     config.solver.void = 1e-6
-    config.solver.tol = 1e-5
+    config.solver.tol = 1e-4
     config.solver.maxiter = 500
     return config

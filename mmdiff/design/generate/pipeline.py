@@ -61,7 +61,7 @@ class Settings:
 
     steps: int = 16
     guidance: float = 1.0
-    newton: int = 0
+    newton: int = 2
     guide: str = sampler.GUIDES[0]
     polish_steps: int = 40
     spare: int = 2
@@ -71,7 +71,7 @@ class Settings:
     resolution: int = RESOLUTION
     time_limit_s: float = 0.0
     void: float = homogenize.VOID
-    tol: float = homogenize.TOL
+    tol: float = 1e-4
     maxiter: int = homogenize.MAXITER
 
     @property
@@ -83,6 +83,11 @@ class Settings:
     def solver(self) -> dict[str, float]:
         """Options of the finite elements."""
         return {"void": self.void, "tol": self.tol, "maxiter": self.maxiter}
+
+    @property
+    def coarse(self) -> dict[str, float]:
+        """The same where steps of a surface are evaluated."""
+        return self.solver | {"tol": max(self.tol, move.TOL)}
 
 
 NAMES = tuple(field.name for field in dataclasses.fields(Settings))
@@ -262,11 +267,11 @@ def _finished(cell, settings):
 
 
 def make_check(n: int, settings: Settings) -> Callable[..., Cell | None]:
-    """Return `check(psi, target)`, the cell of a field; None where it does not converge.
+    """Return `check(psi, target)`: the cell of a field, None where a solve fails.
 
     Where cells are polished the coarse grid alone has to do for samples.
     """
-    evaluate = move.make_evaluate(n, **settings.solver)
+    evaluate = move.make_evaluate(n, **settings.coarse)
 
     def check(psi, target):
         found = evaluate(psi)
@@ -285,7 +290,7 @@ def make_improve(n: int, settings: Settings) -> Callable[[Cell, Target], Cell] |
     if not settings.polish_steps:
         return None
     return make_refine(
-        move.make_evaluate(n, **settings.solver),
+        move.make_evaluate(n, **settings.coarse),
         steps=settings.polish_steps,
         printing=settings.printing,
         **settings.solver,
@@ -295,7 +300,8 @@ def make_improve(n: int, settings: Settings) -> Callable[[Cell, Target], Cell] |
 def no_cell(counts: Mapping[str, int]) -> str:
     """Return the message that no sample was good, and what to do."""
     return (
-        f"none of {counts['sampled']} samples gave a connected, load-bearing, printable "
-        f"cell ({counts}). Ask for more samples with `num_samples`, for less with "
-        "`min_wall` and `drainable`, or for a target nearer to the trained region."
+        f"none of {counts['sampled']} samples gave a connected, load-bearing cell that "
+        f"can be printed ({counts}). Ask for more samples with `num_samples`, for less "
+        "of each with `min_wall` and `drainable`, or for a target nearer to the "
+        "trained region."
     )
