@@ -2,18 +2,17 @@
 
 import functools
 
+import field_helpers
 import jax
 import numpy as np
 import pytest
-from design_helpers import by_volume, volume_estimate
 from fem_helpers import QUICK
 
 from mmdiff.design.evaluate import figures
 from mmdiff.design.generate import sampler
-from mmdiff.fem import accuracy
 from mmdiff.io import plots
 from mmdiff.models import weights
-from mmdiff.topopt import interface, move
+from mmdiff.topopt import interface
 
 N = 8
 
@@ -65,11 +64,7 @@ def quick(monkeypatch):
     labels = [[0.2, 0.08, 0.06, 0.5]]
     meta = {"octant": N, "training": {"labels": labels, "coverage": 9.0}}
     monkeypatch.setattr(sampler, "make_sampler", make_sampler)
-    monkeypatch.setattr(move, "make_evaluate", lambda n, **settings: by_volume)
-    monkeypatch.setattr(accuracy, "estimate", volume_estimate)
-    monkeypatch.setattr(
-        accuracy, "of_voxels", lambda psi, m, **settings: np.full(3, 0.1)
-    )
+    field_helpers.patch(monkeypatch)
     monkeypatch.setattr(weights, "load_weights", lambda path: ({}, meta))
     # It takes most of the time of so small cells.
     monkeypatch.setattr(plots, "modulus_spheres", lambda *args: True)

@@ -94,8 +94,25 @@ NAMES = tuple(field.name for field in dataclasses.fields(Settings))
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:
-    """Return the settings by name; other values are not read."""
-    return Settings(**{name: values[name] for name in NAMES if name in values})
+    """Return the settings by name; other values are not read.
+
+    Limits "min_wall_mm" and "min_gap_mm" are of an edge of "cell_size_mm"; 0 stands for
+    the default.
+    """
+    known = {name: values[name] for name in NAMES if name in values}
+    for name in ("min_wall", "min_gap"):
+        if least := values.get(f"{name}_mm"):
+            known[name] = least / values["cell_size_mm"]
+    return Settings(**known)
+
+
+def check_resolution(resolution: int) -> None:
+    """Refuse a number of voxels that cells are not written with."""
+    if resolution not in RESOLUTIONS:
+        raise InputError(
+            f"resolution={resolution} is not one of {RESOLUTIONS}. Set "
+            f"`resolution={RESOLUTION}`."
+        )
 
 
 def generate(
@@ -180,15 +197,10 @@ def make_generate(
     """
     counts = {"num_cells": num_cells, "num_samples": num_samples}
     check_ranges(vars(settings) | counts, RANGES)
-    if settings.resolution not in RESOLUTIONS:
-        raise InputError(
-            f"resolution={settings.resolution} is not one of {RESOLUTIONS}. Set "
-            f"`resolution={RESOLUTION}`."
-        )
+    check_resolution(settings.resolution)
     model = load_model() if model is None else model
     draw = make_draw(model, settings, num_samples)
-    check = make_check(int(model.meta["octant"]), settings)
-    improve = make_improve(int(model.meta["octant"]), settings)
+    find = make_find(int(model.meta["octant"]), settings, num_cells)
     known = np.array(model.meta["training"]["labels"])
     limit = settings.time_limit_s
 
@@ -202,23 +214,8 @@ def make_generate(
                 f"training cell differs by {100 * distance:.1f} %). Expect larger "
                 "errors; distance is recorded in properties.json."
             )
-        cells, counts = search(
-            key,
-            target,
-            draw=draw,
-            check=check,
-            num_best=num_cells,
-            refine=improve,
-            flaw=settings.printing.flaw,
-            budget=Budget(spare=settings.spare, time_left=time_left),
-        )
-        return [finished(cell) for cell in cells], counts, distance
-
-    def finished(cell):
-        binary = accuracy.of_voxels(cell.psi, RESOLUTION // 2, **settings.solver)
-        return dataclasses.replace(
-            cell, as_voxels=binary, resolution=settings.resolution
-        )
+        budget = Budget(spare=settings.spare, time_left=time_left)
+        return *find(key, target, draw, budget), distance
 
     return make
 
@@ -237,6 +234,36 @@ def make_draw(model: Model, settings: Settings, num_samples: int) -> Callable:
         newton=settings.newton,
         guide=settings.guide,
     )
+
+
+def make_find(
+    n: int, settings: Settings, num_cells: int
+) -> Callable[..., tuple[list[Cell], dict[str, int]]]:
+    """Return `find(key, target, draw, budget)`, the cells as delivered, and the counts.
+
+    For octants of n^3 samples; see `search`.
+    """
+    check, improve = make_check(n, settings), make_improve(n, settings)
+
+    def find(key: Key, target: Target, draw: Callable, budget: Budget):
+        cells, counts = search(
+            key,
+            target,
+            draw=draw,
+            check=check,
+            num_best=num_cells,
+            refine=improve,
+            flaw=settings.printing.flaw,
+            budget=budget,
+        )
+        return [_finished(cell, settings) for cell in cells], counts
+
+    return find
+
+
+def _finished(cell, settings):
+    binary = accuracy.of_voxels(cell.psi, RESOLUTION // 2, **settings.solver)
+    return dataclasses.replace(cell, as_voxels=binary, resolution=settings.resolution)
 
 
 def make_check(n: int, settings: Settings) -> Callable[..., Cell | None]:

@@ -13,9 +13,10 @@ import numpy as np
 
 from mmdiff.cells import mend, surface
 from mmdiff.cells.connectivity import periodic_pieces
+from mmdiff.cells.grey import connected
 from mmdiff.cells.prepare import prepare
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.design.generate.cell import Cell, connected, make_cell
+from mmdiff.design.generate.cell import Cell, make_cell
 from mmdiff.errors import InputError, check_ranges
 from mmdiff.fem import accuracy
 from mmdiff.targets import quantities

@@ -5,7 +5,8 @@ import json
 
 import numpy as np
 import pytest
-from design_helpers import smooth_field, volume_estimate
+from design_helpers import smooth_field
+from field_helpers import estimate
 
 from mmdiff.design.generate import batch
 from mmdiff.design.generate.cell import make_cell
@@ -33,7 +34,7 @@ def _make(goal, key=None, start=None, base=1.0):
     """Two cells for a target; none for C44 alone."""
     psi = smooth_field()
     count = 0 if dict(goal.asked).keys() == {"C44"} else 2
-    cell = make_cell(psi, volume_estimate(psi), goal, (0.1, 0.01), (0.8, 0.9))
+    cell = make_cell(psi, estimate(psi), goal, (0.1, 0.01), (0.8, 0.9))
     counts = {"sampled": 4}
     settings = {"base_E": base, "cell_size_mm": 10.0, "counts": counts}
     cells = count * [cell]

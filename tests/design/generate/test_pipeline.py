@@ -3,17 +3,15 @@
 import runpy
 from pathlib import Path
 
+import field_helpers
 import numpy as np
 import pytest
-from design_helpers import RATES, block, by_volume, fields, volume_estimate
+from design_helpers import block, fields
 
 import mmdiff as mm
-from mmdiff.cells import surface
 from mmdiff.design.generate import pipeline, sampler
 from mmdiff.errors import InputError
-from mmdiff.fem import accuracy
 from mmdiff.models.weights import Model
-from mmdiff.topopt import move
 
 CONFIG = Path(__file__).parents[3] / "configs/generate.py"
 META = {"octant": 8, "training": {"labels": [[0.2, 0.08, 0.06, 0.5]], "coverage": 0.01}}
@@ -33,13 +31,7 @@ def drawn(monkeypatch):
         return lambda key, target: fields(count) if count > 1 else block()[None]
 
     monkeypatch.setattr(sampler, "make_sampler", make_sampler)
-    monkeypatch.setattr(move, "make_evaluate", lambda n, **rest: by_volume)
-    monkeypatch.setattr(accuracy, "estimate", volume_estimate)
-    monkeypatch.setattr(
-        accuracy,
-        "of_voxels",
-        lambda psi, m, **rest: surface.voxels(psi, m).mean() * RATES,
-    )
+    field_helpers.patch(monkeypatch)
     return settings
 
 
@@ -62,7 +54,7 @@ def test_cells_for_a_text(drawn):
     errors = [cell.error for cell in cells]
     assert errors == sorted(errors) and all(len(c.history) > 1 for c in cells)
     # The constants of the binary cell are those of its own share.
-    share = [c.as_voxels[0] for c in cells]
+    share = [c.as_voxels[0] / (field_helpers.VOXELS * 0.4) for c in cells]
     np.testing.assert_allclose(share, [c.volume for c in cells], atol=1e-2)
     expected = {"num_samples": 3, "steps": 5, "weight": 2.0, "newton": 2}
     assert drawn == expected | {"guide": "homogenizer"}
@@ -95,9 +87,9 @@ def test_a_time_limit_gives_a_cell_all_the_same(drawn, capsys):
         ({"resolution": 100}, InputError, "resolution=100 is not one of"),
         ({"num_samples": 1}, InputError, "none of 4 samples gave a connected, load-"),
         (
-            {"min_wall": 0.45, "num_samples": 2, "polish_steps": 1},
+            {"min_wall": 0.45, "min_gap": 0.45, "num_samples": 2, "polish_steps": 1},
             InputError,
-            "can be printed: 6 duplicate, 2 thin walls. Ask",
+            "can be printed: 6 duplicate, 2 [tn].*. Ask for more",
         ),
         ({"target": "K=0.2,V=0.3"}, InputError, "exceeds the Hashin-Shtrikman limit"),
     ],

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from design_helpers import smooth_field, volume_estimate
+from design_helpers import smooth_field
+from field_helpers import estimate
 
 from mmdiff import elasticity
 from mmdiff.design.generate import properties
@@ -12,7 +13,7 @@ from mmdiff.targets.target import of_constants, parse
 
 def _cell(goal, *rest):
     psi = smooth_field()
-    return make_cell(psi, volume_estimate(psi), goal, *rest)
+    return make_cell(psi, estimate(psi), goal, *rest)
 
 
 def test_values_and_table_hold_the_numbers_of_the_cells():

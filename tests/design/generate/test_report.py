@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from design_helpers import smooth_field, volume_estimate
+from design_helpers import smooth_field
+from field_helpers import estimate
 
 from mmdiff import elasticity
 from mmdiff.design.generate import report as reports
@@ -26,7 +27,7 @@ SETTINGS = {
 
 def _cells(goal, count=2):
     every = [smooth_field(0.4, bump=0.1 * i) for i in range(count)]
-    return [make_cell(psi, volume_estimate(psi), goal) for psi in every]
+    return [make_cell(psi, estimate(psi), goal) for psi in every]
 
 
 def test_a_report_states_cells_settings_and_conventions():

@@ -5,7 +5,8 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from design_helpers import block, fields, frame, volume_estimate, wave
+from design_helpers import block, fields, frame, wave
+from field_helpers import estimate
 
 from mmdiff.cells.connectivity import is_load_bearing
 from mmdiff.design.generate.cell import make_cell
@@ -18,7 +19,7 @@ HALF = of_constants((0.6, 0.24, 0.18), 0.3)  # of the constants of volume 0.6
 
 
 def _check(psi, target):
-    return make_cell(psi, volume_estimate(psi), target)
+    return make_cell(psi, estimate(psi), target)
 
 
 def _halved(cell, target):
