@@ -299,9 +299,10 @@ def make_improve(n: int, settings: Settings) -> Callable[[Cell, Target], Cell] |
 
 def no_cell(counts: Mapping[str, int]) -> str:
     """Return the message that no sample was good, and what to do."""
+    refused = ", ".join(f"{k} {why}" for why, k in counts.items() if why != "sampled")
     return (
         f"none of {counts['sampled']} samples gave a connected, load-bearing cell that "
-        f"can be printed ({counts}). Ask for more samples with `num_samples`, for less "
-        "of each with `min_wall` and `drainable`, or for a target nearer to the "
-        "trained region."
+        f"can be printed: {refused or 'none was drawn'}. Ask for more samples with "
+        "`num_samples`, allow thinner walls or closed pores, or take a target nearer "
+        "to the trained region."
     )

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from design_helpers import block, frame, smooth_field, volume_estimate, wave
+from design_helpers import block, frame, smooth_field, wave
+from field_helpers import estimate
 
 from mmdiff import elasticity
 from mmdiff.cells import surface
@@ -59,11 +60,11 @@ def test_loose_pieces_are_cut_off():
 
 def test_a_cell_tells_its_numbers():
     psi = smooth_field(0.45)
-    estimate = volume_estimate(psi)
+    result = estimate(psi)
     goal = np.array([0.4, 0.2, 0.1])
-    cell = make_cell(psi, estimate, of_constants(goal, 0.5))
+    cell = make_cell(psi, result, of_constants(goal, 0.5))
     assert cell.volume == pytest.approx(0.45, abs=1e-4)
-    np.testing.assert_array_equal(cell.constants, estimate.constants)
+    np.testing.assert_array_equal(cell.constants, result.constants)
     error = np.mean(abs(cell.constants - goal) / [1.330768, 0.667355, 0.383357])
     np.testing.assert_allclose(cell.error, error, rtol=1e-12)
     assert cell.history == (cell.error,) and cell.volumes == (cell.volume,)
