@@ -20,6 +20,8 @@ CONDITIONS = ("none", "ends")
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
     """Make the path and the family of the config, and write them."""
+    settings = pipeline.settings_of(config.to_dict())
+    pipeline.check_settings(settings)
     _check(config)
     model = weights.load_model(config.checkpoint)
     data = dataset.load_dataset(config.data)
@@ -29,7 +31,6 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
             f"the cells of the dataset have {2 * data.octants.shape[-1]} voxels an "
             f"edge and those of the network {2 * n}. Pass the `data` it was trained on."
         )
-    settings = pipeline.settings_of(config.to_dict())
     state = folder / "state"
     state.mkdir(exist_ok=True)
     limits = {"floor": config.floor, "tolerance": config.tolerance}
@@ -57,7 +58,6 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
 
 def _check(config) -> None:
     """Refuse settings that do not go together."""
-    pipeline.check_resolution(config.resolution)
     if config.conditions not in CONDITIONS:
         raise InputError(
             f"conditions={config.conditions!r} is unknown. Use "

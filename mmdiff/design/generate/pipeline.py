@@ -106,11 +106,13 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
     return Settings(**known)
 
 
-def check_resolution(resolution: int) -> None:
-    """Refuse a number of voxels that cells are not written with."""
-    if resolution not in RESOLUTIONS:
+def check_settings(settings: Settings, **counts: int) -> None:
+    """Refuse settings, and numbers of cells or samples, that are out of their range."""
+    values = vars(settings) | counts
+    check_ranges(values, {k: r for k, r in RANGES.items() if k in values})
+    if settings.resolution not in RESOLUTIONS:
         raise InputError(
-            f"resolution={resolution} is not one of {RESOLUTIONS}. Set "
+            f"resolution={settings.resolution} is not one of {RESOLUTIONS}. Set "
             f"`resolution={RESOLUTION}`."
         )
 
@@ -195,9 +197,7 @@ def make_generate(
     the `time.monotonic()` at which a time limit begins, None for now. Programs are
     compiled once for all targets; arguments see `generate`.
     """
-    counts = {"num_cells": num_cells, "num_samples": num_samples}
-    check_ranges(vars(settings) | counts, RANGES)
-    check_resolution(settings.resolution)
+    check_settings(settings, num_cells=num_cells, num_samples=num_samples)
     model = load_model() if model is None else model
     draw = make_draw(model, settings, num_samples)
     find = make_find(int(model.meta["octant"]), settings, num_cells)
