@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from mmdiff.cells import surface
 from mmdiff.cells.symmetry import symmetrize
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data.dataset import Dataset
@@ -48,6 +49,13 @@ def proportional(octant, fields=None):
     slope = np.ones(octant.shape) / octant.size
     sensitivity = (RATES[:, None, None, None] * slope).astype(np.float32)
     return Evaluation(octant.mean() * RATES, sensitivity, 1e-6, True, None)
+
+
+def smooth_field(volume=0.4, n=8, bump=0.3, kind=1):
+    """A level-set field near Schwarz' P surface, of a volume."""
+    line = np.cos(2 * kind * np.pi * (np.arange(n) + 0.5) / n)
+    array = wave(n) + bump * line[:, None, None] * line[:, None] * line
+    return surface.to_volume(symmetrize(array / 4), volume)
 
 
 def rough(volume, key, n=8):

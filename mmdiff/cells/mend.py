@@ -89,7 +89,8 @@ def mend(
         the start again, with gaps first.
     """
     start, psi = psi, fill_specks(drop_pieces(psi))
-    before, found = printability(start), printability(psi)
+    before = printability(start)
+    found = before if psi is start else printability(psi)
     for sign in (1, -1):
         mended, after, count, drilled, filled = psi, found, 0, 0, 0
         while count < rounds and not complies(after, wall, gap, drainable):
@@ -101,7 +102,9 @@ def mend(
             after, count = printability(mended), count + 1
         if ok := complies(after, wall, gap, drainable):
             break
-    differ = float(((_fine(mended) > 0) != (_fine(start) > 0)).mean())
+    differ = 0.0
+    if mended is not start:
+        differ = float(((_fine(mended) > 0) != (_fine(start) > 0)).mean())
     return mended, Mended(before, after, count, drilled, filled, differ, ok)
 
 

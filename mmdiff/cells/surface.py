@@ -123,10 +123,11 @@ def cut_fraction(
       normal: direction of growing distance, of any length.
     """
     xp = np if isinstance(distance, np.ndarray) else jnp
-    parts = xp.maximum(abs(normal) / xp.sqrt((normal**2).sum(0) + 1e-12), _TILT)
+    length = xp.sqrt((normal**2).sum(0, keepdims=True) + 1e-12)
+    parts = xp.maximum(abs(normal) / length, _TILT)
     total = parts.sum(0)
     # The near corner's plane is at 0, the far one's at 1; the two ends are alike.
-    a, b, c = parts / total
+    a, b, c = parts / total[None]
     level = xp.clip(0.5 + distance / total, 0.0, 1.0)
     low = xp.minimum(level, 1 - level)
 
@@ -216,11 +217,16 @@ def to_volume(
         moved = (mean - level) / (1 - level * mean)
         return np.sqrt(2) * sigma * special.erfinv(_LEVEL_OFF * np.clip(moved, -1, 1))
 
-    def excess(level):
-        return volume(field(level)) - share
+    def coarse(level):
+        return float(fractions(field(level), mean.shape[-1], cubic=False).mean())
 
     ends = float(mean.min()), float(mean.max())
     inner = ends[0] + 1e-3 * (ends[1] - ends[0]), ends[1] - 1e-3 * (ends[1] - ends[0])
-    if excess(inner[0]) <= 0 or excess(inner[1]) >= 0:
-        return field(0.0)  # next to all solid or all void
-    return field(optimize.brentq(excess, *inner, xtol=1e-6))
+    wanted = share
+    for _ in range(2):  # then with what the coarse grid is off
+        if not coarse(inner[1]) < wanted < coarse(inner[0]):
+            return field(0.0)  # next to all solid or all void
+        goal = wanted
+        level = optimize.brentq(lambda a: coarse(a) - goal, *inner, xtol=1e-6)  # noqa: B023
+        wanted = share - (volume(field(level)) - coarse(level))
+    return field(level)

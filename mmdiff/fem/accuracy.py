@@ -15,7 +15,8 @@ import numpy as np
 
 from mmdiff.cells import surface
 from mmdiff.elasticity import NU, voigt_to_cubic
-from mmdiff.fem.homogenize import MAXITER, TOL, VOID, homogenize
+from mmdiff.fem import homogenize
+from mmdiff.fem.homogenize import MAXITER, TOL, VOID
 from mmdiff.typing import AnyArray, Array, Float
 
 ORDER = 2  # of the error in the edge of an element, as long as it is small
@@ -36,6 +37,7 @@ class Estimate(NamedTuple):
       volume: solid share on the fine grid.
       residual: relative residual of the worst load on the fine grid.
       converged: whether all loads met the tolerance there.
+      fields: fluctuation fields there, where the solve of a similar surface may start.
     """
 
     constants: Float[np.ndarray, "3"]
@@ -45,6 +47,7 @@ class Estimate(NamedTuple):
     volume: float
     residual: float
     converged: bool
+    fields: Array | None = None
 
 
 def extrapolate(
@@ -77,14 +80,13 @@ def on_grid(
     nu: float = NU,
     tol: float = TOL,
     maxiter: int = MAXITER,
-) -> tuple[Float[Array, "6 6"], float, float, bool]:
-    """Return tensor, volume, residual and convergence on m^3 elements of the octant."""
+    fields: Float[AnyArray, "l 3 k k k"] | None = None,
+) -> tuple[Float[Array, "6 6"], float, homogenize.Info]:
+    """Return tensor, volume and solve on m^3 elements of the octant."""
     share = surface.fractions(psi, m)
-    tensor, info = homogenize(
-        share, void=void, penal=1.0, nu=nu, tol=tol, maxiter=maxiter
-    )
-    residual, converged = info.residual.max(), info.converged.all()
-    return tensor, float(share.mean()), float(residual), bool(converged)
+    options = {"tol": tol, "maxiter": maxiter, "fields": fields}
+    tensor, info = homogenize.homogenize(share, void=void, penal=1.0, nu=nu, **options)
+    return tensor, float(share.mean()), info
 
 
 def estimate(
@@ -92,6 +94,7 @@ def estimate(
     *,
     coarse: Float[np.ndarray, "3"] | None = None,
     elements: int | None = None,
+    fields: Float[AnyArray, "l 3 k k k"] | None = None,
     **solver,
 ) -> Estimate:
     """Return the constants of a cubic surface and their uncertainty.
@@ -100,6 +103,7 @@ def estimate(
       psi: field of the octant, see `mmdiff.cells.surface`.
       coarse: constants on the coarse grid, if they are known.
       elements: along the octant on the coarse grid; None for as many as samples.
+      fields: of the estimate of a similar surface, for a warm start on the fine grid.
       **solver: void, nu, tol and maxiter as for `mmdiff.homogenize`.
     """
     psi = np.asarray(psi, np.float64)
@@ -107,11 +111,16 @@ def estimate(
     if coarse is None:
         tensor, *_ = on_grid(psi, m, **solver)
         coarse = np.asarray(voigt_to_cubic(tensor), np.float64)
-    tensor, volume, residual, converged = on_grid(psi, 2 * m, **solver)
+    tensor, volume, info = on_grid(psi, 2 * m, fields=fields, **solver)
     fine = np.asarray(voigt_to_cubic(tensor), np.float64)
-    constants, uncertainty = extrapolate(np.asarray(coarse), fine)
     return Estimate(
-        constants, uncertainty, np.asarray(coarse), fine, volume, residual, converged
+        *extrapolate(np.asarray(coarse), fine),
+        coarse=np.asarray(coarse),
+        fine=fine,
+        volume=volume,
+        residual=float(info.residual.max()),
+        converged=bool(info.converged.all()),
+        fields=info.fields,
     )
 
 
@@ -127,5 +136,5 @@ def of_voxels(
     psi: Float[AnyArray, "n n n"], m: int, **solver
 ) -> Float[np.ndarray, "3"]:
     """Return the constants of the binary octant of m^3 voxels, one element each."""
-    tensor, _ = homogenize(surface.voxels(psi, m), **solver)
+    tensor, _ = homogenize.homogenize(surface.voxels(psi, m), **solver)
     return np.asarray(voigt_to_cubic(tensor), np.float64)

@@ -64,6 +64,7 @@ def of_constants(
     return Target(tuple(pairs), volume)
 
 
+@functools.lru_cache(maxsize=64)
 def residual(target: Target) -> Callable[[AnyArray], AnyArray]:
     """Return `residual(constants (..., 3)) -> (..., k)` of a target.
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, optimize
 
 from mmdiff.cells import surface
 from mmdiff.cells.symmetry import symmetrize
@@ -27,9 +27,11 @@ RADIUS = 0.7  # spacings: farthest that a step moves the surface,
 SHORTEST = 0.01  # and below which there is no way on
 SHRINK = 0.4  # of the radius where a step did not help
 FLAT = 0.2  # least slope of the field that counts
-LEAST_DAMPING = 1e-6  # of the system of residuals, whose diagonal is 1
+LEAST_DAMPING, MOST_DAMPING = 1e-6, 1e6  # of a system whose diagonal is 1
 GOAL = 2e-5  # mean residual at which a target is met
 PRICE = 0.1  # error that a unit of volume off is worth
+# Relative residual of solves: energies err with its square, constants by some 3e-6.
+TOL = 1e-3
 
 
 class Evaluation(NamedTuple):
@@ -57,29 +59,19 @@ def make_evaluate(
     *,
     void: float = homogenize.VOID,
     nu: float = NU,
-    tol: float = homogenize.TOL,
+    tol: float = TOL,
     maxiter: int = homogenize.MAXITER,
 ) -> Callable[..., Evaluation]:
     """Return `(psi, fields=None) -> Evaluation` on m^3 elements of the octant (n)."""
     m = n if m is None else m
-    solver = homogenize.make_solver(m, "cubic", nu=nu)
-
-    def quantities(psi, fields):
-        share = surface.fractions(psi, m)
-        stiff = homogenize.modulus(share, void, 1.0)
-        tensor, info = solver(stiff, tol=tol, maxiter=maxiter, fields=fields)
-        values = jnp.append(voigt_to_cubic(tensor), share.mean())
-        return values, (values, info.residual.max(), info.converged.all(), info.fields)
-
-    @jax.jit
-    def run(psi, fields):
-        return jax.jacrev(quantities, has_aux=True)(psi, fields)
+    run = _program(m, nu)
+    scalars = jnp.float32(void), jnp.float32(tol), jnp.int32(maxiter)
 
     def evaluate(psi, fields=None):
         if fields is None:
             fields = jnp.zeros((2, 3, *(m + 1,) * 3), jnp.float32)
         slopes, (values, residual, ok, fields) = run(
-            jnp.asarray(psi, jnp.float32), fields
+            jnp.asarray(psi, jnp.float32), fields, *scalars
         )
         return Evaluation(
             np.asarray(values, np.float64),
@@ -90,6 +82,21 @@ def make_evaluate(
         )
 
     return evaluate
+
+
+@functools.lru_cache(maxsize=8)
+def _program(m, nu):
+    """Return the compiled `psi, fields, void, tol, maxiter -> slopes, results`."""
+    solver = homogenize.make_solver(m, "cubic", nu=nu)
+
+    def quantities(psi, fields, void, tol, maxiter):
+        share = surface.fractions(psi, m)
+        stiff = homogenize.modulus(share, void, 1.0)
+        tensor, info = solver(stiff, tol=tol, maxiter=maxiter, fields=fields)
+        values = jnp.append(voigt_to_cubic(tensor), share.mean())
+        return values, (values, info.residual.max(), info.converged.all(), info.fields)
+
+    return jax.jit(jax.jacrev(quantities, has_aux=True))
 
 
 def shifted(
@@ -234,13 +241,12 @@ def smallest_change(
     def length(damping):
         return float(abs(factors(damping) @ near).max(initial=0.0))
 
-    low, high = np.log(LEAST_DAMPING), np.log(1e4)
     damping = LEAST_DAMPING
     if length(damping) > radius:
-        for _ in range(20):
-            middle = (low + high) / 2
-            low, high = (middle, high) if length(np.exp(middle)) > radius else (low, middle)
-        damping = np.exp(high)
+        ends = np.log(LEAST_DAMPING), np.log(MOST_DAMPING)
+        damping = np.exp(
+            optimize.brentq(lambda a: length(np.exp(a)) - radius, *ends, xtol=0.01)
+        )
     change = symmetrize(np.tensordot(factors(damping), ways, 1))
     return change, length(damping)
 
@@ -261,6 +267,7 @@ def target_residual(
     return residual
 
 
+@functools.lru_cache(maxsize=32)
 def _with_slope(residual):
     """Return `constants -> (residual (k,), its derivatives (k, 3))` in NumPy."""
 
@@ -268,7 +275,7 @@ def _with_slope(residual):
         value = residual(constants)
         return value, value
 
-    run = jax.jacfwd(both, has_aux=True)
+    run = jax.jit(jax.jacfwd(both, has_aux=True))
 
     def with_slope(constants):
         slope, value = run(jnp.asarray(constants, jnp.float32))

@@ -13,9 +13,10 @@ import numpy as np
 
 from mmdiff.cells import mend, surface
 from mmdiff.cells.connectivity import periodic_pieces
+from mmdiff.cells.grey import connected
 from mmdiff.cells.prepare import prepare
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.design.generate.cell import Cell, connected, make_cell
+from mmdiff.design.generate.cell import Cell, make_cell
 from mmdiff.errors import InputError, check_ranges
 from mmdiff.fem import accuracy
 from mmdiff.targets import quantities
@@ -25,7 +26,7 @@ from mmdiff.topopt import move
 from mmdiff.topopt.move import Evaluation
 from mmdiff.typing import Float
 
-GOAL = 1e-4  # error at which a cell meets its target,
+GOAL = 2e-4  # error at which a cell meets its target,
 RELATIVE = 2e-3  # or this share of a soft target itself
 ROUNDS = 5  # of moving, mending and looking at the fine grid
 FAR = 10.0  # times the goal: cells beyond are replaced by others
@@ -54,6 +55,9 @@ class Printing(NamedTuple):
         if found.wall < self.wall:
             return "thin walls"
         return "narrow gaps" if found.gap < self.gap else ""
+
+
+PRINTING = Printing()
 
 
 class PolishResult(NamedTuple):
@@ -150,7 +154,7 @@ def make_refine(
     evaluate: Callable[..., Evaluation],
     *,
     steps: int,
-    printing: Printing = Printing(),
+    printing: Printing = PRINTING,
     **solver,
 ) -> Callable[[Cell, Target], Cell]:
     """Return `refine(cell, target) -> Cell`.
@@ -169,8 +173,9 @@ def make_refine(
 
     def refine(cell, target):
         residual, aim = targets.residual(target), goal(target)
-        psi, shift = mended(cell.psi), cell.constants - coarse_of(cell)
+        psi, shift = mended(cell.psi), cell.constants - cell.coarse
         errors, volumes, found, solves = [cell.error], [cell.volume], [], cell.solves
+        fields = None
         for _ in range(ROUNDS):
             left = steps - (len(errors) - 1)
             moved = move.newton(
@@ -187,8 +192,10 @@ def make_refine(
             solves += moved.solves + 1
             here = moved.evaluation
             coarse = here.values[:3] - shift
-            result = accuracy.estimate(moved.psi, coarse=coarse, **solver)
-            shift = result.constants - coarse
+            result = accuracy.estimate(
+                moved.psi, coarse=coarse, fields=fields, **solver
+            )
+            shift, fields = result.constants - coarse, result.fields
             made = make_cell(
                 moved.psi,
                 result,
@@ -199,19 +206,13 @@ def make_refine(
                 solves=solves,
             )
             found.append(made)
-            psi = mended(moved.psi)
-            if psi is moved.psi and cost(made, target) <= aim:
+            flawed = printing.flaw(made)
+            if len(errors) > steps or (not flawed and cost(made, target) <= aim):
                 break
-            if len(errors) > steps:
-                break
+            psi = mended(moved.psi) if flawed else moved.psi
         return min(found, key=lambda c: (bool(printing.flaw(c)), cost(c, target)))
 
     return refine
-
-
-def coarse_of(cell: Cell) -> Float[np.ndarray, "3"]:
-    """Return the constants of a cell on the coarse grid."""
-    return 4 * cell.fine - 3 * cell.constants
 
 
 def cost(cell: Cell, target: Target) -> float:

@@ -1,68 +1,82 @@
-"""Fields to cells: what is cleaned, refused and told of a cell."""
+"""Samples to fields: what is cleaned, refused and told of a cell."""
 
 import numpy as np
-from design_helpers import block, frame, octant, proportional
+import pytest
+from design_helpers import block, frame, smooth_field, wave
+from field_helpers import estimate
 
 from mmdiff import elasticity
-from mmdiff.cells import specimens
-from mmdiff.cells.connectivity import periodic_pieces
-from mmdiff.cells.symmetry import octant_to_cell, symmetrize
-from mmdiff.design.generate.cell import binarize, make_cell
+from mmdiff.cells import surface
+from mmdiff.cells.grey import connected, to_field
+from mmdiff.cells.printable import printability
+from mmdiff.cells.symmetry import is_cubic, symmetrize
+from mmdiff.design.generate.cell import make_cell
 from mmdiff.targets.target import of_constants
 
 N = 8
 
 
-def test_binarize_keeps_good_fields():
-    octant, reason, pieces = binarize(frame(), None)
-    assert reason == "" and pieces == 1
-    assert octant.dtype == np.uint8 and set(np.unique(octant)) == {0, 1}
+@pytest.mark.parametrize("volume", [0.35, 0.6])
+def test_a_sample_becomes_a_field_of_its_volume(volume):
+    psi, reason = to_field(np.clip(wave(16), -1, 1), volume)
+    assert reason == "" and is_cubic(psi)
+    assert abs(surface.volume(psi) - volume) < 1e-4
+    as_it_is, _ = to_field(np.clip(wave(16), -1, 1), None)
+    assert abs(surface.volume(as_it_is) - (wave(16) > 0).mean()) < 1e-4
 
 
-def test_binarize_meets_the_volume():
-    n = 16
-    octant, reason, _ = binarize(np.asarray(specimens.graded(n)), 0.35)
-    # The largest orbit holds 6 of n^3 voxels, so half of that is the rounding.
-    assert reason == ""
-    assert abs(octant.mean() - 0.35) <= 3 / n**3 + 1e-12
-
-
-def test_binarize_refuses_what_carries_no_load():
-    assert binarize(block(), None)[1] == "not load bearing"
-    assert binarize(-np.ones((N, N, N)), None)[1] == "disconnected"
-
-
-def test_loose_pieces_are_removed_and_counted():
-    field = frame(16, 3)
-    field[4, 4, 4] = 1  # a speck in each of the eight octants
-    octant, reason, pieces = binarize(field, None)
-    assert reason == "" and pieces == 9
-    assert periodic_pieces(octant_to_cell(octant))[1] == 1
-    assert octant[4, 4, 4] == 0
-
-
-def test_missing_volume_thickens_walls_instead_of_adding_dust():
+def test_noise_of_a_sample_is_smoothed():
     noise = symmetrize(np.random.default_rng(0).normal(size=(16, 16, 16)))
-    field = np.tanh(4 * frame(16, 2) + 0.5 * noise)
-    octant, reason, pieces = binarize(field, 0.45)
-    # The sample itself holds 33 %.
-    assert reason == "" and pieces == 1
-    assert abs(octant.mean() - 0.45) < 1e-2
+    psi, reason = to_field(np.sign(wave(16) + 0.5 * noise), 0.5)
+    assert reason == ""
+    # Slopes of a distance are about 1 beside the surface.
+    steep = np.linalg.norm(surface.slopes(psi, surface.centres(16, 16)), axis=0)
+    assert np.median(steep[abs(psi) < 0.5]) == pytest.approx(1, abs=0.25)
+
+
+@pytest.mark.parametrize(
+    ("sample", "reason"),
+    [
+        (block(16), "not load bearing"),
+        (-np.ones((N, N, N)), "all solid or all void"),
+        (np.ones((N, N, N)), "all solid or all void"),
+        (np.where(abs(frame(16, 3)[::-1, ::-1, ::-1]) + block(16) > 1, 1.0, -1.0), ""),
+    ],
+)
+def test_samples_that_carry_no_load_are_refused(sample, reason):
+    found = to_field(sample, None)[1]
+    assert found == reason if reason else isinstance(found, str)
+
+
+def test_loose_pieces_are_cut_off():
+    sample = frame(16, 4)
+    sample[3:5, 3:5, 3:5] = 1  # a lump in each of the eight octants
+    psi, reason = to_field(sample, None)
+    assert reason == "" and printability(psi).pieces == 1
+    assert (psi[3:5, 3:5, 3:5] < 0).all()
+    kept, reason = connected(psi)
+    assert reason == "" and kept is psi
 
 
 def test_a_cell_tells_its_numbers():
-    part = octant(N)
-    cell = make_cell(part, proportional(part), of_constants((0.4, 0.2, 0.1), 0.5), 3)
-    assert cell.volume == part.mean() and cell.pieces == 1 and cell.pieces_found == 3
-    d = abs(cell.constants - np.array([0.4, 0.2, 0.1]))
-    error = np.mean(d / [1.330768, 0.667355, 0.383357])
+    psi = smooth_field(0.45)
+    result = estimate(psi)
+    goal = np.array([0.4, 0.2, 0.1])
+    cell = make_cell(psi, result, of_constants(goal, 0.5))
+    assert cell.volume == pytest.approx(0.45, abs=1e-4)
+    np.testing.assert_array_equal(cell.constants, result.constants)
+    error = np.mean(abs(cell.constants - goal) / [1.330768, 0.667355, 0.383357])
     np.testing.assert_allclose(cell.error, error, rtol=1e-12)
     assert cell.history == (cell.error,) and cell.volumes == (cell.volume,)
-    assert cell.voxels.shape == (2 * N,) * 3 and cell.voxels.dtype == np.uint8
-    np.testing.assert_array_equal(cell.voxels[N:, N:, N:], part[::-1, ::-1, ::-1])
-    np.testing.assert_array_equal(
-        elasticity.voigt_to_cubic(cell.tensor), cell.constants
-    )
-    expected = f"Cell(16^3 voxels, volume {cell.volume:.3f}, C11 {cell.volume:.4f}, C12"
-    assert repr(cell).startswith(expected)
-    assert repr(cell).endswith(f" {100 * error:.2f} % from the target)")
+    assert cell.voxels.shape == (128,) * 3 and cell.voxels.dtype == np.uint8
+    assert abs(cell.voxels.mean() - 0.45) < 5e-3
+    part = cell.voxels[64:, 64:, 64:]
+    np.testing.assert_array_equal(part[::-1, ::-1, ::-1], surface.voxels(psi, 64))
+    np.testing.assert_array_equal(cell.octant, surface.voxels(psi, N))
+    got = elasticity.voigt_to_cubic(cell.tensor)
+    np.testing.assert_array_equal(got, cell.constants)
+    assert cell.printability == printability(psi)
+    c, d = cell.constants[0], cell.uncertainty[0]
+    assert repr(cell).startswith(f"Cell(volume 0.450, C11 {c:.4f}({d:.4f}), C12 ")
+    assert repr(cell).endswith(f" {100 * error:.3f} % from the target)")
+    assert np.isnan(cell.as_voxels).all()

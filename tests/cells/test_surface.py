@@ -1,0 +1,119 @@
+"""Fields and their views: exact values, volumes, symmetry, derivatives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from design_helpers import wave
+
+from mmdiff.cells import surface
+from mmdiff.cells.symmetry import is_cubic, symmetrize
+from mmdiff.errors import InputError
+
+
+def _ball(n, radius):
+    """Field of a ball of a radius in spacings, in the middle of the cell."""
+    place = n - 0.5 - np.arange(n)
+    distance = np.sqrt(sum(np.meshgrid(place**2, place**2, place**2)))
+    return np.clip(radius - distance, -6.0, 6.0)
+
+
+def _bumpy(n=8, seed=0):
+    noise = symmetrize(np.random.default_rng(seed).normal(size=(n, n, n)))
+    return 0.6 * wave(n) + 0.1 * noise
+
+
+def test_values_and_slopes_are_those_of_the_cosine_series():
+    n = 8
+    x = np.array([-0.5, 0.2, 3.3, 7.5])
+    line = np.pi * (np.arange(n) + 0.5) / n
+    mode = np.cos(2 * line)[:, None, None] * np.cos(line)[:, None] * np.ones(n)
+    expected = np.cos(2 * np.pi * (x + 0.5) / n)
+    got = surface.sample(mode, tuple(x))
+    np.testing.assert_allclose(got[:, 0, 1], expected, atol=1e-12)
+    slope = surface.slopes(mode, tuple(x))
+    rate = -np.sin(2 * np.pi * (x + 0.5) / n) * 2 * np.pi / n
+    np.testing.assert_allclose(slope[0, :, 0, 2], rate, atol=1e-12)
+    np.testing.assert_allclose(slope[2], 0, atol=1e-12)
+    points = np.stack([x, x[::-1], x - 2 * n], 1)
+    values, gradients = surface.at_points(mode, points)
+    second = np.cos(np.pi * (x[::-1] + 0.5) / n)
+    np.testing.assert_allclose(values, expected * second, atol=1e-12)
+    np.testing.assert_allclose(gradients[:, 0], rate * second, atol=1e-12)
+
+
+@pytest.mark.parametrize(("distance", "normal"), [(0.2, (1, 2, 3)), (-0.3, (0, 0, 1))])
+def test_a_plane_cuts_a_cube_as_many_points_say(distance, normal):
+    line = (np.arange(80) + 0.5) / 80 - 0.5
+    points = np.stack(np.meshgrid(line, line, line, indexing="ij"))
+    unit = np.array(normal) / np.linalg.norm(normal)
+    inside = np.tensordot(unit, points, 1) + distance > 0
+    got = surface.cut_fraction(np.array(distance), np.array(normal, float))
+    assert abs(got - inside.mean()) < 4e-3
+    other = surface.cut_fraction(np.array(-distance), np.array(normal, float))
+    assert abs(got + other - 1) < 1e-12
+
+
+@pytest.mark.parametrize("m", [8, 16, 32])
+def test_fractions_hold_the_volume_of_a_ball(m):
+    share = surface.fractions(_ball(16, 9.3), m)
+    expected = 4 / 3 * np.pi * 9.3**3 / 8 / 16**3
+    assert abs(share.mean() - expected) < 2e-4
+    assert share.shape == (m, m, m) and is_cubic(share)
+    assert share.min() == 0 and share.max() == 1
+
+
+def test_fractions_are_differentiable():
+    psi, weight = _bumpy(), np.random.default_rng(1).normal(size=(8, 8, 8))
+    weight = symmetrize(weight)
+
+    def total(psi):
+        return (surface.fractions(psi, 8) * weight).sum()
+
+    change = symmetrize(np.random.default_rng(2).normal(size=(8, 8, 8)))
+    with jax.enable_x64(True):
+        slope = jax.grad(total)(jnp.asarray(psi))
+        expected = float((symmetrize(np.asarray(slope)) * change).sum())
+    step = 1e-4
+    got = (total(psi + step * change) - total(psi - step * change)) / (2 * step)
+    assert abs(got - expected) < 1e-3 * abs(expected) > 1e-5
+
+
+def test_voxels_and_volume_are_views_of_one_surface():
+    psi = _bumpy(16)
+    volume = surface.volume(psi)
+    for m, within in ((16, 2e-2), (64, 2e-3)):
+        voxels = surface.voxels(psi, m)
+        assert is_cubic(voxels) and abs(voxels.mean() - volume) < within
+    assert abs(surface.fractions(psi, 64).mean() - volume) < 2e-4
+
+
+def test_voxels_become_a_field_of_their_volume():
+    octant = (wave(16) > -0.4).astype(np.uint8)
+    psi = surface.from_voxels(octant)
+    assert is_cubic(psi) and abs(surface.volume(psi) - octant.mean()) < 1e-5
+    assert (surface.voxels(psi, 16) == octant).mean() > 0.98
+    coarse = surface.from_voxels(octant, 8)
+    assert coarse.shape == (8, 8, 8)
+    assert abs(surface.volume(coarse) - octant.mean()) < 1e-5
+    assert (surface.voxels(coarse, 16) == octant).mean() > 0.95
+
+
+def test_a_field_made_of_voxels_is_a_distance():
+    octant = np.broadcast_to(np.arange(16) < 7, (16, 16, 16))
+    psi = surface.from_voxels(octant)
+    near = slice(4, 10)
+    np.testing.assert_allclose(psi[0, 0, near], 6.5 - np.arange(16)[near], atol=0.08)
+
+
+@pytest.mark.parametrize(
+    ("octant", "n", "part"),
+    [
+        (np.zeros((8, 8, 8)), None, "the cell is all void"),
+        (np.ones((8, 8, 8)), None, "the cell is all solid"),
+        (np.zeros((8, 8, 8)), 6, "n=6 does not divide the 8 voxels"),
+    ],
+)
+def test_what_has_no_surface_is_refused(octant, n, part):
+    with pytest.raises(InputError, match=part):
+        surface.from_voxels(octant, n)
