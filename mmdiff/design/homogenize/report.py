@@ -10,14 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from mmdiff import elasticity
 from mmdiff.anisotropy import VOIGT
 from mmdiff.design.homogenize import properties, remarks
 from mmdiff.design.homogenize.solution import Solution
 from mmdiff.io import page, plots, write
+from mmdiff.io.cell_files import CellEntry
 from mmdiff.io.report import Report, joined
 from mmdiff.typing import Float
 
 PAGE = "report.html"
+_IN_MM = {"wall": "wall_mm", "gap": "gap_mm"}
 
 
 def report(
@@ -25,14 +28,19 @@ def report(
     solution: Solution,
     values: Mapping[str, Any],
     notes: Sequence[str] = (),
+    *,
+    psi: Float[np.ndarray, "n n n"] | None = None,
 ) -> Report:
     """Return the report of one cell of densities and its remarks.
 
-    The values are those of `properties.summarize`, with "file", the name of the input.
+    The values are those of `characterize.analyse`, with "file", the name of the input.
+    Of a surface, the zero set of the field `psi`, meshes and a picture are written too.
     """
     name = values["file"]
     keys = ("base_E", "base_nu", "void", "resolution")
     solid = (cell > values["threshold"]).astype(np.uint8)
+    entry = {"label": name, "voxels": solid, "psi": psi}
+    smooth = psi is not None
     text, relative = tensor_text(solution.tensor), solution.tensor / values["base_E"]
     return Report(
         title=f"mmdiff: {name} homogenized",
@@ -40,7 +48,12 @@ def report(
         conventions=properties.CONVENTIONS,
         settings={key: values[key] for key in keys},
         tables=_tables(solution.tensor, values),
-        views=[page.CellView(name, solid, files=("tensor.txt", "fields.vti"))],
+        views=[]
+        if smooth
+        else [page.CellView(name, solid, files=("tensor.txt", "fields.vti"))],
+        cells=[CellEntry(name="surface", **entry)] if smooth else [],
+        cell_size_mm=values["cell_size_mm"],
+        arrays={"surface.npz": _arrays(psi, values)} if smooth else {},
         files={
             "tensor.txt": lambda path: write.write_bytes(path, text.encode()),
             "fields.vti": lambda path: _write_fields(path, cell, solution, values),
@@ -51,6 +64,16 @@ def report(
         notes=notes,
         page=PAGE,
     )
+
+
+def _arrays(psi, values) -> dict[str, Any]:
+    """Return the field of a surface with its constants."""
+    names = elasticity.NAMES
+    return {
+        "psi": psi.astype(np.float32),
+        "constants": np.array([values[name] for name in names]),
+        "uncertainty": np.array([values["uncertainty"][name] for name in names]),
+    }
 
 
 def _write_fields(path: pathlib.Path, cell, solution, values) -> None:
@@ -110,6 +133,15 @@ def flat(values: Mapping[str, Any]) -> dict[str, Any]:
         for average, moduli in values["averages"].items()
         for name, value in moduli.items()
     }
+    line |= {f"{name}_voxels": v for name, v in values["C_voxels"].items()}
+    if refined := values["refined"]:
+        line |= {f"{name}_refined": refined[name] for name in elasticity.NAMES}
+        errors = refined["mesh_error"].items()
+        line |= {f"mesh_error_{name}": value for name, value in errors}
+    doubt = values["uncertainty"] or {}
+    line |= {f"uncertainty_{name}": value for name, value in doubt.items()}
+    printed = values["printability"]
+    line |= {_IN_MM.get(name, name): value for name, value in printed.items()}
     line |= {f"spans_{axis}": spans for axis, spans in values["spans"].items()}
     return line | {
         "iterations": max(values["iterations"]),
@@ -123,6 +155,12 @@ def _tables(tensor, values) -> dict[str, list[dict]]:
     constants = values["engineering"]
     return {
         "Effective properties": _effective(values),
+        "Constants by mesh": remarks.object_rows(values),
+        "Printability": [
+            {"": label, "value": value}
+            for label, value in remarks.print_row("", values).items()
+            if label in remarks.PRINT_HEADER[1:10]
+        ],
         "Elastic tensor (Voigt)": [
             dict(zip(("", *VOIGT), row, strict=True)) for row in tensor_rows(tensor)
         ],
