@@ -57,7 +57,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.geometry = "voxels"
     # Solve the voxels on a mesh twice as fine as well, which tells by how much one
     # element each is too stiff: "auto" does so for cells of solid and void up to 128^3
-    # voxels where all axes are alike, 64^3 with other mirror planes and 32^3 without;
+    # voxels where all axes are alike, 88^3 with other mirror planes and 44^3 without;
     # "always", "never".
     config.refine = "auto"
     # Edge of the printed cell: for walls, gaps and meshes.

@@ -217,7 +217,7 @@ def check_phases(
 
 def find_symmetry(
     density: Float[np.ndarray, "x y z"], input_is: str = "cell"
-) -> tuple[Float[np.ndarray, "x y z"], str]:
+) -> tuple[Float[np.ndarray, "..."], str]:
     """Return the octant (or the cell where it has none) and the symmetry found."""
     if len(set(density.shape)) > 1:
         return density, "orthotropic" if input_is == "octant" else "periodic"

@@ -20,7 +20,7 @@ MOST_SAMPLES = 64  # along the octant, of fields of larger cells
 def faithful_field(
     octant: Shaped[np.ndarray, "m m m"],
 ) -> Float[np.ndarray, "n n n"] | None:
-    """Return the field of a binary octant; None if it has not the voxels' pieces.
+    """Return the field of a binary octant; None if it does not keep the voxels' pieces.
 
     Smoothing cuts walls of one voxel and closes pinholes: then it tells of another
     cell. What is all solid or all void has no surface at all.
@@ -29,12 +29,27 @@ def faithful_field(
     if solid.all() or not solid.any():
         return None
     psi = surface.from_voxels(solid, samples(len(solid)))
+    return psi if keeps_pieces(psi, solid) else None
+
+
+def keeps_pieces(
+    psi: Float[np.ndarray, "n n n"], octant: Shaped[np.ndarray, "m m m"]
+) -> bool:
+    """Whether a field has as many pieces of solid and void as voxels, and their paths.
+
+    Paths are the axes along which a phase runs on through the repeated cell.
+    """
+    solid = np.asarray(octant) > 0.5
     smooth = surface.voxels(psi, len(solid)) > 0
-    same = all(
-        mirror_pieces(one).copies.sum() == mirror_pieces(other).copies.sum()
+
+    def hang_together(phase):
+        pieces = mirror_pieces(phase)
+        return [pieces.copies.sum(), *pieces.ends.all(2).any(0)]
+
+    return all(
+        hang_together(one) == hang_together(other)
         for one, other in ((solid, smooth), (~solid, ~smooth))
     )
-    return psi if same else None
 
 
 def samples(m: int) -> int:

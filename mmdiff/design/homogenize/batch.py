@@ -123,7 +123,7 @@ def homogenize_cell(cell: Cell, log: pathlib.Path, settings: Settings) -> dict:
         cell.label,
         material,
         solver,
-        chosen=settings.geometry,
+        settings.geometry,
         threshold=options.threshold,
         fields=settings.fields,
     )

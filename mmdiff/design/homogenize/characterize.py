@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmdiff import elasticity
-from mmdiff.cells import connectivity, prepare, printable, printable_voxels, thickness
+from mmdiff.cells import prepare, printable, printable_voxels, thickness
 from mmdiff.cells.prepare import Grid
 from mmdiff.design.homogenize import geometry as geometries
 from mmdiff.design.homogenize import properties, remarks
@@ -46,8 +46,8 @@ def analyse(
     name: str,
     material: Material,
     solver: Solver,
+    chosen: Geometry,
     *,
-    chosen: Geometry = Geometry(),
     threshold: float = 0.5,
     fields: Sequence[str] = (),
     psi: Float[np.ndarray, "n n n"] | None = None,
@@ -77,22 +77,26 @@ def analyse(
         printed, measured_on, chosen.cell_size_mm, edge
     )
     if smooth:
-        given = connectivity.periodic_pieces(grid.cell > threshold)[1]
+        notes += _changes(grid, psi, name)
         found = geometries.solve_surface(psi, material, solver, fields=tuple(fields))
         grid, solution, threshold = found.grid, found.solution, 0.5
         values |= properties.of_surface(found)
-        if printed.pieces != given:
-            notes = (
-                *notes,
-                f"{name}: smoothing changes the cell: its voxels are {given} pieces of "
-                f"solid, its surface encloses {printed.pieces}. What is thinner than "
-                "two voxels may be lost.",
-            )
     summary = properties.summarize(grid, solution, material, threshold=threshold)
     values = {**summary, **values, "cell_size_mm": chosen.cell_size_mm}
     limits = {"tol": solver.tol, "maxiter": solver.maxiter}
     said = [*grid.notes, *notes, *remarks.remarks(name, values, **limits)]
     return Analysis(grid, solution, psi if smooth else None, values, said)
+
+
+def _changes(grid, psi, name) -> tuple[str, ...]:
+    """Return what to say if a field has not the pieces of the voxels."""
+    octant = geometries.octant_of(grid)
+    if octant is None or printable_voxels.keeps_pieces(psi, octant):
+        return ()
+    return (
+        f"{name}: smoothing changes the pieces of solid or void, or their paths "
+        "through the cell: the surface lacks walls and gaps under two voxels.",
+    )
 
 
 def _printability(grid, threshold, psi):
@@ -168,7 +172,7 @@ def characterize(
         "cell",
         material,
         settings,
-        chosen=chosen,
+        chosen,
         threshold=threshold,
         psi=getattr(cell, "psi", None),
     )

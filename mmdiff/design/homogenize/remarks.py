@@ -49,14 +49,16 @@ def print_row(name: str, found: Mapping) -> dict[str, Any]:
 
     Columns of a mesh that was not solved are missing.
     """
-    printed, refined = found["printability"], found["refined"]
-    errors = refined["mesh_error"] if refined else {}
-    return {
-        "": name,
-        **{label: _times(f, printed[key]) for label, (key, f) in _PRINTED.items()},
-        "measured on": printed["measured_on"],
-        **{k: _times(100, errors[n]) for k, n in _MESH.items() if n in errors},
-    }
+    errors = found["refined"]["mesh_error"] if found["refined"] else {}
+    mesh = {k: _times(100, errors[n]) for k, n in _MESH.items() if n in errors}
+    return {"": name, **printed(found), **mesh}
+
+
+def printed(found: Mapping) -> dict[str, Any]:
+    """Return what a printer asks, by the labels of a table."""
+    values = found["printability"]
+    numbers = {k: _times(f, values[key]) for k, (key, f) in _PRINTED.items()}
+    return {**numbers, "measured on": values["measured_on"]}
 
 
 def _times(factor, value):

@@ -39,8 +39,6 @@ def report(
     name = values["file"]
     keys = ("base_E", "base_nu", "void", "resolution")
     solid = (cell > values["threshold"]).astype(np.uint8)
-    entry = {"label": name, "voxels": solid, "psi": psi}
-    smooth = psi is not None
     text, relative = tensor_text(solution.tensor), solution.tensor / values["base_E"]
     return Report(
         title=f"mmdiff: {name} homogenized",
@@ -48,12 +46,8 @@ def report(
         conventions=properties.CONVENTIONS,
         settings={key: values[key] for key in keys},
         tables=_tables(solution.tensor, values),
-        views=[]
-        if smooth
-        else [page.CellView(name, solid, files=("tensor.txt", "fields.vti"))],
-        cells=[CellEntry(name="surface", **entry)] if smooth else [],
         cell_size_mm=values["cell_size_mm"],
-        arrays={"surface.npz": _arrays(psi, values)} if smooth else {},
+        **_shown(name, solid, psi, values),
         files={
             "tensor.txt": lambda path: write.write_bytes(path, text.encode()),
             "fields.vti": lambda path: _write_fields(path, cell, solution, values),
@@ -66,13 +60,20 @@ def report(
     )
 
 
-def _arrays(psi, values) -> dict[str, Any]:
-    """Return the field of a surface with its constants."""
-    names = elasticity.NAMES
-    return {
+def _shown(name, solid, psi, values) -> dict[str, Any]:
+    """Return the cell of the page; of a surface its files and its field as well."""
+    if psi is None:
+        view = page.CellView(name, solid, files=("tensor.txt", "fields.vti"))
+        return {"views": [view]}
+    doubt, names = values["uncertainty"], elasticity.NAMES
+    arrays = {
         "psi": psi.astype(np.float32),
         "constants": np.array([values[name] for name in names]),
-        "uncertainty": np.array([values["uncertainty"][name] for name in names]),
+        "uncertainty": np.array([doubt[name] for name in names]),
+    }
+    return {
+        "cells": [CellEntry(name="surface", label=name, voxels=solid, psi=psi)],
+        "arrays": {"surface.npz": arrays},
     }
 
 
@@ -158,8 +159,7 @@ def _tables(tensor, values) -> dict[str, list[dict]]:
         "Constants by mesh": remarks.object_rows(values),
         "Printability": [
             {"": label, "value": value}
-            for label, value in remarks.print_row("", values).items()
-            if label in remarks.PRINT_HEADER[1:10]
+            for label, value in remarks.printed(values).items()
         ],
         "Elastic tensor (Voigt)": [
             dict(zip(("", *VOIGT), row, strict=True)) for row in tensor_rows(tensor)
