@@ -24,7 +24,7 @@ _IN_MM = {"wall": "wall_mm", "gap": "gap_mm"}
 
 
 def report(
-    cell: Float[np.ndarray, "n n n"],
+    cell: Float[np.ndarray, "m m m"],
     solution: Solution,
     values: Mapping[str, Any],
     notes: Sequence[str] = (),

@@ -13,10 +13,10 @@ from mmdiff.design.homogenize import geometry
     "symmetry, edge", [("cubic", 64), ("orthotropic", 44), ("periodic", 44)]
 )
 def test_refined_up_to_a_number_of_unknowns(symmetry, edge):
-    largest = Grid(np.ones((edge,) * 3, np.uint8), symmetry)
+    largest = Grid(np.ones((edge,) * 3), symmetry)
     assert geometry.refinable(largest, "auto", "a") == (True, ())
     assert geometry.refinable(largest, "never", "a") == (False, ())
-    larger = Grid(np.ones((edge + 4,) * 3, np.uint8), symmetry)
+    larger = Grid(np.ones((edge + 4,) * 3), symmetry)
     refine, (note,) = geometry.refinable(larger, "auto", "a")
     assert not refine and f"which takes {2 * edge + 8}^3 elements and " in note
     assert note.startswith("a: not solved on a mesh twice as fine")
@@ -30,7 +30,7 @@ def test_densities_are_not_refined_unless_asked():
 
 
 def test_the_octant_of_a_cell_however_it_is_solved():
-    cell = schwarz()
+    cell = schwarz().astype(np.float32)
     octant = cell_to_octant(cell)
     found = geometry.octant_of(Grid(cell, "periodic"))
     np.testing.assert_array_equal(found, octant)
