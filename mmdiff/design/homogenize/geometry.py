@@ -16,7 +16,7 @@ from mmdiff.cells.prepare import Grid
 from mmdiff.cells.resample import good_edge
 from mmdiff.cells.symmetry import is_cubic
 from mmdiff.design.homogenize.solution import Material, Solution, Solver, solve
-from mmdiff.elasticity import voigt_to_cubic
+from mmdiff.elasticity import cubic_to_voigt, orthotropic_to_voigt, voigt_to_cubic
 from mmdiff.errors import InputError, check_ranges
 from mmdiff.fem import accuracy, boundary
 from mmdiff.typing import Float
@@ -25,6 +25,8 @@ KINDS = ("voxels", "surface")
 REFINE = ("auto", "always", "never")
 # Of the finer mesh: the octant of a 128^3 cell with its two loads is still refined.
 MOST_UNKNOWNS = 2 * 128**3
+# Where C11 C22 C33 C23 C13 C12 C44 C55 C66 stand.
+_NINE = ((0, 1, 2, 1, 0, 0, 3, 4, 5), (0, 1, 2, 2, 2, 1, 3, 4, 5))
 FINEST = 64  # elements along the octant, of the coarser grid of a surface
 
 
@@ -141,7 +143,18 @@ def solve_surface(
     ]
     coarse = solve(grids[0], linear, solver, fields=fields)
     fine = solve(grids[1], linear, solver)
-    tensor, doubt = accuracy.extrapolate(coarse.tensor, fine.tensor)
-    constants = voigt_to_cubic(coarse.tensor), voigt_to_cubic(fine.tensor)
+    tensor, doubt, cubic_doubt = _extrapolate(coarse.tensor, fine.tensor, cubic)
     solution = dataclasses.replace(fine, tensor=tensor, fields=coarse.fields)
-    return OfSurface(grids[0], solution, doubt, accuracy.extrapolate(*constants)[1])
+    return OfSurface(grids[0], solution, doubt, cubic_doubt)
+
+
+def _extrapolate(coarse, fine, cubic):
+    """Return the limit of tensors on two grids, its doubt, and that of C11, C12, C44.
+
+    All constants count together, so that only independent ones may be among them.
+    """
+    limit, doubt = accuracy.extrapolate(voigt_to_cubic(coarse), voigt_to_cubic(fine))
+    if cubic:
+        return cubic_to_voigt(limit), cubic_to_voigt(doubt), doubt
+    nine = accuracy.extrapolate(coarse[_NINE], fine[_NINE])
+    return *map(orthotropic_to_voigt, nine), doubt

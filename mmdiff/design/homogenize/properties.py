@@ -54,9 +54,9 @@ CONVENTIONS = report.CONVENTIONS | {
     "refined": "the same voxels with each split into 2^3 elements, closest cubic "
     "constants; mesh_error = (C_voxels - C) / |C|, |C12| floored at 1 % of C11: by so "
     "much at least one element per voxel is too stiff; null where it was not solved",
-    "surface": "C_fine + (C_fine - C_coarse) / 3 of two grids with coarse_elements and "
-    "twice as many along the octant, modulus void + f (1 - void), f the solid share of "
-    "an element; volume, pieces, resolution and fields of the coarse one (means of the "
+    "surface": "limit of two grids with coarse_elements and twice as many along the "
+    "octant (docs/accuracy.md), modulus void + f (1 - void), f the solid share of an "
+    "element; volume, pieces, resolution and fields of the coarse one (means of the "
     "fields give its C), iterations and residual of the fine one",
     "uncertainty": "half width of the interval that holds each closest cubic constant "
     "of the surface, and C_uncertainty each entry of C; null for voxels",
