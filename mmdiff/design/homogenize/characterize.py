@@ -161,6 +161,8 @@ def characterize(
       >>> found = mm.characterize(np.ones((16, 16, 16)), base_E=210.0)
       >>> print(f"{found['E']:.4g} {found['nu']:.2f}, {found['pieces']} piece")
       210 0.30, 1 piece
+      >>> found["printability"]["pieces"], found["printability"]["trapped"]
+      (1, 0.0)
     """
     material = Material(base_E, base_nu, solver.pop("void", homogenize.VOID))
     settings = Solver(**solver)
