@@ -279,12 +279,12 @@ def by_tetrahedra(psi, m):
 
 
 def limit(meshes):
-    """Return the constants of no mesh size and their estimated error, from two sizes.
+    """Return the constants of no mesh size and their estimated error.
 
-    The limit is that of errors in h^3; the error is what it adds to the finer mesh,
-    which holds the limits of all orders from two on.
+    The limit, from the coarsest and the finest mesh, is that of errors in h^3; the
+    error is what it adds to the finest, which holds limits of all orders from two on.
     """
-    coarse, fine = sorted(meshes, key=lambda mesh: mesh["m"])[-2:]
+    coarse, *_, fine = sorted(meshes, key=lambda mesh: mesh["m"])
     change = np.subtract(fine["C"], coarse["C"])
     change /= (fine["m"] / coarse["m"]) ** 3 - 1
     return {"C": (fine["C"] + change).tolist(), "error": abs(change).tolist()}
