@@ -51,9 +51,9 @@ class Estimate(NamedTuple):
 
 
 def extrapolate(
-    coarse: Float[AnyArray, "3"], fine: Float[AnyArray, "3"]
-) -> tuple[Float[AnyArray, "3"], Float[AnyArray, "3"]]:
-    """Return the limit of constants on grids of edges h and h/2, and its uncertainty.
+    coarse: Float[AnyArray, "*s"], fine: Float[AnyArray, "*s"]
+) -> tuple[Float[AnyArray, "*s"], Float[AnyArray, "*s"]]:
+    """Return the limit of stiffnesses on grids of edges h and h/2, and its uncertainty.
 
     Example:
       >>> import numpy as np
