@@ -173,7 +173,7 @@ def make_refine(
 
     def refine(cell, target):
         residual, aim = targets.residual(target), goal(target)
-        psi, shift = mended(cell.psi), cell.constants - coarse_of(cell)
+        psi, shift = mended(cell.psi), cell.constants - cell.coarse
         errors, volumes, found, solves = [cell.error], [cell.volume], [], cell.solves
         fields = None
         for _ in range(ROUNDS):
@@ -213,11 +213,6 @@ def make_refine(
         return min(found, key=lambda c: (bool(printing.flaw(c)), cost(c, target)))
 
     return refine
-
-
-def coarse_of(cell: Cell) -> Float[np.ndarray, "3"]:
-    """Return the constants of a cell on the coarse grid."""
-    return 4 * cell.fine - 3 * cell.constants
 
 
 def cost(cell: Cell, target: Target) -> float:

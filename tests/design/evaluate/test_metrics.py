@@ -21,7 +21,7 @@ def _cell(constants, seed):
         psi=_octant(seed) - 0.5,
         constants=constants,
         uncertainty=np.array([0.02, 0.01, 0.005]),
-        fine=constants,
+        coarse=constants,
         volume=0.4,
         error=0.5,  # what is stated of it is not asked
         relative_error=0.5,
