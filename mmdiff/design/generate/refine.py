@@ -176,8 +176,8 @@ def make_refine(
         psi, shift = mended(cell.psi), cell.constants - cell.coarse
         errors, volumes, found, solves = [cell.error], [cell.volume], [], cell.solves
         fields = None
-        for _ in range(ROUNDS):
-            left = steps - (len(errors) - 1)
+        for i in range(ROUNDS + 1):  # in the last one what is mended stays as it is
+            left = steps - (len(errors) - 1) if i < ROUNDS else 0
             moved = move.newton(
                 psi,
                 residual,
@@ -207,7 +207,7 @@ def make_refine(
             )
             found.append(made)
             flawed = printing.flaw(made)
-            if len(errors) > steps or (not flawed and cost(made, target) <= aim):
+            if not flawed and (len(errors) > steps or cost(made, target) <= aim):
                 break
             psi = mended(moved.psi) if flawed else moved.psi
         return min(found, key=lambda c: (bool(printing.flaw(c)), cost(c, target)))
