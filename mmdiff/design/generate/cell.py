@@ -1,27 +1,19 @@
-"""A verified cell: a level-set field, and the tensor of its surface.
-
-A sampled array becomes a field at the level that gives the volume asked for. What does
-not hang together or carry load is refused.
-"""
+"""A verified cell: a level-set field, and the tensor of its surface."""
 
 import dataclasses
 import functools
 
 import numpy as np
-from scipy import ndimage
 
 from mmdiff.cells import surface
-from mmdiff.cells.connectivity import clean_octant, is_load_bearing
-from mmdiff.cells.mend import drop_pieces
 from mmdiff.cells.printable import Printability, printability
-from mmdiff.cells.symmetry import octant_to_cell, symmetrize
+from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.elasticity import NAMES, cubic_to_voigt
 from mmdiff.fem.accuracy import Estimate
 from mmdiff.targets import target as targets
 from mmdiff.targets.target import Target
-from mmdiff.typing import AnyArray, Float, UInt8
+from mmdiff.typing import Float, UInt8
 
-MIN_SHARE = 0.8  # least share of the solid that the largest piece must hold
 RESOLUTION = 128  # voxels along the edge of a cell as written
 
 
@@ -94,36 +86,6 @@ class Cell:
             f"{', '.join(f'{name} {c:.4f}({d:.4f})' for name, c, d in parts)}, "
             f"{100 * self.error:.3f} % from the target)"
         )
-
-
-def to_field(
-    sample: Float[AnyArray, "n n n"], volume: float | None
-) -> tuple[Float[np.ndarray, "n n n"], str]:
-    """Return the field of an array in [-1, 1], and why it is no good ("" if it is).
-
-    The volume is that asked for, or that of the array where it is positive.
-    """
-    sample = np.clip(np.asarray(sample, np.float64), -1, 1)
-    share = float((sample > 0).mean()) if volume is None else volume
-    if not 0 < (sample > 0).mean() < 1:
-        return sample, "all solid or all void"
-    mean = ndimage.gaussian_filter(sample, surface.SIGMA, mode="reflect")
-    return connected(surface.to_volume(symmetrize(mean), share))
-
-
-def connected(
-    psi: Float[np.ndarray, "n n n"],
-) -> tuple[Float[np.ndarray, "n n n"], str]:
-    """Return a field without loose pieces, and why it is no good ("" if it is)."""
-    solid = surface.voxels(psi, psi.shape[-1])
-    octant, pieces, share = clean_octant(solid)
-    if share < MIN_SHARE:
-        return psi, "disconnected"
-    if not is_load_bearing(octant):
-        return psi, "not load bearing"
-    if pieces > 1:
-        psi = drop_pieces(psi)
-    return psi, ""
 
 
 def make_cell(

@@ -13,9 +13,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from mmdiff.cells.mend import Printing
 from mmdiff.design.generate import sampler
 from mmdiff.design.generate.cell import RESOLUTION, Cell, make_cell
-from mmdiff.design.generate.refine import Printing, make_refine
+from mmdiff.design.generate.refine import make_refine
 from mmdiff.design.generate.search import Budget, search
 from mmdiff.errors import InputError, check_ranges
 from mmdiff.fem import accuracy, homogenize
@@ -209,7 +210,7 @@ def make_generate(
             check=check,
             num_best=num_cells,
             refine=improve,
-            flaw=settings.printing.flaw,
+            flaw=lambda cell: settings.printing.flaw(cell.printability),
             budget=Budget(spare=settings.spare, time_left=time_left),
         )
         return [finished(cell) for cell in cells], counts, distance

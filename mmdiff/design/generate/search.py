@@ -16,7 +16,8 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from mmdiff.design.generate.cell import Cell, to_field
+from mmdiff.cells.grey import to_field
+from mmdiff.design.generate.cell import Cell
 from mmdiff.design.generate.refine import FAR, cost, goal
 from mmdiff.targets.target import Target
 from mmdiff.typing import Key

@@ -5,12 +5,14 @@ import pytest
 from design_helpers import by_volume, frame, smooth_field, volume_estimate, wave
 
 from mmdiff.cells import surface
+from mmdiff.cells.grey import to_field
+from mmdiff.cells.mend import Printing
 from mmdiff.cells.printable import printability
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.design.generate import refine as refining
-from mmdiff.design.generate.cell import make_cell, to_field
-from mmdiff.design.generate.refine import GOAL, Printing, goal, make_refine, polish
+from mmdiff.design.generate.cell import make_cell
+from mmdiff.design.generate.refine import GOAL, goal, make_refine, polish
 from mmdiff.errors import InputError
 from mmdiff.fem import accuracy
 from mmdiff.targets.target import of_constants, parse
@@ -67,14 +69,17 @@ def test_walls_are_mended_before_anything_is_moved(free):
     limits = Printing(wall=0.16, gap=0.1, drainable=True)
     start = _start(plates, asked)
     assert start.printability.wall < 0.16 and start.printability.trapped > 0.9
-    assert limits.flaw(start) == "trapped void" != ANY.flaw(start) == ""
+    assert limits.flaw(start.printability) == "trapped void"
+    assert ANY.flaw(start.printability) == ""
     cell = make_refine(by_volume, steps=30, printing=limits)(start, asked)
     found = printability(cell.psi)
-    assert limits.flaw(cell) == "" and found.wall >= 0.16 and found.gap >= 0.1
+    assert (
+        limits.flaw(cell.printability) == "" and found.wall >= 0.16 and found.gap >= 0.1
+    )
     assert found.trapped == 0 and found.void_pieces == 1
     assert cell.error < 1e-3
     thick = Printing(wall=0.3, gap=0.03)
-    assert thick.flaw(cell) == "thin walls"
+    assert thick.flaw(cell.printability) == "thin walls"
 
 
 def test_soft_targets_are_met_more_closely():
