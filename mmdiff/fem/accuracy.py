@@ -38,10 +38,10 @@ class Estimate(NamedTuple):
       fields: fluctuation fields there, where the solve of a similar surface may start.
     """
 
-    constants: Float[np.ndarray, "k"]
-    uncertainty: Float[np.ndarray, "k"]
-    coarse: Float[np.ndarray, "k"]
-    fine: Float[np.ndarray, "k"]
+    constants: Float[np.ndarray, "c"]
+    uncertainty: Float[np.ndarray, "c"]
+    coarse: Float[np.ndarray, "c"]
+    fine: Float[np.ndarray, "c"]
     volume: float
     residual: float
     converged: bool
@@ -49,8 +49,8 @@ class Estimate(NamedTuple):
 
 
 def extrapolate(
-    coarse: Float[AnyArray, "k"], fine: Float[AnyArray, "k"]
-) -> tuple[Float[AnyArray, "k"], Float[AnyArray, "k"]]:
+    coarse: Float[AnyArray, "c"], fine: Float[AnyArray, "c"]
+) -> tuple[Float[AnyArray, "c"], Float[AnyArray, "c"]]:
     """Return the limit of constants on grids of edges h and h/2, and its uncertainty.
 
     Example:
@@ -85,7 +85,7 @@ def on_grid(
 def estimate(
     psi: Float[AnyArray, "n n n"],
     *,
-    coarse: Float[np.ndarray, "k"] | None = None,
+    coarse: Float[np.ndarray, "c"] | None = None,
     elements: int | None = None,
     symmetry: str = "cubic",
     fields: Float[AnyArray, "l 3 k k k"] | None = None,
@@ -130,7 +130,7 @@ def of_coarse(
 
 def of_voxels(
     psi: Float[AnyArray, "n n n"], m: int, *, symmetry: str = "cubic", **solver
-) -> Float[np.ndarray, "k"]:
+) -> Float[np.ndarray, "c"]:
     """Return the constants of the binary octant of m^3 voxels, one element each."""
     octant = surface.voxels(psi, m)
     tensor, _ = homogenize.homogenize(octant, symmetry=symmetry, **solver)

@@ -23,13 +23,14 @@ from mmdiff.typing import Bool, Float
 
 SLACK = 2e-3  # violation of a constraint that is accepted
 START, LONGEST, SHORTEST = 0.5, 0.7, 0.02  # radius of a step, in spacings
-EAGER = 1.0  # displacement that the objective alone asks for, in radii (rms)
-SMOOTH = 1.5  # spacings over which slopes and displacements are averaged
+EAGER = 1.25  # displacement that the objective alone asks for, in radii (rms)
+SMOOTH = 1.25  # spacings over which slopes and displacements are averaged
 NEAR = 0.05  # constraints nearer to their limit than this count in a step
+CLOSE = 0.2  # share of the radius below which there is no room
+ROUND = 0.7  # spacings over which what there is no room for is rounded off
 BAND = 1.5  # spacings from the surface where samples are changed
 TRUE, FALSE = 0.6, 0.25  # shares of the promise at which the radius grows and shrinks
 PATIENCE, LEAST_GAIN = 3, 1e-3  # steps in which too little is gained, relative
-_SIDES = np.array([-1.0, 1.0])[:, None, None, None]  # inward and outward
 TINY = 1e-3  # objectives below count as that where a gain is relative to them
 
 
@@ -97,7 +98,7 @@ def ascend(
       outputs: of an evaluation's values.
       evaluate: see `move.make_evaluate`.
       steps: most accepted steps.
-      widths: walls and gaps that are not to get thinner.
+      widths: walls and gaps that are not to get thinner, and thicker where they are.
       repair: `psi -> psi` for each trial, None where it is beyond repair.
       symmetry: of the field.
     """
@@ -124,7 +125,9 @@ def ascend(
         if not better:
             radius *= FALSE
             continue
-        share = (merit[0] - history[-1][0]) / max(promise, 1e-12)
+        # Where a violation is mended the objective promises nothing.
+        mending = history[-1][1] > SLACK
+        share = 1.0 if mending else (merit[0] - history[-1][0]) / max(promise, 1e-12)
         psi, here, known = trial, there, outputs(there.values)
         history.append(merit)
         if share > TRUE:
@@ -148,24 +151,24 @@ def displacements(
 ) -> Float[np.ndarray, "2 n n n"]:
     """Return the least and the largest displacement of the surface at each sample.
 
-    It is the radius where there is room, and half of what a wall or a gap nearby has
-    beyond its least width.
+    It is the radius where there is room, and half of what a wall or a gap has beyond
+    its least width: thin ones are to get thicker.
     """
-    bounds = np.full((2, *psi.shape), radius)
+    bounds = np.stack([np.full(psi.shape, -radius), np.full(psi.shape, radius)])
     near = np.argwhere(abs(psi) < BAND)
     if max(widths) == 0 or not len(near):
-        return bounds * _SIDES
+        return bounds
     grid = printable.make_grid(psi)
     found = printable.find_surface(grid)
     _, nearest = cKDTree(found.points).query(near)
     for side, (width, sign) in enumerate(zip(widths, (1, -1), strict=True)):
         reach = width + 2 * radius + grid.h
         every = printable.chords(grid, found, sign=sign, reach=reach)
-        spare = np.clip((every.lengths - width) / 2, 0.0, radius)
-        bounds[side][tuple(near.T)] = spare[nearest]
-        # Displacements are smoothed: those next to a thin wall move it, too.
-        bounds[side] = ndimage.minimum_filter(bounds[side], 3, mode="reflect")
-    return bounds * _SIDES
+        spare = np.clip((every.lengths - width) / 2, -radius, radius)
+        bounds[side][tuple(near.T)] = -sign * spare[nearest]
+    low, high = bounds
+    middle = (low + high) / 2  # where there is no room for both
+    return np.stack([np.minimum(low, middle), np.maximum(high, middle)])
 
 
 def best_change(
@@ -177,25 +180,32 @@ def best_change(
 ) -> tuple[Float[np.ndarray, "n n n"], float]:
     """Return the change of a field that promises most, and what it promises.
 
-    The displacement d of each sample near the surface maximizes p0 d - d^2 / 2 under
-    p d = gap and its bounds, p being the slopes, smoothed over `SMOOTH` spacings; the
-    change is the slope of the field times d, smoothed once more.
+    The displacement is that of samples near the surface, smoothed over `SMOOTH`
+    spacings, d, in M d + F: F is what the room demands where a wall or gap is too thin,
+    M vanishes there and where there is no room. It maximizes p0 d - d^2 / 2 under p d =
+    gap and bounds of d, p being the slopes; the change is the slope of the field times
+    the displacement.
     """
     n, g = psi.shape[-1], known.values[1:]
     steep = np.sqrt((surface.slopes(psi, surface.centres(n, n)) ** 2).sum(0))
     weight = _smooth(np.clip(steep, FLAT, 1.0))
+    low, high = room
+    tight = np.minimum(-low, high) < CLOSE * np.maximum(-low, high)
+    mask = np.clip(1 - 2 * _smooth(tight.astype(float), ROUND), 0.0, 1.0)
+    forced = weight * _smooth(np.clip(0.0, low, high), ROUND)
     active = known.equal[1:] | (g > -NEAR)
     rows = np.concatenate([known.rows[:1], known.rows[1:][active]])
     slopes = np.tensordot(rows, here.slopes, 1)
     band = abs(psi) < BAND
-    ways = np.stack([_smooth(weight * slope)[band] for slope in slopes])
-    low, high = room[:, band]
+    ways = np.stack([_smooth(mask * weight * slope)[band] for slope in slopes])
+    given = np.tensordot(slopes, forced, 3)
+    bounds = np.minimum(low, 0.0)[band], np.maximum(high, 0.0)[band]
     free = ~known.equal[1:][active]
-    moved = _program(ways[0], ways[1:], -g[active], free, (low, high))
+    moved = _program(ways[0], ways[1:], -g[active] - given[1:], free, bounds)
     displacement = np.zeros_like(psi)
     displacement[band] = moved
-    change = symmetrize(weight * _smooth(displacement), symmetry)
-    return change, float(ways[0] @ moved)
+    change = symmetrize(mask * weight * _smooth(displacement) + forced, symmetry)
+    return change, float(ways[0] @ moved + given[0])
 
 
 def _program(aim, rows, gap, free, bounds) -> Float[np.ndarray, "p"]:
@@ -223,9 +233,10 @@ def _program(aim, rows, gap, free, bounds) -> Float[np.ndarray, "p"]:
         jac=True,
         method="L-BFGS-B",
         bounds=[(0.0 if f else -most, most) for f in free],
+        options={"ftol": 1e-15, "gtol": 1e-8},
     )
     return np.clip(scale * aim - found.x @ rows, *bounds)
 
 
-def _smooth(field):
-    return ndimage.gaussian_filter(field, SMOOTH, mode="reflect")
+def _smooth(field, sigma=SMOOTH):
+    return ndimage.gaussian_filter(field, sigma, mode="reflect")

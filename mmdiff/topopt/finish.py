@@ -21,7 +21,6 @@ from mmdiff import elasticity
 from mmdiff.cells import mend, surface
 from mmdiff.cells.grey import connected, to_field
 from mmdiff.cells.mend import PRINTING, Printing
-from mmdiff.cells.printable import printability
 from mmdiff.fem import accuracy
 from mmdiff.fem.accuracy import Estimate
 from mmdiff.topopt import ascent, move, objectives
@@ -35,7 +34,6 @@ VOLUME_SLACK = 0.01  # difference from the volume that a target tensor may cost
 VOLUME_OFF = 1e-4  # and what is corrected before the fine grid, relative
 NEARBY = 0.3  # spacings by which the surface may move for that
 ROUNDS = 4  # of moving and looking at the fine grid
-FREE = 2  # of these that may thin again what was mended
 AFTER = 5  # steps of each round that mends, at most
 AMPLE = 1.05  # of a width in steps: they keep to it approximately
 GOAL = 1e-4  # error at which a target is met
@@ -102,15 +100,10 @@ def finish(
     task = make_task(problem, limits._replace(volume=volume), symmetry, printing)
     history, found, solves, left = [], [], 0, steps
     shift, fields = np.zeros(3 if symmetry == "cubic" else 9), None
-    for i in range(ROUNDS):
-        looked = move.shifted(evaluate, shift)
-        moved = task.improve(psi, looked, left, i >= FREE)
+    for i in range(ROUNDS + 1):
+        moved = task.improve(psi, move.shifted(evaluate, shift), left)
         history += moved.history[bool(history) :]
         psi, coarse = moved.psi, moved.evaluation.values[:-1] - shift
-        if VOLUME_OFF < abs(moved.history[-1][2] / volume - 1) < SLACK:
-            psi = at_volume(psi, volume)
-            coarse = evaluate(psi, moved.evaluation.fields).values[:-1]
-            solves += 1
         result = accuracy.estimate(psi, coarse=coarse, fields=fields, **options)
         solves, shift = solves + moved.solves + 1, result.constants - coarse
         fields = result.fields
@@ -118,11 +111,12 @@ def finish(
         flaw = printing.flaw(report.before)
         value, violation = task.judge(result.constants, result.volume)
         found.append(Design(psi, result, value, violation, flaw))
-        used = len(history) - 1
-        if not steps or (mended is psi and task.ended(value, violation)):
+        if not steps or (not flaw and task.ended(value, violation)):
             break
-        psi, left = mended, max(steps - used, AFTER)
-    best = min(found, key=lambda d: (bool(d.flaw), max(d.violation, SLACK), -d.value))
+        left = max(steps - len(history) + 1, AFTER)
+        if i >= ROUNDS - 2:  # what steps leave too thin is mended, at last as it is
+            psi, left = mended, AFTER if i < ROUNDS - 1 else 0
+    best = min(found, key=lambda d: (max(d.violation, SLACK), bool(d.flaw), -d.value))
     return dataclasses.replace(best, history=tuple(history), solves=solves)
 
 
@@ -134,30 +128,33 @@ def field_of(
     return to_field(STEEP * (density - level), volume, symmetry)
 
 
-def at_volume(
-    psi: Float[np.ndarray, "n n n"], volume: float
-) -> Float[np.ndarray, "n n n"]:
+def _to_volume(moved: Ascended, volume: float, evaluate) -> Ascended:
     """Return a field shifted to a volume nearby, its surface moved alike everywhere."""
+    if abs(moved.evaluation.values[-1] / volume - 1) < VOLUME_OFF:
+        return moved
 
     def excess(shift):
-        return surface.volume(psi + shift) - volume
+        return surface.volume(moved.psi + shift) - volume
 
     if excess(-NEARBY) > 0 or excess(NEARBY) < 0:
-        return psi
-    return psi + optimize.brentq(excess, -NEARBY, NEARBY, xtol=1e-5)
+        return moved
+    psi = moved.psi + optimize.brentq(excess, -NEARBY, NEARBY, xtol=1e-5)
+    there = evaluate(psi, moved.evaluation.fields)
+    return dataclasses.replace(
+        moved, psi=psi, evaluation=there, solves=moved.solves + 1
+    )
 
 
 def most_steps(steps: int) -> int:
     """Return the most steps that `finish` accepts in all of its rounds."""
-    return steps + (ROUNDS - 1) * AFTER if steps else 0
+    return steps + ROUNDS * AFTER if steps else 0
 
 
 class _Task(NamedTuple):
     """How the surfaces of a problem are moved, and what they are worth.
 
     Attributes:
-      improve: `improve(psi, evaluate, steps, guarded) -> Ascended`, guarded if what
-        complies with print is to stay so.
+      improve: `improve(psi, evaluate, steps) -> Ascended`.
       judge: `judge(constants, volume) -> value, violation`.
       ended: `ended(value, violation)`, whether nothing is left to be done.
     """
@@ -171,17 +168,18 @@ def _ascent(problem, limits, symmetry, printing) -> _Task:
     """Return the task of an objective to maximize."""
     outputs = make_outputs(problem, limits)
 
-    def improve(psi, evaluate, steps, guarded):
+    def improve(psi, evaluate, steps):
         scale = AMPLE * 2 * psi.shape[-1]
-        return ascent.ascend(
+        moved = ascent.ascend(
             psi,
             outputs,
             evaluate,
             steps=steps,
             widths=Widths(scale * printing.wall, scale * printing.gap),
-            repair=_repair(symmetry, printing, guarded),
+            repair=lambda trial: _connected(trial, symmetry),
             symmetry=symmetry,
         )
+        return _to_volume(moved, limits.volume, evaluate)
 
     def judge(constants, volume):
         known = outputs(np.append(constants, volume))
@@ -199,7 +197,7 @@ def _approach(problem, limits, symmetry, printing) -> _Task:
     def violation(found):
         return max(0.0, abs(found - volume) - VOLUME_SLACK)
 
-    def improve(psi, evaluate, steps, guarded):
+    def improve(psi, evaluate, steps):
         moved = move.newton(
             psi,
             move.target_residual(target),
@@ -207,7 +205,7 @@ def _approach(problem, limits, symmetry, printing) -> _Task:
             volume=volume,
             steps=steps,
             goal=GOAL / 4,
-            repair=_repair(symmetry, printing, guarded),
+            repair=lambda trial: _connected(trial, symmetry),
         )
         pairs = zip(moved.errors, moved.volumes, strict=True)
         history = tuple((-error, violation(v), v) for error, v in pairs)
@@ -219,18 +217,9 @@ def _approach(problem, limits, symmetry, printing) -> _Task:
     return _Task(improve, judge, lambda value, off: -value <= GOAL and off <= 0)
 
 
-def _repair(symmetry, printing, guarded) -> Callable:
-    """Return `psi -> psi` without loose pieces, None for what is no good.
-
-    A guarded one must comply with what is asked of print, too.
-    """
-
-    def repair(psi):
-        psi, flaw = connected(psi, symmetry)
-        flaw = flaw or (guarded and printing.flaw(printability(psi)))
-        return None if flaw else psi
-
-    return repair
+def _connected(psi, symmetry):
+    psi, flaw = connected(psi, symmetry)
+    return None if flaw else psi
 
 
 def make_outputs(problem: Problem, limits: Limits) -> Callable[[np.ndarray], Outputs]:

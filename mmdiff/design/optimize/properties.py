@@ -230,7 +230,7 @@ def remarks(results: Results, printing: Printing) -> list[str]:
         ]
         if printing.drainable and known["trapped_percent"] > 0:
             found.append(
-                f"{entry.name}: {known['trapped_percent']:.2g} % of its void is closed "
+                f"{entry.name}: {known['trapped_percent']:.3g} % of its void is closed "
                 "in, and `drainable` asks for none."
             )
         if known["cubic_distance"] > 1e-3:

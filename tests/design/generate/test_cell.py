@@ -6,6 +6,7 @@ from design_helpers import smooth_field, volume_estimate
 
 from mmdiff import elasticity
 from mmdiff.cells import surface
+from mmdiff.cells.printable import printability
 from mmdiff.design.generate.cell import make_cell
 from mmdiff.targets.target import of_constants
 
