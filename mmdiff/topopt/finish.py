@@ -35,7 +35,7 @@ VOLUME_OFF = 1e-4  # and what is corrected before the fine grid, relative
 NEARBY = 0.3  # spacings by which the surface may move for that
 ROUNDS = 4  # of moving and looking at the fine grid
 AFTER = 5  # steps of each round that mends, at most
-AMPLE = 1.05  # of a width in steps: they keep to it approximately
+AMPLE = 1.2  # of a width in steps: they keep to it approximately
 GOAL = 1e-4  # error at which a target is met
 
 
