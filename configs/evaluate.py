@@ -18,9 +18,9 @@ RANGES = {
     "guidance": "[0, inf)",
     "newton": "[0, inf)",
     "polish_steps": "[0, inf)",
-    "rework": "[0, inf)",
     "spare": "[0, inf)",
-    "volume_price": "[0, inf)",
+    "min_wall": "[0, 0.5)",
+    "min_gap": "[0, 0.5)",
 }
 
 
@@ -47,8 +47,11 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.newton = 3
     config.guide = "homogenizer"
     # 0 measures the samples of the model as they are.
-    config.polish_steps = 24
-    config.rework = 1
+    config.polish_steps = 40
     config.spare = 2
-    config.volume_price = 0.1
+    # Least walls and gaps as shares of the cell's edge, and void in one piece: what
+    # delivered cells comply with, and what raw ones are judged by.
+    config.min_wall = 0.03
+    config.min_gap = 0.03
+    config.drainable = True
     return config

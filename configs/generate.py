@@ -81,8 +81,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.resolution = 128
     # Seconds for each target, compilation included: batch after batch is drawn and
     # polished until they are used or num_best cells meet the target. Looked at before
-    # each batch and each cell to polish, so that the last of these may run over. 0 for
-    # one round without a limit.
+    # each batch and, once there is a cell, before each to polish, so that the last of
+    # these may run over. 0 for one round without a limit.
     config.time_limit_s = 0.0
     # Ask also for what exceeds the Hashin-Shtrikman and Voigt bounds.
     config.allow_infeasible = False

@@ -28,6 +28,10 @@ RANGES = {
     "rounds": "[0, inf)",
     "num_pairs": "[0, inf)",
     "seed": "[0, inf)",
+    "cell_size_mm": "(0, inf) mm",
+    "min_wall_mm": "[0, inf) mm",
+    "min_gap_mm": "[0, inf) mm",
+    "resolution": "[64, 256]",
 }
 
 
@@ -55,7 +59,15 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # As for configs/generate.py. On the path they need conditions=ends.
     config.newton = 3
     config.guide = "homogenizer"
-    config.polish_steps = 12 if variant == "paper" else 8
+    config.polish_steps = 20
+
+    # What new cells comply with, and the voxels of the files, as for
+    # configs/generate.py; but what is nearest to the bulk bound has closed pores.
+    config.cell_size_mm = 10.0
+    config.min_wall_mm = 0.0
+    config.min_gap_mm = 0.0
+    config.drainable = False
+    config.resolution = 128
 
     # The family: cells of the dataset spread over the volumes from low to high, K/K_HS
     # at or above the floor, those whose faces fit their neighbours'; 0 for no family.

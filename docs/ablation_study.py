@@ -4,9 +4,9 @@
 
 Trains the network of configs/train.py:cpu three times on the shipped cells, with the
 same seed and batches, and prints for each the error of the x0 estimate on held-out
-cells and, by finite elements, the range error (arXiv 2401.13570, Eq. 3) of samples for
-the first shipped targets, as the network draws them and with Newton steps. Goes on
-where it was stopped.
+cells and, by finite elements on two grids, the range error (arXiv 2401.13570, Eq. 3) of
+the surfaces of samples for the first shipped targets, as the network draws them and
+with Newton steps. Goes on where it was stopped.
 """
 
 import functools
@@ -25,13 +25,12 @@ import numpy as np
 
 from mmdiff import assets, main
 from mmdiff.data import dataset, select
-from mmdiff.design.generate import sampler
+from mmdiff.design.generate import pipeline, sampler
 from mmdiff.design.generate.search import Budget, search
 from mmdiff.diffusion import conditions, process, schedule
 from mmdiff.io.json import markdown
 from mmdiff.models import denoiser, unet, weights
 from mmdiff.targets import target
-from mmdiff.topopt import interface
 from mmdiff.train import checkpoint, denoising, loop, state
 
 TARGETS, SAMPLES, SAMPLING_STEPS, NEWTON = 12, 4, 16, (0, 2)
@@ -135,7 +134,7 @@ def train(folder, variant: Variant, data: Data, config, steps: int):
     return result.state.ema, meta, [last[f"validation_t{t:g}"] for t in TIMES]
 
 
-def sample(params, meta, variant: Variant, evaluate, newton: int) -> dict[str, float]:
+def sample(params, meta, variant: Variant, check, newton: int) -> dict[str, float]:
     """Return mean and best range error in percent, and the valid share in percent."""
     draw = sampler.make_sampler(
         params,
@@ -152,7 +151,7 @@ def sample(params, meta, variant: Variant, evaluate, newton: int) -> dict[str, f
             jax.random.fold_in(jax.random.key(0), i),
             goal,
             draw=draw,
-            evaluate=evaluate,
+            check=check,
             num_best=SAMPLES,
             budget=Budget(rounds=1),
         )
@@ -186,7 +185,7 @@ def study(folder: pathlib.Path, steps: int = 300, root="") -> list[dict]:
     _, config, _ = main.load_config("configs/train.py:cpu")
     data = load(config, root)
     n = data.training.octant.shape[-1]
-    evaluate = interface.make_evaluate(n)
+    check = pipeline.make_check(n, pipeline.Settings(polish_steps=0))
     rows = []
     for name, variant in variants(n).items():
         own = folder / name.replace(" ", "_")
@@ -199,9 +198,8 @@ def study(folder: pathlib.Path, steps: int = 300, root="") -> list[dict]:
             row = {"variant": name, "steps": steps, "held out": held_out}
             row["seconds"] = time.perf_counter() - begin
             for newton in NEWTON:
-                row[f"newton {newton}"] = sample(
-                    params, meta, variant, evaluate, newton
-                )
+                found = sample(params, meta, variant, check, newton)
+                row[f"newton {newton}"] = found
             path.write_text(json.dumps(row, indent=2))
         rows.append(json.loads(path.read_text()))
         print(table(rows), flush=True)

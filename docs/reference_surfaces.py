@@ -1,15 +1,14 @@
 """Elastic constants of smooth cells by body-fitted quadratic tetrahedra, and by grids.
 
-    python docs/reference_surfaces.py [cell ...]         tetrahedra, two meshes
-    python docs/reference_surfaces.py --grids 64 [cell ...]
+    python docs/reference_surfaces.py [--sizes 24 32] [cell ...]     tetrahedra
+    python docs/reference_surfaces.py --grids 64 128 --penals 1 1.25 [cell ...]
 
-Needs the extra `oracle` (scikit-fem). The octant is cut out of a regular mesh of
-Kuhn's tetrahedra along the zero set of the field: vertices near it are moved onto it,
-the other tetrahedra that it crosses are split, and the middles of edges on it are
-projected onto it, so that faces are curved. The faces of the octant stay flat, as the
-mirrors ask. Displacements are quadratic (isoparametric), the void is left out, and the
-constants are an upper bound but for what the curved faces miss. Results go to
-tests/reference_surfaces/tensors.json, cell by cell; what is there is kept.
+Needs the extra `oracle` (scikit-fem). Half of the octant, y >= z, is cut out of a
+regular mesh of Kuhn's tetrahedra along the zero set of the field: vertices near it are
+moved onto it, the other tetrahedra that it crosses are split, and the middles of edges
+on it are projected onto it, so that faces are curved. Those on mirrors stay flat.
+Displacements are quadratic (isoparametric), and the void is left out. Results go to
+tests/reference_surfaces/tensors.json, one by one; what is there is kept.
 """
 
 import json
@@ -26,14 +25,15 @@ from scipy.sparse import linalg
 from mmdiff.cells import lattices, surface
 from mmdiff.cells.symmetry import spread
 from mmdiff.elasticity import NU, voigt_to_cubic
-from mmdiff.fem import boundary, homogenize
+from mmdiff.fem import boundary, element, homogenize
 
 ROOT = Path(__file__).resolve().parent.parent / "tests" / "reference_surfaces"
 SIZES = 24, 32  # Kuhn's cubes along the octant, coarse and fine
 SNAP = 0.3  # of an edge: vertices nearer to the surface than this are moved onto it
+EXACT = 1e-9  # cell edges: points nearer to a mirror are on it
+CHUNK = 8000  # elements assembled at a time
 # The corners of Kuhn's six tetrahedra, each a path along the axes from 000 to 111.
 PATHS = [(0, a, a | b, 7) for a in (1, 2, 4) for b in (1, 2, 4) if a != b]
-LAME = NU / ((1 + NU) * (1 - 2 * NU)), 1 / (2 * (1 + NU))
 
 
 def load_cell(name: str) -> np.ndarray:
@@ -46,19 +46,20 @@ def load_cell(name: str) -> np.ndarray:
 
 
 def project(psi, points, box):
-    """Move points (p, 3) onto the zero set along the slope, inside the box."""
+    """Move points (p, 3) onto the zero set along the slope; return who got there."""
     points = points.copy()
-    for _ in range(8):
+    for _ in range(10):
         value, slope = surface.at_points(psi, points)
+        if (abs(value) < 1e-10).all():
+            break
         step = (value / np.maximum((slope**2).sum(1), 1e-3))[:, None] * slope
-        step *= np.minimum(1, 0.5 / np.maximum(np.linalg.norm(step, axis=1), 1e-9))[
-            :, None
-        ]
+        length = np.linalg.norm(step, axis=1, keepdims=True)
+        step *= np.minimum(1, 0.5 / np.maximum(length, 1e-9))
         points = (points - step).clip(*box)
-    return points, abs(surface.at_points(psi, points)[0]) < 1e-8
+    return points, abs(value) < 1e-8
 
 
-def octant_mesh(psi, m):
+def cut_mesh(psi, m):
     """Return vertices (v, 3) in spacings, tetrahedra (4, t), and who is on psi = 0."""
     n = psi.shape[-1]
     box = -0.5, n - 0.5
@@ -71,10 +72,10 @@ def octant_mesh(psi, m):
         for x, y, z in np.ndindex(2, 2, 2)
     ]
     tets = np.concatenate([np.stack([corner[c] for c in tet], 1) for tet in PATHS])
+    tets = tets[(points[tets, 1] >= points[tets, 2]).all(1)]
     tets = tets[(value[tets] > 0).any(1) | (abs(value[tets]) < 0.6 * n / m).any(1)]
-    edges = np.unique(
-        np.concatenate([tets[:, [i, j]] for i in range(4) for j in range(i)]), axis=0
-    )
+    pairs = [tets[:, [i, j]] for i in range(4) for j in range(i)]
+    edges = np.unique(np.concatenate(pairs), axis=0)
     crossed = edges[value[edges].prod(1) < 0]
     share = abs(value[crossed]) / abs(value[crossed]).sum(1, keepdims=True)
     near = np.unique(crossed[share < SNAP])
@@ -133,14 +134,12 @@ def curved_mesh(psi, m):
     from skfem import MeshTet, MeshTet2
 
     n = psi.shape[-1]
-    points, tets, on_surface = octant_mesh(psi, m)
-    flat = MeshTet(points.T, tets)
+    points, tets, on_surface = cut_mesh(psi, m)
+    flat = MeshTet(np.ascontiguousarray(points.T), tets)
     faces = flat.boundary_facets()
-    corners = flat.facets[
-        :, faces
-    ]  # a face of the octant: all three have left one side
-    sides = [points[corners] < -0.5 + 1e-9, points[corners] > n - 0.5 - 1e-9]
-    free = ~(sides[0].all(0) | sides[1].all(0)).any(-1)
+    corners = flat.facets[:, faces]
+    ends = on_mirrors((points + 0.5) / (2 * n))[corners].all(0)
+    free = ~ends.any(-1)
     edges = np.unique(flat.f2e[:, faces[free & on_surface[corners].all(0)]])
     ends = points[flat.edges[:, edges]]
     middles = ends.mean(0)
@@ -151,14 +150,20 @@ def curved_mesh(psi, m):
     straight = curved.doflocs.copy()
     places = straight.copy()
     places[:, curved.dofs.edge_dofs[0, edges[done]]] = moved[done].T
-    for _ in range(5):  # straighten what would turn inside out
+    for _ in range(20):  # flatten what would turn inside out
         curved = MeshTet2((places + 0.5) / (2 * n), flat.t)
         bad = _turned(curved)
         if not bad.any():
-            break
+            return curved
         back = np.unique(curved.dofs.element_dofs[4:, bad])
-        places[:, back] = straight[:, back]
-    return curved
+        places[:, back] += 0.2 * (straight - places)[:, back]
+    raise RuntimeError("the mesh turns inside out; refine.")
+
+
+def on_mirrors(places):
+    """Return which points (p, 3), in cell edges, are on each of the seven mirrors."""
+    diagonal = abs(places[:, 1] - places[:, 2])[:, None] < EXACT
+    return np.concatenate([places < EXACT, places > 0.5 - EXACT, diagonal], 1)
 
 
 def _turned(mesh):
@@ -171,77 +176,83 @@ def _turned(mesh):
 
 
 def solve(mesh):
-    """Return C11, C12, C44 for E = 1, and the solid volume, of an octant's mesh."""
+    """Return C11, C12, C44 for E = 1, and the solid volume, of half an octant's mesh.
+
+    Loads 11 and 23 do not change where y and z are exchanged, and so do their fields:
+    on y = z the components y and z are one.
+    """
     from skfem import Basis, ElementTetP2
 
     basis = Basis(mesh, ElementTetP2(), intorder=4)
-    dofs, weight = basis.element_dofs, basis.dx  # (10, t), (t, q)
-    slope = np.stack([basis.basis[i][0].grad for i in range(10)])  # (10, 3, t, q)
-    stiffness = _assemble(slope, weight, dofs, basis.N)
-    # The middles of straight edges interpolate linear fields: a coarse space.
-    linear = _from_vertices(mesh, basis.N)
+    tensor = element.stiffness_tensor(NU)
+    mirrors = on_mirrors(basis.doflocs.T)
+    own = np.arange(3 * basis.N).reshape(-1, 3)
+    number = own.copy()
+    number[mirrors[:, 6], 2] = number[mirrors[:, 6], 1]
+    stiffness, mean_strain = _assemble(basis, tensor, number)
+    linear = _from_vertices(mesh, number)  # a coarse space of continuous fields
     loads = boundary.loads("cubic")
-    values = []
-    for load, strain in enumerate(_STRAINS):
-        fixed = np.zeros((basis.N, 3), bool)
-        for c, axis in np.argwhere(loads.fixed()[load]):
-            place = basis.doflocs[axis]
-            fixed[(place < 1e-9) | (place > 0.5 - 1e-9), c] = True
-        stress = LAME[0] * np.trace(strain) * np.eye(3) + 2 * LAME[1] * strain
-        force = np.zeros((basis.N, 3))
-        np.add.at(force, dofs, np.einsum("iatq,ab,tq->itb", slope, stress, weight))
-        field = _conjugate_gradients(stiffness, -force.ravel(), ~fixed.ravel(), spread)
-        gradient = np.einsum("itc,iatq->catq", field.reshape(-1, 3)[dofs], slope)
-        mean = np.einsum("catq,tq->ca", gradient, weight) * 8
-        mean = (mean + mean.T) / 2 + strain * weight.sum() * 8
-        values.append(LAME[0] * np.trace(mean) * np.eye(3) + 2 * LAME[1] * mean)
-    normal, shear = values
-    c12 = (normal[1, 1] + normal[2, 2]) / 2
-    return [normal[0, 0], c12, shear[1, 2]], float(weight.sum() * 8)
+    stress, volume = [], basis.dx.sum()
+    for strain, fixed in zip(loads.strain, loads.fixed(), strict=True):
+        held = number != own
+        for c, axis in np.argwhere(fixed):
+            held[mirrors[:, axis] | mirrors[:, 3 + axis], c] = True
+        force = -mean_strain.T @ (tensor @ strain)
+        field = _conjugate_gradients(stiffness, force, ~held.ravel(), linear)
+        stress.append(16 * tensor @ (volume * strain + mean_strain @ field))
+    normal, shear = stress
+    constants = [normal[0], (normal[1] + normal[2]) / 2, shear[3]]
+    return [float(value) for value in constants], float(16 * volume)
 
 
-# Of the loads 11 and 23 of `boundary.loads("cubic")`, engineering shear.
-_STRAINS = np.zeros((2, 3, 3))
-_STRAINS[0, 0, 0] = 1
-_STRAINS[1, 1, 2] = _STRAINS[1, 2, 1] = 0.5
+def _assemble(basis, tensor, number):
+    """Return the stiffness matrix, and the integral of the strain of a field (6, d).
 
-
-def _assemble(slope, weight, dofs, size):
-    """Return the stiffness matrix, degrees of freedom node by node."""
-    total = sparse.csr_array((3 * size, 3 * size))
-    for part in np.array_split(np.arange(len(weight)), len(weight) // 20000 + 1):
-        g = np.moveaxis(slope[:, :, part], 2, 0)  # (t, 10, 3, q)
-        product = np.einsum("tiaq,tjbq,tq->tiajb", g, g, weight[part], optimize=True)
-        inner = product.trace(axis1=2, axis2=4)
-        local = LAME[0] * product + LAME[1] * product.swapaxes(2, 4)
-        local += LAME[1] * np.einsum("tij,ab->tiajb", inner, np.eye(3))
-        index = (3 * dofs[:, part].T[:, :, None] + np.arange(3)).reshape(len(part), 30)
-        rows = np.broadcast_to(index[:, :, None], (len(part), 30, 30)).ravel()
-        columns = np.broadcast_to(index[:, None], (len(part), 30, 30)).ravel()
+    The number (node, component) says which entry of a field a component is.
+    """
+    select = np.zeros((6, 3, 3))  # strain v of the slope d of component c
+    for v, (i, j) in enumerate(element.VOIGT):
+        select[v, i, j] = select[v, j, i] = 1
+    size, slopes = 3 * basis.N, [basis.basis[i][0].grad for i in range(10)]
+    total, mean = sparse.csr_array((size, size)), np.zeros((6, size))
+    for start in range(0, len(basis.dx), CHUNK):
+        part = slice(start, start + CHUNK)
+        slope = np.stack([each[:, part] for each in slopes])  # (10, d, t, q)
+        strain = np.einsum("vcd,idtq->tqvic", select, slope, optimize=True)
+        strain = strain.reshape(*strain.shape[:3], 30)
+        weighted = strain * basis.dx[part][:, :, None, None]
+        dofs = number[basis.element_dofs[:, part].T].reshape(-1, 30).astype(np.int32)
+        for v in range(6):
+            np.add.at(mean[v], dofs, weighted[:, :, v].sum(1))
+        stress = (tensor @ weighted).reshape(len(dofs), -1, 30)
+        local = strain.reshape(len(dofs), -1, 30).swapaxes(1, 2) @ stress
+        rows = np.broadcast_to(dofs[:, :, None], local.shape).ravel()
+        columns = np.broadcast_to(dofs[:, None], local.shape).ravel()
         total += sparse.csr_array((local.ravel(), (rows, columns)), shape=total.shape)
-    return total
+    return total, mean
 
 
-def _from_vertices(mesh, size):
+def _from_vertices(mesh, number):
     """Return the matrix from linear to quadratic fields of three components."""
     vertices, edges = mesh.dofs.nodal_dofs[0], mesh.dofs.edge_dofs[0]
-    ends = mesh.edges
     rows = np.concatenate([vertices, edges, edges])
-    columns = np.concatenate([np.arange(len(vertices)), ends[0], ends[1]])
+    columns = vertices[np.concatenate([np.arange(len(vertices)), *mesh.edges])]
     entries = np.repeat([1.0, 0.5], [len(vertices), 2 * len(edges)])
-    one = sparse.csr_array((entries, (rows, columns)), shape=(size, len(vertices)))
-    return sparse.csr_array(sparse.kron(one, sparse.eye_array(3)))
+    one = sparse.csr_array((entries, (rows, columns)), shape=2 * (len(number),))
+    own = np.arange(number.size)
+    merge = sparse.csr_array((np.ones(number.size), (own, number.ravel())))
+    return sparse.csr_array(sparse.kron(one, sparse.eye_array(3)) @ merge)
 
 
-def _conjugate_gradients(matrix, force, free, spread, tol=1e-8):
+def _conjugate_gradients(matrix, force, free, linear, tol=1e-8):
     """Solve on the free entries; linear elements are the coarse grid."""
     matrix = matrix[free][:, free]
-    spread = spread[free]
-    spread = spread[:, np.diff(spread.tocsc().indptr) > 0]
-    held = sparse.csc_array(spread.T @ matrix @ spread)
-    held += 1e-10 * sparse.diags_array(held.diagonal())
+    linear = linear[free]
+    linear = linear[:, np.diff(linear.tocsc().indptr) > 0]
+    coarse = sparse.csc_array(linear.T @ matrix @ linear)
+    coarse += 1e-10 * sparse.diags_array(coarse.diagonal())
     factors = linalg.splu(
-        held,
+        coarse,
         permc_spec="MMD_AT_PLUS_A",
         diag_pivot_thresh=0.0,
         options={"SymmetricMode": True},
@@ -249,39 +260,37 @@ def _conjugate_gradients(matrix, force, free, spread, tol=1e-8):
     inverse = 1 / matrix.diagonal()
 
     def precondition(r):
-        return inverse * r + spread @ factors.solve(spread.T @ r)
+        return inverse * r + linear @ factors.solve(linear.T @ r)
 
-    x, info = linalg.cg(
-        matrix,
-        force[free],
-        rtol=tol,
-        maxiter=3000,
-        M=linalg.LinearOperator(matrix.shape, precondition),
-    )
+    operator = linalg.LinearOperator(matrix.shape, precondition)
+    x, info = linalg.cg(matrix, force[free], rtol=tol, maxiter=3000, M=operator)
     if info:
         raise RuntimeError("conjugate gradients did not converge.")
-    full = np.zeros(len(free))
-    full[free] = x
-    return full
+    field = np.zeros(len(free))
+    field[free] = x
+    return field
 
 
-def by_tetrahedra(psi, sizes=SIZES):
-    """Return the record of a cell: both meshes, the limit and its estimated error.
+def by_tetrahedra(psi, m):
+    """Return size, number of tetrahedra, volume and constants of one mesh."""
+    mesh = curved_mesh(psi, m)
+    constants, volume = solve(mesh)
+    return {"m": m, "tets": mesh.t.shape[1], "volume": volume, "C": constants}
 
-    The limit is that of errors in h^3; the error is what it adds to the finer mesh,
-    which holds the limits of all orders from two on.
+
+def limit(meshes):
+    """Return the constants of no mesh size and their estimated error.
+
+    The limit, from the coarsest and the finest mesh, is that of errors in h^3; the
+    error is what it adds to the finest, which holds limits of all orders from two on.
     """
-    record = []
-    for m in sizes:
-        mesh = curved_mesh(psi, m)
-        constants, volume = solve(mesh)
-        record.append(
-            {"m": m, "tets": mesh.t.shape[1], "volume": volume, "C": constants}
-        )
-    coarse, fine = (np.array(part["C"]) for part in record[-2:])
-    change = (fine - coarse) / ((sizes[-1] / sizes[-2]) ** 3 - 1)
-    limit = {"C": (fine + change).tolist(), "error": abs(change).tolist()}
-    return limit | {"tets": record}
+    coarse, *_, fine = sorted(meshes, key=lambda mesh: mesh["m"])
+    change = np.subtract(fine["C"], coarse["C"])
+    change /= (fine["m"] / coarse["m"]) ** 3 - 1
+    return {"C": (fine["C"] + change).tolist(), "error": abs(change).tolist()}
+
+
+_SOLVERS = {}
 
 
 def by_grid(psi, m, penal=1.0):
@@ -298,38 +307,36 @@ def by_grid(psi, m, penal=1.0):
     return voigt_to_cubic(np.asarray(tensor, np.float64)).tolist()
 
 
-_SOLVERS = {}
+def grid_key(edge, penal=1.0):
+    """Return the name of a grid's record: elements along the cell, and the exponent."""
+    return f"{edge}" + (f" p={penal:g}" if penal != 1 else "")
 
 
-def main(names, grids=(), penals=(1.0,)):
+def main(names=(), sizes=SIZES, grids=(), penals=(1.0,)):
     """Add to tensors.json what is missing of the cells."""
     path = ROOT / "tensors.json"
+    tasks = [(grid_key(edge, p), edge // 2, p) for edge in grids for p in penals]
+    tasks = tasks or [("tets", m, None) for m in sizes]
     for name in names or json.loads((ROOT / "cells.json").read_text()):
         psi = load_cell(name)
-        tasks = (
-            {"tets": None}
-            if not grids
-            else {
-                f"{2 * m}" + (f" p={p:g}" if p != 1 else ""): (m, p)
-                for m in grids
-                for p in penals
-            }
-        )
-        for key, task in tasks.items():
+        for key, m, penal in tasks:
             stored = json.loads(path.read_text()) if path.exists() else {}
-            record = stored.get(name, {"volume": surface.volume(psi), "grids": {}})
-            if key in record or key in record["grids"]:
+            record = stored.setdefault(name, {"grids": {}, "tets": []})
+            have = record["grids"] if penal else [mesh["m"] for mesh in record["tets"]]
+            if (key if penal else m) in have:
                 continue
             start = time.time()
-            if task is None:
-                record |= by_tetrahedra(psi)
+            found = by_grid(psi, m, penal) if penal else by_tetrahedra(psi, m)
+            print(f"{name}, {key} {m}: {time.time() - start:.0f} s", flush=True)
+            # What another process has added meanwhile stays.
+            stored = json.loads(path.read_text()) if path.exists() else {}
+            record = stored.setdefault(name, {"grids": {}, "tets": []})
+            if penal:
+                record["grids"][key] = found
             else:
-                record["grids"][key] = by_grid(psi, *task)
-            print(f"{name}, {key}: {time.time() - start:.0f} s", flush=True)
-            now = json.loads(path.read_text()) if path.exists() else {}
-            have = now.get(name, {"grids": {}})
-            record["grids"] = have["grids"] | record["grids"]
-            stored = now | {name: have | record}
+                record["tets"].append(found)
+                if len(record["tets"]) > 1:
+                    record |= limit(record["tets"])
             path.write_text(json.dumps(stored, indent=1, sort_keys=True) + "\n")
 
 
@@ -338,7 +345,8 @@ if __name__ == "__main__":
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cells", nargs="*", help="names; all if none is given")
-    parser.add_argument("--grids", type=int, nargs="*", default=[], help="octant edges")
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="meshes")
+    parser.add_argument("--grids", type=int, nargs="*", default=[], help="cell's edges")
     parser.add_argument("--penals", type=float, nargs="*", default=[1.0])
     given = parser.parse_args()
-    main(given.cells, given.grids, given.penals)
+    main(given.cells, given.sizes, given.grids, given.penals)

@@ -3,13 +3,14 @@
     python docs/sampling_study.py [targets, 12] [part ...]
 
 Parts: steps, weight, newton, sharpen, smooth, auxetic, polish, outside, bulk, stages;
-all if none is named. Range errors (arXiv 2401.13570, Eq. 3) by finite elements on
-binary connected cells, four samples a target, one setting changed at a time from those
-of configs/generate.py; the first row of each part is measured anew, so that times
-compare. Thin and pits are the shares of solid and void in features of one voxel.
-Results stand in docs/ablation.md.
+all if none is named. Range errors (arXiv 2401.13570, Eq. 3) of the surfaces of
+connected cells, from two grids, four samples a target, one setting changed at a time
+from those of configs/generate.py; the first row of each part is measured anew, so that
+times compare. Printable is the share of cells that comply with walls, gaps and drains
+as asked there. Results stand in docs/ablation.md.
 """
 
+import dataclasses
 import sys
 import time
 from unittest import mock
@@ -22,22 +23,19 @@ import jax
 import numpy as np
 
 from mmdiff import assets, bounds
+from mmdiff.cells import grey, mend, mesh
 from mmdiff.design.evaluate import metrics
-from mmdiff.design.generate import (
-    cell,
-    fem_guidance,
-    refine,
-    regressor_guidance,
-    rework,
-    sampler,
-)
-from mmdiff.design.generate.search import Budget, search
+from mmdiff.design.generate import fem_guidance, pipeline, regressor_guidance
+from mmdiff.design.generate.search import Budget
+from mmdiff.fem import accuracy
 from mmdiff.models import sampling, weights
 from mmdiff.models.regressor import load_regressor
 from mmdiff.targets import feasibility, table, target
-from mmdiff.topopt import interface
+from mmdiff.topopt import move
 
-SAMPLES, STEPS, NEWTON, POLISH = 4, 16, 2, 12
+SAMPLES, NEWTON = 4, 2
+NEWTONS = (0, 1, 2, 3)  # Newton steps of the guidance
+POLISH_STEPS = (*range(7), 8, 12, 20, 40)
 STEP_COUNTS = (4, 8, 16, 32, 50)
 SHARPEN = ((3.0, 3.0), (1.5, 1.5), (1.0, 2.0), (0.5, 2.0))  # of `fem_guidance.SHARPEN`
 SMOOTHING = (0.1, 0.7, 1.0, 1.5, 2.0)  # of `fem_guidance.SMOOTHING`; 0.1 is none
@@ -62,45 +60,43 @@ OUTSIDE = (
 )
 
 
-class Model:
-    """The shipped model, its finite elements and the cells it knows."""
+SETTINGS = pipeline.Settings(newton=NEWTON)
+RAW = dataclasses.replace(SETTINGS, polish_steps=0)
+
+
+class Study:
+    """The shipped model at work."""
 
     def __init__(self):
         """Load it."""
-        self.params, self.meta = weights.load_weights(assets.weights_path())
-        n = int(self.meta["octant"])
-        self.evaluate = interface.make_evaluate(n)
-        self.rework = rework.make_rework(n)
-        self.known = np.array(self.meta["training"]["labels"])
+        self.model = weights.Model(*weights.load_weights(assets.weights_path()))
+        self.n = int(self.model.meta["octant"])
+        self.known = np.array(self.model.meta["training"]["labels"])
 
-    def cells(self, goals, *, refined=None, spare=0, **options):
-        """Return the cells of each goal and seconds per sample, compilation left out.
+    def cells(self, goals, settings=RAW, *, spare=0):
+        """Return the cells of each goal, and seconds of sampling and in all per sample.
 
-        Args:
-          goals: targets.
-          refined: refinement, see `mmdiff.design.generate.search`.
-          spare: of its budget.
-          **options: of the sampler, where they are not the default.
+        Compilation is left out.
         """
-        settings = {"steps": STEPS, "weight": 1.0, "newton": NEWTON, **options}
-        draw = sampler.make_sampler(
-            self.params, self.meta, num_samples=SAMPLES, **settings
-        )
-        jax.block_until_ready(draw(jax.random.key(1), goals[0]))
-        start, found = time.perf_counter(), []
+        draw = pipeline.make_draw(self.model, settings, SAMPLES)
+        find = pipeline.make_find(self.n, settings, SAMPLES)
+        budget = Budget(rounds=1 + bool(spare), spare=spare)
+        drawn, found = [], []
+
+        def timed(key, goal):
+            start = time.perf_counter()
+            samples = np.asarray(draw(key, goal))
+            drawn.append(time.perf_counter() - start)
+            return samples
+
+        find(jax.random.key(1), goals[0], timed, Budget(rounds=1))
+        start = time.perf_counter()
+        drawn.clear()
         for i, goal in enumerate(goals):
-            cells, _ = search(
-                jax.random.fold_in(jax.random.key(0), i),
-                goal,
-                draw=draw,
-                evaluate=self.evaluate,
-                num_best=SAMPLES,
-                refine=refined,
-                price=refine.PRICE,
-                budget=Budget(rounds=1 + bool(spare), spare=spare),
-            )
-            found.append(cells)
-        return found, (time.perf_counter() - start) / (SAMPLES * len(goals))
+            key = jax.random.fold_in(jax.random.key(0), i)
+            found.append(find(key, goal, timed, budget)[0])
+        total, count = time.perf_counter() - start, SAMPLES * len(goals)
+        return found, (sum(drawn) / count, total / count)
 
 
 def summary(errors) -> str:
@@ -115,71 +111,85 @@ def summary(errors) -> str:
 def head(name) -> None:
     """Print the head of a table of the sampler."""
     print(
-        f"\n| {name} | mean % | median % | best of {SAMPLES} % | valid % | thin % | "
-        "pits % | s/sample |\n" + 8 * "|---" + "|"
+        f"\n| {name} | mean % | median % | best of {SAMPLES} % | valid % | "
+        "printable % | s/sample |\n" + 7 * "|---" + "|"
     )
 
 
-def row(model, goals, value, **options) -> None:
-    """Print a line for a value of an option of the sampler."""
-    found, seconds = model.cells(goals, **options)
-    valid = sum(map(len, found)) / (SAMPLES * len(goals))
+def row(study, goals, value, **options) -> None:
+    """Print a line for a value of a setting of the sampler."""
+    found, (seconds, _) = study.cells(goals, dataclasses.replace(RAW, **options))
+    every = sum(found, [])
+    valid = len(every) / (SAMPLES * len(goals))
     errors = [[one.error for one in cells] for cells in found]
-    surface = metrics.surface([one.octant for cells in found for one in cells])
+    sound = np.mean([not RAW.printing.flaw(one) for one in every])
     print(
-        f"| {value} | {summary(errors)} | {100 * valid:.0f} | "
-        f"{100 * surface['thin']:.1f} | {100 * surface['pits']:.1f} | {seconds:.2f} |",
+        f"| {value} | {summary(errors)} | {100 * valid:.0f} | {100 * sound:.0f} | "
+        f"{seconds:.2f} |",
         flush=True,
     )
 
 
-def sweep(model, goals, name, values) -> None:
-    """Print a line for each value of an option of the sampler."""
+def sweep(study, goals, name, field, values) -> None:
+    """Print a line for each value of a field of the settings."""
     head(name)
     for value in values:
-        row(model, goals, value, **{name: value})
+        row(study, goals, value, **{field: value})
 
 
-def guiding(model, goals, name, title, values) -> None:
+def guiding(study, goals, name, title, values) -> None:
     """Print a line for each value of a constant of `fem_guidance`."""
     head(title)
     for value in values:
         with mock.patch.object(fem_guidance, name, value):
-            row(model, goals, value)
+            row(study, goals, value)
 
 
-def polishing(model, goals) -> None:
-    """Print the error after each number of polishing steps, and with rework."""
-    plain = refine.make_refine(model.evaluate, steps=POLISH)
-    again = refine.make_refine(model.evaluate, steps=POLISH, rework=model.rework)
-    found, seconds = model.cells(goals, refined=plain)
-    histories = [[one.history for one in cells] for cells in found]
+def polishing(study, goals) -> None:
+    """Print the error by the number of steps, and what guidance saves of them."""
+    lines = []
+    for newton in NEWTONS:
+        settings = dataclasses.replace(SETTINGS, newton=newton)
+        found, (_, seconds) = study.cells(goals, settings)
+        every = sum(found, [])
+        if newton == NEWTON:
+            histories = [[one.history for one in cells] for cells in found]
+        errors = [[one.error for one in cells] for cells in found]
+        alike = [
+            metrics.similarity_within([c.octant for c in cells]) for cells in found
+        ]
+        solves = np.median([one.solves for one in every])
+        lines.append(
+            f"| {newton} | {summary(errors)} | {solves:.0f} | {seconds:.1f} | "
+            f"{100 * np.nanmean(alike):.1f} |"
+        )
     print(f"\n| polish steps | mean % | median % | best of {SAMPLES} % |")
     print("|---|---|---|---|")
-    for k in (*range(9), POLISH):
+    for k in POLISH_STEPS:
         errors = [[h[min(k, len(h) - 1)] for h in each] for each in histories]
         print(f"| at most {k} | {summary(errors)} |", flush=True)
-    found, longer = model.cells(goals, refined=again)
-    errors = [[one.error for one in cells] for cells in found]
-    print(f"| {POLISH}, rework | {summary(errors)} |")
-    print(f"\n{seconds:.2f} s per cell polished, {longer:.2f} s with rework")
+    print(
+        f"\n| newton, polished | mean % | median % | best of {SAMPLES} % | "
+        "solves | s/cell | alike % |\n" + 7 * "|---" + "|"
+    )
+    print("\n".join(lines), flush=True)
 
 
-def outside(model) -> None:
+def outside(study) -> None:
     """Print what generate makes, as it is set, of targets beyond the trained region."""
-    radius = model.meta["training"]["coverage"]
+    radius = study.model.meta["training"]["coverage"]
     print(f"\ntrained region: within {100 * radius:.1f} % of a training cell")
     print("\n| asked | distance % | raw best % | delivered best % | V | rel % |")
     print("|---|---|---|---|---|---|")
-    again = refine.make_refine(model.evaluate, steps=24, rework=model.rework)
+    settings = dataclasses.replace(SETTINGS, newton=3)
     for text in OUTSIDE:
         goal = target.parse(text)
         feasibility.check_feasible(goal)
-        distance = feasibility.training_distance(goal, model.known)
-        (cells,), _ = model.cells([goal], refined=again, spare=2, newton=3)
+        distance = feasibility.training_distance(goal, study.known)
+        (cells,), _ = study.cells([goal], settings, spare=settings.spare)
         line = f"| {text} | {100 * distance:.1f} |"
         if not cells:
-            print(f"{line} no connected cell | | | |", flush=True)
+            print(f"{line} no printable cell | | | |", flush=True)
             continue
         raw = min(one.history[0] for one in cells)
         best = cells[0]
@@ -190,7 +200,7 @@ def outside(model) -> None:
         )
 
 
-def bulk(model) -> None:
+def bulk(study) -> None:
     """Print K / K_HS of samples of given volumes, plain and led by the regressor."""
     params, meta = load_regressor(assets.regressor_path())
     residual = regressor_guidance.bulk_residual
@@ -200,25 +210,23 @@ def bulk(model) -> None:
     print("\n| led by | valid % | mean K / K_HS | s/sample |\n|---|---|---|---|")
     for name, guide in (("nothing", None), ("the regressor", led)):
         draw = sampling.make_draw(
-            model.params, model.meta, num_samples=SAMPLES, steps=STEPS, guide=guide
+            *study.model, num_samples=SAMPLES, steps=RAW.steps, guide=guide
         )
         ratios, seconds = [], 0.0
         for i, volume in enumerate([VOLUMES[0], *VOLUMES]):
             wanted = np.full(len(fem_guidance.NAMES), np.nan, np.float32)
             wanted[-1] = volume
             start = time.perf_counter()
-            fields = draw(jax.random.key(i), {"V": volume}, wanted)
-            fields = np.asarray(fields)
+            samples = np.asarray(draw(jax.random.key(i), {"V": volume}, wanted))
             if not i:
                 continue  # it compiles
             seconds += time.perf_counter() - start
-            for field in fields:
-                octant, refused, _ = cell.binarize(field, volume)
+            for sample in samples:
+                psi, refused = grey.to_field(sample, volume)
                 if not refused:
-                    constants = model.evaluate(octant).constants
-                    share = octant.mean(dtype=float)
-                    ratio = bounds.hashin_shtrikman_ratios(constants, share)
-                    ratios.append(ratio["K"])
+                    found = accuracy.estimate(psi)
+                    of = bounds.hashin_shtrikman_ratios(found.constants, found.volume)
+                    ratios.append(of["K"])
         count = SAMPLES * len(VOLUMES)
         print(
             f"| {name} | {100 * len(ratios) / count:.0f} | {np.mean(ratios):.3f} | "
@@ -227,32 +235,29 @@ def bulk(model) -> None:
         )
 
 
-def stages(model) -> None:
+def stages(study) -> None:
     """Print the median seconds of each stage for one warm cell, batch of one."""
-    goal = target.parse("0.110,0.045,0.040", volume=0.3)
-    n = int(model.meta["octant"])
-    fine = interface.make_evaluate(2 * n)
-
-    def draw(newton, count=1):
-        return sampler.make_sampler(
-            model.params, model.meta, num_samples=count, steps=STEPS, newton=newton
-        )
-
-    plain, guided = draw(0), draw(NEWTON)
-    field = np.asarray(guided(jax.random.key(0), goal))[0]
-    octant, _, _ = cell.binarize(field, goal.volume)
-    coarse = cell.make_cell(octant, model.evaluate(octant), goal, 1)
-    doubled = refine.double(coarse, goal, fine)
-    polish = refine.make_refine(model.evaluate, steps=POLISH)
-    finish = refine.make_refine(fine, steps=POLISH, smooth=False)
+    goal, n = target.parse("0.110,0.045,0.040", volume=0.3), study.n
+    plain, guided = (
+        pipeline.make_draw(study.model, dataclasses.replace(RAW, newton=newton), 1)
+        for newton in (0, NEWTON)
+    )
+    sample = np.asarray(guided(jax.random.key(0), goal))[0]
+    psi, _ = grey.to_field(sample, goal.volume)
+    evaluate = move.make_evaluate(n)
+    check, polish = (
+        make(n, SETTINGS) for make in (pipeline.make_check, pipeline.make_improve)
+    )
+    raw = check(psi, goal)
     jobs = {
         "network alone, 16 steps": lambda: np.asarray(plain(jax.random.key(1), goal)),
         "network and homogenizer": lambda: np.asarray(guided(jax.random.key(1), goal)),
-        "binarize": lambda: cell.binarize(field, goal.volume),
-        f"verify {2 * n}^3": lambda: model.evaluate(octant),
-        f"polish {2 * n}^3": lambda: polish(coarse, goal),
-        f"double to {4 * n}^3 and verify": lambda: refine.double(coarse, goal, fine),
-        f"polish {4 * n}^3": lambda: finish(doubled, goal),
+        "to a connected field": lambda: grey.to_field(sample, goal.volume),
+        f"constants on {2 * n}^3 elements, with slopes": lambda: evaluate(psi),
+        f"constants on {4 * n}^3 elements": lambda: accuracy.on_grid(psi, 2 * n),
+        "mend": lambda: mend.mend(psi),
+        "polish": lambda: polish(raw, goal),
+        "mesh": lambda: mesh.field_surface(psi),
     }
     print(f"\n{environment.device_line()}\n\n| stage | s |\n|---|---|")
     for name, job in jobs.items():
@@ -262,10 +267,10 @@ def stages(model) -> None:
             job()
             times += [time.perf_counter() - start] if i else []
         print(f"| {name} | {np.median(times):.3f} |", flush=True)
-    best = finish(doubled, goal)
+    best = polish(raw, goal)
     print(
-        f"\nerrors: sample {100 * coarse.error:.2f} %, doubled "
-        f"{100 * doubled.error:.2f} %, polished {100 * best.error:.2f} %"
+        f"\nerrors: sample {100 * raw.error:.2f} %, polished {100 * best.error:.3f} % "
+        f"after {best.solves} solves"
     )
 
 
@@ -275,29 +280,29 @@ def main(arguments: list[str]) -> None:
     parts = arguments[1:] or [*PARTS]
     lines = table.read(assets.dataset_path() / "targets.csv")
     goals = [line.target for line in lines[:count]]
-    model = Model()
+    study = Study()
     print(f"{len(goals)} targets, {jax.default_backend()}")
     if "steps" in parts:
-        sweep(model, goals, "steps", STEP_COUNTS)
+        sweep(study, goals, "steps", "steps", STEP_COUNTS)
     if "weight" in parts:
-        sweep(model, goals, "weight", WEIGHTS)
+        sweep(study, goals, "weight", "guidance", WEIGHTS)
     if "newton" in parts:
-        sweep(model, goals, "newton", (0, 1, 2, 3))
+        sweep(study, goals, "newton", "newton", NEWTONS)
     if "sharpen" in parts:
-        guiding(model, goals, "SHARPEN", "sharpened by, t = 1 and 0", SHARPEN)
+        guiding(study, goals, "SHARPEN", "sharpened by, t = 1 and 0", SHARPEN)
     if "smooth" in parts:
-        guiding(model, goals, "SMOOTHING", "smoothed over, voxels", SMOOTHING)
+        guiding(study, goals, "SMOOTHING", "smoothed over, voxels", SMOOTHING)
     if "auxetic" in parts:
         auxetic = [target.parse(text) for text in AUXETIC]
-        sweep(model, auxetic, "newton", (0, 2, 3))
+        sweep(study, auxetic, "newton", "newton", (0, 2, 3))
     if "polish" in parts:
-        polishing(model, goals)
+        polishing(study, goals)
     if "outside" in parts:
-        outside(model)
+        outside(study)
     if "bulk" in parts:
-        bulk(model)
+        bulk(study)
     if "stages" in parts:
-        stages(model)
+        stages(study)
 
 
 if __name__ == "__main__":

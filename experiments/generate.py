@@ -56,15 +56,7 @@ def intact(folder: pathlib.Path) -> bool:
 
 def _make_maker(config) -> batch.Make:
     """Return `(target, key, start) -> cells, counts, report` as configured."""
-    size, least = config.cell_size_mm, pipeline.Settings()
-    settings = pipeline.settings_of(
-        {
-            **config.to_dict(),
-            **config.solver,
-            "min_wall": config.min_wall_mm / size or least.min_wall,
-            "min_gap": config.min_gap_mm / size or least.min_gap,
-        }
-    )
+    settings = pipeline.settings_of(config.to_dict() | config.solver.to_dict())
     make = pipeline.make_generate(
         weights.load_model(config.checkpoint),
         settings,

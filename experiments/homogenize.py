@@ -1,4 +1,4 @@
-"""Homogenize voxel files: tensor, moduli, bounds and connectivity of every cell."""
+"""Homogenize voxel files: tensor, moduli, bounds and printability of every cell."""
 
 import dataclasses
 import pathlib
@@ -6,9 +6,10 @@ import pathlib
 import numpy as np
 from ml_collections import ConfigDict
 
+from mmdiff import elasticity
 from mmdiff.anisotropy import VOIGT
 from mmdiff.cells import prepare
-from mmdiff.design.homogenize import batch, remarks, report, solution
+from mmdiff.design.homogenize import batch, geometry, remarks, report, solution
 from mmdiff.errors import InputError
 from mmdiff.run import console, workdir
 
@@ -25,6 +26,11 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     if len(found) == 1 and not left_out:
         rows = report.tensor_rows(np.array(found[0]["C"]))
         console.table(rows, ["C", *VOIGT])
+        rows = [list(row.values()) for row in remarks.object_rows(found[0])]
+        console.table(rows, ["", *elasticity.NAMES])
+    lines = [remarks.print_row(values["file"], values) for values in found]
+    header = [name for name in remarks.PRINT_HEADER if any(name in x for x in lines)]
+    console.table([[x.get(name) for name in header] for x in lines], header)
     rows = [remarks.row(values["file"], values) for values in found]
     console.table(rows, remarks.HEADER)
     base = config.base
@@ -59,4 +65,9 @@ def _settings(config: ConfigDict) -> batch.Settings:
         ),
         solver=solution.Solver(solver.tol, solver.maxiter, solver.dtype),
         fields=solution.choose_fields(config.fields),
+        geometry=geometry.Geometry(
+            geometry=config.geometry,
+            refine=config.refine,
+            cell_size_mm=config.cell_size_mm,
+        ),
     )

@@ -1,27 +1,27 @@
 """A path between two cells through their noise, and a family without gaps in volume."""
 
+import dataclasses
 import pathlib
 
 import jax
 from ml_collections import ConfigDict
 
 from mmdiff.data import dataset
-from mmdiff.design.generate import fem_guidance, refine, sampler
-from mmdiff.design.generate.cell import binarize, make_cell
-from mmdiff.design.generate.search import Budget, search
+from mmdiff.design.generate import fem_guidance, pipeline, sampler
+from mmdiff.design.generate.search import Budget
 from mmdiff.design.interpolate import ends, family, pairs, path, report
 from mmdiff.errors import InputError
 from mmdiff.io.report import write
 from mmdiff.models import noise_codec, weights
 from mmdiff.run import console
-from mmdiff.topopt import interface
 
 CONDITIONS = ("none", "ends")
-PRICE = 0.3  # of the volume while polishing: a family is ordered by it
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
     """Make the path and the family of the config, and write them."""
+    settings = pipeline.settings_of(config.to_dict())
+    pipeline.check_settings(settings)
     _check(config)
     model = weights.load_model(config.checkpoint)
     data = dataset.load_dataset(config.data)
@@ -31,27 +31,26 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
             f"the cells of the dataset have {2 * data.octants.shape[-1]} voxels an "
             f"edge and those of the network {2 * n}. Pass the `data` it was trained on."
         )
-    evaluate = interface.make_evaluate(n)
-    improve = refine.make_refine(evaluate, steps=config.polish_steps, price=PRICE)
-    tools = model, evaluate, improve if config.polish_steps else None
     state = folder / "state"
     state.mkdir(exist_ok=True)
     limits = {"floor": config.floor, "tolerance": config.tolerance}
     begun, cells, members, info = [], [], [], {}
     if config.num_cells:
         volumes = {"count": config.num_cells, "low": config.low, "high": config.high}
-        begun = family.begin(data, **volumes, **limits)
+        begun = family.begin_once(state / "begun.npz", data, **volumes, **limits)
     if config.num_path:
         usual = (begun[0], begun[-1]) if begun else None
-        both = ends.read((config.first, config.second), usual, data, evaluate)
-        cells, info = _path(config, both, *tools, state / "path.npz")
+        both = ends.read((config.first, config.second), usual, data)
+        cells, info = _path(config, both, model, settings, state / "path.npz")
     if begun:
-        make = _gap_filler(config, *tools, state)
+        make = _gap_filler(config, model, settings, state)
         members = family.fill(begun, make, rounds=config.rounds, **limits)
         info |= {"begun_with": len(begun), "widest_gap_begun": family.widest(begun)}
     ratios = pairs.worst_ratios(members or cells, config.num_pairs, folder)
-    found = report.report(cells, members, ratios, info)
-    console.notes(write(folder, found))
+    size, groups = config.cell_size_mm, {"path": cells, "family": members}
+    missing = report.write_cells(folder / "cells", groups, size, config.resolution)
+    found = report.report(cells, members, ratios, info, size)
+    console.notes([*missing, *write(folder, found)])
     console.table(report.table(found.values["cells"]), report.HEADER)
     for text in report.sentences(found.values["summary"]):
         console.say(text)
@@ -80,21 +79,19 @@ def _check(config) -> None:
             )
 
 
-def _path(config, both, model, evaluate, improve, file):
+def _path(config, both, model, settings, file):
     """Return the cells of the path with its ends, and what is reported of it."""
-    free = config.conditions == "none"
-    newton = 0 if free else config.newton
-    guide = sampler.choose_guidance(config.guide, both[0].octant.shape[-1], newton)
+    free, n = config.conditions == "none", both[0].psi.shape[-1]
+    if free:
+        settings = dataclasses.replace(settings, newton=0, polish_steps=0)
+    guide = sampler.choose_guidance(settings.guide, n, settings.newton)
     steps = {"steps": config.steps, "iterations": config.iterations}
-
-    def finish(field, target):
-        octant, reason, pieces = binarize(field, None if free else target.volume)
-        result = None if reason else evaluate(octant)
-        if reason or not result.converged:
-            return None, reason or "unconverged"
-        cell = make_cell(octant, result, target, pieces)
-        return cell if free or not improve else improve(cell, target), ""
-
+    finish = path.make_finish(
+        pipeline.make_check(n, settings),
+        pipeline.make_improve(n, settings),
+        settings.printing.flaw,
+        any_volume=free,
+    )
     return path.make_path(
         both,
         noise_codec.load_noise_codec(*model, guide=guide, **steps),
@@ -102,18 +99,18 @@ def _path(config, both, model, evaluate, improve, file):
         key=jax.random.key(config.seed),
         count=config.num_path,
         conditioned=not free,
-        target_values=fem_guidance.target_values if newton else None,
+        target_values=fem_guidance.target_values if settings.newton else None,
         file=file,
     )
 
 
-def _gap_filler(config, model, evaluate, improve, state):
+def _gap_filler(config, model, settings, state):
     """Return what makes cells for a gap, see `family.fill`."""
-    most, steps = config.per_gap, {"steps": config.steps, "newton": config.newton}
-    draw = sampler.make_sampler(*model, num_samples=most, guide=config.guide, **steps)
-    options = {"draw": draw, "evaluate": evaluate, "refine": improve}
+    n, most = int(model.meta["octant"]), config.per_gap
+    draw = pipeline.make_draw(model, settings, most)
+    find = pipeline.make_find(n, settings, most)
 
     def generate(key, target):
-        return search(key, target, num_best=most, budget=Budget(rounds=1), **options)[0]
+        return find(key, target, draw, Budget(rounds=1))[0]
 
     return family.make_gap_filler(generate, jax.random.key(config.seed), state)

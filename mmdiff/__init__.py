@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mmdiff.design.generate.cell import Cell
     from mmdiff.design.generate.pipeline import generate
     from mmdiff.design.generate.refine import PolishResult, polish
-    from mmdiff.design.homogenize.properties import characterize
+    from mmdiff.design.homogenize.characterize import characterize
     from mmdiff.design.optimize.design import Design, optimize
     from mmdiff.fem.homogenize import homogenize, make_homogenizer
     from mmdiff.io.cell_files import write_cell
@@ -45,7 +45,7 @@ _PUBLIC = {
     "Model": "mmdiff.models.weights",
     "PolishResult": "mmdiff.design.generate.refine",
     "Target": "mmdiff.targets.target",
-    "characterize": "mmdiff.design.homogenize.properties",
+    "characterize": "mmdiff.design.homogenize.characterize",
     "check_feasible": "mmdiff.targets.feasibility",
     "generate": "mmdiff.design.generate.pipeline",
     "homogenize": "mmdiff.fem.homogenize",

@@ -1,7 +1,5 @@
 """Cells and stiffness that cost nothing, for the tests of `mmdiff.design`."""
 
-import functools
-
 import jax
 import numpy as np
 
@@ -10,8 +8,6 @@ from mmdiff.cells.symmetry import symmetrize
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data.dataset import Dataset
 from mmdiff.diffusion.process import symmetric_noise
-from mmdiff.fem import accuracy
-from mmdiff.topopt import move
 from mmdiff.topopt.interface import Evaluation
 
 RATES = np.array([1.0, 0.4, 0.3])  # stiffness of `proportional` at volume 1
@@ -60,32 +56,6 @@ def smooth_field(volume=0.4, n=8, bump=0.3, kind=1):
     line = np.cos(2 * kind * np.pi * (np.arange(n) + 0.5) / n)
     array = wave(n) + bump * line[:, None, None] * line[:, None] * line
     return surface.to_volume(symmetrize(array / 4), volume)
-
-
-def by_volume(psi, fields=None):
-    """Stiffness of a field in proportion to its volume, with exact slopes."""
-    psi = np.asarray(psi, np.float64)
-    n = len(psi)
-    share = surface.fractions(psi, n)
-    row = symmetrize(np.asarray(_volume_slope(n)(psi.astype(np.float32)), np.float64))
-    rates = np.append(RATES, 1.0)
-    rows = rates[:, None, None, None] * row
-    return move.Evaluation(share.mean() * rates, rows, 1e-6, True, None)
-
-
-@functools.lru_cache(maxsize=4)
-def _volume_slope(n):
-    return jax.jit(jax.grad(lambda psi: surface.fractions(psi, n, cubic=False).mean()))
-
-
-def volume_estimate(psi, *, coarse=None, fields=None, **solver):
-    """`accuracy.estimate` of `by_volume`, half a percent less on the fine grid."""
-    coarse = by_volume(psi).values[:3] if coarse is None else np.asarray(coarse)
-    fine = 0.995 * coarse
-    limit, doubt = accuracy.extrapolate(coarse, fine)
-    return accuracy.Estimate(
-        limit, doubt, coarse, fine, surface.volume(psi), 1e-6, True
-    )
 
 
 def rough(volume, key, n=8):

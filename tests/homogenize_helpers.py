@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mmdiff.cells import printable_voxels
 from mmdiff.cells.prepare import Grid
 from mmdiff.design.homogenize import properties
 from mmdiff.design.homogenize.solution import Material, Solution
@@ -38,4 +39,12 @@ def solution(tensor, **changes):
 def summary(cell, tensor, material=SOLID, **changes):
     """Return the properties of a cell with a given tensor."""
     grid = Grid(cell, "periodic")
-    return properties.summarize(grid, solution(tensor, **changes), material)
+    printed = printable_voxels.printability_of_voxels(cell)
+    return {
+        **properties.summarize(grid, solution(tensor, **changes), material),
+        "C_voxels": properties.constants(tensor),
+        "refined": None,
+        "uncertainty": None,
+        "cell_size_mm": 10.0,
+        "printability": properties.of_print(printed, "voxels", 10.0, len(cell)),
+    }

@@ -71,7 +71,24 @@ def winding_axes(cell: np.ndarray) -> tuple[bool, bool, bool]:
     Unlike `spanning_axes` this follows paths through the other faces and does not take
     a piece for spanning that touches both faces without meeting its own image.
     """
-    labels, _ = ndimage.label(cell)
+    winds = winding_pieces(cell).winds.any(0)
+    return bool(winds[0]), bool(winds[1]), bool(winds[2])
+
+
+class PeriodicPieces(NamedTuple):
+    """Pieces of a periodic cell: voxels of each, and along which axes it runs on."""
+
+    sizes: Int[np.ndarray, "p"]
+    winds: Bool[np.ndarray, "p 3"]
+
+
+def winding_pieces(cell: np.ndarray) -> PeriodicPieces:
+    """Return the periodic pieces of solid, connected through faces of voxels.
+
+    A piece winds along an axis where it meets its own image in another copy of the
+    repeated cell.
+    """
+    labels, count = ndimage.label(cell)
     links: dict[int, list[tuple[int, np.ndarray]]] = {}
     for axis in range(3):
         step = np.eye(3, dtype=int)[axis]
@@ -80,22 +97,26 @@ def winding_axes(cell: np.ndarray) -> tuple[bool, bool, bool]:
         for high, low in np.unique(pairs, axis=0).tolist():
             links.setdefault(high, []).append((low, step))
             links.setdefault(low, []).append((high, -step))
-    winds = np.zeros(3, bool)
-    period: dict[int, np.ndarray] = {}  # in which copy of the cell a piece was met
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    winds = np.zeros((count + 1, 3), bool)
+    period: dict[int, np.ndarray] = {}  # in which copy of the cell a label was met
     for root in links:
         if root in period:
             continue
         period[root] = np.zeros(3, int)
         stack = [root]
         while stack:
-            piece = stack.pop()
-            for other, step in links[piece]:
+            label = stack.pop()
+            for other, step in links[label]:
                 if other in period:
-                    winds |= period[piece] + step != period[other]
+                    winds[root] |= period[label] + step != period[other]
                 else:
-                    period[other] = period[piece] + step
+                    period[other] = period[label] + step
+                    sizes[root] += sizes[other]
+                    sizes[other] = 0
                     stack.append(other)
-    return bool(winds[0]), bool(winds[1]), bool(winds[2])
+    pieces = 1 + np.flatnonzero(sizes[1:])
+    return PeriodicPieces(sizes[pieces], winds[pieces])
 
 
 def clean_octant(

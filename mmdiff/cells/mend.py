@@ -52,8 +52,12 @@ class Printing(NamedTuple):
     gap: float = LIMIT
     drainable: bool = True
 
-    def flaw(self, found: Printability) -> str:
-        """Return what keeps a cell from being printed, "" for nothing."""
+    def flaw(self, cell) -> str:
+        """Return what keeps a cell from being printed, "" for nothing.
+
+        The cell is its `Printability`, or what has one as its `printability`.
+        """
+        found = getattr(cell, "printability", cell)
         if found.pieces > 1:
             return "loose pieces"
         if self.drainable and found.trapped > 0:

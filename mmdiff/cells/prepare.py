@@ -121,7 +121,7 @@ def prepare(array: np.ndarray, name: str, options: Options = Options()) -> Grid:
             f"{name}: shape {density.shape} is stretched to {resize}^3; lengths along "
             "the axes are no longer to scale."
         )
-    density, found = _reduce(density, input_is)
+    density, found = find_symmetry(density, input_is)
     halved = input_is == "cell" and found != "periodic"
     if resize:
         # The octant is resampled, not the cell: so every mirror plane stays one.
@@ -215,7 +215,9 @@ def check_phases(
     )
 
 
-def _reduce(density, input_is):
+def find_symmetry(
+    density: Float[np.ndarray, "x y z"], input_is: str = "cell"
+) -> tuple[Float[np.ndarray, "..."], str]:
     """Return the octant (or the cell where it has none) and the symmetry found."""
     if len(set(density.shape)) > 1:
         return density, "orthotropic" if input_is == "octant" else "periodic"

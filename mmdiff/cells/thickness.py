@@ -63,25 +63,6 @@ def in_mm(features: Features, edge_mm: float, num_voxels: int) -> Features:
     return Features(*(Thickness(t.minimum * size, t.mean * size) for t in features))
 
 
-def thin_shares(
-    octant: np.ndarray, *, mode: str = "symmetric", width: int = 2
-) -> tuple[float, float]:
-    """Return the shares of solid and of void in features thinner than `width` voxels.
-
-    These are the voxels of a phase that no cube of `width` voxels inside it covers:
-    thin walls, bumps of rough surfaces, pits and slits; 0 of a phase without voxels.
-    For `mode` see `feature_size`.
-    """
-    cube = np.ones((width,) * 3, bool)
-    inner = (slice(width, -width),) * 3
-    padded = np.pad(np.asarray(octant) > 0.5, width, mode)
-    shares = []
-    for phase in (padded, ~padded):
-        thin = phase & ~ndimage.binary_opening(phase, cube)
-        shares.append(int(thin[inner].sum()) / max(int(phase[inner].sum()), 1))
-    return shares[0], shares[1]
-
-
 def wall_thickness(
     phase: Bool[np.ndarray, "n n n"], *, mode: str = "symmetric"
 ) -> Float[np.ndarray, "n n n"]:

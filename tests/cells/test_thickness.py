@@ -5,7 +5,7 @@ import pytest
 
 from mmdiff.cells import plates, specimens
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.cells.thickness import feature_size, in_mm, thin_shares, wall_thickness
+from mmdiff.cells.thickness import feature_size, in_mm, wall_thickness
 
 N = 24
 
@@ -206,40 +206,6 @@ def test_a_phase_alone_has_no_thickness(mode):
     assert full.solid == (np.inf, np.inf) and np.isnan(full.void).all()
     empty = feature_size(np.zeros((8, 8, 8), np.uint8), mode=mode)
     assert empty.void == (np.inf, np.inf) and np.isnan(empty.solid).all()
-
-
-@pytest.mark.parametrize("mode", ["symmetric", "wrap"])
-@pytest.mark.parametrize("start", [5, 6])
-def test_plates_and_slits_of_one_voxel_are_thin(mode, start):
-    octant = _empty()
-    octant[start : start + 4] = True
-    assert thin_shares(octant, mode=mode) == (0, 0)
-    octant[start + 6] = octant[start + 8 : start + 10] = True
-    thin, pits = thin_shares(octant, mode=mode)
-    assert thin == 1 / 7 and pits == pytest.approx(1 / (N - 7))
-    thin, pits = thin_shares(octant, mode=mode, width=4)
-    assert thin == 3 / 7 and pits == pytest.approx(3 / (N - 7))
-
-
-def test_what_is_thin_goes_on_behind_the_mirror():
-    octant = _empty()
-    octant[0] = octant[-1, :, 0] = True  # a plate and a rod of two voxels
-    assert thin_shares(octant) == (0, 0)
-    assert thin_shares(octant, mode="wrap")[0] == 1
-
-
-def test_a_bump_and_a_pit_are_thin():
-    octant = _empty()
-    octant[4:12] = True
-    octant[12, 6, 6] = True
-    octant[11, 10, 10] = False
-    thin, pits = thin_shares(octant)
-    assert thin == 1 / octant.sum() and pits == 1 / (~octant).sum()
-
-
-def test_nothing_of_a_phase_alone_is_thin():
-    assert thin_shares(np.ones((8, 8, 8), np.uint8)) == (0, 0)
-    assert thin_shares(np.zeros((8, 8, 8), np.uint8)) == (0, 0)
 
 
 def test_thickness_in_millimetres():

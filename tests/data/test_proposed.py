@@ -4,15 +4,20 @@ import jax
 import numpy as np
 import pytest
 from data_helpers import write_cells
+from design_helpers import wave
 from fem_helpers import strut_octant
 from model_helpers import FIELDS, fresh_params
 
+from mmdiff.cells import surface
 from mmdiff.data import proposed, space
 from mmdiff.data.recipe import Proposed, Recipe, Shard
 from mmdiff.diffusion.conditions import fit_conditions
+from mmdiff.diffusion.process import symmetric_noise
 from mmdiff.diffusion.schedule import ExponentialSchedule, schedule_to_dict
+from mmdiff.elasticity import range_error, voigt_to_cubic
 from mmdiff.errors import InputError
-from mmdiff.models import weights
+from mmdiff.fem import accuracy
+from mmdiff.models import sampling, weights
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +45,27 @@ def earlier(tmp_path_factory):
     )
 
 
-def _recipe(model, **changes):
-    return Recipe(
-        n=8, shard_size=4, proposed=Proposed(4, str(model), 3, 1), seed=1, **changes
-    )
+@pytest.fixture
+def draw(monkeypatch):
+    """Draw rough frames in place of the network; return what was asked."""
+    asked = []
+
+    def make_draw(params, meta, *, num_samples, steps):
+        def draw(key, values):
+            asked.append(values)
+            noise = np.asarray(symmetric_noise(key, meta["octant"]))
+            return (wave() + 0.2 * noise)[None]
+
+        return draw
+
+    monkeypatch.setattr(sampling, "make_draw", make_draw)
+    proposed._model.cache_clear()
+    yield asked
+    proposed._model.cache_clear()
+
+
+def _recipe(model, steps=1):
+    return Recipe(n=8, shard_size=4, proposed=Proposed(4, str(model), 3, steps), seed=1)
 
 
 def _candidates(recipe, earlier, number=9):
@@ -54,7 +76,7 @@ def _candidates(recipe, earlier, number=9):
 
 
 @pytest.mark.slow
-def test_targets_lie_in_empty_bins_beside_filled_ones(model, earlier):
+def test_targets_lie_in_empty_bins_beside_filled_ones(model, earlier, draw):
     recipe = _recipe(model)
     octants, records = _candidates(recipe, earlier)
     assert octants.shape == (4, 8, 8, 8) and set(np.unique(octants)) <= {0, 1}
@@ -64,9 +86,35 @@ def test_targets_lie_in_empty_bins_beside_filled_ones(model, earlier):
     digest = weights.sha256(model)[:12]
     assert all(record["model"] == digest for record in records)
     assert {record["family"] for record in records} == {proposed.FAMILY}
+    np.testing.assert_allclose([[*values.values()] for values in draw], points, 1e-4)
     again = _candidates(recipe, earlier)
     np.testing.assert_array_equal(octants, again[0])
     assert not np.array_equal(octants, _candidates(recipe, earlier, 10)[0])
+
+
+@pytest.mark.slow
+def test_surfaces_come_nearer_to_their_targets_by_steps(
+    model, earlier, draw, monkeypatch
+):
+    voxels, fields = surface.voxels, {}
+
+    def remember(psi, m):
+        octant = voxels(psi, m)
+        fields[octant.tobytes()] = psi
+        return octant
+
+    monkeypatch.setattr(surface, "voxels", remember)
+    errors = []
+    for steps in (0, 6):
+        octants, _ = _candidates(_recipe(model, steps), earlier)
+        targets = np.array([[*values.values()] for values in draw[-4:]])
+        psi = [fields[octant.tobytes()] for octant in octants]
+        volumes = [*map(surface.volume, psi)]
+        np.testing.assert_allclose(volumes, targets[:, 3], atol=0.02)
+        tensors = [accuracy.on_grid(each, 8)[0] for each in psi]
+        constants = np.stack([*map(voigt_to_cubic, tensors)])
+        errors.append(range_error(constants, targets[:, :3]))
+    assert (errors[1] < errors[0]).all(), errors  # cells of 16 voxels do not get there
 
 
 def test_model_of_another_size_is_refused(model, earlier):

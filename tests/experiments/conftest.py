@@ -2,6 +2,7 @@
 
 import functools
 
+import field_helpers
 import jax
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ from mmdiff.design.generate import sampler
 from mmdiff.io import plots
 from mmdiff.models import weights
 from mmdiff.topopt import interface, move
-from mmdiff.topopt.interface import Evaluation
 
 N = 8
 
@@ -68,17 +68,10 @@ def quick(monkeypatch):
 
         return draw
 
-    def make_evaluate(n, **settings):
-        def evaluate(octant, fields=None):
-            constants = octant.mean() * np.array([0.4, 0.16, 0.12])
-            return Evaluation(constants, np.zeros(1), 1e-6, True, None)
-
-        return evaluate
-
     labels = [[0.2, 0.08, 0.06, 0.5]]
     meta = {"octant": N, "training": {"labels": labels, "coverage": 9.0}}
     monkeypatch.setattr(sampler, "make_sampler", make_sampler)
-    monkeypatch.setattr(interface, "make_evaluate", make_evaluate)
+    field_helpers.patch(monkeypatch)
     monkeypatch.setattr(weights, "load_weights", lambda path: ({}, meta))
     # It takes most of the time of so small cells.
     monkeypatch.setattr(plots, "modulus_spheres", lambda *args: True)

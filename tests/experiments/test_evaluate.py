@@ -50,7 +50,7 @@ def test_parts_of_tensors_are_measured_by_what_is_asked(quick, known, tmp_path, 
     said = " ".join(capsys.readouterr().out.split())
     assert "1 of 3 targets cannot be reached by any cell, the first in line 4" in said
     assert "Lower C or raise the volume" in said and "To try anyway" not in said
-    assert "3 targets x 2 samples" in said and "solid and void in features" in said
+    assert "3 targets x 2 samples" in said and "refused on the way: none" in said
     for name in ("error_hist.png", "novelty.png", "coverage.png", "parity.png"):
         assert (out / name).is_file()
     table = (out / "table.md").read_text()
@@ -104,7 +104,7 @@ def test_targets_are_those_of_the_test_cells(quick, no_plots, monkeypatch, tmp_p
         (["--config.num_targets=1"], "the dataset has 0 test cells"),
         (["--config.targets=list.csv"], "held_out=True and targets=list.csv"),
         (["--config.num_samples=0"], "Set --config.num_samples to 1 or more"),
-        (["--config.volume_price=-1"], "volume_price=-1.0 is too small"),
+        (["--config.min_gap=0.5"], "min_gap=0.5 is too large"),
         (["--config.guidance=nan"], "guidance=nan is not a finite number"),
     ],
 )

@@ -38,6 +38,8 @@ def command(tmp_path, monkeypatch):
         ("input=none.npy", "no input file none.npy"),
         ("symmetry=full", "symmetry=full is unknown"),
         ("fields=energy,stress", "stress is unknown. Use any of energy, s"),
+        ("geometry=mesh", "geometry=mesh is unknown. Use voxels, surface."),
+        ("refine=yes", "refine=yes is unknown. Use auto, always, never."),
         ("index=1", "cell.npy holds one cell (shape (16, 16, 16)), so"),
     ],
 )
@@ -45,6 +47,14 @@ def test_bad_options_exit_with_2(command, capsys, option, message):
     assert command(schwarz(), f"--config.{option}") == 2
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
+
+
+def test_no_surface_exits_with_2(command, capsys):
+    array = np.roll(schwarz(), 3, 0)
+    assert command(array, "--config.geometry=surface") == 2
+    error = capsys.readouterr().err
+    assert "cell.npy is not mirror-symmetric" in error
+    assert "or --config.geometry=voxels." in error
 
 
 @pytest.mark.parametrize(
@@ -67,6 +77,9 @@ def test_one_file_and_another_of_its_name(command, tmp_path, capsys):
     said = capsys.readouterr().out
     values = json.loads((tmp_path / "out/properties.json").read_text())
     assert f"{values['C11']:.4g}" in said and "note:" not in said
+    error = 100 * values["refined"]["mesh_error"]["C11"]
+    assert "voxels, mesh twice as fine" in said and f"{error:.4g}" in said
+    assert "trapped %" in said and f"{values['printability']['wall']:.4g}" in said
     assert "base material E = 1, nu = 0.3; void 1e-06 of solid." in said
     assert command(schwarz()) == 0
     assert "already done" in capsys.readouterr().out

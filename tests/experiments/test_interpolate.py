@@ -75,7 +75,8 @@ def _report(tmp_path):
 def test_the_path_ends_at_the_cells_and_the_gaps_are_filled(known, tmp_path, capsys):
     light = tmp_path / "light.npy"
     np.save(light, octant_to_cell(_frame(0.3)))
-    assert _run(tmp_path, first=light, second=4, tolerance=0.06, rounds=3) == 0
+    gaps = {"tolerance": 0.06, "rounds": 3}
+    assert _run(tmp_path, first=light, second=4, resolution=64, **gaps) == 0
     report = _report(tmp_path)
     numbers, cells = report["summary"], report["cells"]
     assert numbers["returned"] == [1.0, 1.0]
@@ -89,6 +90,11 @@ def test_the_path_ends_at_the_cells_and_the_gaps_are_filled(known, tmp_path, cap
     assert volumes == sorted(volumes)
     assert {"dataset", "round 1", "round 2"} <= {cell["kind"] for cell in cells[count:]}
     assert known and cells[count:][0]["C11 pair / series"] in (None, 0.75)
+    for i, name in ((0, "path_00"), (count, "family_00")):
+        voxels = np.load(tmp_path / "out" / "cells" / f"{name}.npy")
+        assert voxels.shape == (64, 64, 64)
+        assert voxels.mean() == pytest.approx(cells[i]["V"], abs=5e-3)
+        assert (tmp_path / "out" / "cells" / f"{name}.stl").stat().st_size
     for name in ("family.csv", "family.npz", "strip.png", "path.png", "index.html"):
         assert (tmp_path / "out" / name).stat().st_size
     assert "widest gap in V" in capsys.readouterr().out
@@ -114,6 +120,8 @@ def test_conditions_of_the_ends_give_the_volume_between(known, tmp_path):
         ({"num_cells": 1}, "num_cells=1 makes no family"),
         ({"num_cells": 0, "num_path": 0}, "leave nothing to do"),
         ({"num_cells": 0}, "first is empty, and with num_cells=0"),
+        ({"min_wall_mm": 6.0}, "min_wall=0.6 is too large"),
+        ({"resolution": 100}, "resolution=100 is not one of (64, 128, 256)"),
         ({"steps": 0}, "steps=0 is too small. Set --config.steps to 1"),
     ],
     ids=str,

@@ -119,7 +119,7 @@ def executed(tmp_path_factory):
     env.pop("MPLBACKEND", None)
     done = subprocess.run(
         [sys.executable, "-c", EXECUTE],
-        cwd=folder, env=env, timeout=330, capture_output=True, text=True,
+        cwd=folder, env=env, timeout=600, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     cells = json.loads((folder / "executed.ipynb").read_text(encoding="utf-8"))["cells"]
@@ -185,8 +185,8 @@ def test_the_surface_is_closed_and_has_the_volume(executed):
     with np.load(folder / "auxetic.npz") as archive:
         solid = archive["volume"] * facts["size"] ** 3
     assert mesh.is_watertight
-    # `smooth_surface` promises 0.2 %, at most 1 %.
-    assert mesh.volume == pytest.approx(solid, rel=0.01)
+    # The level of the field keeps the volume to about 1e-4.
+    assert mesh.volume == pytest.approx(solid, rel=2e-3)
     assert mesh.extents.max() <= facts["size"] * (1 + 1e-6)
 
 

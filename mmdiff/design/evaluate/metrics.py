@@ -1,25 +1,26 @@
-"""Metrics of a model: error, validity, diversity, novelty, coverage, surface.
+"""Metrics of a model: error, validity, diversity, novelty, coverage, printability.
 
 As in arXiv 2401.13570: the range error of its Eq. 3, and the similarity of two cells of
 its Eq. 4, the share of voxels that agree (`voxels.agreement`, a shift by half a period
-aside). Roughness is the share of solid and of void in features of one voxel.
+aside). Errors are of the surface, and beside it of its binary cell, as measured there.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mmdiff import elasticity
-from mmdiff.cells.thickness import thin_shares
 from mmdiff.cells.voxels import agreement, pack
 from mmdiff.data import space
 from mmdiff.design.generate.cell import Cell
+from mmdiff.elasticity import PAPER_RANGES
+from mmdiff.targets import target as targets
 from mmdiff.targets.target import Target
 from mmdiff.typing import Float, UInt8
 
 GOAL = 1e-3  # range error of the best cell at which a target counts as reached
-SURFACE = ("thin", "pits")  # shares of solid and of void in features of one voxel
+ERRORS = ("error", "relative", "voxel_error", "voxel_relative")
 COLUMNS = {  # of the table beside published results, and their formats
     "mean %": "{:.2f}",
     "best of each %": "{:.2f}",
@@ -46,12 +47,6 @@ def similarity_within(octants: Sequence[UInt8[np.ndarray, "n n n"]]) -> float:
     return float(np.concatenate(pairs).mean()) if pairs else float("nan")
 
 
-def surface(octants: Iterable[UInt8[np.ndarray, "n n n"]]) -> dict[str, float]:
-    """Return the means of `SURFACE` over octants."""
-    means = np.mean([thin_shares(octant) for octant in octants], axis=0)
-    return dict(zip(SURFACE, means.tolist(), strict=True))
-
-
 def request(target: Target) -> dict[str, Any]:
     """Return the part of a record that says what its target is."""
     return {
@@ -67,35 +62,48 @@ def measure(
     sampled: Sequence[Cell],
     refused: int,
     known: UInt8[np.ndarray, "N b"],
+    flaw: Callable[[Cell], str],
 ) -> dict:
     """Return the record of one target from its refined cells and its first samples.
 
     Of these `sampled` are the good ones, as sampled, and `refused` the number of
     others; those drawn in place of bad or far ones do not count. `known` are the
-    training octants, see `voxels.pack`.
+    training octants, see `voxels.pack`; `flaw` says what keeps a cell from being
+    printed.
     """
     return {
         **request(target),
         "sampled": len(sampled) + refused,
         "raw": [
-            {"raw_error": cell.error, "raw_relative": cell.relative_error}
-            | surface([cell.octant])
+            {f"raw_{name}": value for name, value in _errors(target, cell).items()}
+            | {"flaw": flaw(cell)}
             for cell in sampled
         ],
         "within": similarity_within([cell.octant for cell in cells]),
         "cells": [
             {
-                "error": cell.error,
-                "relative": cell.relative_error,
+                **_errors(target, cell),
+                "uncertainty": float((cell.uncertainty / PAPER_RANGES).mean()),
                 "constants": cell.constants.tolist(),
                 "volume": cell.volume,
                 "polish_steps": len(cell.history) - 1,
+                "solves": cell.solves,
+                "flaw": flaw(cell),
                 "nearest": float(agreement(cell.octant, known, half_shift=True).max()),
-                **surface([cell.octant]),
             }
             for cell in cells
         ],
     }
+
+
+def _errors(target, cell) -> dict[str, float]:
+    """Return `ERRORS`, of the surface and of its binary cell."""
+    values = [
+        measured(target, constants)
+        for constants in (cell.constants, cell.as_voxels)
+        for measured in (targets.error, targets.relative_error)
+    ]
+    return dict(zip(ERRORS, map(float, values), strict=True))
 
 
 def summarize(records: Sequence[Mapping]) -> dict[str, float]:
@@ -104,41 +112,44 @@ def summarize(records: Sequence[Mapping]) -> dict[str, float]:
     Errors are over refined cells, raw ones over the good first samples, "best" over the
     best of each target that has any, "valid" over all first samples; "answered" is the
     share of all targets with a valid cell, "reached" that with one nearer than GOAL;
-    "volume_off" is the mean distance from the volumes of the targets; "thin" and "pits"
-    are means over refined cells, "raw_thin" and "raw_pits" over first samples.
+    "volume_off" is the mean distance from the volumes of the targets; "printable" is
+    the share of refined cells without a flaw, "raw_printable" that of first samples.
     """
 
     def mean(values):
         return float(np.mean(values or np.nan))
 
+    def median(values):
+        return float(np.median(values or np.nan))
+
     summary = {}
-    for name in ("raw_error", "raw_relative", "error", "relative"):
-        part = "raw" if name.startswith("raw") else "cells"
-        lists = [[cell[name] for cell in r[part]] for r in records if r[part]]
-        values = sum(lists, [])
-        summary[f"{name}_mean"] = mean(values)
-        summary[f"{name}_median"] = float(np.median(values or np.nan))
-        summary[f"{name}_best"] = mean([min(each) for each in lists])
     for part, prefix in (("raw", "raw_"), ("cells", "")):
-        for name in SURFACE:
-            shares = [cell[name] for record in records for cell in record[part]]
-            summary[f"{prefix}{name}"] = mean(shares)
+        for name in (prefix + error for error in ERRORS):
+            lists = [[cell[name] for cell in r[part]] for r in records if r[part]]
+            summary[f"{name}_mean"] = mean(sum(lists, []))
+            summary[f"{name}_median"] = median(sum(lists, []))
+            summary[f"{name}_best"] = mean([min(each) for each in lists])
+        sound = [not cell["flaw"] for record in records for cell in record[part]]
+        summary[f"{prefix}printable"] = mean(sound)
     pairs = [(record, cell) for record in records for cell in record["cells"]]
     off = [abs(c["volume"] - r["V"]) for r, c in pairs if r["V"] is not None]
     within = [r["within"] for r in records if r["cells"] and r["within"] is not None]
-    best = [min(c["error"] for c in r["cells"]) for r in records if r["cells"]]
+    answered = [record for record in records if record["cells"]]
+    best = [min(c["error"] for c in r["cells"]) for r in answered]
     valid = sum(len(record["raw"]) for record in records)
     return {
         **summary,
+        "uncertainty": mean([cell["uncertainty"] for _, cell in pairs]),
         "valid": valid / sum(record["sampled"] for record in records),
         "answered": len(best) / len(records),
         "reached": sum(error <= GOAL for error in best) / len(records),
         "volume_off": mean(off),
-        "volume_off_median": float(np.median(off or np.nan)),
+        "volume_off_median": median(off),
         "within": float(np.nanmean(within)) if within else float("nan"),
         "nearest": mean([cell["nearest"] for _, cell in pairs]),
-        "evaluations": sum(r["evaluations"] for r in records) / max(len(pairs), 1),
+        "solves_median": median([cell["solves"] for _, cell in pairs]),
         "seconds": sum(r["seconds"] for r in records) / max(len(pairs), 1),
+        "seconds_median": median([r["seconds"] / len(r["cells"]) for r in answered]),
     }
 
 
@@ -198,18 +209,28 @@ def _group(name, records):
         "number": str(len(records)),
         "raw mean / median / best %": spread("raw_error"),
         "delivered mean / median / best %": spread("error"),
+        "as voxels mean / median / best %": spread("voxel_error"),
         "rel mean / median / best %": spread("relative"),
+        "+- %": percent("uncertainty"),
         "best within 0.1 %": f"{100 * summary['reached']:.0f} %",
         "V off, mean / median": "{volume_off:.3f} / {volume_off_median:.3f}".format(
             **summary
         ),
-        "thin %: raw, delivered": percent("raw_thin", "thin", digits=1, between=", "),
-        "pits %: raw, delivered": percent("raw_pits", "pits", digits=1, between=", "),
+        "printable %: raw, delivered": percent(
+            "raw_printable", "printable", digits=0, between=", "
+        ),
+        "solves, s per cell": "{solves_median:.0f}, {seconds_median:.1f}".format(
+            **summary
+        ),
     }
 
 
 def comparison(summary: Mapping[str, float], polished: bool) -> list[dict[str, str]]:
-    """Return the rows of the table beside published results."""
+    """Return the rows of the table beside published results.
+
+    Published errors are of binary cells of 128^3 voxels: the rows "as voxels" are
+    measured like them, the others on the surface.
+    """
 
     def row(name, *values):
         found = zip(COLUMNS.items(), values, strict=True)
@@ -219,8 +240,10 @@ def comparison(summary: Mapping[str, float], polished: bool) -> list[dict[str, s
     rows = [row(name, *values) for name, values in PUBLISHED.items()]
     kinds = [("raw", "raw_"), ("polished", "")][: 1 + polished]
     for name, prefix in kinds:
-        keys = ("error_mean", "error_best", "relative_mean")
-        errors = [100 * summary[f"{prefix}{key}"] for key in keys]
         seconds = summary["seconds"] if prefix == kinds[-1][1] else None
-        rows.append(row(f"mmdiff, {name}", *errors, 100 * summary["valid"], seconds))
+        for measured, part in (("", ""), (", as voxels", "voxel_")):
+            keys = ("error_mean", "error_best", "relative_mean")
+            errors = [100 * summary[f"{prefix}{part}{key}"] for key in keys]
+            label = f"mmdiff, {name}{measured}"
+            rows.append(row(label, *errors, 100 * summary["valid"], seconds))
     return rows

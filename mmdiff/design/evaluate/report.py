@@ -1,5 +1,6 @@
 """The report of an evaluation: metrics, tables, pictures, and its summary in words."""
 
+import collections
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,18 +10,22 @@ from mmdiff.io import plots
 from mmdiff.io.json import markdown
 from mmdiff.io.report import Report
 from mmdiff.io.write import write_bytes
-from mmdiff.typing import Float, UInt8
+from mmdiff.typing import Float
 
-NUM_SURFACES = 500  # training cells whose surface stands beside that of the model
 CONVENTIONS = {
-    "error": "range error as in arXiv 2401.13570, Eq. 3, on binary connected cells",
+    "error": "range error as in arXiv 2401.13570, Eq. 3, of the surface of connected "
+    "cells: constants of two grids, extrapolated",
+    "voxel_error": "the same of the binary cell of 128^3 voxels, one element each, as "
+    "measured there",
+    "uncertainty": "mean of the half widths of the intervals that hold the constants, "
+    "over the ranges of that error",
+    "solves": "finite-element solutions from the sample to the delivered cell",
     "published": "the numbers of others are their own, on their own targets",
 }
 
 
 def report(
     records: Sequence[Mapping],
-    octants: UInt8[np.ndarray, "N n n n"],
     constants: Float[np.ndarray, "N 3"],
     volume: Float[np.ndarray, "N"],
     *,
@@ -28,16 +33,17 @@ def report(
 ) -> Report:
     """Return the report of an evaluation, of cells that were refined (`polished`).
 
-    The records are those of `metrics.measure`, with "infeasible" each; octants,
-    constants and volume those of the training cells.
+    The records are those of `metrics.measure`, with "infeasible", "refused" and
+    "seconds" each; constants and volume those of the training cells.
     """
     summary = metrics.summarize(records)
-    # Of a few, evenly drawn: their mean is all that is reported.
-    trained = metrics.surface(octants[:: len(octants) // NUM_SURFACES + 1])
-    summary |= {f"trained_{name}": value for name, value in trained.items()}
     filled, fresh = metrics.new_bins(records, constants, volume)
     summary |= {"bins": filled, "new_bins": fresh}
     summary["infeasible"] = sum(record["infeasible"] for record in records)
+    refused = collections.Counter()
+    for record in records:
+        refused.update(record["refused"])
+    summary["refused"] = dict(refused)
     tables = {
         "Beside published results": metrics.comparison(summary, polished),
         "By the bin of the target": metrics.groups(records, constants, volume),
@@ -68,22 +74,20 @@ def _messages(summary: Mapping[str, float]) -> list[str]:
     def percent(name, digits=1):
         return f"{100 * summary[name]:.{digits}f}"
 
-    kinds = {"raw_": "raw", "": "delivered", "trained_": "in training cells"}
-    surfaces = (
-        f"{percent(f'{kind}thin')} and {percent(f'{kind}pits')} % {name}"
-        for kind, name in kinds.items()
-    )
+    refused = ", ".join(f"{count} {why}" for why, count in summary["refused"].items())
     return [
         f"similarity {percent('within')} % between the cells of a target, "
         f"{percent('nearest')} % to the nearest training cell; {summary['new_bins']} "
         f"of {summary['bins']} bins of property space filled have no training cell; "
-        f"{summary['evaluations']:.1f} finite-element solutions after sampling and "
-        f"{summary['seconds']:.1f} s per cell; {percent('answered', 0)} % of targets "
-        f"got a valid cell, {percent('reached', 0)} % one within "
+        f"{summary['solves_median']:.0f} finite-element solutions and "
+        f"{summary['seconds_median']:.1f} s per cell (medians); "
+        f"{percent('answered', 0)} % of targets got a valid cell, "
+        f"{percent('reached', 0)} % one within "
         f"{100 * metrics.GOAL:g} % of range; medians {percent('raw_error_median', 3)} "
         f"% raw, {percent('error_median', 3)} % delivered; volumes "
         f"{summary['volume_off']:.4f} off in the mean.",
-        f"solid and void in features of one voxel: {', '.join(surfaces)}.",
+        f"printable: {percent('raw_printable')} % raw, {percent('printable')} % "
+        f"delivered; refused on the way: {refused or 'none'}.",
     ]
 
 

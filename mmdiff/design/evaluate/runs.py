@@ -4,7 +4,7 @@ The records go to metrics.jsonl, from which a run that was stopped goes on. A re
 counts only where it is of the very target, since a list may have been edited.
 """
 
-import functools
+import dataclasses
 import itertools
 import pathlib
 import time
@@ -15,7 +15,7 @@ import numpy as np
 
 from mmdiff.design.evaluate import metrics
 from mmdiff.design.generate import pipeline
-from mmdiff.design.generate.search import Budget, search
+from mmdiff.design.generate.search import Budget
 from mmdiff.io.json import plain
 from mmdiff.models.weights import Model
 from mmdiff.run import console, workdir
@@ -37,35 +37,31 @@ def make_measure(
     """
     n = int(model.meta["octant"])
     draw = pipeline.make_draw(model, settings, num_samples)
-    solve = pipeline.make_evaluate(n, settings)
+    sampled = dataclasses.replace(settings, polish_steps=0)
+    find_raw = pipeline.make_find(n, sampled, num_samples)
+    find = pipeline.make_find(n, settings, num_samples)
+    budget = Budget(rounds=2, spare=settings.spare)
 
     def measure(key, target):
-        start, solved = time.perf_counter(), []
+        start = time.perf_counter()
         # Drawn once for both searches, with the key of their first batch.
         first = draw(jax.random.fold_in(key, 0), target)
         batches = itertools.chain([lambda *_: first], itertools.repeat(draw))
-        find = functools.partial(search, key, target, num_best=num_samples)
-
-        def evaluate(*args):
-            solved.append(1)
-            return solve(*args)
-
-        raw, counts = find(
-            draw=lambda *_: first, evaluate=solve, budget=Budget(rounds=1)
-        )
-        cells, improve = raw, pipeline.make_improve(n, settings, evaluate)
-        if improve:
-            cells, _ = find(
-                draw=lambda *args: next(batches)(*args),
-                evaluate=evaluate,
-                refine=improve,
-                price=settings.volume_price,
-                budget=Budget(rounds=2, spare=settings.spare),
+        refused, seconds = {}, 0.0
+        if settings.polish_steps:
+            cells, refused = find(
+                key, target, lambda *args: next(batches)(*args), budget
             )
+            seconds = time.perf_counter() - start
+        # On both grids, as the search does not need samples that are refined.
+        raw, counts = find_raw(key, target, lambda *_: first, Budget(rounds=1))
+        if not settings.polish_steps:
+            cells, refused, seconds = raw, counts, time.perf_counter() - start
+        bad, flaw = counts["sampled"] - len(raw), settings.printing.flaw
         return {
-            **metrics.measure(target, cells, raw, counts["sampled"] - len(raw), known),
-            "evaluations": len(solved),
-            "seconds": time.perf_counter() - start,
+            **metrics.measure(target, cells, raw, bad, known, flaw),
+            "refused": {k: v for k, v in refused.items() if k != "sampled"},
+            "seconds": seconds,
         }
 
     return measure

@@ -25,7 +25,7 @@ class Cell:
       psi: level-set field of its octant, see `mmdiff.cells.surface`.
       constants: C11, C12, C44 of the surface.
       uncertainty: half width of the interval that holds each of them.
-      fine: the constants on the finer of the two grids that they come from.
+      coarse: the constants on the coarser of the two grids that they come from.
       volume: solid share.
       error: distance from the target, `targets.target.error`; of all three constants
         the range error (arXiv 2401.13570, Eq. 3), a fraction.
@@ -44,7 +44,7 @@ class Cell:
     psi: Float[np.ndarray, "n n n"]
     constants: Float[np.ndarray, "3"]
     uncertainty: Float[np.ndarray, "3"]
-    fine: Float[np.ndarray, "3"]
+    coarse: Float[np.ndarray, "3"]
     volume: float
     error: float
     relative_error: float
@@ -103,7 +103,7 @@ def make_cell(
         psi=psi,
         constants=result.constants,
         uncertainty=result.uncertainty,
-        fine=result.fine,
+        coarse=result.coarse,
         volume=result.volume,
         error=error,
         relative_error=float(targets.relative_error(target, result.constants)),

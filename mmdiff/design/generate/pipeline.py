@@ -95,8 +95,27 @@ NAMES = tuple(field.name for field in dataclasses.fields(Settings))
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:
-    """Return the settings by name; other values are not read."""
-    return Settings(**{name: values[name] for name in NAMES if name in values})
+    """Return the settings by name; other values are not read.
+
+    Limits "min_wall_mm" and "min_gap_mm" are of an edge of "cell_size_mm"; 0 stands for
+    the default.
+    """
+    known = {name: values[name] for name in NAMES if name in values}
+    for name in ("min_wall", "min_gap"):
+        if least := values.get(f"{name}_mm"):
+            known[name] = least / values["cell_size_mm"]
+    return Settings(**known)
+
+
+def check_settings(settings: Settings, **counts: int) -> None:
+    """Refuse settings, and numbers of cells or samples, that are out of their range."""
+    values = vars(settings) | counts
+    check_ranges(values, {k: r for k, r in RANGES.items() if k in values})
+    if settings.resolution not in RESOLUTIONS:
+        raise InputError(
+            f"resolution={settings.resolution} is not one of {RESOLUTIONS}. Set "
+            f"`resolution={RESOLUTION}`."
+        )
 
 
 def generate(
@@ -179,17 +198,10 @@ def make_generate(
     the `time.monotonic()` at which a time limit begins, None for now. Programs are
     compiled once for all targets; arguments see `generate`.
     """
-    counts = {"num_cells": num_cells, "num_samples": num_samples}
-    check_ranges(vars(settings) | counts, RANGES)
-    if settings.resolution not in RESOLUTIONS:
-        raise InputError(
-            f"resolution={settings.resolution} is not one of {RESOLUTIONS}. Set "
-            f"`resolution={RESOLUTION}`."
-        )
+    check_settings(settings, num_cells=num_cells, num_samples=num_samples)
     model = load_model() if model is None else model
     draw = make_draw(model, settings, num_samples)
-    check = make_check(int(model.meta["octant"]), settings)
-    improve = make_improve(int(model.meta["octant"]), settings)
+    find = make_find(int(model.meta["octant"]), settings, num_cells)
     known = np.array(model.meta["training"]["labels"])
     limit = settings.time_limit_s
 
@@ -203,23 +215,8 @@ def make_generate(
                 f"training cell differs by {100 * distance:.1f} %). Expect larger "
                 "errors; distance is recorded in properties.json."
             )
-        cells, counts = search(
-            key,
-            target,
-            draw=draw,
-            check=check,
-            num_best=num_cells,
-            refine=improve,
-            flaw=lambda cell: settings.printing.flaw(cell.printability),
-            budget=Budget(spare=settings.spare, time_left=time_left),
-        )
-        return [finished(cell) for cell in cells], counts, distance
-
-    def finished(cell):
-        binary = accuracy.of_voxels(cell.psi, RESOLUTION // 2, **settings.solver)
-        return dataclasses.replace(
-            cell, as_voxels=binary, resolution=settings.resolution
-        )
+        budget = Budget(spare=settings.spare, time_left=time_left)
+        return *find(key, target, draw, budget), distance
 
     return make
 
@@ -238,6 +235,36 @@ def make_draw(model: Model, settings: Settings, num_samples: int) -> Callable:
         newton=settings.newton,
         guide=settings.guide,
     )
+
+
+def make_find(
+    n: int, settings: Settings, num_cells: int
+) -> Callable[..., tuple[list[Cell], dict[str, int]]]:
+    """Return `find(key, target, draw, budget)`, the cells as delivered, and the counts.
+
+    For octants of n^3 samples; see `search`.
+    """
+    check, improve = make_check(n, settings), make_improve(n, settings)
+
+    def find(key: Key, target: Target, draw: Callable, budget: Budget):
+        cells, counts = search(
+            key,
+            target,
+            draw=draw,
+            check=check,
+            num_best=num_cells,
+            refine=improve,
+            flaw=settings.printing.flaw,
+            budget=budget,
+        )
+        return [_finished(cell, settings) for cell in cells], counts
+
+    return find
+
+
+def _finished(cell, settings):
+    binary = accuracy.of_voxels(cell.psi, RESOLUTION // 2, **settings.solver)
+    return dataclasses.replace(cell, as_voxels=binary, resolution=settings.resolution)
 
 
 def make_check(n: int, settings: Settings) -> Callable[..., Cell | None]:
@@ -273,9 +300,10 @@ def make_improve(n: int, settings: Settings) -> Callable[[Cell, Target], Cell] |
 
 def no_cell(counts: Mapping[str, int]) -> str:
     """Return the message that no sample was good, and what to do."""
+    refused = ", ".join(f"{k} {why}" for why, k in counts.items() if why != "sampled")
     return (
         f"none of {counts['sampled']} samples gave a connected, load-bearing cell that "
-        f"can be printed ({counts}). Ask for more samples with `num_samples`, for less "
-        "of each with `min_wall` and `drainable`, or for a target nearer to the "
-        "trained region."
+        f"can be printed: {refused or 'none was drawn'}. Ask for more samples with "
+        "`num_samples`, allow thinner walls or closed pores, or take a target nearer "
+        "to the trained region."
     )

@@ -19,8 +19,9 @@ CONVENTIONS = {
     **report.CONVENTIONS,
     "finite_elements": "trilinear hexahedra on 64^3 and 128^3 elements of modulus "
     "void + f (1 - void), f the solid share of the element; 2x2x2 Gauss points",
-    "C": "tensor of the surface, C_fine + (C_fine - C_coarse) / 3 of the two grids; "
-    "uncertainty is the half width of the interval that holds each constant",
+    "C": "tensor of the surface, C_fine + (C_fine - C_coarse) / (3 + 8 r) of the two "
+    "grids, r their relative difference; uncertainty is the half width of the interval "
+    "that holds each constant",
     "C_voxels": "constants of the binary cell of 128^3 voxels, one element each, as "
     "arXiv 2401.13570 measures",
     "error": "mean of |C - target| / R over C11, C12, C44 with R = 1.330768, 0.667355, "

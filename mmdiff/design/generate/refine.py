@@ -146,7 +146,7 @@ def make_refine(
 
     def refine(cell, target):
         residual, aim = targets.residual(target), goal(target)
-        psi, shift = mended(cell.psi), cell.constants - coarse_of(cell)
+        psi, shift = mended(cell.psi), cell.constants - cell.coarse
         errors, volumes, found, solves = [cell.error], [cell.volume], [], cell.solves
         fields = None
         for _ in range(ROUNDS):
@@ -179,22 +179,17 @@ def make_refine(
                 solves=solves,
             )
             found.append(made)
-            flawed = printing.flaw(made.printability)
+            flawed = printing.flaw(made)
             if len(errors) > steps or (not flawed and cost(made, target) <= aim):
                 break
             psi = mended(moved.psi) if flawed else moved.psi
 
         def rank(cell):
-            return bool(printing.flaw(cell.printability)), cost(cell, target)
+            return bool(printing.flaw(cell)), cost(cell, target)
 
         return min(found, key=rank)
 
     return refine
-
-
-def coarse_of(cell: Cell) -> Float[np.ndarray, "3"]:
-    """Return the constants of a cell on the coarse grid."""
-    return 4 * cell.fine - 3 * cell.constants
 
 
 def cost(cell: Cell, target: Target) -> float:

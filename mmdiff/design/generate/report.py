@@ -13,7 +13,7 @@ from mmdiff.io.report import Report
 from mmdiff.targets import quantities
 from mmdiff.targets.target import Target
 
-SETTINGS = ("resolution", "base_E", "base_nu", "void", "penal", "tol")
+SETTINGS = ("resolution", "base_E", "base_nu", "void", "tol")
 # Of properties.json, no columns of a table.
 _NESTED = ("C", "history", "uncertainty", "C_voxels", "printability")
 

@@ -34,7 +34,7 @@ class Budget:
       spare: most cells to refine in place of those that stay far from the target,
         where another one shows that it can be met.
       time_left: whether some is left of a time budget; asked before each batch but the
-        first and before each cell to refine. None for no budget.
+        first, and before each cell to refine once there is one. None for no budget.
     """
 
     rounds: int = ROUNDS
@@ -85,7 +85,7 @@ def search(
         # Of each batch as many are refined as are returned in all, and the spare ones.
         most = num_best if timed else num_best + spare - len(done)
         while most > 0 and refine and waiting:
-            if ended() or (timed and not budget.time_left()):
+            if ended() or (timed and done and not budget.time_left()):
                 break
             cell = refine(waiting.pop(0), target)
             if reason := flaw(cell):

@@ -19,7 +19,8 @@ import numpy as np
 
 from mmdiff.cells import prepare
 from mmdiff.data import dataset
-from mmdiff.design.homogenize import properties, remarks, report, solution
+from mmdiff.design.homogenize import characterize, remarks, report, solution
+from mmdiff.design.homogenize.geometry import Geometry
 from mmdiff.errors import InputError
 from mmdiff.io import page, read, write
 from mmdiff.io import report as reports
@@ -41,6 +42,7 @@ class Settings:
     material: solution.Material = solution.Material()
     solver: solution.Solver = solution.Solver()
     fields: Sequence[str] = ()
+    geometry: Geometry = Geometry()
 
 
 class Cell(NamedTuple):
@@ -116,28 +118,34 @@ def homogenize_cell(cell: Cell, log: pathlib.Path, settings: Settings) -> dict:
         options = dataclasses.replace(options, input_is="octant")
     grid = prepare.prepare(cell.voxels, cell.label, options)
     start = time.perf_counter()
-    solved = solution.solve(grid, material, solver, fields=settings.fields)
+    found = characterize.analyse(
+        grid,
+        cell.label,
+        material,
+        solver,
+        settings.geometry,
+        threshold=options.threshold,
+        fields=settings.fields,
+    )
     seconds = time.perf_counter() - start
-    found = properties.summarize(grid, solved, material, threshold=options.threshold)
-    limits = {"tol": solver.tol, "maxiter": solver.maxiter}
-    messages = [*grid.notes, *remarks.remarks(cell.label, found, **limits)]
-    notes = cell.info["notes"] + console.notes(messages)
+    notes = cell.info["notes"] + console.notes(found.notes)
     known = {key: value for key, value in cell.info.items() if key != "notes"}
     keys = ("scale", "binarize", "resize", "resize_method")
     chosen = {key: getattr(options, key) for key in keys}
     values = {
         "file": cell.label,
-        **found,
-        **limits,
-        "dtype": solver.dtype,
+        **found.values,
+        **dataclasses.asdict(solver),
         "input": {**known, "is": options.input_is, **chosen},
         "notes": notes,
     }
-    content = report.report(grid.cell, solved, values, notes)
+    content = report.report(
+        found.grid.cell, found.solution, values, notes, psi=found.psi
+    )
     console.notes(reports.write(cell.folder, content))
-    worst = {"iterations": max(found["iterations"]), "residual": solved.residual.max()}
+    worst = {name: max(values[name]) for name in ("iterations", "residual")}
     entry = {"file": cell.label, "seconds": seconds, **worst}
-    workdir.append_metrics(log, entry | {"converged": found["converged"]})
+    workdir.append_metrics(log, entry | {"converged": values["converged"]})
     return values
 
 
@@ -169,9 +177,10 @@ def _stored(folder: pathlib.Path) -> dict | None:
     if not path.is_file() or not (folder / report.PAGE).is_file():
         return None
     try:
-        return json.loads(path.read_text("utf-8"))
+        values = json.loads(path.read_text("utf-8"))
     except ValueError:
         return None
+    return values if "printability" in values else None  # else of an earlier version
 
 
 def _same_file(values: Mapping, known: Mapping) -> bool:
@@ -213,7 +222,12 @@ def _write_summary(source, folder, found, left_out) -> None:
         table.append({"": named[""], "remark": named["remark"], **named})
     text = page.page(
         f"mmdiff: {source} homogenized",
-        tables={"Effective properties": table},
+        tables={
+            "Effective properties": table,
+            "Printability and mesh": [
+                remarks.print_row(values["file"], values) for values in found
+            ],
+        },
         files=[*links, *page.list_files(folder)],
         notes=[f"left out: {reason}" for _, reason in left_out],
     )

@@ -1,9 +1,9 @@
 """Effective properties of one voxel cell, as one plain dictionary.
 
 `summarize` derives moduli, extremes, bounds and connectivity from the tensor of a
-solution and the voxels; `characterize` solves an array and summarizes it. Stiffness is
-in units of the base material's Young's modulus given. Sentences about the numbers: see
-`remarks`.
+solution and the voxels; `of_mesh`, `of_surface` and `of_print` tell what a finer mesh,
+the surface and a printer make of them. Stiffness is in units of the base material's
+Young's modulus given. Sentences about the numbers: see `remarks`.
 """
 
 from typing import Any
@@ -12,13 +12,14 @@ import numpy as np
 
 from mmdiff import anisotropy, bounds, elasticity
 from mmdiff.anisotropy import VOIGT
-from mmdiff.cells import connectivity, prepare, thickness
+from mmdiff.cells import connectivity
 from mmdiff.cells.prepare import Grid
-from mmdiff.design.homogenize import remarks
-from mmdiff.design.homogenize.solution import Material, Solution, Solver, solve
-from mmdiff.fem import homogenize
+from mmdiff.cells.printable import Printability
+from mmdiff.design.homogenize.geometry import OfSurface
+from mmdiff.design.homogenize.solution import Material, Solution
 from mmdiff.io import report
 from mmdiff.io.json import plain
+from mmdiff.typing import Float
 
 CONVENTIONS = report.CONVENTIONS | {
     "cubic_constants": "C11, C12, C44 of the closest cubic tensor (means over "
@@ -46,71 +47,30 @@ CONVENTIONS = report.CONVENTIONS | {
     "strain ij, whose mean over the cell is half of the diagonal entry of C",
     "strain": "strain_ij: mean strain of each voxel under the unit macro strain ij, "
     "components in Voigt order, whose mean over the cell is the macro strain",
+    "geometry": 'the object that C and what follows from it belong to: "voxels" as '
+    'given, one element each, or "surface": the smooth one of the level-set field psi '
+    "in surface.npz",
+    "C_voxels": "closest cubic constants of the voxels as given, one element each",
+    "refined": "the same voxels with each split into 2^3 elements, closest cubic "
+    "constants; mesh_error = (C_voxels - C) / |C|, |C12| floored at 1 % of C11: by so "
+    "much at least one element per voxel is too stiff; null where it was not solved",
+    "surface": "limit of two grids with coarse_elements and twice as many along the "
+    "octant (docs/accuracy.md), modulus void + f (1 - void), f the solid share of an "
+    "element; volume, pieces, resolution and fields of the coarse one (means of the "
+    "fields give its C), iterations and residual of the fine one",
+    "uncertainty": "half width of the interval that holds each closest cubic constant "
+    "of the surface, and C_uncertainty each entry of C; null for voxels",
+    "printability": "pieces, loose: periodic pieces of solid, share outside the "
+    "largest; void_pieces, trapped: of void, share in closed pores; wall, gap: least "
+    "thickness of solid and void in mm, wall_voxels and gap_voxels in edges of voxels; "
+    "overhang: share of the surface that faces down at less than 45 degrees to the "
+    "horizontal, built along z; measured_on: the surface of the smoothed cell or, "
+    "where smoothing changes its pieces or it has no field, the voxels",
+    "psi": "level-set field of the octant in surface.npz: solid where its half-sample-"
+    "even cosine interpolation is positive, in spacings of 1 / (2 n) of the edge",
     "displacement": "displacement_ij: displacement of each node under the unit macro "
     "strain ij, macro strain included; unit cell of side 1",
 }
-
-
-def characterize(
-    cell,
-    *,
-    base_E: float = 1.0,
-    base_nu: float = elasticity.NU,
-    void: float = homogenize.VOID,
-    threshold: float = 0.5,
-    resize: int = 0,
-    tol: float = homogenize.TOL,
-    maxiter: int = homogenize.MAXITER,
-) -> dict[str, Any]:
-    """Return the effective properties of a cell as plain numbers.
-
-    Args:
-      cell: (N, N, N) densities from 0 (void) to 1 (solid) of a whole cell, or what has
-        such an array as its `voxels`.
-      base_E: Young's modulus of the solid; all stiffness is in its unit.
-      base_nu: Poisson's ratio of the solid.
-      void: modulus of void as a fraction of solid.
-      threshold: density above which a voxel counts as solid for pieces, axes and walls.
-      resize: edge to resample the cell to, a multiple of 4, which the solver needs; 0
-        leaves it.
-      tol: relative residual of the finite elements.
-      maxiter: most conjugate-gradient iterations.
-
-    Returns:
-      the tensor "C" (6x6, Voigt order 11 22 33 23 13 12, engineering shear) and its
-      inverse "S"; the constants "C11", "C12", "C44" and moduli "K", "G", "E", "nu",
-      "Zener" of the closest cubic tensor; "averages", "engineering" constants and
-      extremes "E_min", "E_max"; the shares "HS" of the Hashin-Shtrikman bounds;
-      "volume", "pieces", "spans", "load_bearing"; thickness "wall_voxels" and
-      "gap_voxels"; "residual" and "converged"; "notes", sentences on what is unusual;
-      and more, see `CONVENTIONS`. Numbers that do not exist are None.
-
-    Raises:
-      InputError: a wrong shape or value.
-
-    Example:
-      >>> found = mm.characterize(np.ones((16, 16, 16)), base_E=210.0)
-      >>> print(f"{found['E']:.4g} {found['nu']:.2f}, {found['pieces']} piece")
-      210 0.30, 1 piece
-    """
-    material = Material(base_E, base_nu, void)
-    solver = Solver(tol, maxiter)
-    options = prepare.Options(threshold=threshold, resize=resize)
-    grid = prepare.prepare(np.asarray(getattr(cell, "voxels", cell)), "cell", options)
-    solution = solve(grid, material, solver)
-    found = summarize(grid, solution, material, threshold=threshold)
-    mode = "wrap" if grid.symmetry == "periodic" else "symmetric"
-    walls = thickness.feature_size(grid.density > threshold, mode=mode)
-    messages = remarks.remarks("cell", found, tol=tol, maxiter=maxiter)
-    return {
-        **found,
-        "wall_voxels": plain(walls.solid._asdict()),
-        "gap_voxels": plain(walls.void._asdict()),
-        "tol": tol,
-        "maxiter": maxiter,
-        "dtype": solver.dtype,
-        "notes": [*grid.notes, *messages],
-    }
 
 
 def summarize(
@@ -148,6 +108,55 @@ def summarize(
         "threshold": threshold,
     }
     return plain(found)  # numbers that do not exist are None
+
+
+def constants(tensor: Float[np.ndarray, "6 6"]) -> dict[str, float]:
+    """Return C11, C12, C44 of the closest cubic tensor by name."""
+    values = elasticity.voigt_to_cubic(tensor)
+    return dict(zip(elasticity.NAMES, values.tolist(), strict=True))
+
+
+def of_mesh(voxels: Solution, refined: Solution) -> dict[str, Any]:
+    """Return the constants on the finer mesh, and how far the voxels' are off them."""
+    of_voxels, fine = constants(voxels.tensor), constants(refined.tensor)
+    least = {"C12": 0.01 * fine["C11"]}
+    return plain(
+        {
+            **fine,
+            "mesh_error": {
+                name: (of_voxels[name] - value) / max(abs(value), least.get(name, 0))
+                for name, value in fine.items()
+            },
+            "residual": refined.residual.max(),
+            "converged": refined.converged.all(),
+        }
+    )
+
+
+def of_surface(found: OfSurface) -> dict[str, Any]:
+    """Return the uncertainty of a surface's tensor, and the grid it comes from."""
+    doubt = zip(elasticity.NAMES, found.cubic_doubt, strict=True)
+    return plain(
+        {
+            "uncertainty": dict(doubt),
+            "C_uncertainty": found.doubt,
+            "coarse_elements": len(found.grid.density),
+        }
+    )
+
+
+def of_print(
+    found: Printability, measured_on: str, edge_mm: float, resolution: int
+) -> dict[str, Any]:
+    """Return what a printer asks, with walls and gaps in mm and in voxels."""
+    return plain(
+        {
+            **vars(found.in_mm(edge_mm)),
+            "wall_voxels": found.wall * resolution,
+            "gap_voxels": found.gap * resolution,
+            "measured_on": measured_on,
+        }
+    )
 
 
 def _of_closest_cubic(tensor, material, volume) -> dict[str, Any]:

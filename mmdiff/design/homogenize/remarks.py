@@ -1,13 +1,32 @@
-"""What a user must know about a homogenized cell, in sentences and in a table's row.
+"""What a user must know about a homogenized cell, in sentences and rows of tables.
 
-Both take the dictionary of `properties.summarize`, also as it comes back from
+All take the dictionary of `characterize.analyse`, also as it comes back from
 properties.json; numbers that do not exist are None there.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from mmdiff import elasticity
+
+TRAPPED = 0.01  # share of the void in closed pores that is worth a sentence
 NAMES = ("C11", "C12", "C44", "K", "E", "nu", "Zener")
 HEADER = ("", *NAMES, "E min", "E max", "V", "K/K_HS", "pieces", "solved as", "remark")
+
+# Columns of the table of what a printer asks: keys of "printability", and factors.
+_PRINTED = {
+    "pieces": ("pieces", 1),
+    "void pieces": ("void_pieces", 1),
+    "loose %": ("loose", 100),
+    "trapped %": ("trapped", 100),
+    "wall mm": ("wall", 1),
+    "wall voxels": ("wall_voxels", 1),
+    "gap mm": ("gap", 1),
+    "gap voxels": ("gap_voxels", 1),
+    "overhang %": ("overhang", 100),
+}
+_MESH = {f"{name} mesh %": name for name in elasticity.NAMES}
+PRINT_HEADER = ("", *_PRINTED, "measured on", *_MESH)
 
 
 def row(name: str, found: Mapping) -> list:
@@ -22,6 +41,47 @@ def row(name: str, found: Mapping) -> list:
         found["pieces"],
         found["symmetry"],
         ", ".join(short(found)),
+    ]
+
+
+def print_row(name: str, found: Mapping) -> dict[str, Any]:
+    """Return what a printer asks and what the mesh is off, columns as `PRINT_HEADER`.
+
+    Columns of a mesh that was not solved are missing.
+    """
+    errors = found["refined"]["mesh_error"] if found["refined"] else {}
+    mesh = {k: _times(100, errors[n]) for k, n in _MESH.items() if n in errors}
+    return {"": name, **printed(found), **mesh}
+
+
+def printed(found: Mapping) -> dict[str, Any]:
+    """Return what a printer asks, by the labels of a table."""
+    values = found["printability"]
+    numbers = {k: _times(f, values[key]) for k, (key, f) in _PRINTED.items()}
+    return {**numbers, "measured on": values["measured_on"]}
+
+
+def _times(factor, value):
+    return None if value is None else factor * value
+
+
+def object_rows(found: Mapping) -> list[dict[str, Any]]:
+    """Return the constants of all objects that were solved, one a row."""
+    refined, doubt = found["refined"], found["uncertainty"]
+    rows = [("voxels", found["C_voxels"])]
+    if refined is not None:
+        rows += [
+            ("voxels, mesh twice as fine", refined),
+            (
+                "mesh error %",
+                {name: _times(100, v) for name, v in refined["mesh_error"].items()},
+            ),
+        ]
+    if doubt is not None:
+        rows += [("surface", found), ("surface, +-", doubt)]
+    return [
+        {"": label, **{name: values[name] for name in elasticity.NAMES}}
+        for label, values in rows
     ]
 
 
@@ -51,6 +111,12 @@ def remarks(name: str, found: Mapping, *, tol: float, maxiter: int) -> list[str]
             "of the solid. It would fall apart when printed. Homogenized with all of "
             "them."
         )
+    trapped = found["printability"]["trapped"]
+    if trapped > TRAPPED:
+        messages.append(
+            f"{name} encloses {_percent(trapped)} of its void in closed pores: powder "
+            "or resin stays inside when it is printed."
+        )
     without = [axis for axis, spans in found["spans"].items() if not spans]
     if without or found["singular_loads"]:
         what = (
@@ -76,6 +142,11 @@ def remarks(name: str, found: Mapping, *, tol: float, maxiter: int) -> list[str]
 def _and(words: Sequence[str]) -> str:
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def _percent(share: float) -> str:
+    """Return a share of less than all as less than 100 %."""
+    return f"{100 * share:.0f} %" if share in (0, 1) else f"{100 * share:.2g} %"
 
 
 def _short(value: float) -> str:

@@ -10,25 +10,31 @@ from typing import Any
 
 import numpy as np
 
+from mmdiff import elasticity
 from mmdiff.anisotropy import VOIGT
 from mmdiff.design.homogenize import properties, remarks
 from mmdiff.design.homogenize.solution import Solution
 from mmdiff.io import page, plots, write
+from mmdiff.io.cell_files import CellEntry
 from mmdiff.io.report import Report, joined
 from mmdiff.typing import Float
 
 PAGE = "report.html"
+_IN_MM = {"wall": "wall_mm", "gap": "gap_mm"}
 
 
 def report(
-    cell: Float[np.ndarray, "n n n"],
+    cell: Float[np.ndarray, "m m m"],
     solution: Solution,
     values: Mapping[str, Any],
     notes: Sequence[str] = (),
+    *,
+    psi: Float[np.ndarray, "n n n"] | None = None,
 ) -> Report:
     """Return the report of one cell of densities and its remarks.
 
-    The values are those of `properties.summarize`, with "file", the name of the input.
+    The values are those of `characterize.analyse`, with "file", the name of the input.
+    Of a surface, the zero set of the field `psi`, meshes and a picture are written too.
     """
     name = values["file"]
     keys = ("base_E", "base_nu", "void", "resolution")
@@ -40,7 +46,8 @@ def report(
         conventions=properties.CONVENTIONS,
         settings={key: values[key] for key in keys},
         tables=_tables(solution.tensor, values),
-        views=[page.CellView(name, solid, files=("tensor.txt", "fields.vti"))],
+        cell_size_mm=values["cell_size_mm"],
+        **_shown(name, solid, psi, values),
         files={
             "tensor.txt": lambda path: write.write_bytes(path, text.encode()),
             "fields.vti": lambda path: _write_fields(path, cell, solution, values),
@@ -51,6 +58,23 @@ def report(
         notes=notes,
         page=PAGE,
     )
+
+
+def _shown(name, solid, psi, values) -> dict[str, Any]:
+    """Return the cell of the page; of a surface its files and its field as well."""
+    if psi is None:
+        view = page.CellView(name, solid, files=("tensor.txt", "fields.vti"))
+        return {"views": [view]}
+    doubt, names = values["uncertainty"], elasticity.NAMES
+    arrays = {
+        "psi": psi.astype(np.float32),
+        "constants": np.array([values[name] for name in names]),
+        "uncertainty": np.array([doubt[name] for name in names]),
+    }
+    return {
+        "cells": [CellEntry(name="surface", label=name, voxels=solid, psi=psi)],
+        "arrays": {"surface.npz": arrays},
+    }
 
 
 def _write_fields(path: pathlib.Path, cell, solution, values) -> None:
@@ -110,6 +134,15 @@ def flat(values: Mapping[str, Any]) -> dict[str, Any]:
         for average, moduli in values["averages"].items()
         for name, value in moduli.items()
     }
+    line |= {f"{name}_voxels": v for name, v in values["C_voxels"].items()}
+    if refined := values["refined"]:
+        line |= {f"{name}_refined": refined[name] for name in elasticity.NAMES}
+        errors = refined["mesh_error"].items()
+        line |= {f"mesh_error_{name}": value for name, value in errors}
+    doubt = values["uncertainty"] or {}
+    line |= {f"uncertainty_{name}": value for name, value in doubt.items()}
+    printed = values["printability"]
+    line |= {_IN_MM.get(name, name): value for name, value in printed.items()}
     line |= {f"spans_{axis}": spans for axis, spans in values["spans"].items()}
     return line | {
         "iterations": max(values["iterations"]),
@@ -123,6 +156,11 @@ def _tables(tensor, values) -> dict[str, list[dict]]:
     constants = values["engineering"]
     return {
         "Effective properties": _effective(values),
+        "Constants by mesh": remarks.object_rows(values),
+        "Printability": [
+            {"": label, "value": value}
+            for label, value in remarks.printed(values).items()
+        ],
         "Elastic tensor (Voigt)": [
             dict(zip(("", *VOIGT), row, strict=True)) for row in tensor_rows(tensor)
         ],

@@ -1,16 +1,14 @@
 """The ends of a path: cells of a dataset by their numbers, or voxel files of a user."""
 
 import pathlib
-from collections.abc import Callable
 
 import numpy as np
 
 from mmdiff.cells import prepare
 from mmdiff.data.dataset import Dataset
-from mmdiff.design.interpolate.family import Member
+from mmdiff.design.interpolate.family import Member, measured
 from mmdiff.errors import InputError
 from mmdiff.io import read as files
-from mmdiff.topopt.interface import Evaluation
 
 KEYS = ("first", "second")
 
@@ -19,7 +17,6 @@ def read(
     texts: tuple[str, str],
     usual: tuple[Member, Member] | None,
     data: Dataset,
-    evaluate: Callable[..., Evaluation],
 ) -> tuple[Member, Member]:
     """Return the two ends, theta 0 and pi/2, refused where they are not cubic or equal.
 
@@ -27,23 +24,23 @@ def read(
     usual cell.
     """
     first, second = (
-        _end(text, key, data, evaluate) if text else usual[i]
+        _end(text, key, data) if text else usual[i]
         for i, (text, key) in enumerate(zip(texts, KEYS, strict=True))
     )
-    if np.array_equal(first.octant, second.octant):
+    if np.array_equal(first.psi, second.psi):
         raise InputError("first and second are the same cell. Pass two that differ.")
     return first._replace(theta=0.0), second._replace(theta=np.pi / 2)
 
 
-def _end(text: str, key: str, data, evaluate) -> Member:
-    octants, constants = data.octants, data.constants
+def _end(text: str, key: str, data) -> Member:
+    octants = data.octants
     if text.isdecimal():
         if int(text) >= len(octants):
             raise InputError(
                 f"{key}={text} is no cell of the dataset, which holds {len(octants)}. "
                 f"Pass `{key}=0` to {len(octants) - 1}."
             )
-        return Member(octants[int(text)], constants[int(text)], f"dataset {text}")
+        return _measured(octants[int(text)], data, f"dataset {text}", f"{key}={text}")
     file = pathlib.Path(text)
     if not file.is_file() or file.suffix.lower() == ".raw":
         raise InputError(
@@ -56,7 +53,9 @@ def _end(text: str, key: str, data, evaluate) -> Member:
             f"{key}={text} holds {len(array)} cells. Save the one as a file of its own."
         )
     edge = 2 * octants.shape[-1]
-    resize = 0 if array.shape == (edge,) * 3 else edge
+    # A finer one of the same mirror planes has more to tell than a resampled one.
+    fits = len({*array.shape}) == 1 and array.shape[0] % edge == 0
+    resize = 0 if fits else edge
     options = prepare.Options(binarize=True, resize=resize)
     grid = prepare.prepare(array, file.name, options)
     if grid.symmetry != "cubic":
@@ -65,10 +64,14 @@ def _end(text: str, key: str, data, evaluate) -> Member:
             "network are. Pass a cell with mirror planes and equal axes."
         )
     octant = (grid.density > 0.5).astype(np.uint8)
-    result = evaluate(octant)
-    if not result.converged:
+    return _measured(octant, data, file.name, f"{key}={text}")
+
+
+def _measured(octant, data, kind, name) -> Member:
+    found, flaw = measured(octant, data.octants.shape[-1], kind)
+    if found is None:
         raise InputError(
-            f"{key}={text} cannot be homogenized (residual {result.residual:.1g}). "
-            "Pass a connected cell."
+            f"{name} is {flaw} once its steps are rounded off. Pass a connected cell "
+            "whose walls have three voxels or more."
         )
-    return Member(octant, np.asarray(result.constants), file.name)
+    return found

@@ -1,8 +1,8 @@
 """Families of cells for graded structures, without gaps in volume.
 
 Cells of high K/K_HS are sorted by volume, and the largest gaps between neighbours are
-filled with new ones until none exceeds a tolerance (arXiv 2401.13570, Fig. 5). How well
-neighbours fit: see `pairs`.
+filled with new ones until none exceeds a tolerance (arXiv 2401.13570, Fig. 5). Each is
+a level-set field with the tensor of its surface. How well neighbours fit: see `pairs`.
 """
 
 import pathlib
@@ -13,8 +13,10 @@ import jax
 import numpy as np
 
 from mmdiff import bounds
+from mmdiff.cells import grey, surface
 from mmdiff.data.dataset import Dataset
 from mmdiff.errors import InputError
+from mmdiff.fem import accuracy
 from mmdiff.run import console, saved
 from mmdiff.targets.target import Target, of_constants
 from mmdiff.typing import Bool, Float, Int
@@ -23,17 +25,28 @@ LOOKED_AT = 24  # cells around one volume
 
 
 class Member(NamedTuple):
-    """One cell of a family, with C11, C12, C44 by finite elements for base E = 1."""
+    """One cell of a family.
 
-    octant: np.ndarray
+    Attributes:
+      psi: level-set field of its octant, see `mmdiff.cells.surface`.
+      constants: C11, C12, C44 of the surface, for base E = 1.
+      uncertainty: half width of the interval that holds each of them.
+      volume: solid share.
+      kind: where it comes from, such as "dataset" or "round 1".
+      theta: angle on the path in radians.
+    """
+
+    psi: np.ndarray
     constants: np.ndarray
-    kind: str  # where it comes from, such as "dataset" or "round 1"
-    theta: float = float("nan")  # angle on the path in radians
+    uncertainty: np.ndarray
+    volume: float
+    kind: str
+    theta: float = float("nan")
 
     @property
-    def volume(self) -> float:
-        """Solid share."""
-        return float(self.octant.mean())
+    def octant(self) -> np.ndarray:
+        """Binary octant with a voxel for each sample, as the network knows cells."""
+        return surface.voxels(self.psi, self.psi.shape[-1])
 
     @property
     def share(self) -> float:
@@ -42,22 +55,42 @@ class Member(NamedTuple):
         return float(ratios["K"])
 
 
+def member_of(cell, kind: str, theta: float = float("nan")) -> Member:
+    """Return a member from a cell with a field and the properties of its surface."""
+    constants, doubt = np.asarray(cell.constants), np.asarray(cell.uncertainty)
+    return Member(cell.psi, constants, doubt, float(cell.volume), kind, theta)
+
+
+def measured(octant: np.ndarray, n: int, kind: str) -> tuple[Member | None, str]:
+    """Return the cell of a binary octant, its steps rounded off, n samples along it.
+
+    If it is no good, return None and why.
+    """
+    psi, flaw = grey.connected(surface.from_voxels(octant, n))
+    if flaw:
+        return None, flaw
+    found = accuracy.estimate(psi)
+    if not found.converged:
+        return None, f"not homogenized (residual {found.residual:.1g})"
+    return Member(psi, found.constants, found.uncertainty, found.volume, kind), ""
+
+
 def arrays(members: Sequence[Member]) -> dict[str, np.ndarray]:
     """Return members as arrays by name; `members_of` is the inverse."""
-    return {
-        "octants": np.array([member.octant for member in members]),
-        "constants": np.array([member.constants for member in members]),
-        "volume": np.array([member.volume for member in members]),
-        "K_over_HS": np.array([member.share for member in members]),
-        "theta": np.array([member.theta for member in members]),
-        "kind": np.array([member.kind for member in members]),
+    columns = {
+        name: np.array([getattr(member, name) for member in members])
+        for name in Member._fields
     }
+    return columns | {"K_over_HS": np.array([member.share for member in members])}
 
 
 def members_of(found: Mapping[str, np.ndarray]) -> list[Member]:
     """Return the members that `arrays` made arrays of."""
-    columns = (found[name] for name in ("octants", "constants", "kind", "theta"))
-    return [Member(o, c, str(k), float(t)) for o, c, k, t in zip(*columns, strict=True)]
+    columns = (found[name] for name in Member._fields)
+    return [
+        Member(psi, c, u, float(v), str(kind), float(theta))
+        for psi, c, u, v, kind, theta in zip(*columns, strict=True)
+    ]
 
 
 def begin(
@@ -72,7 +105,9 @@ def begin(
     """Return the cells of a dataset that a family begins with, by volume.
 
     They are looked for at `count` (two or more) evenly spaced volumes from low to high,
-    with K/K_HS from the floor on; gaps wider than the tolerance get further cells.
+    with K/K_HS from the floor on; gaps wider than the tolerance get further cells. The
+    dataset tells the tensor of voxels: cells whose surface turns out to be below the
+    floor are replaced by others.
     """
     if not low < high:
         raise InputError(
@@ -80,16 +115,31 @@ def begin(
             "`low` below `high`."
         )
     share = bounds.hashin_shtrikman_ratios(data.constants, data.volume)["K"]
-    allowed = share >= floor
-    chosen = spread_out(data.octants, data.volume, allowed, low, high, count)
-    chosen = with_gaps_filled(chosen, data.octants, data.volume, allowed, tolerance)
+    allowed, members = share >= floor, {}
+    while True:
+        chosen = spread_out(data.octants, data.volume, allowed, low, high, count)
+        chosen = with_gaps_filled(
+            chosen, data.octants, data.volume, allowed, tolerance
+        ).tolist()
+        for i in (i for i in chosen if i not in members):
+            members[i], _ = measured(data.octants[i], data.octants.shape[-1], "dataset")
+        bad = [i for i in chosen if members[i] is None or members[i].share < floor]
+        if not bad:
+            break
+        console.say(f"{len(bad)} of {len(chosen)} surfaces are below the floor")
+        allowed[bad] = False
     if len(chosen) < 2:
         raise InputError(
             f"{len(chosen)} cells of the dataset have K/K_HS of {floor:g} or more at "
             f"volumes from {low:g} to {high:g}, and a family needs two. Lower `floor` "
             "or widen `low` and `high`."
         )
-    return [Member(data.octants[i], data.constants[i], "dataset") for i in chosen]
+    return [members[i] for i in chosen]
+
+
+def begin_once(file: pathlib.Path, data: Dataset, **options) -> list[Member]:
+    """Return what `begin` does, from the file where it is stored."""
+    return members_of(saved.once(file, lambda: arrays(begin(data, **options))))
 
 
 def spread_out(
@@ -230,8 +280,8 @@ def make_gap_filler(
 ) -> Callable[[int, Member, Member], list[Member]]:
     """Return `make(round, low, high) -> members` for `fill`; each gap is made once.
 
-    `generate(key, target)` returns cells, with `octant` and `constants`, for the middle
-    of a gap; the folder keeps the files of finished gaps.
+    `generate(key, target)` returns cells, see `member_of`, for the middle of a gap; the
+    folder keeps the files of finished gaps.
     """
 
     def make(number, low, high):
@@ -241,8 +291,7 @@ def make_gap_filler(
 
         def new():
             fold = jax.random.fold_in(jax.random.fold_in(key, 2 + number), mark)
-            cells = generate(fold, target)
-            return arrays([Member(c.octant, c.constants, kind) for c in cells])
+            return arrays([member_of(cell, kind) for cell in generate(fold, target)])
 
         made = members_of(saved.once(folder / f"gap_{number}_{mark}.npz", new))
         best = max((member.share for member in made), default=np.nan)

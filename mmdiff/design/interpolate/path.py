@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmdiff.design.interpolate.family import Member, arrays, members_of
+from mmdiff.cells import grey
+from mmdiff.design.interpolate.family import Member, arrays, member_of, members_of
 from mmdiff.diffusion.conditions import Conditions
 from mmdiff.elasticity import NAMES, range_error
 from mmdiff.models import noise_codec
@@ -35,6 +36,35 @@ def off_line(
     return range_error(constants, line)
 
 
+def make_finish(
+    check: Callable,
+    improve: Callable | None = None,
+    flaw: Callable = lambda cell: "",
+    *,
+    any_volume: bool = False,
+) -> Callable[[Float[np.ndarray, "n n n"], Target], tuple]:
+    """Return `finish(sample, target) -> cell, reason`, see `make_path`.
+
+    Args:
+      check: `check(psi, target)` gives the cell of a field, None without convergence.
+      improve: `improve(cell, target)` makes it meet the target; None to leave it.
+      flaw: says what keeps a cell that was improved from being printed.
+      any_volume: whether the volume of the sample is kept, not that of the target.
+    """
+
+    def finish(sample, target):
+        psi, reason = grey.to_field(sample, None if any_volume else target.volume)
+        cell = None if reason else check(psi, target)
+        if cell is None:
+            return None, reason or "unconverged"
+        if improve is None:
+            return cell, ""
+        cell = improve(cell, target)
+        return cell, flaw(cell)
+
+    return finish
+
+
 def make_path(
     ends: tuple[Member, Member],
     network: tuple[NoiseCodec, Conditions],
@@ -51,8 +81,8 @@ def make_path(
     Args:
       ends: the two cells.
       network: codec and conditions, see `noise_codec.load_noise_codec`.
-      finish: `finish(field, target)` returns the cell that a decoded field becomes,
-        with `octant` and `constants`, and the reason where it is refused.
+      finish: `finish(field, target)` returns the cell that a decoded array becomes,
+        see `family.member_of`, and the reason where it is refused.
       key: typed random key.
       count: cells between the ends.
       conditioned: whether constants and volume of a cell, or those between the ends,
@@ -92,8 +122,7 @@ def make_path(
                 refused += 1
                 console.note(f"theta {theta:.3f}: {reason}, left out.")
             else:
-                constants = np.asarray(cell.constants)
-                cells.append(Member(cell.octant, constants, "path", float(theta)))
+                cells.append(member_of(cell, "path", float(theta)))
         return arrays([*cells, ends[1]]) | {"returned": returned, "refused": refused}
 
     found = saved.once(file, new)

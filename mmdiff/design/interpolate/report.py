@@ -1,38 +1,57 @@
-"""Report of a path and a family of cells: rows, summary, arrays and pictures."""
+"""Report of a path and a family of cells: rows, summary, arrays, pictures, files."""
 
+import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from mmdiff import elasticity
+from mmdiff.cells import surface
+from mmdiff.cells.printable import printability
+from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.design.interpolate import family, figures, pairs, path
 from mmdiff.design.interpolate.family import Member
-from mmdiff.io import plots
+from mmdiff.io import cell_files, plots, render, write
 from mmdiff.io.report import CONVENTIONS as SHARED
 from mmdiff.io.report import Report
 
 DRAWN = 24  # cells drawn at most, spread over all
 SPHERES = 5
-HEADER = ("", "kind", "V", "C11", "K/K_HS", "face %", "contact %", "pair/series")
+HEADER = (
+    *("", "kind", "V", "C11", "K/K_HS", "wall mm", "gap mm", "trapped %"),
+    *("face %", "contact %", "pair/series"),
+)
 CONVENTIONS = {
     "constants": "C11, C12, C44 in units of the base material's Young's modulus (nu "
-    "0.3), of the binary cells",
+    "0.3), of the surface; uncertainty is the half width of the interval that holds "
+    "each of them",
     "moduli": SHARED["moduli"],
-    "finite_elements": SHARED["finite_elements"],
-    "octants": "family.npz holds the octant [0, 1/2]^3 of each cell",
-    "face agreement": "equal voxels of the faces across x that touch the next cell's",
+    "finite_elements": "trilinear hexahedra of modulus void + f (1 - void), f the "
+    "solid share of the element; two grids, extrapolated",
+    "psi": "level-set field of the octant [0, 1/2]^3 of each cell in family.npz: solid "
+    "where its half-sample-even cosine interpolation is positive",
+    "cells": "NAME.npy and NAME.stl of each cell in the folder cells",
+    "wall, gap, trapped": "least thickness of solid and void; share of the void in "
+    "closed pores",
+    "face agreement": "share of the faces across x, between two cells, where both are "
+    "solid or both void",
     "contact": "solid that meets solid on these faces",
     "C11 pair / series": "of both cells stacked along x, over the harmonic mean of "
-    "their C11, which perfect contact would give",
+    "their C11, which perfect contact would give; one element per sample",
 }
 
 
 def rows(
-    members: Sequence[Member], group: str, ratios: Mapping[int, float]
+    members: Sequence[Member],
+    group: str,
+    ratios: Mapping[int, float],
+    cell_size_mm: float = 10.0,
 ) -> list[dict]:
     """Return the row of every member in the order given, with its fit to the next."""
     found = []
     for i, member in enumerate(members):
+        printed = printability(member.psi).in_mm(cell_size_mm)
+        doubts = zip(elasticity.NAMES, map(float, member.uncertainty), strict=True)
         row = {
             "cell": f"{group} {i}",
             "kind": member.kind,
@@ -41,9 +60,13 @@ def rows(
             **dict(zip(elasticity.NAMES, map(float, member.constants), strict=True)),
             **{k: float(v) for k, v in elasticity.moduli(member.constants).items()},
             "K/K_HS": member.share,
+            **{f"uncertainty {name}": doubt for name, doubt in doubts},
+            "wall": printed.wall,
+            "gap": printed.gap,
+            "trapped": printed.trapped,
         }
         if i + 1 < len(members):
-            fit = pairs.face_agreement(member.octant, members[i + 1].octant)
+            fit = pairs.face_agreement(member.psi, members[i + 1].psi)
             row["face agreement"], row["contact"] = fit
             row["C11 pair / series"] = ratios.get(i)
         found.append(row)
@@ -80,6 +103,7 @@ def report(
     members: Sequence[Member],
     ratios: Mapping[int, float],
     info: Mapping,
+    cell_size_mm: float = 10.0,
 ) -> Report:
     """Return the report of a path, its ends first and last, and a family by volume.
 
@@ -87,8 +111,8 @@ def report(
     by number of the first, in the family or, where there is none, on the path; `info`
     holds numbers of the run for the summary.
     """
-    lines = rows(cells, "path", {} if members else ratios)
-    lines += rows(members, "family", ratios)
+    lines = rows(cells, "path", {} if members else ratios, cell_size_mm)
+    lines += rows(members, "family", ratios, cell_size_mm)
     numbers = summary(cells, members, lines, info)
     every = [*cells, *members]
     arrays = family.arrays(every)
@@ -109,8 +133,8 @@ def report(
         arrays={"family.npz": arrays},
         rows={"family.csv": lines},
         files={
-            "strip.png": lambda file: plots.cell_sheet(
-                file, [every[i].octant for i in drawn], captions, size=288, columns=6
+            "strip.png": lambda file: plots.contact_sheet(
+                file, [_picture(every[i].psi) for i in drawn], captions, columns=6
             ),
             "path.png": lambda file: figures.properties(file, constants, volume, kinds),
             "spheres.png": lambda file: plots.modulus_spheres(
@@ -121,13 +145,51 @@ def report(
     )
 
 
+def _picture(psi):
+    cell = _voxels(psi, 2 * psi.shape[-1])
+    return render.render(cell, size=288, cutaway=render.cutaway(cell), psi=psi)
+
+
+def _voxels(psi, resolution):
+    return octant_to_cell(surface.voxels(psi, resolution // 2))
+
+
+def write_cells(
+    folder: pathlib.Path,
+    groups: Mapping[str, Sequence[Member]],
+    cell_size_mm: float = 10.0,
+    resolution: int = 128,
+) -> list[str]:
+    """Write `GROUP_XX.npy` and `.stl` of each cell; return what was left out, and why.
+
+    Args:
+      folder: of the files, made where it is missing.
+      groups: cells by the name of their group, "path" or "family".
+      cell_size_mm: edge of the printed cells.
+      resolution: voxels along the edge of a cell in the .npy files.
+    """
+    folder.mkdir(exist_ok=True)
+    missing = []
+    for group, members in groups.items():
+        for i, member in enumerate(members):
+            name = f"{group}_{i:02d}"
+            voxels = _voxels(member.psi, resolution)
+            *mesh, left_out = cell_files.surface_of(voxels, member.psi, cell_size_mm)
+            write.write_npy(folder / f"{name}.npy", voxels)
+            write.write_stl(folder / f"{name}.stl", *mesh)
+            missing += left_out
+    return list(dict.fromkeys(missing))
+
+
 def table(lines: Sequence[Mapping]) -> list[list]:
     """Return what is shown of each row of a report, in the order of `HEADER`."""
     shown = []
     for line in lines:
         known = [line[name] for name in ("cell", "kind", "V", "C11", "K/K_HS")]
+        printed = [line["wall"], line["gap"], 100 * line["trapped"]]
         fit = [100 * line[k] for k in ("face agreement", "contact") if k in line]
-        shown.append([*known, *(fit or [None] * 2), line.get("C11 pair / series")])
+        fit = [*(fit or [None] * 2), line.get("C11 pair / series")]
+        shown.append([*known, *printed, *fit])
     return shown
 
 

@@ -15,30 +15,22 @@ def _octant(seed):
     return (np.random.default_rng(seed).random((N, N, N)) < 0.5).astype(np.uint8)
 
 
-def _plates(solid, void):
-    """Return a plate and a gap of so many voxels across x; all others are thicker."""
-    octant = np.zeros((N, N, N), np.uint8)
-    octant[2 : 2 + solid] = 1
-    octant[2 + solid + void :] = 1
-    return octant
-
-
-def _cell(constants, octant):
-    goal = np.array([0.2, 0.1, 0.05])
+def _cell(constants, seed):
     constants = np.array(constants)
-    ranges = np.array([1.330768, 0.667355, 0.383357])
     return Cell(
-        octant=octant,
+        psi=_octant(seed) - 0.5,
         constants=constants,
+        uncertainty=np.array([0.02, 0.01, 0.005]),
+        coarse=constants,
         volume=0.4,
-        pieces=1,
-        pieces_found=1,
-        error=float((abs(constants - goal) / ranges).mean()),
-        relative_error=float((abs(constants - goal) / goal).mean()),
+        error=0.5,  # what is stated of it is not asked
+        relative_error=0.5,
         residual=1e-6,
         history=(0.1, 0.01),
         volumes=(0.41, 0.4),
+        solves=7 + seed,
         sampled=constants,
+        as_voxels=1.05 * constants,
     )
 
 
@@ -53,17 +45,12 @@ def test_similarity_within_is_the_mean_of_the_pairs():
 def records():
     goal = of_constants((0.2, 0.1, 0.05), 0.4)
     known = pack(_octant(0)[None])
-    sampled = [
-        _cell([0.21, 0.1, 0.05], _plates(1, 1)),
-        _cell([0.24, 0.1, 0.05], _plates(3, 2)),
-    ]
-    cells = [
-        _cell([0.2, 0.1, 0.05], _octant(0)),
-        _cell([0.22, 0.1, 0.05], _octant(1)),
-    ]
-    full = metrics.measure(goal, cells, sampled, 2, known)
-    empty = metrics.measure(goal, [], [], 4, known)
-    return [{**r, "evaluations": 6, "seconds": 3.0} for r in (full, empty)]
+    sampled = [_cell([0.21, 0.1, 0.05], 0), _cell([0.24, 0.1, 0.05], 1)]
+    cells = [_cell([0.2, 0.1, 0.05], 0), _cell([0.22, 0.1, 0.05], 1)]
+    options = {"flaw": lambda cell: "thin walls" if cell.constants[0] > 0.23 else ""}
+    full = metrics.measure(goal, cells, sampled, 2, known, **options)
+    empty = metrics.measure(goal, [], [], 4, known, **options)
+    return [{**r, "seconds": 3.0} for r in (full, empty)]
 
 
 def test_summary(records):
@@ -75,13 +62,17 @@ def test_summary(records):
     assert got["error_best"] == 0
     np.testing.assert_allclose(got["relative_mean"], 0.1 / 3 / 2)
     assert got["valid"] == 0.25 and got["answered"] == 0.5
-    assert got["evaluations"] == 6 and got["seconds"] == 3.0
+    assert got["solves_median"] == 7.5
+    # Three seconds for two cells; three more were for none.
+    assert got["seconds"] == 3.0 and got["seconds_median"] == 1.5
     assert got["nearest"] > 0.7  # one of the two is the training cell itself
     assert got["reached"] == 0.5
-    # One of 5 solid voxels is thin, and 1 of 3 void ones; then none of 4 and 4.
-    np.testing.assert_allclose(got["raw_thin"], 1 / 5 / 2)
-    np.testing.assert_allclose(got["raw_pits"], 1 / 3 / 2)
-    assert 0.3 < got["thin"] < 0.9 and 0.3 < got["pits"] < 0.9  # noise
+    assert got["raw_printable"] == 0.5 and got["printable"] == 1
+    # The constants of the voxels are 5 % larger.
+    goal, ranges = np.array([0.2, 0.1, 0.05]), np.array([1.330768, 0.667355, 0.383357])
+    np.testing.assert_allclose(got["voxel_error_best"], (0.05 * goal / ranges).mean())
+    np.testing.assert_allclose(got["voxel_relative_mean"], 0.05 + 0.1 / 6 * 1.05)
+    np.testing.assert_allclose(got["uncertainty"], (0.1 * goal / ranges).mean())
     assert got["volume_off"] == 0.0
     records[0]["cells"][0]["volume"] = 0.5
     np.testing.assert_allclose(metrics.summarize(records)["volume_off"], 0.05)
@@ -89,10 +80,12 @@ def test_summary(records):
 
 def test_comparison_has_a_row_for_each_kind(records):
     rows = metrics.comparison(metrics.summarize(records), True)
-    assert [row[""] for row in rows][-2:] == ["mmdiff, raw", "mmdiff, polished"]
+    kinds = ["raw", "raw, as voxels", "polished", "polished, as voxels"]
+    assert [row[""] for row in rows][-4:] == [f"mmdiff, {kind}" for kind in kinds]
     assert [*rows[0].values()] == ["paper v1", "2.55", "1.74", "", "", "3.00"]
-    assert rows[-1]["best of each %"] == "0.00" and rows[-1]["valid %"] == "25.0"
-    assert len(metrics.comparison(metrics.summarize(records), False)) == 4
+    assert rows[-2]["best of each %"] == "0.00" and rows[-1]["valid %"] == "25.0"
+    assert rows[-1]["best of each %"] == "0.72" and rows[-3]["s per cell"] == ""
+    assert len(metrics.comparison(metrics.summarize(records), False)) == 5
 
 
 def test_groups_by_the_bin_of_the_target(records):
@@ -106,9 +99,11 @@ def test_groups_by_the_bin_of_the_target(records):
     ]
     # Raw errors of 0.01 and 0.04 of three ranges of 1.330768.
     assert rows[0][2] == "0.63 / 0.63 / 0.25"
-    assert rows[1][5] == "100 %" and rows[0][5] == "50 %"
-    assert rows[1][6] == "0.500 / 0.500"
-    assert rows[0][7].startswith("10.0, ") and rows[0][8].startswith("16.7, ")
+    row = dict(zip(metrics.groups(records, constants, volume)[0], rows[0], strict=True))
+    assert row["best within 0.1 %"] == "50 %" and rows[1][7] == "100 %"
+    assert rows[1][8] == "0.500 / 0.500"
+    assert row["printable %: raw, delivered"] == "50, 100"
+    assert row["+- %"] == "1.44" and row["solves, s per cell"] == "8, 1.5"
     (none,) = metrics.groups(records[2:3], constants, volume)
     assert none["targets"] == "all"
 

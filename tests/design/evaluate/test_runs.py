@@ -3,7 +3,8 @@
 import jax
 import numpy as np
 import pytest
-from design_helpers import fields, proportional
+from design_helpers import fields
+from field_helpers import VOXELS, patch
 
 from mmdiff.cells.voxels import pack
 from mmdiff.design.evaluate import metrics, runs
@@ -12,7 +13,6 @@ from mmdiff.design.generate.pipeline import Settings
 from mmdiff.models.weights import Model
 from mmdiff.run import workdir
 from mmdiff.targets.target import parse
-from mmdiff.topopt import interface
 
 KNOWN = pack(np.ones((1, 8, 8, 8), np.uint8))
 
@@ -29,8 +29,8 @@ def test_first_samples_and_refined_cells_are_measured(monkeypatch, steps):
         return draw
 
     monkeypatch.setattr(sampler, "make_sampler", make_sampler)
-    monkeypatch.setattr(interface, "make_evaluate", lambda n, **rest: proportional)
-    settings = Settings(polish_steps=steps, rework=0, spare=0)
+    patch(monkeypatch)
+    settings = Settings(polish_steps=steps, spare=0, drainable=False)
     measure = runs.make_measure(Model({}, {"octant": 8}), settings, 3, KNOWN)
     record = measure(jax.random.key(0), parse("C11=0.3"))
     # The first samples are drawn once, for the raw measure and for the refined cells.
@@ -38,10 +38,16 @@ def test_first_samples_and_refined_cells_are_measured(monkeypatch, steps):
     raw = sorted(cell["raw_error"] for cell in record["raw"])
     errors = [cell["error"] for cell in record["cells"]]
     assert len(raw) == len(errors) == 3 and record["seconds"] > 0
+    # Raw ones are of the surface too, not of the coarse grid, and so are the voxels.
+    for cell in record["raw"]:
+        surface, voxels = (
+            0.3 - 1.330768 * cell[f"raw_{name}"] for name in ("error", "voxel_error")
+        )
+        assert voxels / surface == pytest.approx(VOXELS, rel=0.01)
     if steps:
-        assert max(errors) < min(raw) and record["evaluations"] > 3
+        assert max(errors) < min(raw) and record["cells"][0]["solves"] > 2
     else:
-        assert errors == raw and record["evaluations"] == 0
+        assert errors == raw
 
 
 def test_records_of_other_targets_are_made_again(tmp_path, capsys):

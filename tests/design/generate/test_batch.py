@@ -5,7 +5,8 @@ import json
 
 import numpy as np
 import pytest
-from design_helpers import octant, proportional
+from design_helpers import smooth_field
+from field_helpers import estimate
 
 from mmdiff.design.generate import batch
 from mmdiff.design.generate.cell import make_cell
@@ -31,9 +32,9 @@ def folder(tmp_path, monkeypatch):
 
 def _make(goal, key=None, start=None, base=1.0):
     """Two cells for a target; none for C44 alone."""
-    part = octant()
+    psi = smooth_field()
     count = 0 if dict(goal.asked).keys() == {"C44"} else 2
-    cell = make_cell(part, proportional(part), goal, 1, (0.1, 0.01), (0.8, 0.9))
+    cell = make_cell(psi, estimate(psi), goal, (0.1, 0.01), (0.8, 0.9))
     counts = {"sampled": 4}
     settings = {"base_E": base, "cell_size_mm": 10.0, "counts": counts}
     cells = count * [cell]
@@ -100,7 +101,7 @@ def test_a_list_goes_on_where_it_was_stopped(folder, tmp_path, capsys, monkeypat
     assert len(made) == 4 and asked == [{"E": 0.15}, {"C44": 0.09}]
     said = capsys.readouterr().out
     assert "part (" in said and "best of 2 " in said
-    assert "none (" in said and "none of 4 samples was a connected" in said
+    assert "none (" in said and "none of 4 samples gave a connected" in said
     rows = (folder / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(row)["target"] for row in rows] == ["whole", "part", "none"]
     batch.run(folder, lines, lambda: pytest.fail("made again"))

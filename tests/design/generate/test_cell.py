@@ -1,8 +1,9 @@
-"""What a cell tells of itself."""
+"""Samples to fields: what is cleaned, refused and told of a cell."""
 
 import numpy as np
 import pytest
-from design_helpers import smooth_field, volume_estimate
+from design_helpers import smooth_field
+from field_helpers import estimate
 
 from mmdiff import elasticity
 from mmdiff.cells import surface
@@ -15,11 +16,11 @@ N = 8
 
 def test_a_cell_tells_its_numbers():
     psi = smooth_field(0.45)
-    estimate = volume_estimate(psi)
+    result = estimate(psi)
     goal = np.array([0.4, 0.2, 0.1])
-    cell = make_cell(psi, estimate, of_constants(goal, 0.5))
+    cell = make_cell(psi, result, of_constants(goal, 0.5))
     assert cell.volume == pytest.approx(0.45, abs=1e-4)
-    np.testing.assert_array_equal(cell.constants, estimate.constants)
+    np.testing.assert_array_equal(cell.constants, result.constants)
     error = np.mean(abs(cell.constants - goal) / [1.330768, 0.667355, 0.383357])
     np.testing.assert_allclose(cell.error, error, rtol=1e-12)
     assert cell.history == (cell.error,) and cell.volumes == (cell.volume,)

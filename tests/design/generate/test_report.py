@@ -2,25 +2,21 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
-from design_helpers import frame, octant, proportional, wave
+from design_helpers import smooth_field
+from field_helpers import estimate
 
 from mmdiff import elasticity
-from mmdiff.cells.symmetry import cell_to_octant
 from mmdiff.design.generate import report as reports
 from mmdiff.design.generate.cell import make_cell
-from mmdiff.design.generate.search import search
 from mmdiff.fem import homogenize
 from mmdiff.io.report import write
 from mmdiff.targets import quantities
 from mmdiff.targets.target import of_constants, parse
-from mmdiff.topopt import interface
 
 SETTINGS = {
     "void": homogenize.VOID,
-    "penal": homogenize.PENAL,
     "tol": homogenize.TOL,
     "base_E": 10.0,
     "base_nu": elasticity.NU,
@@ -30,8 +26,8 @@ SETTINGS = {
 
 
 def _cells(goal, count=2):
-    parts = [octant(8, seed) for seed in range(count)]
-    return [make_cell(part, proportional(part), goal, 1) for part in parts]
+    every = [smooth_field(0.4, bump=0.1 * i) for i in range(count)]
+    return [make_cell(psi, estimate(psi), goal) for psi in every]
 
 
 def test_a_report_states_cells_settings_and_conventions():
@@ -39,7 +35,7 @@ def test_a_report_states_cells_settings_and_conventions():
     cells = _cells(goal)
     report = reports.report(goal, cells, SETTINGS)
     assert report.title == "mmdiff: cells for E 1, zener 1"
-    assert report.cell_size_mm == 12.0 and report.settings["resolution"] == 16
+    assert report.cell_size_mm == 12.0 and report.settings["resolution"] == 128
     assert [entry.name for entry in report.cells] == ["cell_00", "cell_01"]
     np.testing.assert_array_equal(report.cells[1].voxels, cells[1].voxels)
     arrays = report.arrays["cells.npz"]
@@ -92,42 +88,29 @@ def test_plots_show_what_is_asked(tmp_path, monkeypatch, text, shown, titles):
     np.testing.assert_array_equal(got[0][:-1], expected)
 
 
-@pytest.mark.slow
 def test_the_files_are_complete_closed_and_true_to_the_numbers(tmp_path):
-    n, goal = 16, of_constants((0.12, 0.02, 0.02))
-    fields = np.stack([wave(n) + 0.8, frame(n, 3)])
-    with jax.numpy_rank_promotion("allow"):
-        cells, _ = search(
-            jax.random.key(0),
-            goal,
-            draw=lambda key, target: fields,
-            evaluate=interface.make_evaluate(n),
-            num_best=2,
-        )
-        write(tmp_path, reports.report(goal, cells, SETTINGS | {"base_E": 1.0}))
-    names = [f"cell_{i:02d}.{k}" for i in (0, 1) for k in "npy stl 3mf vti png".split()]
+    goal = of_constants((0.12, 0.02, 0.02))
+    cells = _cells(goal)
+    write(tmp_path, reports.report(goal, cells, SETTINGS))
+    kinds = "npy stl 3mf glb vti png".split()
+    names = [f"cell_{i:02d}.{k}" for i in (0, 1) for k in kinds]
     names += "cells.npz properties.json properties.csv sheet.png index.html".split()
     assert not [name for name in names if not (tmp_path / name).stat().st_size]
     values = json.loads((tmp_path / "properties.json").read_text())
     with np.load(tmp_path / "cells.npz") as data:
         assert data["void"] == homogenize.VOID
-        np.testing.assert_array_equal(data["constants"][0], cells[0].constants)
+        np.testing.assert_allclose(data["constants"][0], 10 * cells[0].constants)
+        np.testing.assert_allclose(data["psi"][1], cells[1].psi, atol=1e-6)
     for line, cell in zip(values["cells"], cells, strict=True):
         voxels = np.load(tmp_path / line["file"])
-        assert voxels.dtype == np.uint8 and voxels.shape == (2 * n,) * 3
-        part = cell_to_octant(voxels).astype(np.float32)
-        tensor, info = homogenize.homogenize(part, void=values["void"])
-        # The same program on the same voxels: equal far below 1e-6.
-        np.testing.assert_allclose(tensor, line["C"], atol=1e-6)
-        assert bool(info.converged.all()) and line["volume"] == voxels.mean()
+        assert voxels.dtype == np.uint8 and voxels.shape == (128,) * 3
+        assert abs(voxels.mean() - line["volume"]) < 5e-3
         _check_surface(tmp_path / line["file"].replace("npy", "stl"), cell)
 
 
 def _check_surface(path, cell):
     trimesh = pytest.importorskip("trimesh")
-    pytest.importorskip("skimage")
     mesh = trimesh.load(path)
     assert mesh.is_watertight and mesh.is_winding_consistent
-    # 1 % is what is promised of the smoothed surface.
-    np.testing.assert_allclose(mesh.volume, cell.volume * 12.0**3, rtol=0.01)
-    np.testing.assert_allclose(np.ptp(mesh.bounds, axis=0), 12.0, rtol=0.02)
+    np.testing.assert_allclose(mesh.volume, cell.volume * 12.0**3, rtol=2e-3)
+    np.testing.assert_allclose(np.ptp(mesh.bounds, axis=0), 12.0, rtol=1e-5)

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from homogenize_helpers import schwarz
 
+from mmdiff.cells import mesh, surface
 from mmdiff.cells.prepare import Options
 from mmdiff.cells.symmetry import cell_to_octant, octant_to_cell
 from mmdiff.data import store
 from mmdiff.design.homogenize import batch, properties, solution
+from mmdiff.design.homogenize.geometry import Geometry
 from mmdiff.errors import DataError, InputError
 from mmdiff.io import plots, write
+from mmdiff.io.read_vti import read_vti
 
 
 @pytest.fixture(autouse=True)
@@ -65,8 +68,10 @@ def test_results_are_kept_while_they_are_those_of_the_file(tmp_path, solved):
     assert not batch.is_current(path, out)
     [last], _ = run(path, tmp_path, **settings)
     assert last["C"] == other["C"] and len(solved) == 3
-    (out / "properties.json").write_text("{")
-    assert not batch.is_current(path, out)
+    earlier = {k: v for k, v in stored(out).items() if k != "printability"}
+    for text in (json.dumps(earlier), "{"):
+        (out / "properties.json").write_text(text)
+        assert not batch.is_current(path, out)
     assert not batch.is_current(path, tmp_path / "none")
 
 
@@ -93,8 +98,43 @@ def test_many_cells_of_one_file(tmp_path, capsys, solved):
         rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows] == [v["file"] for v in found] + [label]
     assert rows[2]["error"] == reason
+    errors = [float(row["mesh_error_C11"]) for row in rows[:2]]
+    assert errors == [v["refined"]["mesh_error"]["C11"] for v in found]
+    # A sheet parts the void in two, neither closed; inside out it is the one wall.
+    assert [row["void_pieces"] for row in rows[:2]] == ["2", "1"]
+    assert rows[0]["trapped"] == rows[1]["trapped"] == "0.0"
+    assert float(rows[0]["wall_mm"]) == pytest.approx(
+        float(rows[0]["wall_voxels"]) * 10 / 16
+    )
+    page = (out / "index.html").read_text()
+    assert "trapped %" in page and "C11 mesh %" in page
     assert "2/report.html" in (out / "index.html").read_text()
     assert batch.is_current(path, out)
+
+
+def test_a_surface_is_written_as_it_was_homogenized(tmp_path):
+    path, out = tmp_path / "cell.npy", tmp_path / "out"
+    out.mkdir()
+    np.save(path, schwarz())
+    chosen = Geometry(geometry="surface", refine="never", cell_size_mm=4.0)
+    [values], _ = run(path, tmp_path, geometry=chosen, fields=("energy",))
+    files = {f"surface.{kind}" for kind in ("stl", "3mf", "glb", "png", "npy", "npz")}
+    assert files <= {file.name for file in out.iterdir()}
+    stored_psi = np.load(out / "surface.npz")
+    psi = surface.from_voxels(cell_to_octant(schwarz()))
+    np.testing.assert_allclose(stored_psi["psi"], psi, atol=1e-6)
+    assert stored_psi["uncertainty"][0] == values["uncertainty"]["C11"] > 0
+    vertices, faces = mesh.field_surface(psi, 4.0)
+    assert (out / "surface.stl").stat().st_size == 84 + 50 * len(faces)
+    assert vertices.max() == 4
+    tensor = np.loadtxt(out / "tensor.txt")
+    assert tensor[0, 0] == pytest.approx(values["C11"], rel=1e-6)
+    # Energy is that of the coarse grid, stiffer than the limit.
+    energy, _ = read_vti(out / "fields.vti", key="energy_11")
+    doubt = values["uncertainty"]["C11"]
+    assert 0 < 2 * energy.mean() - tensor[0, 0] < 10 * doubt
+    report = (out / "report.html").read_text()
+    assert "surface, +-" in report and "surface.stl" in report
 
 
 def test_cells_of_a_dataset_are_octants(tmp_path):

@@ -9,7 +9,8 @@ from homogenize_helpers import solution as unsolved
 
 from mmdiff import elasticity
 from mmdiff.cells import prepare
-from mmdiff.design.homogenize import properties, report, solution
+from mmdiff.design.homogenize import characterize, properties, report, solution
+from mmdiff.design.homogenize.geometry import Geometry
 from mmdiff.io import report as reports
 from mmdiff.io.read_vti import read_vti
 
@@ -54,9 +55,11 @@ def test_a_written_report_agrees_with_itself(tmp_path):
     cell = schwarz()
     grid = prepare.prepare(cell, "a.npy")
     material = solution.Material(E=2000.0)
-    solved = solution.solve(grid, material, fields=solution.FIELDS)
-    values = properties.summarize(grid, solved, material) | {"file": "a.npy"}
-    content = report.report(grid.cell, solved, values)
+    found = characterize.analyse(
+        grid, "a.npy", material, solution.Solver(), Geometry(), fields=solution.FIELDS
+    )
+    values = found.values | {"file": "a.npy"}
+    content = report.report(grid.cell, found.solution, values)
     assert reports.write(tmp_path, content) == []
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"properties.json", "report.html", *content.files}

@@ -1,14 +1,16 @@
 """The two cells that a path lies between."""
 
+import field_helpers
 import numpy as np
 import pytest
 
+from mmdiff.cells import surface
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.data.dataset import Dataset
 from mmdiff.design.interpolate import ends
 from mmdiff.design.interpolate.family import Member
 from mmdiff.errors import InputError
-from mmdiff.topopt.interface import Evaluation
+from mmdiff.fem import accuracy
 
 CUBE = np.zeros((8, 8, 8), np.uint8)
 CUBE[:4, :4, :4] = 1
@@ -16,9 +18,9 @@ CELLS = np.stack([1 - CUBE, 1 - CUBE[::-1, ::-1, ::-1]])
 DATA = Dataset(CELLS, np.array([[1.0, 2, 3], [4, 5, 6]]), CELLS.mean((1, 2, 3)), {})
 
 
-def _evaluate(octant, converged=True):
-    np.testing.assert_array_equal(octant, CUBE)
-    return Evaluation(np.arange(3.0), np.zeros(1), 0.2, converged, None)
+@pytest.fixture(autouse=True)
+def elements(monkeypatch):
+    field_helpers.patch(monkeypatch)
 
 
 @pytest.fixture
@@ -26,21 +28,37 @@ def file(tmp_path):
     """Voxel files: a cubic cell, a bar and two cells at once."""
     bar = np.zeros((16, 16, 16), np.uint8)
     bar[:, 6:10, 6:10] = 1
-    arrays = {"cell": octant_to_cell(CUBE), "bar": bar, "two": np.stack([bar, bar])}
+    frame, fine = 1 - CUBE, np.ones((2, 2, 2), np.uint8)
+    arrays = {
+        "cell": octant_to_cell(frame),
+        "fine": octant_to_cell(np.kron(frame, fine)),
+        "block": octant_to_cell(CUBE[::-1, ::-1, ::-1]),
+        "bar": bar,
+        "two": np.stack([bar, bar]),
+    }
     for name, array in arrays.items():
         np.save(tmp_path / f"{name}.npy", array)
     return lambda text: str(tmp_path / text) if text.endswith("npy") else text
 
 
 def test_ends_are_files_numbers_or_the_usual_cells(file):
-    first, second = ends.read((file("cell.npy"), "1"), None, DATA, _evaluate)
-    np.testing.assert_array_equal(first.octant, CUBE)
-    assert first.kind == "cell.npy" and first.constants.tolist() == [0, 1, 2]
-    assert second.kind == "dataset 1" and second.constants.tolist() == [4, 5, 6]
+    first, second = ends.read((file("cell.npy"), "1"), None, DATA)
+    np.testing.assert_array_equal(first.psi, surface.from_voxels(1 - CUBE))
+    assert first.kind == "cell.npy" and second.kind == "dataset 1"
+    # Of the surface, whatever the dataset says of its voxels.
+    constants = surface.volume(second.psi) * field_helpers.RATES
+    np.testing.assert_allclose(second.constants, constants, rtol=1e-3)
     assert first.theta == 0 and second.theta == np.pi / 2
-    usual = Member(CUBE, np.ones(3), "usual")
-    found = ends.read(("", "0"), (usual, usual), DATA, _evaluate)
+    usual = Member(CUBE - 0.5, np.ones(3), np.ones(3), 0.5, "usual")
+    found = ends.read(("", "0"), (usual, usual), DATA)
     assert [member.kind for member in found] == ["usual", "dataset 0"]
+
+
+def test_a_finer_file_keeps_what_it_tells(file):
+    first, _ = ends.read((file("fine.npy"), "1"), None, DATA)
+    octant = np.kron(1 - CUBE, np.ones((2, 2, 2), np.uint8))
+    np.testing.assert_array_equal(first.psi, surface.from_voxels(octant, 8))
+    assert np.any(first.psi != surface.from_voxels(1 - CUBE))
 
 
 @pytest.mark.parametrize(
@@ -51,11 +69,18 @@ def test_ends_are_files_numbers_or_the_usual_cells(file):
         ("1", "first and second are the same cell"),
         ("bar.npy", "bar.npy is orthotropic and not cubic"),
         ("two.npy", "two.npy holds 2 cells"),
-        ("cell.npy", "cannot be homogenized .residual 0.2."),
+        ("block.npy", "block.npy is not load bearing once its steps are rounded off"),
     ],
 )
 def test_ends_that_cannot_be_used_are_refused(file, first, words):
     with pytest.raises(InputError, match=words):
-        ends.read(
-            (file(first), "1"), None, DATA, lambda octant: _evaluate(octant, False)
-        )
+        ends.read((file(first), "1"), None, DATA)
+
+
+def test_ends_that_cannot_be_homogenized_are_refused(monkeypatch):
+    def estimate(psi):
+        return field_helpers.estimate(psi)._replace(converged=False, residual=0.2)
+
+    monkeypatch.setattr(accuracy, "estimate", estimate)
+    with pytest.raises(InputError, match="first=0 is not homogenized .residual 0.2."):
+        ends.read(("0", "1"), None, DATA)

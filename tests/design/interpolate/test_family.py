@@ -7,23 +7,28 @@ import numpy as np
 import pytest
 
 from mmdiff import bounds, elasticity
-from mmdiff.cells.voxels import threshold_to_volume
+from mmdiff.cells import surface
 from mmdiff.data.dataset import Dataset
-from mmdiff.design.interpolate import family, pairs
+from mmdiff.design.interpolate import family
 from mmdiff.design.interpolate.family import Member
 from mmdiff.errors import InputError
+from mmdiff.fem import accuracy
 
 
-def _ball(volume, n=8):
+def _frame(volume, n=8):
     wave = np.cos(np.pi * (np.arange(n) + 0.5) / n)
-    return threshold_to_volume(-(wave[:, None, None] + wave[:, None] + wave), volume)
+    mean = (wave[:, None, None] + wave[:, None] + wave) / 3
+    return surface.to_volume(mean, volume)
+
+
+def _constants(volume, share):
+    bulk = share * bounds.hashin_shtrikman(volume)[0]
+    return elasticity.from_k_g_zener(bulk, 0.3 * bulk, 1.0)
 
 
 def _member(volume, share=0.9, kind="dataset"):
-    octant = _ball(volume)
-    bulk = share * bounds.hashin_shtrikman(octant.mean())[0]
-    constants = elasticity.from_k_g_zener(bulk, 0.3 * bulk, 1.0)
-    return Member(octant, constants, kind)
+    constants = _constants(volume, share)
+    return Member(_frame(volume), constants, 0.01 * constants, volume, kind)
 
 
 def test_filling_reduces_the_largest_gap_until_none_is_left():
@@ -98,8 +103,8 @@ def test_of_all_chains_the_one_whose_faces_fit_best_is_taken():
     chosen = family.spread_out(octants, volume, volume > 0, 0.299, 0.601, 3)
 
     def fit(chain):
-        steps = itertools.pairwise(chain)
-        return sum(pairs.face_agreement(octants[i], octants[j])[0] for i, j in steps)
+        faces = ((octants[i, 0], octants[j, 0]) for i, j in itertools.pairwise(chain))
+        return sum((one == other).mean() for one, other in faces)
 
     chains = itertools.product(range(4), range(4, 11), range(11, 15))
     best = max(fit(chain) for chain in chains)
@@ -107,18 +112,34 @@ def test_of_all_chains_the_one_whose_faces_fit_best_is_taken():
     assert np.digitize(chosen, [4, 11]).tolist() == [0, 1, 2]
 
 
-def test_a_family_begins_with_cells_near_the_bound():
-    members = [_member(v, s) for v, s in ((0.2, 0.9), (0.3, 0.7), (0.4, 0.9))]
-    octants, constants, _, _ = zip(*members, strict=True)
-    volume = np.array([member.volume for member in members])
-    data = Dataset(np.stack(octants), np.stack(constants), volume, {})
-    volumes = {"count": 2, "low": 0.1, "high": 0.5, "tolerance": 0.05}
-    begun = family.begin(data, floor=0.8, **volumes)
-    assert [member.volume for member in begun] == volume[[0, 2]].tolist()
+def test_a_family_begins_with_cells_whose_surface_is_near_the_bound(monkeypatch):
+    volume, labels = (0.28, 0.32, 0.38, 0.44, 0.6), (0.9, 0.7, 0.95, 0.9, 0.9)
+    octants = np.stack([surface.voxels(_frame(v), 8) for v in volume])
+    volume = octants.mean((1, 2, 3))
+    constants = np.stack([*map(_constants, volume, labels)])
+    data = Dataset(octants, constants, volume, {})
+    seen = []
+
+    def estimate(psi):
+        """Return 0.85 of the bound, of the fourth less than its voxels have."""
+        share = surface.volume(psi)
+        seen.append(int(abs(share - volume).argmin()))
+        found = _constants(share, 0.3 if seen[-1] == 3 else 0.85)
+        parts = (found, 0.01 * found, found, found, share, 1e-6, True)
+        return accuracy.Estimate(*parts)
+
+    monkeypatch.setattr(accuracy, "estimate", estimate)
+    options = {"count": 2, "low": 0.25, "high": 0.65, "tolerance": 0.2}
+    begun = family.begin(data, floor=0.8, **options)
+    # That one is replaced; the other is not measured again.
+    assert seen == [3, 4, 2]
+    found = [member.volume for member in begun]
+    np.testing.assert_allclose(found, volume[[2, 4]], atol=2e-3)
+    assert all(member.share == pytest.approx(0.85) for member in begun)
     with pytest.raises(InputError, match="0 cells of the dataset have K/K_HS of 0.99"):
-        family.begin(data, floor=0.99, **volumes)
-    with pytest.raises(InputError, match="low=0.5 and high=0.5 are no range"):
-        family.begin(data, floor=0.8, **volumes | {"low": 0.5})
+        family.begin(data, floor=0.99, **options)
+    with pytest.raises(InputError, match="low=0.7 and high=0.65 are no range"):
+        family.begin(data, floor=0.8, **options | {"low": 0.7})
 
 
 def test_each_gap_is_made_once(tmp_path, capsys):
@@ -133,9 +154,8 @@ def test_each_gap_is_made_once(tmp_path, capsys):
     for _ in range(2):
         (made,) = make(0, light, middle)
         assert made.kind == "round 1" and np.isnan(made.theta)
-        np.testing.assert_array_equal(
-            made.octant, _ball(family.midway(light, middle).volume)
-        )
+        psi = _frame(family.midway(light, middle).volume)
+        np.testing.assert_array_equal(made.psi, psi)
         assert make(0, middle, heavy) == []
     make(1, light, middle)
     # Other keys in other gaps and in other rounds.
@@ -149,6 +169,6 @@ def test_each_gap_is_made_once(tmp_path, capsys):
     file.write_bytes(content)
     (made,) = make(1, light, middle)
     assert seen[3] == seen[2] and "It is made again." in capsys.readouterr().out
-    np.testing.assert_array_equal(
-        made.octant, family.members_of(np.load(file))[0].octant
-    )
+    (stored,) = family.members_of(np.load(file))
+    np.testing.assert_array_equal(made.psi, stored.psi)
+    np.testing.assert_array_equal(made.uncertainty, stored.uncertainty)

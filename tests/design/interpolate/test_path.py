@@ -4,10 +4,12 @@ import jax
 import numpy as np
 
 from mmdiff import elasticity
+from mmdiff.cells import surface
 from mmdiff.design.interpolate import path
 from mmdiff.design.interpolate.family import Member
 from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.models.noise_codec import NoiseCodec
+from mmdiff.targets.target import of_constants
 
 RAW = np.array([[0.1, 0.02, 0.03, 0.25], [0.3, 0.1, 0.07, 0.75]])
 
@@ -25,13 +27,40 @@ def test_off_the_line_is_the_range_error_from_what_lies_between():
     np.testing.assert_allclose(off, [0, 0.01 / 3, 0], atol=1e-12)
 
 
+def test_samples_become_cells_or_are_refused():
+    sample = np.ones((8, 8, 8))
+    sample[:3, :3, :3] = -1  # V 0.947
+    target = of_constants((0.3, 0.1, 0.1), 0.9)
+    volumes = []
+
+    def check(psi, target):
+        volumes.append(surface.volume(psi))
+        return None if volumes[-1] > 0.92 else "cell"
+
+    def improve(cell, target):
+        return f"better {cell}"
+
+    finish = path.make_finish(check, improve, lambda cell: f"{cell} is thin")
+    assert finish(sample, target) == ("better cell", "better cell is thin")
+    assert path.make_finish(check)(sample, target) == ("cell", "")
+    kept = path.make_finish(check, any_volume=True)
+    assert kept(sample, target) == (None, "unconverged")
+    np.testing.assert_allclose(volumes, [0.9, 0.9, 1 - 27 / 512], atol=1e-3)
+    assert finish(-sample, target)[1] in ("disconnected", "not load bearing")
+    assert len(volumes) == 3
+
+
+def _slab(height, n=4):
+    """Field of a slab of so many layers."""
+    return np.broadcast_to(height - 0.5 - np.arange(float(n))[:, None, None], 3 * (n,))
+
+
 def test_a_path_has_its_ends_and_what_was_not_refused(tmp_path):
     """Cells are their own noise, and fields become cells as they are."""
     ends = [
-        Member(np.full((2, 2, 2), i, np.uint8), raw[:3], "end", i * np.pi / 2)
-        for i, raw in enumerate(RAW)
+        Member(_slab(height), raw[:3], 0.1 * raw[:3], raw[3], "end", i * np.pi / 2)
+        for i, (height, raw) in enumerate(zip((2, 3), RAW, strict=True))
     ]
-    ends[0].octant[0] = 1
     aims = []
 
     def decode(noise, cond, aim=None):
@@ -45,8 +74,13 @@ def test_a_path_has_its_ends_and_what_was_not_refused(tmp_path):
     def finish(field, target):
         asked.append(target)
         reason = "disconnected" if len(asked) == 2 else ""
-        octant = (field > 0).astype(np.uint8)
-        return Member(octant, np.array(target.constants), "made"), reason
+        # Of two octants of -1 and 1: solid in both, in the second, in neither.
+        theta = np.pi / 8 * len(asked)
+        one, other = np.cos(theta), np.sin(theta)
+        layers = [one + other, one + other, other - one, -one - other]
+        np.testing.assert_allclose(field[:, 1, 2], layers, atol=1e-6)
+        made = np.array(target.constants)
+        return Member(_slab(1), made, 0.2 * made, target.volume, "made"), reason
 
     options = {"key": jax.random.key(0), "count": 3, "file": tmp_path / "path.npz"}
     options["target_values"] = lambda target: np.array([target.volume])
@@ -61,8 +95,9 @@ def test_a_path_has_its_ends_and_what_was_not_refused(tmp_path):
         np.testing.assert_allclose(
             found[1].constants, path.between(*RAW, np.pi / 8)[:3]
         )
-    # From half to all.
-    volumes = [0.625, 0.75, 0.875]
+        np.testing.assert_allclose(found[1].uncertainty, 0.2 * found[1].constants)
+        np.testing.assert_array_equal(found[1].psi, _slab(1))
+    volumes = [0.375, 0.5, 0.625]
     np.testing.assert_allclose([target.volume for target in asked], volumes)
     # Ends come back without guidance; a finished path is not made again.
     assert aims[:2] == [None, None] and len(aims) == 5

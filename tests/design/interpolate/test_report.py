@@ -10,12 +10,15 @@ from mmdiff.design.interpolate.family import Member
 from mmdiff.io import plots, render
 from mmdiff.io.report import write
 
+SAMPLES = np.arange(8.0)
+
 
 def _member(height, kind="dataset", theta=np.nan):
-    octant = np.zeros((8, 8, 8), np.uint8)
-    octant[:height, :height, :height] = 1
-    constants = octant.mean() * np.array([0.4, 0.16, 0.12])
-    return Member(octant, constants, kind, theta)
+    """A box of so many of 8 spacings; from 8 on it meets the faces of the cell."""
+    away = np.maximum(SAMPLES[:, None, None], np.maximum(SAMPLES[:, None], SAMPLES))
+    volume = (height / 8) ** 3
+    constants = volume * np.array([0.4, 0.16, 0.12])
+    return Member(height - 0.5 - away, constants, 0.01 * constants, volume, kind, theta)
 
 
 PATH = [

@@ -4,7 +4,9 @@ import types
 
 import numpy as np
 import pytest
-from design_helpers import RATES, volume_estimate, wave
+from design_helpers import wave
+from field_helpers import RATES
+from field_helpers import estimate as volume_estimate
 
 from mmdiff.cells import specimens, surface
 from mmdiff.cells.symmetry import is_cubic, octant_to_cell

@@ -1,0 +1,75 @@
+"""The tensor of a surface from two grids, and what is said about it."""
+
+import numpy as np
+import pytest
+
+from mmdiff.cells import lattices, surface
+from mmdiff.elasticity import voigt_to_cubic
+from mmdiff.fem import accuracy
+from mmdiff.fem.homogenize import homogenize
+
+
+@pytest.fixture(scope="module")
+def psi():
+    return lattices.lattice("P network", 0.4, 8)
+
+
+def constants(density, penal):
+    tensor, _ = homogenize(density, penal=penal)
+    return np.asarray(voigt_to_cubic(tensor), np.float64)
+
+
+def test_small_errors_in_the_square_of_the_edge_vanish():
+    exact, slope = np.array([0.1, -0.01, 0.03]), np.array([4e-3, -2e-3, 1e-3])
+    fourth, eighth, sixteenth = (exact + slope / n**2 for n in (4, 8, 16))
+    limit, doubt = accuracy.extrapolate(eighth, sixteenth)
+    np.testing.assert_allclose(limit, exact, rtol=1e-5)
+    # Grids that differ by more are trusted less, and none entirely.
+    _, more = accuracy.extrapolate(fourth, eighth)
+    _, least = accuracy.extrapolate(exact, exact)
+    assert (least > 0).all() and (doubt > least).all() and (more > doubt).all()
+
+
+def test_large_differences_are_trusted_in_part():
+    fine = np.array([0.02, -0.008, 0.003])
+    limit, doubt = accuracy.extrapolate(1.2 * fine, fine)
+    np.testing.assert_allclose(limit, (1 - 0.2 / 4.6) * fine)  # 4.6 where it was 3
+    assert (doubt > 0.04 * abs(fine)).all() and (doubt < 0.06 * abs(fine)).all()
+
+
+def test_constants_near_zero_keep_an_uncertainty():
+    _, doubt = accuracy.extrapolate(np.array([0.1, 0, 0.03]), np.array([0.1, 0, 0.03]))
+    assert 1e-4 * 0.1 < doubt[1] < doubt[2] < doubt[0]
+
+
+def test_an_estimate_is_of_volume_fractions_on_two_grids(psi):
+    found = accuracy.estimate(psi)
+    coarse, fine = (constants(surface.fractions(psi, m), 1.0) for m in (8, 16))
+    np.testing.assert_allclose(found.coarse, coarse, rtol=1e-6)
+    np.testing.assert_allclose(found.fine, fine, rtol=1e-6)
+    limit, doubt = accuracy.extrapolate(coarse, fine)
+    np.testing.assert_allclose(found.constants, limit, rtol=1e-6)
+    np.testing.assert_allclose(found.uncertainty, doubt, rtol=1e-4)
+    assert found.volume == pytest.approx(0.4, abs=1e-3)
+    assert found.converged and found.residual < 1e-4
+
+
+def test_known_coarse_constants_are_not_made_again(psi):
+    known = np.array([0.3, 0.1, 0.1])
+    found = accuracy.estimate(psi, coarse=known, elements=4)
+    np.testing.assert_array_equal(found.coarse, known)
+    limit, _ = accuracy.extrapolate(known, found.fine)
+    np.testing.assert_array_equal(found.constants, limit)
+
+
+def test_a_coarse_grid_alone_has_no_uncertainty():
+    known = np.array([0.3, 0.1, 0.1])
+    found = accuracy.of_coarse(known, 0.4, 1e-6)
+    np.testing.assert_array_equal(found.constants, known)
+    assert np.isnan(found.uncertainty).all() and found.volume == 0.4
+
+
+def test_voxels_are_binary(psi):
+    found = accuracy.of_voxels(psi, 8)
+    np.testing.assert_allclose(found, constants(surface.voxels(psi, 8), 3.0), rtol=1e-6)
+    assert abs(found - constants(surface.fractions(psi, 8), 1.0)).max() > 1e-3
