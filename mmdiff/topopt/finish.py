@@ -95,9 +95,36 @@ def finish(
     psi, flaw = field_of(density, volume, symmetry)
     if flaw:
         return Design()
+    return improve(
+        psi,
+        problem,
+        limits._replace(volume=volume),
+        evaluate,
+        symmetry=symmetry,
+        steps=steps,
+        printing=printing,
+        solver=solver,
+    )
+
+
+def improve(
+    psi: Float[np.ndarray, "n n n"],
+    problem: Problem,
+    limits: Limits,
+    evaluate: Callable[..., Evaluation],
+    *,
+    symmetry: str = "cubic",
+    steps: int = 20,
+    printing: Printing = PRINTING,
+    solver: Mapping[str, float] | None = None,
+) -> Design:
+    """Return the best surface found by moving that of a field; see `finish`.
+
+    The volume of the limits is kept in any case.
+    """
     options = {"symmetry": symmetry, **(solver or {})}
     make_task = _approach if problem.objective is objectives.nearness else _ascent
-    task = make_task(problem, limits._replace(volume=volume), symmetry, printing)
+    task = make_task(problem, limits, symmetry, printing)
     history, found, solves, left = [], [], 0, steps
     shift, fields = np.zeros(3 if symmetry == "cubic" else 9), None
     for i in range(ROUNDS + 1):
