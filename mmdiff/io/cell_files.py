@@ -96,12 +96,18 @@ def write_cell(
 
 
 def surface_of(
-    voxels: np.ndarray, psi: np.ndarray | None, cell_size_mm: float
+    voxels: np.ndarray,
+    psi: np.ndarray | None,
+    cell_size_mm: float,
+    m: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return the mesh of a cell's field, or of its voxels, and what is left out."""
+    """Return the mesh of a cell's field, or of its voxels, and what is left out.
+
+    For `m` see `mesh.field_surface`.
+    """
     try:
         if psi is None:
             return *smooth_mesh.smooth_surface(voxels, cell_size_mm), []
-        return *mesh.field_surface(psi, cell_size_mm), []
+        return *mesh.field_surface(psi, cell_size_mm, m), []
     except ImportError:
         return *mesh.voxel_surface(voxels, cell_size_mm), [NO_MESHER]

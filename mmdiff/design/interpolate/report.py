@@ -174,7 +174,9 @@ def write_cells(
         for i, member in enumerate(members):
             name = f"{group}_{i:02d}"
             voxels = _voxels(member.psi, resolution)
-            *mesh, left_out = cell_files.surface_of(voxels, member.psi, cell_size_mm)
+            # A quarter of the triangles of a single cell: there may be a hundred.
+            n = member.psi.shape[-1]
+            *mesh, left_out = cell_files.surface_of(voxels, member.psi, cell_size_mm, n)
             write.write_npy(folder / f"{name}.npy", voxels)
             write.write_stl(folder / f"{name}.stl", *mesh)
             missing += left_out
