@@ -178,6 +178,8 @@ def plate_starts(quest: Quest, setup: Setup) -> list[Start]:
     n, file = setup.method.n, setup.state / f"plates_{quest.volume:g}.npz"
     lattices = starts.plate_lattices(file, n, quest.volume)
     return [
-        (Extreme(quest.name, "plates", i, name, Shape(psi, known)), of_field(psi, n))
-        for i, (name, (psi, known, _)) in enumerate(lattices.items())
+        (Extreme(quest.name, "plates", i, name, Shape(psi, known)), grid)
+        for i, ((psi, known, *_), (name, grid)) in enumerate(
+            zip(lattices.values(), starts.plate_starts(lattices), strict=True)
+        )
     ]

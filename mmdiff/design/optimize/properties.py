@@ -85,7 +85,7 @@ def collect(
     found = [numbers(o.psi, o.constants, o.uncertainty, **size) for o in outcomes]
     for outcome, known in zip(outcomes, found, strict=True):
         known["C_voxels"] = of_voxels(outcome.psi, settings).tolist()
-    plates = {name: numbers(*known, **size) for name, known in lattices.items()}
+    plates = {name: numbers(*known[:3], **size) for name, known in lattices.items()}
     return Results(entries, chosen, found, plates, goal, settings)
 
 

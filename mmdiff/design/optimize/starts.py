@@ -28,8 +28,8 @@ from mmdiff.typing import AnyArray, Float, Shaped
 KINDS = ("random", "plates", "generated")
 
 Starts = list[tuple[str, Float[np.ndarray, "n n n"]]]
-# Fields, constants of their surfaces and the uncertainty of these.
-Lattices = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+# Fields, constants of their surfaces, the uncertainty of these, and binary octants.
+Lattices = dict[str, tuple[np.ndarray, ...]]
 
 
 def kinds(text: str) -> tuple[str, ...]:
@@ -103,7 +103,8 @@ def random_starts(
 
 def plate_starts(lattices: Lattices) -> Starts:
     """Return plate lattices as starts."""
-    return [(name, of_field(psi, len(psi))) for name, (psi, *_) in lattices.items()]
+    # Plates thinner than a field can hold are whole in their voxels.
+    return [(name, soften(octant)) for name, (*_, octant) in lattices.items()]
 
 
 def plate_lattices(
@@ -127,10 +128,11 @@ def plate_lattices(
             "psi": fields,
             "constants": [result.constants for result in found],
             "uncertainty": [result.uncertainty for result in found],
+            "octant": [octants[name] for name in names],
         }
 
     cached = saved.once(file, made)
-    every = (cached[key] for key in ("psi", "constants", "uncertainty"))
+    every = (cached[key] for key in ("psi", "constants", "uncertainty", "octant"))
     return dict(zip(cached["name"].tolist(), zip(*every, strict=True), strict=True))
 
 

@@ -123,7 +123,9 @@ def test_all_kinds_are_found_and_reported(search, data, tmp_path, capsys):
 
     value = report.report([asked], found, {"shear": returned}, data, SETTINGS)
     known = value.values["quests"]["shear"]
-    assert known["plates_as_they_are"]["value"] and set(known["best"]) == set(kinds)
+    assert known["plates_as_they_are"]["value"]
+    # Plates of one voxel, a start that is kept as it is, are no surface of 8 samples.
+    assert set(known["best"]) == set(kinds) - {"plates"}
     assert known["voxels_that_come_back"] == returned == 1.0
     assert value.notes == [known["verdict"]]
     rows = value.rows["extremes.csv"]
