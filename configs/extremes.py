@@ -6,9 +6,9 @@
 Cells of the dataset near the edge of what is possible give properties; the diffusion
 model draws cells for them; those, as many random starts and the plate lattices are
 optimized with the same number of design steps; the best cell is inverted to its noise,
-and noise nearby gives further cells. tiny: 2 starts of each kind at 64^3, three minutes
-on one CPU core. small: 16, the best ones doubled to 128^3, 40 minutes. paper: 64 at
-128^3, for accelerators. The same command goes on where it was stopped.
+and noise nearby gives further cells. tiny: 2 starts of each kind on 64^3 elements.
+small: 16. paper: 64 on 128^3, for accelerators. The same command goes on where it was
+stopped.
 """
 
 from ml_collections import ConfigDict
@@ -27,7 +27,7 @@ RANGES = {
     "edge_band": "(0, inf)",
     "edge_isotropy": "(0, inf)",
     "edge_alike": "(0, 1]",
-    "resolution": "[16, inf)",
+    "design_resolution": "[16, inf)",
     "num_starts": "[1, inf)",
     "per_start": "[1, inf)",
     "sampling_steps": "[1, inf)",
@@ -81,8 +81,9 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.edge_isotropy = 0.1
     config.edge_alike = 0.95
 
-    # Voxels per edge of the optimized cells: those of the model's, or twice as many.
-    config.resolution = 128 if variant == "paper" else 64
+    # Elements along the edge in the design, and samples of the field of a cell: those
+    # of the model's, or twice as many.
+    config.design_resolution = 128 if variant == "paper" else 64
     # Generated starts, divided over the edge cells, and as many random ones. Samples
     # drawn for each start: those nearest to the asked properties are taken.
     config.num_starts = {"tiny": 2, "small": 16, "paper": 64}[variant]
@@ -117,8 +118,6 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.inversion_steps = 16
     config.iterations = 3
 
-    # Re-optimize the best cell of each quest at twice the resolution.
-    config.double = variant == "small"
     # Edge of the printed cell.
     config.cell_size_mm = 10.0
     return config

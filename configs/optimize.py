@@ -4,10 +4,11 @@
     python -m mmdiff.main --config=configs/optimize.py --workdir=out/auxetic \
         --config.objective=poisson --config.vf=0.3
 
-Densities are optimized by their gradient from several starts, made binary, refined as
-binary cells and checked by finite elements. tiny: 2 random and 2 plate-like starts at
-64^3, a minute on two CPU cores. small: 16 and 5, the best one doubled to 128^3. paper:
-64 and 5 at 128^3, for accelerators. The same command resumes a run that was killed.
+Densities are optimized by their gradient from several starts and become smooth
+surfaces, which are moved on, mended where they are too thin to print and checked by
+finite elements on two grids. tiny: 2 random and 2 plate-like starts on 64^3 elements,
+some minutes on two CPU cores. small: 16 and 5. paper: 64 and 5 on 128^3, for
+accelerators. The same command resumes a run that was killed.
 """
 
 from ml_collections import ConfigDict
@@ -17,7 +18,7 @@ RANGES = {
     "vf": "(0, 1)",
     "isotropy": "[0, inf)",
     "min_E": "[0, inf)",
-    "resolution": "[16, inf)",
+    "design_resolution": "[16, inf)",
     "num_starts": "[1, inf)",
     "waves": "[1, inf)",
     "num_best": "[1, inf)",
@@ -29,7 +30,8 @@ RANGES = {
     "refine_steps": "[0, inf)",
     "store_every": "[1, inf)",
     "cell_size_mm": "(0, inf) mm",
-    "min_wall": "[0, inf) mm",
+    "min_wall_mm": "[0, inf) mm",
+    "min_gap_mm": "[0, inf) mm",
     "base.E": "(0, inf)",
     "base.nu": "(-1, 0.5)",
     "solver.void": "(0, 1)",
@@ -64,8 +66,11 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # Ask also for targets above the Hashin-Shtrikman and Voigt bounds.
     config.allow_infeasible = False
 
-    # Voxels per edge of the cell, a multiple of 8.
-    config.resolution = {"tiny": 64, "small": 64, "paper": 128}[variant]
+    # Elements along the edge of the cell in the design, a multiple of 8; the field of
+    # a cell has as many samples.
+    config.design_resolution = {"tiny": 64, "small": 64, "paper": 128}[variant]
+    # Voxels along the edge of a cell as written: 64, 128 or 256, views of the field.
+    config.resolution = 128
     # "cubic", or "orthotropic": mirror planes only.
     config.symmetry = "cubic"
     # "random"; "plates": plate lattices of that volume, isotropic mixtures first;
@@ -80,8 +85,6 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # Cells to write, the best ones.
     config.num_best = {"tiny": 2, "small": 4, "paper": 4}[variant]
     config.seed = 0
-    # Re-optimize the best cell at twice the resolution.
-    config.double = variant == "small"
 
     # Of a start from a file: "cell" or "octant" (the part [0, 1/2]^3 of it), name of
     # the array, number of the cell or "all", value of solid (255 for masks).
@@ -90,7 +93,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.index = ""
     config.scale = 1.0
 
-    # Radius of the density filter in voxels, the length scale of the design.
+    # Radius of the density filter in elements, the length scale of the design.
     config.radius = 2.0 if variant != "paper" else 3.0
     # Optimize also eroded and dilated designs, thresholds 0.5 +- this; 0 for none.
     # Three times the work; it keeps walls and holes from getting thin.
@@ -98,21 +101,25 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # Most design steps of a start, shared out over the stages of the continuation; 0
     # for as many as usual: some 100 for random starts, half of it for all others.
     config.steps = 0
-    # Most steps of the refinement of the binary cell; 0 for none.
+    # Most steps of the surface before what is too thin is mended; 0 for none at all.
     config.refine_steps = 20
     # Design steps between two stored states: what a killed run loses at most.
     config.store_every = 5
 
-    # Edge of the printed cell, and the wall below which a warning is given; in mm.
+    # Edge of the printed cell, and what walls and gaps must not be thinner than, in mm;
+    # 0 for 3 % of the edge. What is thinner is mended, and cells that keep to it rank
+    # before others; "drainable" also opens closed pores.
     config.cell_size_mm = 10.0
-    config.min_wall = 0.4
+    config.min_wall_mm = 0.0
+    config.min_gap_mm = 0.0
+    config.drainable = False
 
     config.base = ConfigDict()
     # Young's modulus and Poisson's ratio of the base material.
     config.base.E = 1.0
     config.base.nu = 0.3
 
-    # Finite elements on the binary cells; the design loop solves more loosely.
+    # Finite elements on the surfaces; the design loop solves more loosely.
     config.solver = ConfigDict()
     config.solver.void = 1e-6
     config.solver.tol = 1e-5

@@ -39,7 +39,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     for i, one in enumerate(quests):
         key = jax.random.fold_in(jax.random.key(config.seed), i)
         found, returned[one.name] = runs.search(
-            one, rows[i], key, setup, plan if count else None, double=config.double
+            one, rows[i], key, setup, plan if count else None
         )
         records += found
     found = report.report(quests, records, returned, setup.data, config.to_dict())
@@ -56,7 +56,7 @@ def _check(config) -> tuple[list[Quest], Method]:
             "perturbations=() holds no share of new noise. Set some, such as "
             "`perturbations='(0.1, 0.2)'`."
         )
-    same = ("resolution", "radius", "steps", "refine_steps")
+    same = ("design_resolution", "radius", "steps", "refine_steps")
     options = {name: config[name] for name in same}
     method = Method(**options, chunk=config.store_every)
     method.settings()
@@ -84,10 +84,11 @@ def _setup(config, method, folder) -> Setup:
             f"the cells of the dataset have {of_data} voxels an edge and those of the "
             f"network {edge}. Pass the `data` it was trained on."
         )
-    if method.resolution not in (edge, 2 * edge):
+    if method.design_resolution not in (edge, 2 * edge):
         raise InputError(
-            f"resolution={method.resolution}, and the model draws cells of {edge} "
-            f"voxels an edge. Pass `resolution={edge}` or `resolution={2 * edge}`."
+            f"design_resolution={method.design_resolution}, and the model draws cells "
+            f"of {edge} samples an edge. Pass `design_resolution={edge}` or "
+            f"`design_resolution={2 * edge}`."
         )
     return Setup(
         data=data,

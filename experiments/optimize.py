@@ -1,14 +1,14 @@
-"""Optimize a cell: starts, design loop, binary refinement, check, files."""
+"""Optimize a cell: starts, design loop, moved surface, check, files."""
 
 import pathlib
 
 from ml_collections import ConfigDict
 
+from mmdiff.cells.mend import LIMIT, Printing
 from mmdiff.design.optimize import problem, properties, ranking, report, runs, starts
 from mmdiff.design.optimize.method import Method
 from mmdiff.design.optimize.problem import Constraints, Request
 from mmdiff.errors import InputError
-from mmdiff.fem import homogenize
 from mmdiff.io.report import write
 from mmdiff.run import console
 
@@ -21,8 +21,10 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     state.mkdir(exist_ok=True)
 
     def lattices():
-        file = state / "plates.npz"
-        return starts.plate_lattices(file, method.n, config.vf, method.evaluate)
+        file, options = state / "plates.npz", {"nu": method.nu, **method.solver}
+        return starts.plate_lattices(
+            file, method.n, config.vf, symmetry=method.symmetry, **options
+        )
 
     def make(kind):
         return _starts(kind, config, request, method, lattices)
@@ -31,9 +33,6 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     begun = starts.stored(state / "starts.npz", kinds, make, count)
     entries = runs.run_starts(begun, request, method, folder)
     best = ranking.ranked(entries)[0]
-    if config.double and not best.flaws:
-        entries.append(runs.run_doubled(best, request, method, folder))
-        best = ranking.ranked(entries)[0]
     notes += console.notes(ranking.failures(entries))
     base, nu = config.base.E, config.base.nu
     report.write_history(folder, entries, request.goal, base, nu)
@@ -47,15 +46,15 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         "base_E": base,
         "base_nu": nu,
         "void": config.solver.void,
-        "penal": homogenize.PENAL,
         "tol": config.solver.tol,
         "symmetry": config.symmetry,
+        "resolution": config.resolution,
         "cell_size_mm": config.cell_size_mm,
         "settings": config.to_dict(),
     }
     plates, goal = lattices(), request.goal
     results = properties.collect(entries, config.num_best, plates, goal, settings)
-    notes += console.notes(properties.remarks(results, config.min_wall))
+    notes += console.notes(properties.remarks(results, method.printing))
     found = report.report(results, notes)
     console.notes(write(folder, found))
     console.table(properties.table(results), properties.HEADER)
@@ -64,12 +63,21 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
 
 def _check(config) -> tuple[Request, Method]:
     """Return what is asked and how it is done; refuse what cannot work."""
-    same = ("resolution", "symmetry", "radius", "robust", "steps", "refine_steps")
+    same = (
+        *("design_resolution", "symmetry", "radius", "robust"),
+        *("steps", "refine_steps", "resolution"),
+    )
+    size = config.cell_size_mm
     method = Method(
         **{name: config[name] for name in same},
         chunk=config.store_every,
         nu=config.base.nu,
         solver=config.solver.to_dict(),
+        printing=Printing(
+            config.min_wall_mm / size or LIMIT,
+            config.min_gap_mm / size or LIMIT,
+            config.drainable,
+        ),
     )
     kinds = starts.kinds(config.start)
     for kind in kinds:
@@ -98,8 +106,9 @@ def _starts(kind, config, request, method, lattices) -> starts.Starts:
     if kind == "plates":
         return starts.plate_starts(lattices())
     if kind == "generated":
-        target, evaluate = request.target, method.evaluate
-        return starts.generated_starts(target, evaluate, count=count, seed=seed)
+        return starts.generated_starts(
+            request.target, n, count=count, seed=seed, **method.solver
+        )
     names = ("key", "index", "symmetry", "input_is", "scale")
     options = {name: config[name] for name in names}
     return starts.file_starts(pathlib.Path(kind), n, **options)

@@ -66,6 +66,21 @@ def voigt_to_orthotropic(tensor: Float[AnyArray, "6 6"]) -> Float[AnyArray, "9"]
     return _xp(tensor).stack([tensor[place] for place in places])
 
 
+def constants_to_voigt(constants: Float[AnyArray, "k"]) -> Float[AnyArray, "6 6"]:
+    """Return the 6x6 tensor of 3 (cubic) or 9 (orthotropic) constants."""
+    if constants.shape[-1] == 3:
+        return cubic_to_voigt(constants)
+    return orthotropic_to_voigt(constants)
+
+
+def voigt_to_constants(
+    tensor: Float[AnyArray, "6 6"], symmetry: str = "cubic"
+) -> Float[AnyArray, "k"]:
+    """Return the 3 constants of a "cubic" or 9 of an "orthotropic" tensor."""
+    cubic = symmetry == "cubic"
+    return voigt_to_cubic(tensor) if cubic else voigt_to_orthotropic(tensor)
+
+
 def moduli(constants: Float[AnyArray, "*b 3"]) -> dict:
     """Return K, G (= C44), E and nu along <100>, and the Zener ratio.
 

@@ -41,7 +41,7 @@ def test_the_example_of_the_homogenizer_runs(capsys):
 def test_the_example_of_the_optimization_runs(capsys):
     names = _run_example("optimization")
     design = names["design"]
-    moduli = elasticity.moduli(design.evaluation.constants)
+    moduli = elasticity.moduli(design.estimate.constants)
     # The band is 5 % and 0.2 % more are let be.
     assert abs(moduli["zener"] - 1) < 0.053 and design.violation <= 0.002
     assert moduli["G"] > 0.7 * bounds.hashin_shtrikman(0.4)[1]
@@ -112,14 +112,17 @@ def test_continuations_are_compared(capsys):
 def test_the_table_of_records_is_read_from_workdirs(tmp_path, capsys):
     cell = {"V": 0.3, "nu": 0.2, "Zener": 1.6, "E/E_solid": 0.1, "volume": 0.3}
     cell |= {f"{name}/{name}_HS": 0.99 for name in "KGE"}
-    cells = [
-        cell | {"file": f"{name}.npy", "resolution": edge, "start_kind": "random"}
-        for name, edge in (("cell_00", 64), ("cell_01", 64), ("doubled", 128))
-    ]
-    settings = {"objective": "bulk", "vf": 0.3, "isotropy": 0.0}
-    report = {"settings": settings, "cells": cells}
+    known = {"design_resolution": 64, "start_kind": "random"}
+    plates = {"sc": 0.999, "sc + bcc": 0.91, "sc + octet": 0.95}
+    report = {
+        "settings": {"objective": "bulk", "vf": 0.3, "isotropy": 0.1},
+        "cells": [cell | known, cell | known | {"K/K_HS": 0.5}],
+        "plates": {name: cell | {"K/K_HS": share} for name, share in plates.items()},
+    }
     (tmp_path / "properties.json").write_text(json.dumps(report))
     _load("records").main(tmp_path)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 4 and "| bulk, V 0.3 | 128^3 from random |" in lines[3]
-    assert lines[3].count("0.9900") == 3
+    assert len(lines) == 4 and lines[2].count("0.9900") == 3
+    asked = "| bulk, V 0.3, Zener within 10 % |"
+    assert f"{asked} 64^3 from random |" in lines[2]
+    assert f"{asked} plates sc + octet | 0.3000 | 0.9500 |" in lines[3]

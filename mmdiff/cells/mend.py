@@ -39,6 +39,37 @@ _BLEND = 0.5  # smooth maximum are rounded off
 _PERMUTATIONS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
 
 
+class Printing(NamedTuple):
+    """What a cell must comply with to be printed.
+
+    Attributes:
+      wall: least thickness of the solid, as a share of the cell's edge.
+      gap: least width of the void, as a share of the edge; also that of drains.
+      drainable: whether the void must be one piece.
+    """
+
+    wall: float = LIMIT
+    gap: float = LIMIT
+    drainable: bool = True
+
+    def flaw(self, cell) -> str:
+        """Return what keeps a cell from being printed, "" for nothing.
+
+        The cell is its `Printability`, or what has one as its `printability`.
+        """
+        found = getattr(cell, "printability", cell)
+        if found.pieces > 1:
+            return "loose pieces"
+        if self.drainable and found.trapped > 0:
+            return "trapped void"
+        if found.wall < self.wall:
+            return "thin walls"
+        return "narrow gaps" if found.gap < self.gap else ""
+
+
+PRINTING = Printing()
+
+
 class Mended(NamedTuple):
     """What `mend` did, and what is left.
 
@@ -59,12 +90,6 @@ class Mended(NamedTuple):
     filled: int
     moved: float
     ok: bool
-
-
-def complies(found: Printability, wall: float, gap: float, drainable: bool) -> bool:
-    """Whether a cell is one piece, and keeps the limits (in edges of the cell)."""
-    closed = drainable and found.trapped > 0
-    return found.pieces == 1 and found.wall >= wall and found.gap >= gap and not closed
 
 
 def mend(
@@ -88,19 +113,20 @@ def mend(
       rounds: how often all steps are taken at most, with walls first and then, from
         the start again, with gaps first.
     """
+    flaw = Printing(wall, gap, drainable).flaw
     start, psi = psi, fill_specks(drop_pieces(psi))
     before = printability(start)
     found = before if psi is start else printability(psi)
     for sign in (1, -1):
         mended, after, count, drilled, filled = psi, found, 0, 0, 0
-        while count < rounds and not complies(after, wall, gap, drainable):
+        while count < rounds and flaw(after):
             mended = _walls_and_gaps(mended, wall, gap, count, sign)
             if drainable:
                 mended, *holes = drain(mended, gap * 2 * psi.shape[-1])
                 drilled, filled = drilled + holes[0], filled + holes[1]
             mended = fill_specks(drop_pieces(mended))
             after, count = printability(mended), count + 1
-        if ok := complies(after, wall, gap, drainable):
+        if ok := not flaw(after):
             break
     differ = 0.0
     if mended is not start:

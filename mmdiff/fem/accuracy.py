@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmdiff.cells import surface
-from mmdiff.elasticity import NU, voigt_to_cubic
+from mmdiff.elasticity import NU, voigt_to_constants
 from mmdiff.fem import homogenize
 from mmdiff.fem.homogenize import MAXITER, TOL, VOID
 from mmdiff.typing import AnyArray, Array, Float
@@ -29,6 +29,8 @@ LEAST_PART = 0.1  # none of which counts as smaller than this part of all three
 class Estimate(NamedTuple):
     """C11, C12, C44 of a surface for base E = 1, and what they come from.
 
+    Of an orthotropic surface the nine constants of `elasticity.voigt_to_orthotropic`.
+
     Attributes:
       constants: of the surface, extrapolated from the two grids.
       uncertainty: half width of the interval that holds each constant.
@@ -40,10 +42,10 @@ class Estimate(NamedTuple):
       fields: fluctuation fields there, where the solve of a similar surface may start.
     """
 
-    constants: Float[np.ndarray, "3"]
-    uncertainty: Float[np.ndarray, "3"]
-    coarse: Float[np.ndarray, "3"]
-    fine: Float[np.ndarray, "3"]
+    constants: Float[np.ndarray, "c"]
+    uncertainty: Float[np.ndarray, "c"]
+    coarse: Float[np.ndarray, "c"]
+    fine: Float[np.ndarray, "c"]
     volume: float
     residual: float
     converged: bool
@@ -76,6 +78,7 @@ def on_grid(
     psi: Float[AnyArray, "n n n"],
     m: int,
     *,
+    symmetry: str = "cubic",
     void: float = VOID,
     nu: float = NU,
     tol: float = TOL,
@@ -83,8 +86,8 @@ def on_grid(
     fields: Float[AnyArray, "l 3 k k k"] | None = None,
 ) -> tuple[Float[Array, "6 6"], float, homogenize.Info]:
     """Return tensor, volume and solve on m^3 elements of the octant."""
-    share = surface.fractions(psi, m)
-    options = {"tol": tol, "maxiter": maxiter, "fields": fields}
+    share = surface.fractions(psi, m, cubic=symmetry == "cubic")
+    options = {"tol": tol, "maxiter": maxiter, "fields": fields, "symmetry": symmetry}
     tensor, info = homogenize.homogenize(share, void=void, penal=1.0, nu=nu, **options)
     return tensor, float(share.mean()), info
 
@@ -92,27 +95,30 @@ def on_grid(
 def estimate(
     psi: Float[AnyArray, "n n n"],
     *,
-    coarse: Float[np.ndarray, "3"] | None = None,
+    coarse: Float[np.ndarray, "c"] | None = None,
     elements: int | None = None,
+    symmetry: str = "cubic",
     fields: Float[AnyArray, "l 3 k k k"] | None = None,
     **solver,
 ) -> Estimate:
-    """Return the constants of a cubic surface and their uncertainty.
+    """Return the constants of a surface and their uncertainty.
 
     Args:
       psi: field of the octant, see `mmdiff.cells.surface`.
       coarse: constants on the coarse grid, if they are known.
       elements: along the octant on the coarse grid; None for as many as samples.
+      symmetry: "cubic", or "orthotropic" for fields with mirror planes only.
       fields: of the estimate of a similar surface, for a warm start on the fine grid.
       **solver: void, nu, tol and maxiter as for `mmdiff.homogenize`.
     """
     psi = np.asarray(psi, np.float64)
     m = psi.shape[-1] if elements is None else elements
     if coarse is None:
-        tensor, *_ = on_grid(psi, m, **solver)
-        coarse = np.asarray(voigt_to_cubic(tensor), np.float64)
-    tensor, volume, info = on_grid(psi, 2 * m, fields=fields, **solver)
-    fine = np.asarray(voigt_to_cubic(tensor), np.float64)
+        tensor, *_ = on_grid(psi, m, symmetry=symmetry, **solver)
+        coarse = np.asarray(voigt_to_constants(tensor, symmetry), np.float64)
+    options = {"symmetry": symmetry, "fields": fields, **solver}
+    tensor, volume, info = on_grid(psi, 2 * m, **options)
+    fine = np.asarray(voigt_to_constants(tensor, symmetry), np.float64)
     return Estimate(
         *extrapolate(np.asarray(coarse), fine),
         coarse=np.asarray(coarse),
@@ -133,8 +139,9 @@ def of_coarse(
 
 
 def of_voxels(
-    psi: Float[AnyArray, "n n n"], m: int, **solver
-) -> Float[np.ndarray, "3"]:
+    psi: Float[AnyArray, "n n n"], m: int, *, symmetry: str = "cubic", **solver
+) -> Float[np.ndarray, "c"]:
     """Return the constants of the binary octant of m^3 voxels, one element each."""
-    tensor, _ = homogenize.homogenize(surface.voxels(psi, m), **solver)
-    return np.asarray(voigt_to_cubic(tensor), np.float64)
+    octant = surface.voxels(psi, m)
+    tensor, _ = homogenize.homogenize(octant, symmetry=symmetry, **solver)
+    return np.asarray(voigt_to_constants(tensor, symmetry), np.float64)

@@ -18,8 +18,8 @@ from scipy import ndimage, optimize
 
 from mmdiff.cells import surface
 from mmdiff.cells.symmetry import symmetrize
-from mmdiff.elasticity import NU, PAPER_RANGES, voigt_to_cubic
-from mmdiff.fem import homogenize
+from mmdiff.elasticity import NU, PAPER_RANGES, voigt_to_constants
+from mmdiff.fem import boundary, homogenize
 from mmdiff.typing import AnyArray, Array, Float
 
 SMOOTH = 1.0  # standard deviation over which a change of the field is smoothed
@@ -38,15 +38,16 @@ class Evaluation(NamedTuple):
     """Constants and volume of a field, and what each sample does to them.
 
     Attributes:
-      values: (4,) C11, C12, C44 for base E = 1, and the volume fraction.
-      slopes: (4, n, n, n) derivatives by the samples of the field.
+      values: C11, C12, C44 for base E = 1, of an orthotropic cell its nine constants,
+        and the volume fraction.
+      slopes: derivatives of each by the samples of the field.
       residual: relative residual of the worst load.
       converged: whether all loads met the tolerance.
       fields: fluctuation fields, where the solve of a similar field may start.
     """
 
-    values: Float[np.ndarray, "4"]
-    slopes: Float[np.ndarray, "4 n n n"]
+    values: Float[np.ndarray, "k"]
+    slopes: Float[np.ndarray, "k n n n"]
     residual: float
     converged: bool
     fields: Array
@@ -57,25 +58,29 @@ def make_evaluate(
     n: int,
     m: int | None = None,
     *,
+    symmetry: str = "cubic",
     void: float = homogenize.VOID,
     nu: float = NU,
     tol: float = TOL,
     maxiter: int = homogenize.MAXITER,
 ) -> Callable[..., Evaluation]:
-    """Return `(psi, fields=None) -> Evaluation` on m^3 elements of the octant (n)."""
+    """Return `(psi, fields=None) -> Evaluation` on m^3 elements of the octant (n).
+
+    The symmetry is "cubic", or "orthotropic" for fields with mirror planes only.
+    """
     m = n if m is None else m
-    run = _program(m, nu)
+    run, shape = _program(m, nu, symmetry), boundary.loads(symmetry).field_shape(m)
     scalars = jnp.float32(void), jnp.float32(tol), jnp.int32(maxiter)
 
     def evaluate(psi, fields=None):
         if fields is None:
-            fields = jnp.zeros((2, 3, *(m + 1,) * 3), jnp.float32)
+            fields = jnp.zeros(shape, jnp.float32)
         slopes, (values, residual, ok, fields) = run(
             jnp.asarray(psi, jnp.float32), fields, *scalars
         )
         return Evaluation(
             np.asarray(values, np.float64),
-            symmetrize(np.asarray(slopes, np.float64)),
+            symmetrize(np.asarray(slopes, np.float64), symmetry),
             float(residual),
             bool(ok),
             fields,
@@ -85,22 +90,22 @@ def make_evaluate(
 
 
 @functools.lru_cache(maxsize=8)
-def _program(m, nu):
+def _program(m, nu, symmetry):
     """Return the compiled `psi, fields, void, tol, maxiter -> slopes, results`."""
-    solver = homogenize.make_solver(m, "cubic", nu=nu)
+    solver = homogenize.make_solver(m, symmetry, nu=nu)
 
     def quantities(psi, fields, void, tol, maxiter):
-        share = surface.fractions(psi, m)
+        share = surface.fractions(psi, m, cubic=symmetry == "cubic")
         stiff = homogenize.modulus(share, void, 1.0)
         tensor, info = solver(stiff, tol=tol, maxiter=maxiter, fields=fields)
-        values = jnp.append(voigt_to_cubic(tensor), share.mean())
+        values = jnp.append(voigt_to_constants(tensor, symmetry), share.mean())
         return values, (values, info.residual.max(), info.converged.all(), info.fields)
 
     return jax.jit(jax.jacrev(quantities, has_aux=True))
 
 
 def shifted(
-    evaluate: Callable[..., Evaluation], shift: Float[AnyArray, "3"]
+    evaluate: Callable[..., Evaluation], shift: Float[AnyArray, "k"]
 ) -> Callable[..., Evaluation]:
     """Return the evaluation with a shift added to the constants.
 

@@ -12,7 +12,7 @@ from mmdiff.design.evaluate import figures
 from mmdiff.design.generate import sampler
 from mmdiff.io import plots
 from mmdiff.models import weights
-from mmdiff.topopt import interface
+from mmdiff.topopt import interface, move
 
 N = 8
 
@@ -38,10 +38,17 @@ def quick_programs():
         return compiled(function, compiler_options=QUICK, **options)
 
     interface.make_evaluate.cache_clear()
+    _forget()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "jit", jit)
         yield
     interface.make_evaluate.cache_clear()
+    _forget()
+
+
+def _forget():
+    move.make_evaluate.cache_clear()
+    move._program.cache_clear()
 
 
 @pytest.fixture

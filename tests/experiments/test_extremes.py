@@ -11,13 +11,14 @@ import pytest
 from design_helpers import rough_dataset, rough_sampler
 
 from mmdiff import bounds, elasticity, main
-from mmdiff.cells.connectivity import is_load_bearing
+from mmdiff.cells import surface
+from mmdiff.cells.grey import connected
 from mmdiff.cells.symmetry import cell_to_octant
 from mmdiff.data import dataset
 from mmdiff.design.generate import sampler
 from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.schedule import ExponentialSchedule, schedule_to_dict
-from mmdiff.fem.homogenize import homogenize
+from mmdiff.fem import accuracy
 from mmdiff.io import render
 from mmdiff.models import noise_codec, weights
 from mmdiff.run import workdir
@@ -69,8 +70,9 @@ def model(quick_programs):
 
 def _run(folder, **options):
     usual = {
-        "quests": "poisson,shear", "resolution": 16, "num_starts": 2, "num_edges": 1,
-        "edge_isotropy": 3.0, "num_plates": 1, "steps": 12, "refine_steps": 6,
+        "quests": "poisson,shear", "design_resolution": 16, "num_starts": 2,
+        "num_edges": 1, "edge_isotropy": 3.0, "num_plates": 1,
+        "steps": 12, "refine_steps": 6,
         "radius": 1.2, "num_variants": 2, "min_E": 0.005, "isotropy": 0.2,
         "perturbations": "(0.7,0.9)",
     }  # fmt: skip
@@ -102,13 +104,12 @@ def _merit(row, when):
     return -value if row["quest"] == "poisson" else value
 
 
-def _merit_of(octant, quest):
-    """Homogenize an octant: what the quest is about, more of it being better."""
-    tensor = np.asarray(homogenize(octant.astype(np.float32))[0], np.float64)
-    constants = elasticity.voigt_to_cubic(tensor)
+def _merit_of(psi, quest):
+    """Homogenize a field: what the quest is about, more of it being better."""
+    constants = accuracy.estimate(psi).constants
     if quest == "poisson":
         return -elasticity.moduli(constants)["nu"]
-    return bounds.hashin_shtrikman_ratios(constants, octant.mean())["G"]
+    return bounds.hashin_shtrikman_ratios(constants, surface.volume(psi))["G"]
 
 
 @pytest.mark.slow
@@ -128,9 +129,9 @@ def test_optimizing_pays(done):
 def test_what_was_asked_holds(done):
     for row in _rows(done):
         if row["after value"] and not row["flaws"]:
-            # At most, to half an orbit of six voxels and the slack of 0.2 %.
+            # At most, with the slack of 0.2 %.
             volume = VOLUMES[row["quest"]]
-            assert float(row["after V"]) <= volume * 1.002 + 3.1 / N**3
+            assert float(row["after V"]) <= volume * 1.0021
             zener = float(row["after Zener"])
             if row["quest"] == "shear":
                 assert abs(np.log(zener)) <= np.log(1.2) + 0.0021
@@ -147,12 +148,12 @@ def test_the_numbers_are_those_of_the_cells(done):
         for when, suffix in (("before", "_before"), ("after", "")):
             if not row[f"{when} value"] or row["quest"] == "poisson":
                 continue
-            octant = arrays[row["name"] + suffix]
-            # Two compilations of the same float32 sums, to a residual of 1e-5.
-            share = pytest.approx(_merit_of(octant, row["quest"]), rel=1e-4)
+            psi = arrays[row["name"] + suffix]
+            # The coarse grid of the steps is solved to a residual of 1e-3.
+            share = pytest.approx(_merit_of(psi, row["quest"]), rel=1e-3)
             assert float(row[f"{when} value"]) == share
-            assert float(row[f"{when} V"]) == octant.mean()
-            assert is_load_bearing(octant)
+            assert float(row[f"{when} V"]) == surface.volume(psi)
+            assert connected(psi)[1] == ""
             checked += 1
     assert checked >= 6
 
@@ -160,11 +161,13 @@ def test_the_numbers_are_those_of_the_cells(done):
 @pytest.mark.slow
 def test_the_best_cell_is_written(done):
     facts = _report(done)["quests"]
+    arrays = dict(np.load(done / "extremes.npz"))
     for quest in ("poisson", "shear"):
-        octant = cell_to_octant(np.load(done / f"{quest}_best.npy"))
         sign = -1 if quest == "poisson" else 1
-        best = max(sign * cell["value"] for cell in facts[quest]["best"].values())
-        assert _merit_of(octant, quest) == pytest.approx(best, rel=1e-4)  # as above
+        best = max(facts[quest]["best"].values(), key=lambda c: sign * c["value"])
+        octant = cell_to_octant(np.load(done / f"{quest}_best.npy"))
+        field = surface.voxels(arrays[best["name"]], 64)
+        np.testing.assert_array_equal(octant, field)
         for kind in ("stl", "3mf", "vti", "png"):
             assert (done / f"{quest}_best.{kind}").stat().st_size
     for name in ("pairs.png", "bounds.png"):
@@ -216,16 +219,14 @@ def test_a_killed_run_goes_on_to_the_same_numbers(done, model, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_best_cell_is_doubled_and_dataset_cells_are_starts(model, tmp_path):
+def test_dataset_cells_are_starts(model, tmp_path):
     out = tmp_path / "out"
     options = {"quests": "young", "vf.young": 0.45, "num_starts": 1, "num_variants": 0}
-    options |= {"num_edge_starts": 1, "num_plates": 0, "steps": 8, "double": True}
-    options |= {"isotropy": 0.9}  # blurred coarse cells are far from isotropic
+    options |= {"num_edge_starts": 1, "num_plates": 0, "steps": 8, "isotropy": 0.9}
     assert _run(out, **options) == 0
     rows = {row["kind"]: row for row in _rows(out)}
     assert int(rows["edge"]["design_steps"]) > 0
-    assert rows["doubled"]["resolution"] == "32"
-    assert np.load(out / "young_doubled.npy").shape == (32, 32, 32)
+    assert np.load(out / "young_best.npy").shape == (128, 128, 128)
     assert _report(out)["quests"]["young"]["voxels_that_come_back"] is None
 
 
@@ -236,8 +237,8 @@ def test_the_best_cell_is_doubled_and_dataset_cells_are_starts(model, tmp_path):
         ({"min_E": 0.5}, "is not below 0.35, the Voigt limit. Give the"),
         ({"perturbations": "()"}, "such as --config.perturbations='(0.1, 0.2)'"),
         ({"radius": 0.5}, "radius=0.5 is too small"),
-        ({"radius": 5}, "radius=5 is not between 1 and 4 voxels"),
-        ({"resolution": 24}, "Pass --config.resolution=16 or --config.resolution=32"),
+        ({"radius": 5}, "radius=5 is not between 1 and 4 elements"),
+        ({"design_resolution": 24}, "=16 or --config.design_resolution=32"),
         ({"vf.poisson": 0.9}, "Widen --config.edge_band=0.05 or"),
     ],
     ids=str,

@@ -22,7 +22,6 @@ COLOURS = {
     "random": BLUE,
     "plates": "#4c8c5a",
     "variant": "#a2485f",
-    "doubled": INK,
 }
 
 
@@ -82,12 +81,10 @@ def _draw(axis, quest: Quest, own: Sequence[Extreme], data: Dataset) -> None:
                 color=COLOURS[kind], label=f"{kind}, before",
             )  # fmt: skip
     for kind, points in after.items():
-        last = kind == "doubled"
         if len(points):
             axis.plot(
-                *points.T, "*" if last else "o", ls="",
-                ms=12 if last else 5, mew=0.5, mec="white", color=COLOURS[kind],
-                zorder=5 if last else 3, label=f"{kind}, after",
+                *points.T, "o", ls="", ms=5, mew=0.5, mec="white",
+                color=COLOURS[kind], zorder=3, label=f"{kind}, after",
             )  # fmt: skip
     pad = 0.06 * max(np.ptp(values), 1e-3)
     axis.set(

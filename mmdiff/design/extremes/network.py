@@ -4,14 +4,15 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-from mmdiff.design.generate import fem_guidance, sampler
+from mmdiff.design.generate import fem_guidance, pipeline, sampler
+from mmdiff.design.generate.cell import Cell
 from mmdiff.diffusion import samplers
 from mmdiff.diffusion.conditions import Conditions
 from mmdiff.models import noise_codec
 from mmdiff.models.noise_codec import NoiseCodec
 from mmdiff.models.weights import Model
-from mmdiff.topopt import interface
-from mmdiff.topopt.interface import Evaluation
+from mmdiff.topopt import move
+from mmdiff.topopt.move import Evaluation
 from mmdiff.typing import Array, Float
 
 
@@ -28,13 +29,18 @@ class Network:
 
     @property
     def n(self) -> int:
-        """Voxels per side of its octants."""
+        """Samples per side of its octants."""
         return int(self.model.meta["octant"])
 
     @property
     def evaluate(self) -> Callable[..., Evaluation]:
-        """Finite elements on its octants."""
-        return interface.make_evaluate(self.n)
+        """Finite elements on fields of its size."""
+        return move.make_evaluate(self.n)
+
+    @property
+    def check(self) -> Callable[..., Cell | None]:
+        """Verified cells of fields, `check(psi, target)`, from two grids."""
+        return pipeline.make_check(self.n, pipeline.Settings(polish_steps=0))
 
     @functools.cached_property
     def draw(self) -> Callable[..., Float[Array, "b n n n"]]:

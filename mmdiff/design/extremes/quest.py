@@ -6,12 +6,14 @@ numbers, so that one compiled loop serves them. Base E = 1 throughout.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 
 from mmdiff import bounds, elasticity
-from mmdiff.cells.connectivity import is_load_bearing
+from mmdiff.cells import surface
+from mmdiff.cells.grey import connected
 from mmdiff.design.optimize import goal as goals
 from mmdiff.design.optimize import ranking
 from mmdiff.design.optimize.goal import Goal
@@ -30,7 +32,7 @@ WEIGHTS = {
 PROBLEM = Problem(objectives.mixed, isotropic=True, stiff=True)
 # Numbers that switch a constraint of `PROBLEM` off: no cell comes near them.
 FREE_BAND, FREE_FLOOR = 1e3, 1e-4
-KINDS = ("edge", "generated", "random", "plates", "variant", "doubled")
+KINDS = ("edge", "generated", "random", "plates", "variant")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,25 +58,33 @@ class Quest:
         return -score if self.name == "poisson" else score
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Shape:
-    """A binary octant and its constants, NaN if it bears no load or is not solved."""
+    """The field of a cell and the constants of its surface.
 
-    octant: UInt8[np.ndarray, "n n n"]
+    These are NaN if it bears no load or is not solved.
+    """
+
+    psi: Float[np.ndarray, "n n n"]
     constants: Float[np.ndarray, "3"]
 
-    @property
+    @functools.cached_property
     def volume(self) -> float:
         """Solid share."""
-        return float(self.octant.mean())
+        return surface.volume(np.asarray(self.psi, np.float64))
+
+    @functools.cached_property
+    def octant(self) -> UInt8[np.ndarray, "n n n"]:
+        """The binary octant with a voxel for each sample of the field."""
+        return surface.voxels(self.psi, self.psi.shape[-1])
 
 
 @dataclasses.dataclass(frozen=True)
 class Extreme:
     """One start of a quest and its result.
 
-    `before` is the start as a binary cell; of a variant as decoded, of a doubled cell
-    at half the resolution. `after` is the optimized cell, None where there is none.
+    `before` is the start as a surface; of a variant as decoded. `after` is the
+    optimized cell, None where there is none.
     """
 
     quest: str  # its name
@@ -85,7 +95,7 @@ class Extreme:
     after: Shape | None = None
     flaws: tuple[str, ...] = ()  # why `after` is not what was asked for
     steps: int = 0  # of the design
-    solutions: int = 0  # finite elements of design steps and binary refinement
+    solutions: int = 0  # finite elements of design steps and of the surface
     spent: int = 0  # those of making the start
     similarity: float | None = None  # of a variant, voxels equal to the optimum's
     kept: bool = False  # whether a variant is in the diverse set
@@ -160,8 +170,8 @@ def numbers(shape: Shape) -> dict[str, float]:
 
 
 def best(quest: Quest, records: Sequence[Extreme], kind: str = "") -> Extreme | None:
-    """Return the best good record of a quest, of one kind or of all but "doubled"."""
-    kinds = {kind} if kind else {*KINDS} - {"doubled"}
+    """Return the best good record of a quest, of one kind or of all."""
+    kinds = {kind} if kind else {*KINDS}
     own = [r for r in records if r.quest == quest.name and r.kind in kinds]
     good = [r for r in own if r.is_good]
     return max(good, key=lambda r: quest.merit(score(quest, r.after)), default=None)
@@ -176,11 +186,11 @@ def textbook(quest: Quest, records: Sequence[Extreme]) -> Extreme | None:
 
 def flaws(quest: Quest, shape: Shape) -> tuple[str, ...]:
     """Return why a cell is not what a quest asks for; see `ranking.flaws`."""
-    if not is_load_bearing(shape.octant):
+    if connected(shape.psi)[1]:
         return ("it is not one piece that bears load",)
     if not np.isfinite(shape.constants).all():
         return ("finite elements did not converge",)
-    return ranking.unmet(shape.octant, shape.constants, PROBLEM, quest.limits)
+    return ranking.unmet(shape.constants, shape.volume, PROBLEM, quest.limits)
 
 
 def median(quest: Quest, records: Sequence[Extreme], kind: str) -> float | None:

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from mmdiff.cells.connectivity import is_load_bearing
+from mmdiff.cells import grey, surface
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.data.dataset import Dataset
 from mmdiff.design.extremes import figures
 from mmdiff.design.extremes import quest as extreme
 from mmdiff.design.extremes.quest import Extreme, Quest, Shape
+from mmdiff.design.generate.cell import RESOLUTION
 from mmdiff.design.optimize import properties
 from mmdiff.io import report as reports
 from mmdiff.io.cell_files import CellEntry
@@ -18,7 +19,7 @@ from mmdiff.io.report import Report
 
 HEADER = [
     "", "V", "value", "dataset", "generated", "random", "plates", "as they are",
-    "variants", "doubled", "median gen.", "median rand.",
+    "variants", "median gen.", "median rand.",
 ]  # fmt: skip
 _OF_STARTS = (
     "name", "kind", "source", "before value", "after value", "after V", "after Zener",
@@ -29,15 +30,17 @@ CONVENTIONS = {
     "bounds": properties.CONVENTIONS["bounds"],
     "value": "what a quest is about: nu of poisson, K/K_HS of bulk, G/G_HS of shear, "
     "E/E_HS of young",
-    "before": "the start as a binary cell: of random starts their density, thresholded "
-    "to the volume; of variants as decoded; of doubled cells at half the resolution",
-    "after": "binary cell after design loop and binary refinement, of variants after "
-    "the refinement alone; empty where a cell was not optimized",
+    "before": "the start as a surface: of random starts their density at the level "
+    "that gives the volume; of variants as decoded",
+    "after": "surface after design loop and steps of the surface, of variants after "
+    "the latter alone; empty where a cell was not optimized",
+    "C": properties.CONVENTIONS["C"],
+    "finite_elements": properties.CONVENTIONS["finite_elements"],
     "kinds": "edge: of the dataset; generated: by the diffusion model for their "
     "properties; random: smooth random densities; plates: plate lattices; variant: "
-    "from noise near that of the best cell; doubled: the best at twice the edge",
+    "from noise near that of the best cell",
     "solutions": "finite-element solutions of two loads each: one per design step and "
-    "one per look of the binary refinement; solutions_of_start: those of the sampler's "
+    "one per look at a surface; solutions_of_start: those of the sampler's "
     "Newton steps and of the homogenization of samples, shared by the starts",
     "similarity": "share of voxels equal to the cell a variant was made of; a shift by "
     "half a period counts as the same",
@@ -45,8 +48,9 @@ CONVENTIONS = {
     "of, and less alike than settings.alike to it and to each other",
     "median": "of the values after optimization; a start without the cell asked for "
     "counts as the worst",
-    "arrays": "extremes.npz: octant [0, 1/2]^3 of each, named quest_kind_number, and "
-    "its start with _before",
+    "psi": properties.CONVENTIONS["psi"],
+    "arrays": "extremes.npz: the field psi of each, named quest_kind_number, and that "
+    "of its start with _before",
 }
 
 
@@ -68,8 +72,8 @@ def report(
         name: properties_of(quest, records, returned.get(name))
         for name, quest in by_name.items()
     }
-    octants = {f"{r.name}_before": r.before.octant for r in records}
-    octants |= {r.name: r.after.octant for r in records if r.after}
+    fields = {f"{r.name}_before": r.before.psi for r in records}
+    fields |= {r.name: r.after.psi for r in records if r.after}
     size = settings["cell_size_mm"]
     best = [dict(zip(HEADER, line, strict=True)) for line in table(quests, records)]
     return Report(
@@ -84,7 +88,7 @@ def report(
         },
         cells=_cells(quests, records),
         cell_size_mm=size,
-        arrays={"extremes.npz": octants},
+        arrays={"extremes.npz": fields},
         rows={"extremes.csv": rows},
         files={
             "bounds.png": lambda path: figures.bounds(path, quests, records, data),
@@ -96,23 +100,23 @@ def report(
 
 
 def _cells(quests, records) -> list[CellEntry]:
-    """Return the best cell of each quest and the doubled one."""
+    """Return the best cell of each quest."""
     found = []
     for quest in quests:
-        for kind, last in (("", "best"), ("doubled", "doubled")):
-            record = extreme.best(quest, records, kind)
-            if record is None:
-                continue
-            known = extreme.numbers(record.after)
-            found.append(
-                CellEntry(
-                    name=f"{quest.name}_{last}",
-                    label=f"{quest.name} {last}",
-                    voxels=octant_to_cell(record.after.octant),
-                    caption=f"{extreme.shown(quest, record.after)}, V {known['V']:.3f},"
-                    f" Zener {known['Zener']:.3f}, from {record.name}",
-                )
+        record = extreme.best(quest, records)
+        if record is None:
+            continue
+        known, psi = extreme.numbers(record.after), record.after.psi
+        found.append(
+            CellEntry(
+                name=f"{quest.name}_best",
+                label=f"{quest.name} best",
+                voxels=octant_to_cell(surface.voxels(psi, RESOLUTION // 2)),
+                psi=psi,
+                caption=f"{extreme.shown(quest, record.after)}, V {known['V']:.3f},"
+                f" Zener {known['Zener']:.3f}, from {record.name}",
             )
+        )
     return found
 
 
@@ -125,13 +129,13 @@ def row(quest: Quest, record: Extreme) -> dict:
         line[f"{when} value"] = known.get(quest.goal.label)
         for name in extreme.numbers(record.before):
             line[f"{when} {name}"] = known.get(name)
-    octant = record.after.octant if record.after else record.before.octant
+    psi = record.after.psi if record.after else record.before.psi
     return line | {
-        "resolution": 2 * octant.shape[0],
+        "design_resolution": 2 * psi.shape[0],
         "design_steps": record.steps,
         "solutions": record.solutions,
         "solutions_of_start": record.spent,
-        "connected": is_load_bearing(octant),
+        "connected": not grey.connected(psi)[1],
         "similarity": record.similarity,
         "kept": record.kept if record.kind == "variant" else None,
         "flaws": "; ".join(record.flaws),
@@ -216,7 +220,7 @@ def table(quests: Sequence[Quest], records: Sequence[Extreme]) -> list[list]:
             known["dataset"]["value"],
             *(best.get(kind) for kind in ("generated", "random", "plates")),
             plain and plain["value"],
-            *(best.get(kind) for kind in ("variant", "doubled")),
+            best.get("variant"),
             *(known["median"].get(kind) for kind in ("generated", "random")),
         ]
         shown = [None if number is None else f"{number:.4f}" for number in found]

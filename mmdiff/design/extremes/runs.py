@@ -1,4 +1,4 @@
-"""The search of a quest: starts optimized, the best cell varied and doubled.
+"""The search of a quest: starts optimized, the best cell varied.
 
 Every result is kept in a file of its own below the state of the run, with the number of
 finite-element solutions that it took.
@@ -13,13 +13,12 @@ import numpy as np
 
 from mmdiff.design.extremes import quest as extreme
 from mmdiff.design.extremes import starts
-from mmdiff.design.extremes.quest import Extreme, Quest
+from mmdiff.design.extremes.quest import Extreme, Quest, Shape
 from mmdiff.design.extremes.starts import Setup
 from mmdiff.design.extremes.variants import VariantPlan, varied
 from mmdiff.design.optimize import resumable
 from mmdiff.design.optimize.method import RunSpec
 from mmdiff.run import console
-from mmdiff.topopt import binary
 from mmdiff.typing import Float, Key
 
 
@@ -29,15 +28,12 @@ def search(
     key: Key,
     setup: Setup,
     plan: VariantPlan | None = None,
-    *,
-    double: bool = False,
 ) -> tuple[list[Extreme], float | None]:
     """Return the records of a quest, and how much of its best cell comes back.
 
-    Records are those of all starts, of variants, and of the best cell optimized again
-    at twice the resolution (`double`); what comes back is the share of its voxels from
-    its noise, None where it was not varied (no plan). The rows are edge cells of the
-    dataset, see `edges.edge_rows`, the key is that of samples and variants.
+    Records are those of all starts and of variants; what comes back is the share of
+    its voxels from its noise, None where it was not varied (no plan). The rows are edge
+    cells of the dataset, see `edges.edge_rows`, the key that of samples and variants.
     """
     begun = starts.make_starts(quest, rows, key, setup)
     total = sum(grid is not None for _, grid in begun) * setup.spec.settings.steps
@@ -57,21 +53,7 @@ def search(
     if plan is not None:
         more, returned = _variants(quest, best, key, setup, plan)
         found += more
-    if double:
-        # Variants have the model's resolution, which may be half of it.
-        n = setup.method.n
-        full = [r for r in found if r.after and len(r.after.octant) == n]
-        found.append(_doubled(quest, extreme.best(quest, full), setup))
     return found, returned
-
-
-def _doubled(quest, best: Extreme, setup: Setup) -> Extreme:
-    """Return the best cell, optimized again at twice the resolution."""
-    begun = Extreme(quest.name, "doubled", 0, best.name, best.after)
-    grid, spec = binary.doubled(best.after.octant), setup.fine_spec
-    title = f"{quest.name}, design steps at {2 * grid.shape[0]}^3"
-    with console.progress(title, spec.settings.steps) as advance:
-        return run(quest, begun, grid, spec, setup, advance)
 
 
 def _variants(quest, best, key, setup, plan) -> tuple[list[Extreme], float]:
@@ -108,7 +90,8 @@ def run(
         advance=advance,
         show=lambda line: f"{line['value']:.4f}",
     )
-    shape = starts.solved(outcome.octant, outcome)
+    constants = np.where(outcome.converged, outcome.constants, np.nan)
+    shape = Shape(outcome.psi, constants)
     return dataclasses.replace(
         begun,
         after=shape,

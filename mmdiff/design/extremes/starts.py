@@ -1,8 +1,8 @@
 """The starts of a quest for extreme cells: edge cells, generated, random, plates.
 
-Each is an `Extreme` with its binary shape before anything is optimized, beside the
-density that the design loop begins with. Samples and shapes are kept in files, so that
-a killed run does not make them again.
+Each is an `Extreme` with its shape before anything is optimized, beside the density
+that the design loop begins with. Samples and shapes are kept in files, so that a killed
+run does not make them again.
 """
 
 import dataclasses
@@ -14,19 +14,18 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from mmdiff.cells.connectivity import is_load_bearing
+from mmdiff.cells import grey, surface
 from mmdiff.data.dataset import Dataset
 from mmdiff.design.extremes.network import Network
 from mmdiff.design.extremes.quest import PROBLEM, Extreme, Quest, Shape
 from mmdiff.design.generate.search import search
 from mmdiff.design.optimize import starts
 from mmdiff.design.optimize.method import Method, RunSpec, make_run_spec
-from mmdiff.design.optimize.resumable import Outcome
+from mmdiff.design.optimize.starts import of_field
+from mmdiff.fem import accuracy
 from mmdiff.run import console, saved
 from mmdiff.targets.target import of_constants
-from mmdiff.topopt import binary
-from mmdiff.topopt.interface import Evaluation
-from mmdiff.topopt.optimize import FINE_STAGES
+from mmdiff.topopt import finish
 from mmdiff.topopt.problem import Limits
 from mmdiff.typing import Float, Key
 
@@ -58,12 +57,6 @@ class Setup:
         """The design loop, compiled once; each quest has limits of its own."""
         return make_run_spec(PROBLEM, Limits(math.nan), self.method)
 
-    @functools.cached_property
-    def fine_spec(self) -> RunSpec:
-        """The same at twice the resolution, for cells that have their topology."""
-        method = self.method.doubled()
-        return make_run_spec(PROBLEM, Limits(math.nan), method, FINE_STAGES)
-
 
 def make_starts(
     quest: Quest, rows: Sequence[int], key: Key, setup: Setup
@@ -87,31 +80,37 @@ def make_starts(
     return [*edges, *generated, *random, *plates]
 
 
-def density(octant: np.ndarray, n: int) -> Float[np.ndarray, "n n n"]:
-    """Return a binary octant of n or n / 2 voxels a side as a start."""
-    return starts.soften(octant) if octant.shape[0] == n else binary.doubled(octant)
+def shape_of(psi: Float[np.ndarray, "n n n"]) -> Shape:
+    """Return a field with the constants of its surface, NaN where it bears no load."""
+    if grey.connected(psi)[1]:
+        return Shape(psi, np.full(3, np.nan))
+    result = accuracy.estimate(psi)
+    return Shape(psi, np.where(result.converged, result.constants, np.nan))
 
 
-def shape_of(octant: np.ndarray, evaluate: Callable[..., Evaluation]) -> Shape:
-    """Return an octant with its constants, NaN where it bears no load."""
-    if not is_load_bearing(octant):
-        return Shape(octant, np.full(3, np.nan))
-    return solved(octant, evaluate(octant))
+def _shapes(file: pathlib.Path, make: Callable[[], Sequence]) -> list[Shape]:
+    """Return the shapes of fields, from a file if they were made before."""
 
+    def made():
+        shapes = [shape_of(psi) for psi in make()]
+        return {
+            "psi": [shape.psi for shape in shapes],
+            "constants": [shape.constants for shape in shapes],
+        }
 
-def solved(octant: np.ndarray, result: Evaluation | Outcome) -> Shape:
-    """Return an octant with the constants of a result, NaN if it did not converge."""
-    constants = np.asarray(result.constants, np.float64)
-    return Shape(octant, np.where(result.converged, constants, np.nan))
+    known = saved.once(file, made)
+    return [Shape(*one) for one in zip(known["psi"], known["constants"], strict=True)]
 
 
 def edge_starts(quest: Quest, rows: Sequence[int], setup: Setup) -> list[Start]:
     """Return cells of the dataset as starts; see `edges.edge_rows`."""
+    file = setup.state / f"edges_{quest.name}.npz"
+    octants = (setup.data.octants[row] for row in rows)
+    shapes = _shapes(file, lambda: [surface.from_voxels(o) for o in octants])
     found = []
-    for i, row in enumerate(rows):
-        shape = Shape(setup.data.octants[row], setup.data.constants[row])
+    for i, (row, shape) in enumerate(zip(rows, shapes, strict=True)):
         start = Extreme(quest.name, "edge", i, f"dataset {row}", shape)
-        found.append((start, density(shape.octant, setup.method.n)))
+        found.append((start, of_field(shape.psi, setup.method.n)))
     return found
 
 
@@ -126,11 +125,11 @@ def generated_starts(
     file, count = setup.state / f"generated_{quest.name}.npz", setup.num_starts
     known = saved.once(file, lambda: _drawn(edges, key, setup.network, count))
     found = []
-    for i, octant in enumerate(known["octant"]):
-        shape, text = Shape(octant, known["constants"][i]), f"for {known['source'][i]}"
+    for i, psi in enumerate(known["psi"]):
+        shape, text = Shape(psi, known["constants"][i]), f"for {known['source'][i]}"
         spent = int(known["spent"][i])
         start = Extreme(quest.name, "generated", i, text, shape, spent=spent)
-        found.append((start, density(octant, setup.method.n)))
+        found.append((start, of_field(psi, setup.method.n)))
     return found
 
 
@@ -143,17 +142,17 @@ def _drawn(edges, key, network, count) -> dict[str, np.ndarray]:
             jax.random.fold_in(key, i),
             of_constants(edge.before.constants, edge.before.volume),
             draw=network.draw,
-            evaluate=network.evaluate,
+            check=network.check,
             num_best=len(part),
         )
         # Samples that were refused have been paid for as well.
         each = network.solutions(network.steps) + 1
         paid = round(counts["sampled"] * each / max(len(cells), 1))
         rows += [(edge.source, cell, paid) for cell in cells]
-    octants = np.array([cell.octant for _, cell, _ in rows], np.uint8)
+    fields = np.array([cell.psi for _, cell, _ in rows])
     return {
         "source": np.array([source for source, _, _ in rows], "U32"),
-        "octant": octants.reshape(-1, *edges[0][0].before.octant.shape),
+        "psi": fields.reshape(-1, network.n, network.n, network.n),
         "constants": np.array([c.constants for _, c, _ in rows]).reshape(-1, 3),
         "spent": np.array([paid for _, _, paid in rows], int),
     }
@@ -165,26 +164,22 @@ def random_starts(quest: Quest, setup: Setup) -> list[Start]:
     n, count = setup.method.n, setup.num_starts
     made = starts.random_starts(count, n, quest.volume, **options)
 
-    def shapes():
-        evaluate = setup.method.evaluate
-        octants = [binary.binarize(grid, quest.volume)[0] for _, grid in made]
-        constants = [shape_of(octant, evaluate).constants for octant in octants]
-        return {"octant": octants, "constants": constants}
-
-    known = saved.once(setup.state / f"random_{quest.name}.npz", shapes)
-    triples = zip(known["octant"], known["constants"], made, strict=True)
+    file = setup.state / f"random_{quest.name}.npz"
+    fields = (finish.field_of(np.asarray(g, float), quest.volume)[0] for _, g in made)
+    shapes = _shapes(file, lambda: list(fields))
     return [
-        (Extreme(quest.name, "random", i, "random", Shape(octant, constants)), grid)
-        for i, (octant, constants, (_, grid)) in enumerate(triples)
+        (Extreme(quest.name, "random", i, "random", shape), grid)
+        for i, (shape, (_, grid)) in enumerate(zip(shapes, made, strict=True))
     ]
 
 
 def plate_starts(quest: Quest, setup: Setup) -> list[Start]:
     """Return plate lattices of the quest's volume, isotropic mixtures first."""
-    n, evaluate = setup.method.n, setup.method.evaluate
-    file = setup.state / f"plates_{quest.volume:g}.npz"
-    lattices = starts.plate_lattices(file, n, quest.volume, evaluate)
+    n, file = setup.method.n, setup.state / f"plates_{quest.volume:g}.npz"
+    lattices = starts.plate_lattices(file, n, quest.volume)
     return [
-        (Extreme(quest.name, "plates", i, name, Shape(*known)), density(known[0], n))
-        for i, (name, known) in enumerate(lattices.items())
+        (Extreme(quest.name, "plates", i, name, Shape(psi, known)), grid)
+        for i, ((psi, known, *_), (name, grid)) in enumerate(
+            zip(lattices.values(), starts.plate_starts(lattices), strict=True)
+        )
     ]

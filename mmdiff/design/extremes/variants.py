@@ -1,8 +1,8 @@
 """Variants of a cell: its noise, perturbed, decoded under its own properties.
 
 The second half of Fig. 4 of arXiv 2401.13570: an optimum is inverted to the noise that
-the deterministic sampler makes it of, and noise nearby gives further cells. They are
-refined as binary cells; a diverse set of the good ones is kept.
+the deterministic sampler makes it of, and noise nearby gives further cells. Their
+surfaces are moved on; a diverse set of the good ones is kept.
 """
 
 import dataclasses
@@ -14,20 +14,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmdiff import elasticity
-from mmdiff.cells.voxels import agreement, pack, threshold_to_volume
+from mmdiff.cells import grey, surface
+from mmdiff.cells.mend import Printing
+from mmdiff.cells.symmetry import symmetrize
+from mmdiff.cells.voxels import agreement, pack
 from mmdiff.design.extremes import quest as extreme
 from mmdiff.design.extremes.network import Network
 from mmdiff.design.extremes.quest import PROBLEM, Extreme, Quest, Shape
-from mmdiff.design.extremes.starts import shape_of, solved
+from mmdiff.design.extremes.starts import shape_of
 from mmdiff.design.generate import fem_guidance
-from mmdiff.design.generate.cell import binarize
-from mmdiff.design.optimize.resumable import Counted
 from mmdiff.diffusion.process import symmetric_noise
 from mmdiff.models import noise_codec
 from mmdiff.run import saved
 from mmdiff.targets.target import of_constants
-from mmdiff.topopt import binary
+from mmdiff.topopt import finish
 from mmdiff.typing import Array, Float, Key, UInt8
+
+PRINTING = Printing(drainable=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +38,7 @@ class VariantPlan:
     """How many variants are made, and which of them are kept."""
 
     sizes: Sequence[float]  # share of new noise of each, see `perturbed`
-    steps: int  # most steps of the binary refinement
+    steps: int  # most steps of the surface
     keep: int  # most variants in the diverse set
     alike: float  # share of equal voxels from which two count as one
     loss: float  # share of the cell's value that those in the set may lack
@@ -51,23 +54,23 @@ def varied(
 ) -> tuple[list[Extreme], float]:
     """Return variants of a cell through its noise, and how much of it comes back.
 
-    A cell of more voxels than the network's is coarsened first. The network is compiled
-    only where noise is decoded; what is made is kept in the folder `state`.
+    A field of more samples than the network's is coarsened first. The network is
+    compiled only where noise is decoded; what is made is kept in the folder `state`.
 
     Returns:
       the variants that bear load, and the share of the cell's voxels that come back
       from its unchanged noise; none and NaN for a cell that falls apart when coarsened.
     """
-    known, octant = best.after, coarsened(best.after.octant, network.n)
-    if octant is not known.octant:
-        known = shape_of(octant, network.evaluate)
+    known, psi = best.after, coarsened(best.after.psi, network.n)
+    if psi is not known.psi:
+        known = shape_of(psi)
         if not np.isfinite(known.constants).all():
             return [], np.nan
     file = state / f"noise_{quest.name}.npz"
     decoded = saved.once(file, lambda: _decoded(known, key, network, plan.sizes))
     spent = network.solutions(network.inversion_steps)
     found = []
-    for i, made in enumerate(decoded["octant"]):
+    for i, made in enumerate(decoded["psi"]):
         if decoded["refused"][i]:
             continue
         source = f"{best.name}, {plan.sizes[i]:g} of new noise"
@@ -82,13 +85,13 @@ def varied(
         if record.is_good and quest.merit(extreme.score(quest, record.after)) >= least
     ]
     octants = [found[i].after.octant for i in good]
-    for i in diverse(octants, octant, count=plan.keep, alike=plan.alike):
+    for i in diverse(octants, known.octant, count=plan.keep, alike=plan.alike):
         found[good[i]] = dataclasses.replace(found[good[i]], kept=True)
     return found, float(decoded["returned"])
 
 
 def _decoded(known: Shape, key, network, sizes) -> dict[str, np.ndarray]:
-    """Return the octants of noise near that of a cell, of the same volume."""
+    """Return the fields of noise near that of a cell, of the same volume."""
     codec, scaling = network.codec
     names, values = (*elasticity.NAMES, "V"), [*known.constants, known.volume]
     cond = scaling.from_values(**dict(zip(names, map(float, values), strict=True)))
@@ -99,41 +102,47 @@ def _decoded(known: Shape, key, network, sizes) -> dict[str, np.ndarray]:
         goal = jnp.asarray(fem_guidance.target_values(target))
     noise = codec.encode(jax.random.fold_in(key, 0), x0, cond)
     back = codec.decode(noise, cond)
-    octants, refused = [], []
+    fields, refused = [], []
     for i, size in enumerate(sizes):
         moved = perturbed(jax.random.fold_in(key, 1 + i), noise, size)
         field = np.asarray(codec.decode(moved, cond, goal))
-        octant, reason, _ = binarize(field, known.volume)
-        octants.append(octant)
+        psi, reason = grey.to_field(field, known.volume)
+        fields.append(psi)
         refused.append(bool(reason))
     return {
         "returned": np.array(noise_codec.returned(back, known.octant)),
-        "octant": np.stack(octants),
+        "psi": np.stack(fields),
         "refused": np.array(refused),
     }
 
 
 def _refined(quest, begun, optimum: Shape, state, network, steps) -> Extreme:
-    """Return a decoded variant after the binary refinement."""
-    octant = begun.before.octant
+    """Return a decoded variant after its surface was moved."""
+    psi = begun.before.psi
 
     def made():
-        evaluate = Counted(network.evaluate)
-        before = shape_of(octant, evaluate)
-        design = binary.refine(octant, PROBLEM, quest.limits, evaluate, steps=steps)
+        design = finish.improve(
+            psi,
+            PROBLEM,
+            quest.limits,
+            network.evaluate,
+            steps=steps,
+            printing=PRINTING,
+        )
+        result = design.estimate
         return {
-            "before": before.constants,
-            "octant": design.octant,
-            "constants": solved(design.octant, design.evaluation).constants,
-            "solutions": evaluate.count,
+            "before": shape_of(psi).constants,
+            "psi": design.psi,
+            "constants": np.where(result.converged, result.constants, np.nan),
+            "solutions": design.solves,
         }
 
     known = saved.once(state / f"{begun.name}.npz", made)
-    after = Shape(known["octant"], known["constants"])
+    after = Shape(known["psi"], known["constants"])
     same = agreement(after.octant, pack(optimum.octant[None]), half_shift=True)
     return dataclasses.replace(
         begun,
-        before=Shape(octant, known["before"]),
+        before=Shape(psi, known["before"]),
         after=after,
         flaws=extreme.flaws(quest, after),
         solutions=int(known["solutions"]),
@@ -153,13 +162,12 @@ def perturbed(
     return keep * noise + size * fresh
 
 
-def coarsened(octant: UInt8[np.ndarray, "m m m"], n: int) -> UInt8[np.ndarray, "n n n"]:
-    """Return an octant of n voxels a side, of the same volume; m is a multiple of n."""
-    ratio = octant.shape[0] // n
-    if ratio == 1:
-        return octant
-    blocks = octant.reshape(n, ratio, n, ratio, n, ratio).mean((1, 3, 5))
-    return threshold_to_volume(blocks, float(octant.mean()))
+def coarsened(psi: Float[np.ndarray, "m m m"], n: int) -> Float[np.ndarray, "n n n"]:
+    """Return the field of a surface with n samples a side."""
+    m = psi.shape[0]
+    if m == n:
+        return psi
+    return symmetrize(surface.sample(psi, surface.centres(m, n)) * (n / m))
 
 
 def diverse(

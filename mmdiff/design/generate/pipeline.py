@@ -13,9 +13,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from mmdiff.cells.mend import Printing
 from mmdiff.design.generate import sampler
 from mmdiff.design.generate.cell import RESOLUTION, Cell, make_cell
-from mmdiff.design.generate.refine import Printing, make_refine
+from mmdiff.design.generate.refine import make_refine
 from mmdiff.design.generate.search import Budget, search
 from mmdiff.errors import InputError, check_ranges
 from mmdiff.fem import accuracy, homogenize

@@ -14,6 +14,7 @@ import numpy as np
 from mmdiff.cells import mend, surface
 from mmdiff.cells.connectivity import periodic_pieces
 from mmdiff.cells.grey import connected
+from mmdiff.cells.mend import PRINTING, Printing
 from mmdiff.cells.prepare import prepare
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.design.generate.cell import Cell, make_cell
@@ -30,34 +31,6 @@ GOAL = 2e-4  # error at which a cell meets its target,
 RELATIVE = 2e-3  # or this share of a soft target itself
 ROUNDS = 5  # of moving, mending and looking at the fine grid
 FAR = 10.0  # times the goal: cells beyond are replaced by others
-
-
-class Printing(NamedTuple):
-    """What cells must comply with.
-
-    Attributes:
-      wall: least thickness of the solid, as a share of the cell's edge.
-      gap: least width of the void, as a share of the edge; also that of drains.
-      drainable: whether the void must be one piece.
-    """
-
-    wall: float = 0.03
-    gap: float = 0.03
-    drainable: bool = True
-
-    def flaw(self, cell: Cell) -> str:
-        """Return what keeps a cell from being printed, "" for nothing."""
-        found = cell.printability
-        if found.pieces > 1:
-            return "loose pieces"
-        if self.drainable and found.trapped > 0:
-            return "trapped void"
-        if found.wall < self.wall:
-            return "thin walls"
-        return "narrow gaps" if found.gap < self.gap else ""
-
-
-PRINTING = Printing()
 
 
 class PolishResult(NamedTuple):
@@ -210,7 +183,11 @@ def make_refine(
             if not flawed and (len(errors) > steps or cost(made, target) <= aim):
                 break
             psi = mended(moved.psi) if flawed else moved.psi
-        return min(found, key=lambda c: (bool(printing.flaw(c)), cost(c, target)))
+
+        def rank(cell):
+            return bool(printing.flaw(cell)), cost(cell, target)
+
+        return min(found, key=rank)
 
     return refine
 

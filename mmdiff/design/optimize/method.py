@@ -1,4 +1,4 @@
-"""How designs are found: resolution, filter, steps of design loop and refinement.
+"""How designs are found: grid, filter, steps of design loop and of the surface.
 
 A `Method` is made of plain values; with a problem it becomes a `RunSpec`, whose loop is
 compiled once for all starts of a grid.
@@ -11,10 +11,12 @@ import jax
 import numpy as np
 
 from mmdiff import elasticity
+from mmdiff.cells.mend import Printing
 from mmdiff.cells.resample import good_edge
+from mmdiff.design.generate.pipeline import RESOLUTION, RESOLUTIONS
 from mmdiff.errors import InputError
-from mmdiff.topopt import interface, optimize
-from mmdiff.topopt.interface import Evaluation
+from mmdiff.topopt import move, optimize
+from mmdiff.topopt.move import Evaluation
 from mmdiff.topopt.optimize import STAGES, Loop, Settings, Stage
 from mmdiff.topopt.problem import Limits, Problem
 
@@ -27,42 +29,45 @@ class Method:
     """Settings of all designs of a run.
 
     `robust` is the distance of the eroded and the dilated threshold from 0.5, 0 for
-    none; `solver` holds options of `interface.make_evaluate` for the binary cells.
+    none; `solver` holds void, tol and maxiter of the finite elements on surfaces.
     """
 
-    resolution: int = 64  # voxels per edge of the cell
+    design_resolution: int = 64  # elements along the edge of the cell, and samples
     symmetry: str = "cubic"  # or "orthotropic"
-    radius: float = 2.0  # of the density filter, in voxels
+    radius: float = 2.0  # of the density filter, in elements
     robust: float = 0.0
     steps: int = 0  # most of the design, over all stages; 0 for as many as they have
-    refine_steps: int = 20  # most of the binary refinement
+    refine_steps: int = 20  # most of the surface before what is thin is mended
     chunk: int = 5  # design steps between two stored states
     nu: float = elasticity.NU  # of the base material
     solver: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    printing: Printing = Printing(drainable=False)
+    resolution: int = RESOLUTION  # voxels along the edge of a cell as written
 
     @property
     def n(self) -> int:
-        """Voxels per side of the octant."""
-        return self.resolution // 2
+        """Elements, and samples of fields, per side of the octant."""
+        return self.design_resolution // 2
 
     @property
     def evaluate(self) -> Callable[..., Evaluation]:
-        """Finite elements on binary octants, compiled once per grid size."""
+        """Finite elements on fields, compiled once per grid size."""
         options = {"symmetry": self.symmetry, "nu": self.nu, **self.solver}
-        return interface.make_evaluate(self.n, **options)
-
-    def doubled(self) -> "Method":
-        """Return the method at twice the resolution, with the usual number of steps."""
-        return dataclasses.replace(self, resolution=2 * self.resolution, steps=0)
+        return move.make_evaluate(self.n, **options)
 
     def settings(self, stages: tuple[Stage, ...] = STAGES) -> Settings:
         """Return the settings of the design loop; InputError for what cannot be."""
-        resolution, steps = self.resolution, self.steps
+        if self.resolution not in RESOLUTIONS:
+            raise InputError(
+                f"resolution={self.resolution} is not one of {RESOLUTIONS}. Set "
+                f"`resolution={RESOLUTION}`."
+            )
+        resolution, steps = self.design_resolution, self.steps
         if resolution < MIN_RESOLUTION or resolution % 8:
             good = max(MIN_RESOLUTION, good_edge(resolution, 8))
             raise InputError(
-                f"resolution={resolution} is not a multiple of 8 of at least "
-                f"{MIN_RESOLUTION}. Next good size: `resolution={good}`."
+                f"design_resolution={resolution} is not a multiple of 8 of at least "
+                f"{MIN_RESOLUTION}. Next good size: `design_resolution={good}`."
             )
         if self.symmetry not in SYMMETRIES:
             raise InputError(
@@ -71,7 +76,7 @@ class Method:
         if not 1 <= self.radius <= resolution / 4:
             raise InputError(
                 f"radius={self.radius:g} is not between 1 and {resolution // 4} "
-                "voxels, a quarter of the edge. Set the radius of the filter with "
+                "elements, a quarter of the edge. Set the radius of the filter with "
                 "`radius=2`."
             )
         usual = sum(stage.steps for stage in stages)
@@ -110,6 +115,8 @@ class RunSpec:
     evaluate: Callable[..., Evaluation]
     refine_steps: int
     chunk: int
+    printing: Printing
+    solver: Mapping[str, float]  # nu, void, tol, maxiter
 
 
 def make_run_spec(
@@ -129,4 +136,6 @@ def make_run_spec(
         evaluate=method.evaluate,
         refine_steps=method.refine_steps,
         chunk=method.chunk,
+        printing=method.printing,
+        solver={"nu": method.nu, **method.solver},
     )

@@ -1,8 +1,8 @@
 """Properties of optimized cells: numbers, remarks and the table on the terminal.
 
-Every number comes from finite elements on the written binary cell, without
-interpolation of densities. K, G, E, nu and the Zener ratio of an orthotropic cell are
-those of its closest cubic tensor.
+Every number is that of the surface that is printed, from finite elements on two grids.
+K, G, E, nu and the Zener ratio of an orthotropic cell are those of its closest cubic
+tensor.
 """
 
 import dataclasses
@@ -12,30 +12,33 @@ from typing import Any
 import numpy as np
 
 from mmdiff import bounds, elasticity
-from mmdiff.cells import thickness
-from mmdiff.cells.connectivity import periodic_pieces
-from mmdiff.cells.symmetry import octant_to_cell
+from mmdiff.cells import surface
+from mmdiff.cells.mend import Printing
+from mmdiff.cells.printable import printability
 from mmdiff.design.generate import properties as generated
 from mmdiff.design.optimize import ranking
 from mmdiff.design.optimize.goal import Goal
 from mmdiff.design.optimize.ranking import Entry
 from mmdiff.design.optimize.starts import Lattices
+from mmdiff.fem import accuracy
 from mmdiff.io import report
-from mmdiff.topopt import interface
-from mmdiff.topopt.binary import SLACK
-from mmdiff.typing import Float, UInt8
+from mmdiff.topopt.ascent import SLACK
+from mmdiff.typing import Float
 
 CONVENTIONS = {
     **report.CONVENTIONS,
-    "cell": generated.CONVENTIONS["cell"],
+    **{
+        key: generated.CONVENTIONS[key]
+        for key in ("C", "printability", "cell", "psi", "error")
+    },
+    "finite_elements": "trilinear hexahedra of modulus void + f (1 - void), f the "
+    "solid share of the element, one for each sample of the field and on a grid twice "
+    "as fine; 2x2x2 Gauss points",
+    "C_voxels": "tensor of the binary cell as written, one element per voxel",
     "bounds": "K_HS, G_HS, E_HS: upper Hashin-Shtrikman bounds at the cell's volume; "
     "those of G and E hold for isotropic cells, others may exceed them",
     "cubic_distance": "relative distance of the tensor from its closest cubic one, "
     "whose moduli are given; 0 for cubic cells",
-    "thinnest_wall": "of the solid, narrowest_hole of the void: the thickness that 1 % "
-    "of the phase's voxels do not exceed, each voxel with that of the middle of its "
-    "wall, strut or pore",
-    "error": generated.CONVENTIONS["error"],
     "value": "objective, maximized; moduli in units of base E, all else for base E = "
     "1; of a target the negative error, and in the history of the design loop the "
     "negative root mean square of (C - target) / R",
@@ -44,8 +47,10 @@ _COLUMNS = {
     "V": ("volume", ".4f"),
     **{name: (name, ".4f") for name in ("K/K_HS", "G/G_HS", "E/E_HS", "nu", "Zener")},
     "E/E_solid": ("E/E_solid", ".4g"),
-    "wall": ("thinnest_wall_voxels", ".3g"),
-    "wall mm": ("thinnest_wall_mm", ".3g"),
+    "+- %": ("uncertainty_percent", ".2f"),
+    "wall mm": ("wall_mm", ".3g"),
+    "gap mm": ("gap_mm", ".3g"),
+    "trapped %": ("trapped_percent", ".1f"),
 }
 HEADER = ["", *_COLUMNS]
 
@@ -54,8 +59,8 @@ HEADER = ["", *_COLUMNS]
 class Results:
     """All runs; the cells that are written, best first, and plates, by `numbers`.
 
-    The settings are those of solver and options, with "base_E", "base_nu" and
-    "cell_size_mm".
+    The settings are those of solver and options, with "base_E", "base_nu", "void",
+    "tol", "symmetry", "resolution" and "cell_size_mm".
     """
 
     entries: Sequence[Entry]
@@ -73,34 +78,49 @@ def collect(
     goal: Goal,
     settings: Mapping[str, Any],
 ) -> Results:
-    """Return the results: `num_best` cells of the first resolution, and plates."""
+    """Return the results: the `num_best` cells, and plates."""
     chosen = ranking.named(ranking.ranked(entries), num_best)
     size = {"nu": settings["base_nu"], "size_mm": settings["cell_size_mm"]}
-    found = [numbers(e.outcome.octant, e.outcome.constants, **size) for e in chosen]
-    plates = {name: numbers(*known, **size) for name, known in lattices.items()}
+    outcomes = [entry.outcome for entry in chosen]
+    found = [numbers(o.psi, o.constants, o.uncertainty, **size) for o in outcomes]
+    for outcome, known in zip(outcomes, found, strict=True):
+        known["C_voxels"] = of_voxels(outcome.psi, settings).tolist()
+    plates = {name: numbers(*known[:3], **size) for name, known in lattices.items()}
     return Results(entries, chosen, found, plates, goal, settings)
 
 
+def of_voxels(
+    psi: Float[np.ndarray, "n n n"], settings: Mapping[str, Any]
+) -> Float[np.ndarray, "6 6"]:
+    """Return the tensor of the binary cell as written, one element per voxel."""
+    options = {"nu": settings["base_nu"], "void": settings["void"]}
+    options |= {key: settings[key] for key in ("tol", "symmetry")}
+    constants = accuracy.of_voxels(psi, settings["resolution"] // 2, **options)
+    return elasticity.constants_to_voigt(constants)
+
+
 def numbers(
-    octant: UInt8[np.ndarray, "n n n"],
+    psi: Float[np.ndarray, "n n n"],
     constants: Float[np.ndarray, "k"],
+    uncertainty: Float[np.ndarray, "k"],
     *,
     nu: float = elasticity.NU,
     size_mm: float = 10.0,
 ) -> dict[str, Any]:
-    """Return the numbers of a binary cell, not empty, by name, base E = 1.
+    """Return the numbers of a cell by name, base E = 1.
 
     `nu` is that of the base material, `size_mm` the edge of the printed cell.
     """
-    tensor = interface.to_tensor(np.asarray(constants, np.float64))
+    tensor = elasticity.constants_to_voigt(np.asarray(constants, np.float64))
     cubic = elasticity.voigt_to_cubic(tensor)
     moduli = elasticity.moduli(cubic)
-    volume = float(octant.mean())
+    volume = surface.volume(np.asarray(psi, np.float64))
     shares = bounds.hashin_shtrikman_ratios(cubic, volume, nu)
-    voxels = thickness.feature_size(octant)
-    mm = thickness.in_mm(voxels, size_mm, 2 * octant.shape[0])
+    printed = printability(psi).in_mm(size_mm)
+    doubt = (uncertainty / np.maximum(abs(constants), 1e-12)).max()
     return {
         "C": tensor.tolist(),
+        "uncertainty": elasticity.constants_to_voigt(uncertainty).tolist(),
         **dict(zip(elasticity.NAMES, cubic.tolist(), strict=True)),
         **{name: float(moduli[name]) for name in ("K", "G", "E", "nu")},
         "Zener": float(moduli["zener"]),
@@ -108,11 +128,11 @@ def numbers(
         "volume": volume,
         **{f"{name}/{name}_HS": float(share) for name, share in shares.items()},
         "E/E_solid": float(moduli["E"]),
-        "pieces": int(periodic_pieces(octant_to_cell(octant))[1]),
-        "thinnest_wall_voxels": voxels.solid.minimum,
-        "thinnest_wall_mm": mm.solid.minimum,
-        "narrowest_hole_voxels": voxels.void.minimum,
-        "narrowest_hole_mm": mm.void.minimum,
+        "uncertainty_percent": 100 * float(doubt),
+        "printability": vars(printed),
+        "wall_mm": printed.wall,
+        "gap_mm": printed.gap,
+        "trapped_percent": 100 * printed.trapped,
     }
 
 
@@ -120,7 +140,9 @@ def in_units(known: Mapping, base: float) -> dict[str, Any]:
     """Return the numbers of `numbers` with stiffness in units of the base material."""
     stiff = (*elasticity.NAMES, "K", "G", "E")
     scaled = {key: base * known[key] for key in stiff}
-    return {**known, **scaled, "C": (base * np.array(known["C"])).tolist()}
+    tensors = [name for name in ("C", "uncertainty", "C_voxels") if name in known]
+    scaled |= {name: (base * np.array(known[name])).tolist() for name in tensors}
+    return {**known, **scaled}
 
 
 def of_cell(entry: Entry, known: Mapping, goal: Goal, settings: Mapping) -> dict:
@@ -133,14 +155,14 @@ def of_cell(entry: Entry, known: Mapping, goal: Goal, settings: Mapping) -> dict
         "file": f"{entry.name}.npy",
         "start": entry.start,
         "start_kind": entry.kind,
-        "resolution": entry.edge,
+        "design_resolution": entry.edge,
         **in_units(known, settings["base_E"]),
         "value": unit * float(outcome.value),
         "value_before_refinement": unit * float(first[0]),
         f"{goal.label} before refinement": float(goal.score(first[0], first[2], nu)),
         "design_steps": outcome.steps,
         "refinement_steps": len(refinement) - 1,
-        "pieces_removed": int(outcome.pieces_found) - known["pieces"],
+        "solves": int(outcome.solutions),
         "residual": float(outcome.residual),
         "converged": bool(outcome.converged),
         "flaws": list(entry.flaws),
@@ -157,10 +179,9 @@ def of_start(entry: Entry, goal: Goal, nu: float) -> dict:
     return {
         "start": entry.start,
         "kind": entry.kind,
-        "resolution": entry.edge,
         "design_steps": steps,
         "value_of_the_grey_design": float(outcome.history[max(steps, 1) - 1, 0]),
-        goal.label: float(score) if outcome.octant.any() else None,
+        goal.label: float(score) if outcome.found else None,
         "volume": entry.volume,
         "flaws": list(entry.flaws),
     }
@@ -194,17 +215,23 @@ def table(results: Results) -> list[list[str]]:
     ]
 
 
-def remarks(results: Results, min_wall: float) -> list[str]:
-    """Return sentences about walls below `min_wall` mm and tensors not cubic."""
+def remarks(results: Results, printing: Printing) -> list[str]:
+    """Return sentences about what cannot be printed as asked and tensors not cubic."""
+    size = results.settings["cell_size_mm"]
+    sides = {"wall": "thinnest wall", "gap": "narrowest gap"}
     found = []
     for entry, known in zip(results.chosen, results.numbers, strict=True):
-        voxels, wall = known["thinnest_wall_voxels"], known["thinnest_wall_mm"]
-        if wall < min_wall:
+        found += [
+            f"{entry.name}: {text} is {known[f'{name}_mm']:.2g} mm at cell size "
+            f"{size:g} mm; below the {size * getattr(printing, name):.2g} mm limit set "
+            f"by `min_{name}_mm`."
+            for name, text in sides.items()
+            if known[f"{name}_mm"] < size * getattr(printing, name)
+        ]
+        if printing.drainable and known["trapped_percent"] > 0:
             found.append(
-                f"{entry.name}: thinnest wall is {voxels:.3g} voxel"
-                f"{'' if voxels == 1 else 's'} = {wall:.2g} mm at cell size "
-                f"{results.settings['cell_size_mm']:g} mm; below the {min_wall:g} mm "
-                "limit set by `min_wall`."
+                f"{entry.name}: {known['trapped_percent']:.3g} % of its void is closed "
+                "in, and `drainable` asks for none."
             )
         if known["cubic_distance"] > 1e-3:
             found.append(

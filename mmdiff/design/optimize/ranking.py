@@ -10,12 +10,11 @@ import numpy as np
 
 from mmdiff import elasticity
 from mmdiff.design.optimize.resumable import Outcome
-from mmdiff.topopt import interface, objectives
-from mmdiff.topopt.binary import SLACK
+from mmdiff.topopt import objectives
+from mmdiff.topopt.ascent import SLACK
+from mmdiff.topopt.finish import VOLUME_SLACK
 from mmdiff.topopt.problem import Limits, Problem, constraints
-from mmdiff.typing import Float, UInt8
-
-DOUBLED = "doubled"  # name of the cell that was optimized again at twice its edge
+from mmdiff.typing import Float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,46 +32,42 @@ class Entry:
 
     @property
     def edge(self) -> int:
-        """Voxels per side of the cell."""
-        return 2 * self.outcome.octant.shape[0]
+        """Elements of the design along the edge of the cell."""
+        return 2 * self.outcome.psi.shape[0]
 
     @property
     def run(self) -> str:
         """Name of this run of the design loop in tables and plots."""
-        return f"start {self.start}" + (", doubled" if self.name == DOUBLED else "")
+        return f"start {self.start}"
 
     @property
     def volume(self) -> float:
-        """Solid share of the binary cell."""
-        return float(self.outcome.octant.mean())
+        """Solid share of the cell."""
+        return float(self.outcome.volume)
 
 
 def flaws(outcome: Outcome, problem: Problem, limits: Limits) -> tuple[str, ...]:
     """Return the flaws of an outcome, each as a phrase with its numbers."""
-    if not outcome.octant.any():
+    if not outcome.found:
         return ("no connected part that bears load is left",)
-    found = unmet(outcome.octant, outcome.constants, problem, limits)
+    found = unmet(outcome.constants, float(outcome.volume), problem, limits)
     if outcome.converged:
         return found
     return (f"finite elements stopped at residual {outcome.residual:.1e}", *found)
 
 
 def unmet(
-    octant: UInt8[np.ndarray, "n n n"],
-    constants: Float[np.ndarray, "k"],
-    problem: Problem,
-    limits: Limits,
+    constants: Float[np.ndarray, "k"], volume: float, problem: Problem, limits: Limits
 ) -> tuple[str, ...]:
-    """Return the constraints that a binary cell does not meet, with its numbers.
+    """Return the constraints that a cell does not meet, with its numbers.
 
-    They count as met within `binary.SLACK`, the volume also within half an orbit or,
-    for a target tensor, `interface.VOLUME_SLACK`.
+    They count as met within `ascent.SLACK`, the volume of a target tensor also within
+    `finish.VOLUME_SLACK`.
     """
-    volume, asked, band = octant.mean(), float(limits.volume), 1 + float(limits.band)
-    tensor = interface.to_tensor(constants)
+    asked, band = float(limits.volume), 1 + float(limits.band)
+    tensor = elasticity.constants_to_voigt(constants)
     excess = np.asarray(constraints(problem, limits, tensor, volume))
     aimed = problem.objective is objectives.nearness
-    grain = interface.VOLUME_SLACK if aimed else 3 / octant.size
     moduli = elasticity.moduli(elasticity.voigt_to_cubic(tensor))
     texts = [f"volume {volume:.4f} exceeds {asked:g}"]
     if problem.equality:
@@ -86,33 +81,31 @@ def unmet(
             f"{float(limits.young):.4g}"
         )
     slack = np.full(len(texts), SLACK)
-    slack[: 1 + problem.equality] += grain / asked
+    slack[: 1 + problem.equality] += aimed * VOLUME_SLACK / asked
     over = excess > slack.astype(excess.dtype)
     return tuple(t for t, off in zip(texts, over, strict=True) if off)
 
 
 def ranked(entries: Sequence[Entry]) -> list[Entry]:
-    """Return the entries, best first; those with flaws last, empty ones at the end."""
+    """Return the entries, best first; those with flaws last, empty ones at the end.
+
+    Cells that comply with what print asks come before those that do not.
+    """
 
     def order(entry):
-        value = float(entry.outcome.value)
-        return (bool(entry.flaws), not entry.outcome.octant.any(), -value, entry.edge)
+        found = entry.outcome
+        shown = bool(entry.flaws), not found.found, not found.printable
+        return (*shown, -float(found.value))
 
     return sorted(entries, key=order)
 
 
 def named(order: Sequence[Entry], count: int) -> list[Entry]:
-    """Return the best `count` cells, named for their files, and the doubled one.
-
-    Of all runs, best first; cells without solid are left out.
-    """
-    solid = [entry for entry in order if entry.outcome.octant.any()]
-    coarse = [entry for entry in solid if entry.name != DOUBLED][:count]
-    names = {id(entry): f"cell_{i:02d}" for i, entry in enumerate(coarse)}
+    """Return the best `count` cells, named for their files; none without solid."""
+    solid = [entry for entry in order if entry.outcome.found][:count]
     return [
-        dataclasses.replace(entry, name=names.get(id(entry), DOUBLED))
-        for entry in solid
-        if id(entry) in names or entry.name == DOUBLED
+        dataclasses.replace(entry, name=f"cell_{i:02d}")
+        for i, entry in enumerate(solid)
     ]
 
 

@@ -9,19 +9,22 @@ from typing import Any
 import numpy as np
 
 from mmdiff import elasticity
+from mmdiff.cells import surface
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.design.optimize import figures, properties, ranking
 from mmdiff.design.optimize.goal import Goal
 from mmdiff.design.optimize.properties import CONVENTIONS, HEADER, Results
-from mmdiff.design.optimize.ranking import DOUBLED, Entry
+from mmdiff.design.optimize.ranking import Entry
 from mmdiff.io import plots, render
 from mmdiff.io.cell_files import CellEntry
 from mmdiff.io.json import plain, write_csv
 from mmdiff.io.report import Report
 from mmdiff.topopt.optimize import COLUMNS
 
-_SETTINGS = ("base_E", "base_nu", "void", "penal", "tol", "symmetry")
+_SETTINGS = ("resolution", "base_E", "base_nu", "void", "tol", "symmetry")
+# Of properties.json, no columns of a table.
+_NESTED = ("C", "uncertainty", "C_voxels", "printability")
 SPHERES = 3  # drawn, each takes half a second
 
 
@@ -35,13 +38,12 @@ def write_history(
     scale = dict.fromkeys(elasticity.NAMES, base)
     scale["value"] = base if goal.is_stiffness else 1.0
     rows, runs = [], {}
-    for entry in sorted(entries, key=lambda entry: (entry.edge, entry.start)):
+    for entry in sorted(entries, key=lambda entry: entry.start):
         columns = {k: v.astype(float) for k, v in entry.outcome.columns.items()}
         share = goal.score(columns["value"], columns["volume"], nu)
         runs[entry.run] = {**columns, "share": share}
-        known = {"start": entry.start, "resolution": entry.edge}
         rows += [
-            {**known, "step": i + 1}
+            {"start": entry.start, "step": i + 1}
             | {name: scale.get(name, 1.0) * columns[name][i] for name in COLUMNS}
             for i in range(entry.outcome.steps)
         ]
@@ -65,7 +67,8 @@ def report(results: Results, remarks: Sequence[str] = ()) -> Report:
         CellEntry(
             name=entry.name,
             label=entry.name.replace("_", " "),
-            voxels=octant_to_cell(entry.outcome.octant),
+            voxels=_voxels(entry, settings),
+            psi=entry.outcome.psi,
             caption=f"start {entry.start}, V {entry.volume:.3f}, Zener "
             f"{known['Zener']:.3f}",
         )
@@ -87,10 +90,10 @@ def report(results: Results, remarks: Sequence[str] = ()) -> Report:
         },
         cells=cells,
         cell_size_mm=settings["cell_size_mm"],
-        arrays=_arrays(results),
+        arrays=_arrays(results, [cell.voxels for cell in cells]),
         rows={
             "properties.csv": [
-                {key: value for key, value in cell.items() if key != "C"}
+                {key: value for key, value in cell.items() if key not in _NESTED}
                 for cell in flat
             ]
         },
@@ -99,28 +102,31 @@ def report(results: Results, remarks: Sequence[str] = ()) -> Report:
     )
 
 
-def _arrays(results: Results) -> dict[str, Any]:
-    """Return density.npz, the best cell, and cells.npz, all of the first resolution."""
+def _voxels(entry: Entry, settings: Mapping) -> np.ndarray:
+    """Return the whole binary cell as it is written."""
+    octant = surface.voxels(entry.outcome.psi, settings["resolution"] // 2)
+    return octant_to_cell(octant)
+
+
+def _arrays(results: Results, voxels: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Return density.npz, the best cell, and cells.npz."""
     base, best = results.settings["base_E"], results.chosen[0]
-    alike = [entry for entry in results.chosen if entry.name != DOUBLED]
-    outcomes = [entry.outcome for entry in alike]
-    names = ("density", "octant", "start", "residual")
+    outcomes = [entry.outcome for entry in results.chosen]
+    names = ("density", "psi", "start", "residual", "volume")
     density = {
         **{name: getattr(best.outcome, name) for name in names},
-        "cell": octant_to_cell(best.outcome.octant),
+        "cell": voxels[0],
         "constants": base * best.outcome.constants,
-        "volume": best.volume,
-        "resolution": best.edge,
+        "uncertainty": base * best.outcome.uncertainty,
         "settings": json.dumps(plain(results.settings["settings"])),
     }
-    cells = {
-        "cells": np.stack([octant_to_cell(outcome.octant) for outcome in outcomes]),
-        "constants": base * np.stack([outcome.constants for outcome in outcomes]),
-        "volume": np.array([entry.volume for entry in alike]),
-        "residual": np.array([outcome.residual for outcome in outcomes]),
-        "resolution": alike[0].edge,
+    stacked = {
+        name: np.stack([getattr(outcome, name) for outcome in outcomes])
+        for name in ("psi", "constants", "uncertainty", "volume", "residual")
     }
-    return {"density.npz": density, "cells.npz": cells}
+    for name in ("constants", "uncertainty"):
+        stacked[name] = base * stacked[name]
+    return {"density.npz": density, "cells.npz": {"cells": np.stack(voxels), **stacked}}
 
 
 def _pictures(results: Results, best: CellEntry) -> dict[str, Callable]:
@@ -128,7 +134,7 @@ def _pictures(results: Results, best: CellEntry) -> dict[str, Callable]:
     goal, nu = results.goal, results.settings["base_nu"]
     entry = results.chosen[0]
     score = goal.score(float(entry.outcome.value), entry.volume, nu)
-    last = f"binary: {goal.show(score)}"
+    last = f"surface: {goal.show(score)}"
 
     @functools.cache
     def frames():
@@ -163,7 +169,8 @@ def _pictures(results: Results, best: CellEntry) -> dict[str, Callable]:
 def _frames(entry: Entry, goal: Goal, settings: Mapping) -> tuple[list, list[str]]:
     """Return pictures of the designs on the way of a start, and their captions."""
     outcome = entry.outcome
-    left_out = render.cutaway(octant_to_cell(outcome.octant))
+    octant = surface.voxels(outcome.psi, outcome.psi.shape[0])
+    left_out = render.cutaway(octant_to_cell(octant))
     images, captions = [], []
     for step, shot in zip(outcome.when, outcome.snapshots, strict=True):
         if step < 0:

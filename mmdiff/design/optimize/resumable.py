@@ -1,4 +1,4 @@
-"""From a start to a checked binary cell, resumable.
+"""From a start to a checked surface, resumable.
 
 The design loop runs in chunks. After each one its whole state goes to a file, so that a
 killed run loses one chunk at most and goes on to the same bits; a finished start leaves
@@ -16,8 +16,7 @@ import numpy as np
 
 from mmdiff.design.optimize.method import RunSpec
 from mmdiff.run import saved, workdir
-from mmdiff.topopt import binary
-from mmdiff.topopt.interface import Evaluation
+from mmdiff.topopt import finish
 from mmdiff.topopt.optimize import COLUMNS
 from mmdiff.typing import AnyArray, Bool, Float, Int, UInt8
 
@@ -27,26 +26,32 @@ SHOWN = 7  # designs on the way that are kept for pictures
 class Outcome(NamedTuple):
     """Result of a start; arrays only, base E = 1.
 
-    The binary octant is refined, all void where no connected part was left, and has 3
-    (cubic) or 9 (orthotropic) constants, NaN if it is void. `refinement` holds value,
-    violation and volume after each accepted step of the binary refinement, the design
-    before it first; `history` a line per design step, see `optimize.COLUMNS`; both are
-    NaN beyond.
+    The field is that of the moved surface, see `topopt.finish`; it has 3 (cubic) or 9
+    (orthotropic) constants, NaN where no connected part was left. `refinement` holds
+    value, violation and volume of the surface as designed and after each accepted step;
+    `history` a line per design step, see `optimize.COLUMNS`; both are NaN beyond.
     """
 
     start: Float[np.ndarray, "n n n"]  # density it began with
     density: Float[np.ndarray, "n n n"]  # physical one at the end of the loop
-    octant: UInt8[np.ndarray, "n n n"]
-    constants: Float[np.ndarray, "k"]
+    psi: Float[np.ndarray, "n n n"]
+    constants: Float[np.ndarray, "k"]  # of the surface
+    uncertainty: Float[np.ndarray, "k"]
+    volume: Float[np.ndarray, ""]  # its solid share
     residual: Float[np.ndarray, ""]  # relative one of the worst load
     converged: Bool[np.ndarray, ""]  # whether all loads met the tolerance
-    value: Float[np.ndarray, ""]  # objective of the octant
-    pieces_found: Int[np.ndarray, ""]  # periodic pieces before the clean-up
+    printable: Bool[np.ndarray, ""]  # whether it complies with what print asks
+    value: Float[np.ndarray, ""]  # objective of the constants
     refinement: Float[np.ndarray, "r 3"]
-    solutions: Int[np.ndarray, ""]  # of finite elements in the binary refinement
+    solutions: Int[np.ndarray, ""]  # of finite elements, of the surface
     history: Float[np.ndarray, "s c"]
     snapshots: UInt8[np.ndarray, "t n n n"]  # densities on the way, 255 solid
     when: Int[np.ndarray, "t"]  # design step of each snapshot, -1 where there is none
+
+    @property
+    def found(self) -> bool:
+        """Whether there is a cell."""
+        return bool(np.isfinite(self.constants).all())
 
     @property
     def steps(self) -> int:
@@ -65,19 +70,6 @@ class Progress(NamedTuple):
     state: Any
     snapshots: Any
     when: Any
-
-
-class Counted:
-    """Finite elements that count their solutions in `count`."""
-
-    def __init__(self, evaluate: Callable[..., Evaluation]):
-        """Wrap `evaluate`, see `interface.make_evaluate`."""
-        self.evaluate, self.count = evaluate, 0
-
-    def __call__(self, octant, fields=None):
-        """Return the evaluation of an octant."""
-        self.count += 1
-        return self.evaluate(octant, fields)
 
 
 def tracked(
@@ -170,16 +162,20 @@ def _blank(start, spec) -> Outcome:
     """Return the outcome of a start that led to no cell, before its first step."""
     shape = jax.eval_shape(spec.loop.init, start).history.shape
     cubic = spec.settings.symmetry == "cubic"
+    unknown = np.full(3 if cubic else 9, np.nan)
+    steps = finish.most_steps(spec.refine_steps)
     return Outcome(
         start=start,
         density=start,
-        octant=np.zeros(start.shape, np.uint8),
-        constants=np.full(3 if cubic else 9, np.nan),
+        psi=np.full(start.shape, -1.0),
+        constants=unknown,
+        uncertainty=unknown,
+        volume=np.array(0.0),
         residual=np.array(np.nan),
         converged=np.array(False),
+        printable=np.array(False),
         value=np.array(-np.inf),
-        pieces_found=np.array(0, np.int32),
-        refinement=np.full((spec.refine_steps + 1, 3), np.nan),
+        refinement=np.full((steps + 1, 3), np.nan),
         solutions=np.array(0, np.int32),
         history=np.full(shape, np.nan, np.float32),
         snapshots=np.zeros((SHOWN, *start.shape), np.uint8),
@@ -188,36 +184,37 @@ def _blank(start, spec) -> Outcome:
 
 
 def _closed(blank: Outcome, now: Progress, spec) -> Outcome:
-    """Return the outcome of a finished loop: its binary cell, refined."""
+    """Return the outcome of a finished loop: its surface, moved and checked."""
     density = np.asarray(spec.loop.density(now.state))
-    evaluate = Counted(spec.evaluate)
-    design = binary.finish(
+    design = finish.finish(
         density,
         spec.problem,
         spec.limits,
-        evaluate,
+        spec.evaluate,
         symmetry=spec.settings.symmetry,
         steps=spec.refine_steps,
+        printing=spec.printing,
+        solver=spec.solver,
     )
     taken = np.flatnonzero(now.when >= 0)
     chosen = taken[np.linspace(0, len(taken) - 1, min(SHOWN, len(taken))).astype(int)]
     blank.snapshots[: len(chosen)] = now.snapshots[chosen]
     blank.when[: len(chosen)] = now.when[chosen]
     blank.refinement[: len(design.history)] = np.reshape(design.history, (-1, 3))
-    outcome = blank._replace(
-        density=density,
-        octant=np.asarray(design.octant, np.uint8),
-        value=np.array(design.value, np.float64),
-        pieces_found=np.array(design.pieces_found, np.int32),
-        solutions=np.array(evaluate.count, np.int32),
-        history=np.asarray(now.state.history),
-    )
-    if design.evaluation is None:
+    outcome = blank._replace(density=density, history=np.asarray(now.state.history))
+    result = design.estimate
+    if result is None:
         return outcome
     return outcome._replace(
-        constants=np.asarray(design.evaluation.constants, np.float64),
-        residual=np.array(design.evaluation.residual, np.float64),
-        converged=np.array(design.evaluation.converged, np.bool_),
+        psi=design.psi,
+        constants=result.constants,
+        uncertainty=result.uncertainty,
+        volume=np.array(result.volume, np.float64),
+        residual=np.array(result.residual, np.float64),
+        converged=np.array(result.converged, np.bool_),
+        printable=np.array(not design.flaw, np.bool_),
+        value=np.array(design.value, np.float64),
+        solutions=np.array(design.solves, np.int32),
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs of all starts of a problem, and of the best cell at twice its resolution."""
+"""Runs of all starts of a problem."""
 
 import contextlib
 import pathlib
@@ -6,10 +6,9 @@ import pathlib
 from mmdiff.design.optimize import ranking, resumable
 from mmdiff.design.optimize.method import Method, make_run_spec
 from mmdiff.design.optimize.problem import Request
-from mmdiff.design.optimize.ranking import DOUBLED, Entry
+from mmdiff.design.optimize.ranking import Entry
 from mmdiff.design.optimize.starts import Starts
 from mmdiff.run import console
-from mmdiff.topopt import binary
 from mmdiff.topopt.optimize import FINE_STAGES, STAGES, Stage
 
 _HIDDEN = contextlib.nullcontext(lambda steps, info="": None)  # progress of no run
@@ -32,31 +31,20 @@ def run_starts(
     shown = console.progress("design steps", total) if folder else _HIDDEN
     with shown as advance:
         return [
-            _run(i, kind, grid, "", request, specs[stages_of(kind)], folder, advance)
+            _run(i, kind, grid, request, specs[stages_of(kind)], folder, advance)
             for i, (kind, grid) in enumerate(begun)
         ]
 
 
-def run_doubled(
-    entry: Entry, request: Request, method: Method, folder: pathlib.Path
-) -> Entry:
-    """Return a cell, optimized again at twice its resolution; see `run_starts`."""
-    spec = make_run_spec(request.problem, request.limits, method.doubled(), FINE_STAGES)
-    grid = binary.doubled(entry.outcome.octant)
-    title, start = f"design steps at {2 * entry.edge}^3", (entry.start, entry.kind)
-    with console.progress(title, spec.settings.steps) as advance:
-        return _run(*start, grid, DOUBLED, request, spec, folder, advance)
-
-
-def _run(number, kind, grid, name, request, spec, folder, advance) -> Entry:
-    """Return the outcome of one start; `name` is that of its entry."""
+def _run(number, kind, grid, request, spec, folder, advance) -> Entry:
+    """Return the outcome of one start."""
 
     def show(line):
         volume = line["volume"]
         score = request.goal.score(line["value"], volume, spec.settings.nu)
         return f"{request.goal.show(score)}, V {volume:.3f}"
 
-    files = {"name": name or f"{number:03d}", "label": number, "folder": folder}
+    files = {"name": f"{number:03d}", "label": number, "folder": folder}
     outcome = resumable.tracked(grid, spec, **files, advance=advance, show=show)
     flaws = ranking.flaws(outcome, spec.problem, spec.limits)
-    return Entry(name, number, kind, outcome, flaws)
+    return Entry("", number, kind, outcome, flaws)

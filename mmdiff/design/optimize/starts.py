@@ -4,30 +4,32 @@ Every maker returns a list of octants in [0, 1], with the kind or name of each, 
 edge asked for. What a file lacks is refused before anything is computed.
 """
 
+import functools
 import pathlib
-import types
 from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 
-from mmdiff.cells import plates, prepare
+from mmdiff.cells import plates, prepare, surface
 from mmdiff.data import dataset
-from mmdiff.design.generate import sampler
+from mmdiff.design.generate import pipeline
 from mmdiff.design.generate.search import search
 from mmdiff.design.optimize.method import Method
 from mmdiff.errors import InputError
+from mmdiff.fem import accuracy, homogenize
 from mmdiff.io import read
-from mmdiff.models import weights
+from mmdiff.models.weights import load_model
 from mmdiff.run import console, saved
 from mmdiff.targets.target import Target
-from mmdiff.topopt import interface, starts
-from mmdiff.typing import AnyArray, Float, Shaped, UInt8
+from mmdiff.topopt import starts
+from mmdiff.typing import AnyArray, Float, Shaped
 
 KINDS = ("random", "plates", "generated")
 
 Starts = list[tuple[str, Float[np.ndarray, "n n n"]]]
-Lattices = dict[str, tuple[UInt8[np.ndarray, "n n n"], Float[np.ndarray, "k"]]]
+# Fields, constants of their surfaces, the uncertainty of these, and binary octants.
+Lattices = dict[str, tuple[np.ndarray, ...]]
 
 
 def kinds(text: str) -> tuple[str, ...]:
@@ -50,13 +52,6 @@ def check(kind: str, method: Method, target: Target | None = None) -> None:
             raise InputError(
                 "start=generated needs a target for the model. Give one such as "
                 "`target=0.110,0.045,0.040`."
-            )
-        edge = 2 * int(weights.load_model().meta["octant"])
-        if method.resolution != edge:
-            raise InputError(
-                f"start=generated gives cells of {edge}^3 voxels, and resolution="
-                f"{method.resolution}. Pass `resolution={edge}`; `double=True` goes on "
-                "at twice that."
             )
     elif kind not in KINDS:
         path = pathlib.Path(kind)
@@ -108,59 +103,61 @@ def random_starts(
 
 def plate_starts(lattices: Lattices) -> Starts:
     """Return plate lattices as starts."""
-    return [(name, soften(octant)) for name, (octant, _) in lattices.items()]
+    # Plates thinner than a field can hold are whole in their voxels.
+    return [(name, soften(octant)) for name, (*_, octant) in lattices.items()]
 
 
 def plate_lattices(
-    file: pathlib.Path,
-    n: int,
-    volume: float,
-    evaluate: Callable[..., interface.Evaluation],
+    file: pathlib.Path, n: int, volume: float, *, symmetry: str = "cubic", **solver
 ) -> Lattices:
-    """Return octant and constants of plate lattices, isotropic mixtures first.
+    """Return plate lattices as surfaces, isotropic mixtures first.
 
-    They are read from the file if they were made before.
+    They are read from the file if they were made before. The options of the finite
+    elements are those of `accuracy.estimate`.
     """
 
-    def homogenizer(octant):  # the program that is compiled anyway
-        found = evaluate(octant)
-        info = types.SimpleNamespace(converged=np.array([found.converged]))
-        return interface.to_tensor(found.constants), info
-
     def made():
+        homogenizer = functools.partial(homogenize.homogenize, **solver)
         octants = plates.baselines(n, volume, homogenizer=homogenizer)
         # Mixtures have the longer names.
         names = sorted(octants, key=lambda name: -len(name))
-        grids = [octants[name] for name in names]
-        constants = [evaluate(grid).constants for grid in grids]
-        return {"name": names, "octant": grids, "constants": constants}
+        fields = [surface.from_voxels(octants[name]) for name in names]
+        found = [accuracy.estimate(psi, symmetry=symmetry, **solver) for psi in fields]
+        return {
+            "name": names,
+            "psi": fields,
+            "constants": [result.constants for result in found],
+            "uncertainty": [result.uncertainty for result in found],
+            "octant": [octants[name] for name in names],
+        }
 
     cached = saved.once(file, made)
-    pairs = zip(cached["octant"], cached["constants"], strict=True)
-    return dict(zip(cached["name"].tolist(), pairs, strict=True))
+    every = (cached[key] for key in ("psi", "constants", "uncertainty", "octant"))
+    return dict(zip(cached["name"].tolist(), zip(*every, strict=True), strict=True))
 
 
 def generated_starts(
-    target: Target,
-    evaluate: Callable[..., interface.Evaluation],
-    *,
-    count: int,
-    seed: int = 0,
+    target: Target, n: int, *, count: int, seed: int = 0, **solver
 ) -> Starts:
     """Return connected cells that the model draws for a target, best first.
 
-    At most `count`; InputError if there is none. The finite elements are of its size.
+    At most `count`; InputError if there is none. The octants have n elements.
     """
-    draw = sampler.make_sampler(*weights.load_model(), num_samples=max(count, 4))
-    options = {"draw": draw, "evaluate": evaluate, "num_best": count}
-    cells, counts = search(jax.random.key(seed), target, **options)
+    model, settings = load_model(), pipeline.Settings(**solver)
+    cells, counts = search(
+        jax.random.key(seed),
+        target,
+        draw=pipeline.make_draw(model, settings, max(count, 4)),
+        check=pipeline.make_check(int(model.meta["octant"]), settings),
+        num_best=count,
+    )
     if not cells:
         raise InputError(
             f"none of {counts['sampled']} generated cells was connected and load "
             "bearing. Ask for a target nearer to the trained region, or pass "
             "`start=random`."
         )
-    return [("generated", soften(cell.octant)) for cell in cells]
+    return [("generated", of_field(cell.psi, n)) for cell in cells]
 
 
 def file_starts(
@@ -223,3 +220,8 @@ def voxel_start(
 def soften(octant: Shaped[AnyArray, "n n n"]) -> Float[np.ndarray, "n n n"]:
     """Return a density within [0.05, 0.95]: variables at their bounds hardly move."""
     return (0.05 + 0.9 * np.asarray(octant)).astype(np.float32)
+
+
+def of_field(psi: Float[np.ndarray, "m m m"], n: int) -> Float[np.ndarray, "n n n"]:
+    """Return the solid shares of a cell's elements as a start."""
+    return soften(surface.fractions(np.asarray(psi, np.float64), n))

@@ -6,6 +6,7 @@ from design_helpers import wave
 
 from mmdiff import elasticity
 from mmdiff.bounds import hashin_shtrikman
+from mmdiff.cells import surface
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data.dataset import Dataset
 from mmdiff.design.extremes import figures
@@ -26,15 +27,18 @@ DATA = Dataset(
 )
 
 
+FIELDS = [surface.from_voxels(octant) for octant in OCTANTS]
+
+
 def _start(name, kind, young, flaws=()):
-    before = Shape(OCTANTS[1], elasticity.isotropic(0.1))
-    after = Shape(OCTANTS[2], elasticity.isotropic(young))
+    before = Shape(FIELDS[1], elasticity.isotropic(0.1))
+    after = Shape(FIELDS[2], elasticity.isotropic(young))
     return Extreme(name, kind, 0, "", before, after, flaws)
 
 
 def _records():
-    nothing = Shape(OCTANTS[1], np.full(3, np.nan))
-    young = {"generated": 0.24, "random": 0.23, "doubled": 0.25}
+    nothing = Shape(FIELDS[1], np.full(3, np.nan))
+    young = {"generated": 0.24, "random": 0.23, "variant": 0.25}
     return [
         Extreme(name, "generated", 1, "", nothing)
         if kind is None
@@ -63,7 +67,7 @@ def test_every_start_and_the_bound_are_inside(drawn):
     (axis,) = drawn[0].axes
     (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
     lines = {line.get_label(): line.get_xydata() for line in axis.lines}
-    for kind, young in {"generated": 0.24, "random": 0.23, "doubled": 0.25}.items():
+    for kind, young in {"generated": 0.24, "random": 0.23, "variant": 0.25}.items():
         value = elasticity.moduli(elasticity.isotropic(young))["K"]
         np.testing.assert_allclose(lines[f"{kind}, after"], [[0.5, value]], rtol=0.02)
         assert low < value < high

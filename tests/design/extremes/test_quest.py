@@ -5,6 +5,7 @@ import pytest
 from design_helpers import wave
 
 from mmdiff import bounds, elasticity
+from mmdiff.cells import surface
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data.dataset import Dataset
 from mmdiff.design.extremes import edges, report
@@ -25,14 +26,18 @@ def _octant(volume=0.4, seed=0):
     return threshold_to_volume(wave() + 0.3 * seed * noise[tuple(inner)], volume)
 
 
+def _field(volume=0.4, seed=0):
+    return surface.from_voxels(_octant(volume, seed))
+
+
 def _isotropic(share, volume=0.4):
     """Constants of an isotropic cell of nu 0.3 with a share of E's bound."""
     return elasticity.isotropic(share * bounds.hashin_shtrikman(volume)[2])
 
 
 def _record(quest, kind, number, share, flaws=()):
-    octant = _octant(0.4)
-    shape = Shape(octant, _isotropic(share, octant.mean()))
+    psi = _field(0.4)
+    shape = Shape(psi, _isotropic(share, surface.volume(psi)))
     return Extreme(quest.name, kind, number, "", shape, shape, flaws, steps=1)
 
 
@@ -54,7 +59,7 @@ def test_the_constraints_of_a_quest_are_those_asked():
 def test_the_objective_is_what_the_score_follows_from(name):
     quest = _quest(name)
     constants = np.array([0.2, 0.07, 0.066])
-    shape = Shape(_octant(), constants)
+    shape = Shape(_field(), constants)
     objective = extreme.PROBLEM.objective(quest.limits.params)
     tensor = elasticity.cubic_to_voigt(constants.astype(np.float32))
     maximized = float(objective(tensor))
@@ -64,7 +69,7 @@ def test_the_objective_is_what_the_score_follows_from(name):
     score = quest.goal.score(maximized, shape.volume)
     assert extreme.score(quest, shape) == pytest.approx(score, rel=1e-5)  # float32
     # More is better in every quest.
-    stiffer = Shape(shape.octant, constants * 1.1)
+    stiffer = Shape(shape.psi, constants * 1.1)
     assert (
         quest.merit(extreme.score(quest, stiffer))
         >= quest.merit(extreme.score(quest, shape)) - 1e-12
@@ -127,11 +132,11 @@ def test_the_verdict_says_who_wins():
 
 def test_less_is_better_for_poissons_ratio():
     quest = _quest("poisson")
-    octant = _octant()
+    psi = _field()
     records = [
         Extreme("poisson", kind, 0, "", shape, shape, steps=1)
         for kind, nu in (("generated", -0.7), ("random", -0.5))
-        for shape in [Shape(octant, elasticity.from_e_nu_zener(0.02, nu, 0.2))]
+        for shape in [Shape(psi, elasticity.from_e_nu_zener(0.02, nu, 0.2))]
     ]
     assert extreme.generated_win(quest, records)
     assert extreme.best(quest, records).kind == "generated"
@@ -139,10 +144,10 @@ def test_less_is_better_for_poissons_ratio():
 
 
 def test_textbook_lattices_must_have_what_is_asked():
-    quest = _quest("young", _octant().mean())
-    octant = _octant()
-    one = Shape(octant, _isotropic(0.9))
-    skewed = Shape(octant, _isotropic(0.99) * [1, 1, 1.3])
+    psi = _field()
+    quest = _quest("young", surface.volume(psi))
+    one = Shape(psi, _isotropic(0.9))
+    skewed = Shape(psi, _isotropic(0.99) * [1, 1, 1.3])
     records = [
         Extreme("young", "plates", 0, "sc", skewed),
         Extreme("young", "plates", 1, "mixture", one),
@@ -153,11 +158,11 @@ def test_textbook_lattices_must_have_what_is_asked():
 
 def test_what_cannot_be_solved_is_no_good_cell():
     quest = _quest("bulk", 0.5)
-    octant = _octant(0.4)
-    assert not extreme.flaws(quest, Shape(octant, _isotropic(0.9)))
-    unsolved = Shape(octant, np.full(3, np.nan))
+    psi = _field(0.4)
+    assert not extreme.flaws(quest, Shape(psi, _isotropic(0.9)))
+    unsolved = Shape(psi, np.full(3, np.nan))
     assert extreme.flaws(quest, unsolved) == ("finite elements did not converge",)
-    (said,) = extreme.flaws(quest, Shape(np.zeros_like(octant), np.full(3, np.nan)))
+    (said,) = extreme.flaws(quest, Shape(0 * psi - 1, np.full(3, np.nan)))
     assert "bears load" in said
 
 

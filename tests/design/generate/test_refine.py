@@ -8,11 +8,12 @@ from field_helpers import estimate, evaluate
 
 from mmdiff.cells import surface
 from mmdiff.cells.grey import to_field
+from mmdiff.cells.mend import Printing
 from mmdiff.cells.printable import printability
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.design.generate.cell import make_cell
-from mmdiff.design.generate.refine import GOAL, Printing, goal, make_refine, polish
+from mmdiff.design.generate.refine import GOAL, goal, make_refine, polish
 from mmdiff.errors import InputError
 from mmdiff.targets.target import of_constants, parse
 

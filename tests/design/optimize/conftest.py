@@ -3,37 +3,41 @@
 import numpy as np
 import pytest
 
-from mmdiff.cells import specimens
+from mmdiff.cells import specimens, surface
 from mmdiff.design.optimize.ranking import Entry
 from mmdiff.design.optimize.resumable import SHOWN, Outcome
 from mmdiff.topopt.optimize import COLUMNS
 
-OCTANT = specimens.plates(8).astype(np.uint8)
-VOLUME = float(OCTANT.mean())
+PSI = surface.from_voxels(specimens.plates(8))
+VOLUME = surface.volume(PSI)
 CONSTANTS = np.array([0.30, 0.10, 0.09])  # Zener ratio 0.9
 
 
-def _outcome(value=0.2, octant=OCTANT, constants=CONSTANTS, converged=True, steps=3):
+def _outcome(
+    value=0.2, constants=CONSTANTS, *, converged=True, printable=True, steps=3
+):
     refinement = np.full((4, 3), np.nan)
     refinement[:2] = [[0.9 * value, 0.0, VOLUME], [value, 0.0, VOLUME]]
     history = np.full((5, len(COLUMNS)), np.nan, np.float32)
     history[:steps] = np.linspace(0.1, 0.5, steps)[:, None]
     when = np.full(SHOWN, -1, np.int32)
     when[:2] = [0, steps]
-    density = np.random.default_rng(0).uniform(size=octant.shape).astype(np.float32)
+    density = np.random.default_rng(0).uniform(size=PSI.shape).astype(np.float32)
     return Outcome(
         start=density,
         density=density,
-        octant=octant,
+        psi=PSI,
         constants=constants,
+        uncertainty=0.01 * abs(constants),
+        volume=np.array(VOLUME),
         residual=np.array(3e-4),
         converged=np.array(converged),
+        printable=np.array(printable),
         value=np.array(value),
-        pieces_found=np.array(3, np.int32),
         refinement=refinement,
         solutions=np.array(2, np.int32),
         history=history,
-        snapshots=np.zeros((SHOWN, *octant.shape), np.uint8),
+        snapshots=np.zeros((SHOWN, *PSI.shape), np.uint8),
         when=when,
     )
 
@@ -47,17 +51,19 @@ def outcome():
 @pytest.fixture(scope="session")
 def nothing():
     """The outcome of a start that led to no cell."""
-    empty = _outcome(-np.inf, np.zeros_like(OCTANT), np.full(3, np.nan), False)
-    return empty._replace(refinement=np.full((4, 3), np.nan))
+    empty = _outcome(-np.inf, np.full(3, np.nan), converged=False, printable=False)
+    return empty._replace(
+        refinement=np.full((4, 3), np.nan), psi=0 * PSI - 1, volume=np.array(0.0)
+    )
 
 
 @pytest.fixture(scope="session")
 def entries(nothing):
-    """Runs with and without flaws, the best one doubled."""
+    """Runs with and without flaws, the best of which cannot be printed."""
     return [
         Entry("", 0, "random", nothing, ("nothing left",)),
         Entry("", 1, "random", _outcome(0.3), ("too heavy",)),
         Entry("", 2, "random", _outcome(0.1)),
         Entry("", 3, "random", _outcome(0.2)),
-        Entry("doubled", 3, "random", _outcome(0.25)),
+        Entry("", 4, "random", _outcome(0.25, printable=False)),
     ]

@@ -4,7 +4,7 @@ import pytest
 
 from mmdiff.design.optimize.method import Method, share_out
 from mmdiff.errors import InputError
-from mmdiff.topopt.optimize import FINE_STAGES, STAGES
+from mmdiff.topopt.optimize import STAGES
 
 
 def test_settings_of_the_loop():
@@ -14,20 +14,15 @@ def test_settings_of_the_loop():
     assert Method().settings().etas == (0.5,)
 
 
-def test_a_doubled_cell_gets_the_usual_steps():
-    method = Method(resolution=32, steps=12, radius=1.2).doubled()
-    assert (method.resolution, method.n, method.radius) == (64, 32, 1.2)
-    assert method.settings(FINE_STAGES).stages == FINE_STAGES
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"resolution": 60}, "multiple of 8 of at least 16. Next .*`resolution=64`"),
-        ({"resolution": 8}, "Next good size: `resolution=16`"),
+        ({"design_resolution": 60}, "8 of at least 16. Next .*`design_resolution=64`"),
+        ({"design_resolution": 8}, "Next good size: `design_resolution=16`"),
+        ({"resolution": 100}, "resolution=100 is not one of .* `resolution=128`"),
         ({"symmetry": "tetragonal"}, "symmetry=tetragonal is unknown. Use cubic or"),
         ({"steps": 2}, "steps=2 is too small: the continuation has 6 stages. Set"),
-        ({"radius": 0.5}, "radius=0.5 is not between 1 and 16 voxels"),
+        ({"radius": 0.5}, "radius=0.5 is not between 1 and 16 elements"),
     ],
     ids=str,
 )

@@ -4,38 +4,57 @@ import numpy as np
 import pytest
 
 from mmdiff import bounds, elasticity
+from mmdiff.cells import surface
+from mmdiff.cells.mend import Printing
+from mmdiff.cells.printable import printability
 from mmdiff.design.optimize import goal, properties
 from mmdiff.design.optimize.ranking import Entry
+from mmdiff.fem.homogenize import homogenize
 
 CONSTANTS = np.array([0.30, 0.10, 0.09])
-SETTINGS = {"base_E": 1.0, "base_nu": 0.3, "cell_size_mm": 8.0}
+SETTINGS = {
+    "base_E": 1.0, "base_nu": 0.3, "cell_size_mm": 8.0, "void": 1e-6, "tol": 1e-5,
+    "symmetry": "cubic", "resolution": 16,
+}  # fmt: skip
+ANY = Printing(0.0, 0.0, drainable=False)
 BULK = goal.choose("bulk")
 
 
-def _results(entry):
-    return properties.collect([entry], 1, {}, BULK, SETTINGS)
+def _results(entry, **changed):
+    return properties.collect([entry], 1, {}, BULK, SETTINGS | changed)
 
 
 def test_numbers_of_a_cell(outcome):
-    octant = outcome().octant
-    found = properties.numbers(octant, CONSTANTS, size_mm=8.0)
-    moduli, volume = elasticity.moduli(CONSTANTS), float(octant.mean())
+    psi, doubt = outcome().psi, outcome().uncertainty
+    found = properties.numbers(psi, CONSTANTS, doubt, size_mm=8.0)
+    moduli, volume = elasticity.moduli(CONSTANTS), surface.volume(psi)
     for name in ("K", "G", "E", "nu"):
         np.testing.assert_allclose(found[name], moduli[name], rtol=1e-12)
     np.testing.assert_allclose(found["Zener"], 0.9, rtol=1e-12)
     assert found["E/E_solid"] == found["E"]
     bound = bounds.hashin_shtrikman(volume)[0]
     np.testing.assert_allclose(found["K/K_HS"], moduli["K"] / bound, rtol=1e-12)
-    assert found["pieces"] == 1 and found["volume"] == volume
-    # 16 voxels make 8 mm.
-    assert found["thinnest_wall_mm"] == 0.5 * found["thinnest_wall_voxels"]
-    assert found["narrowest_hole_mm"] == 0.5 * found["narrowest_hole_voxels"]
-    assert found["cubic_distance"] < 1e-12
+    assert found["volume"] == volume and found["cubic_distance"] < 1e-12
+    np.testing.assert_allclose(found["uncertainty_percent"], 1.0)
+    np.testing.assert_allclose(np.array(found["uncertainty"])[3, 3], 0.01 * 0.09)
+    printed = printability(psi)
+    assert found["printability"]["pieces"] == printed.pieces == 1
+    # Closed cells of plates about two samples thick, of 16 that make 8 mm.
+    assert found["wall_mm"] == 8 * printed.wall and 0.7 < found["wall_mm"] < 1.3
+    assert found["gap_mm"] == 8 * printed.gap and found["trapped_percent"] == 100
+
+
+def test_voxels_as_written_are_measured_beside(outcome):
+    (found,) = _results(Entry("", 0, "random", outcome())).numbers
+    octant = surface.voxels(outcome().psi, 8)
+    tensor, _ = homogenize(octant.astype(np.float32))
+    np.testing.assert_allclose(found["C_voxels"], tensor, atol=1e-5)  # float32 sums
 
 
 def test_an_orthotropic_cell_has_the_moduli_of_its_closest_cubic_tensor(outcome):
     nine = np.array([0.2, 0.3, 0.4, 0.1, 0.11, 0.12, 0.05, 0.06, 0.07])
-    results = _results(Entry("", 0, "random", outcome(constants=nine)))
+    entry = Entry("", 0, "random", outcome(constants=nine))
+    results = _results(entry, symmetry="orthotropic")
     (found,) = results.numbers
     np.testing.assert_allclose(
         [found[name] for name in elasticity.NAMES], [0.3, 0.11, 0.06], rtol=1e-12
@@ -43,18 +62,21 @@ def test_an_orthotropic_cell_has_the_moduli_of_its_closest_cubic_tensor(outcome)
     tensor = np.array(found["C"])
     assert tensor[1, 1] == 0.3 and tensor[1, 2] == 0.1 and tensor[3, 3] == 0.05
     assert found["cubic_distance"] == elasticity.cubic_distance(tensor) > 0.1
-    (remark,) = properties.remarks(results, 0.0)
+    (remark,) = properties.remarks(results, ANY)
     assert "% away from cubic" in remark and "closest cubic tensor" in remark
 
 
 def test_thin_walls_are_remarked_with_their_size(outcome):
     results = _results(Entry("", 0, "random", outcome()))
-    results.numbers[0].update(thinnest_wall_voxels=1.0, thinnest_wall_mm=0.5)
-    assert properties.remarks(results, 0.6) == [
-        "cell_00: thinnest wall is 1 voxel = 0.5 mm at cell size 8 mm; below the 0.6 "
-        "mm limit set by `min_wall`."
+    results.numbers[0].update(wall_mm=0.5, gap_mm=0.9, trapped_percent=100.0)
+    assert properties.remarks(results, Printing(0.6 / 8, 1.0 / 8)) == [
+        "cell_00: thinnest wall is 0.5 mm at cell size 8 mm; below the 0.6 mm limit "
+        "set by `min_wall_mm`.",
+        "cell_00: narrowest gap is 0.9 mm at cell size 8 mm; below the 1 mm limit "
+        "set by `min_gap_mm`.",
+        "cell_00: 100 % of its void is closed in, and `drainable` asks for none.",
     ]
-    assert not properties.remarks(results, 0.5)
+    assert not properties.remarks(results, ANY)
 
 
 @pytest.mark.parametrize(

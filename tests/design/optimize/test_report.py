@@ -15,7 +15,7 @@ from mmdiff.targets.target import of_constants
 from mmdiff.topopt.optimize import COLUMNS
 
 SETTINGS = {
-    "base_E": 200.0, "base_nu": 0.3, "void": 1e-6, "penal": 3.0, "tol": 1e-5,
+    "base_E": 200.0, "base_nu": 0.3, "void": 1e-6, "tol": 1e-5, "resolution": 16,
     "symmetry": "cubic", "cell_size_mm": 8.0, "settings": {"vf": 0.4},
 }  # fmt: skip
 BULK = goal.choose("bulk")
@@ -24,7 +24,7 @@ BULK = goal.choose("bulk")
 @pytest.fixture(scope="module")
 def results(entries):
     first = entries[1].outcome
-    lattices = {"sc": (first.octant, first.constants)}
+    lattices = {"sc": (first.psi, first.constants, first.uncertainty)}
     return properties.collect(entries, 2, lattices, BULK, SETTINGS)
 
 
@@ -40,14 +40,16 @@ def bound(results):
 
 def test_the_cells_are_in_units_of_the_base_material(found, bound):
     best, *others = found.values["cells"]
-    assert best["file"] == "doubled.npy" and [c["start"] for c in others] == [3, 2]
+    assert best["file"] == "cell_00.npy" and [c["start"] for c in others] == [2]
     np.testing.assert_allclose(best["C11"], 200 * 0.3)
     np.testing.assert_allclose(np.array(best["C"])[3, 3], 200 * 0.09)
-    np.testing.assert_allclose(best["value"], 200 * 0.25)
-    np.testing.assert_allclose(best["value_before_refinement"], 200 * 0.225)
+    np.testing.assert_allclose(np.array(best["uncertainty"])[0, 0], 2 * 0.3)
+    assert np.array(best["C_voxels"])[0, 0] > 1  # in MPa, too
+    np.testing.assert_allclose(best["value"], 200 * 0.2)
+    np.testing.assert_allclose(best["value_before_refinement"], 200 * 0.18)
     np.testing.assert_allclose(best["E/E_solid"], 0.25)
-    np.testing.assert_allclose(best["K/K_HS before refinement"], 0.225 / bound)
-    assert best["refinement_steps"] == 1 and best["pieces_removed"] == 2
+    np.testing.assert_allclose(best["K/K_HS before refinement"], 0.18 / bound)
+    assert best["refinement_steps"] == 1 and best["solves"] == 2
     assert best["converged"] is True
     np.testing.assert_allclose(found.values["plates"]["sc"]["K"], 200 * 0.5 / 3)
 
@@ -62,8 +64,8 @@ def test_every_start_is_reported_with_its_flaws(found):
 
 def test_the_summary_names_the_best(found, results, bound):
     assert found.values["summary"] == (
-        f"best: doubled, start 3, K/K_HS {0.5 / 3 / bound:.3f} at V "
-        f"{results.chosen[0].volume:.3f}, Zener 0.90; refined from {0.225 / bound:.3f}."
+        f"best: cell_00, start 3, K/K_HS {0.5 / 3 / bound:.3f} at V "
+        f"{results.chosen[0].volume:.3f}, Zener 0.90; refined from {0.18 / bound:.3f}."
     )
     assert found.notes == [found.values["summary"], "a remark"]
     assert found.values["remarks"] == ["a remark"]
@@ -72,16 +74,16 @@ def test_the_summary_names_the_best(found, results, bound):
 def test_the_table_has_the_cells_and_the_plates(found):
     rows = next(iter(found.tables.values()))
     names = [row[""] for row in rows]
-    assert names == ["doubled", "cell 00", "cell 01", "plates: sc"]
+    assert names == ["cell 00", "cell 01", "plates: sc"]
 
 
 def test_history_has_a_line_per_step(entries, tmp_path):
     report.write_history(tmp_path, entries, BULK, 200.0, 0.3)
     with (tmp_path / "history.csv").open(newline="") as file:
         first, *rows = csv.DictReader(file)
-    assert list(first) == ["start", "resolution", "step", *COLUMNS]
+    assert list(first) == ["start", "step", *COLUMNS]
     assert len(rows) == 5 * 3 - 1
-    assert [first[name] for name in ("start", "step", "resolution")] == ["0", "1", "16"]
+    assert [first[name] for name in ("start", "step")] == ["0", "1"]
     # Stiffness in units of the base material, all else as it is.
     np.testing.assert_allclose(
         [float(first[name]) for name in ("value", "C11", "volume", "beta")],
@@ -98,14 +100,16 @@ def test_every_file_is_written(found, results, tmp_path):
     assert not [name for name in names if not (tmp_path / name).stat().st_size]
     best = results.chosen[0].outcome
     with np.load(tmp_path / "density.npz") as data:
-        np.testing.assert_array_equal(data["octant"], best.octant)
-        np.testing.assert_array_equal(data["cell"], np.load(tmp_path / "doubled.npy"))
+        np.testing.assert_array_equal(data["psi"], best.psi)
+        np.testing.assert_array_equal(data["cell"], np.load(tmp_path / "cell_00.npy"))
         np.testing.assert_allclose(data["constants"], 200 * best.constants)
         assert data["base_E"] == 200 and data["volume"] == results.chosen[0].volume
         assert json.loads(str(data["settings"])) == SETTINGS["settings"]
         assert "engineering shear" in str(data["conventions"])
     with np.load(tmp_path / "cells.npz") as data:
         assert data["cells"].shape == (2, 16, 16, 16) and data["void"] == 1e-6
+        np.testing.assert_array_equal(data["psi"][0], best.psi)
+        np.testing.assert_allclose(data["uncertainty"], 0.01 * data["constants"])
         written = np.load(tmp_path / "cell_01.npy")
         np.testing.assert_array_equal(data["cells"][1], written)
 
@@ -117,4 +121,4 @@ def test_a_target_is_drawn_beside_the_cells(entries, monkeypatch):
     monkeypatch.setattr(plots, "modulus_spheres", lambda *args: drawn.append(args))
     report.report(results).files["spheres.png"]("spheres.png")
     ((_, tensors, labels),) = drawn
-    assert labels == ["asked", "doubled", "cell 00"] and tensors[0, 0, 0] == 0.4
+    assert labels == ["asked", "cell 00"] and tensors[0, 0, 0] == 0.4

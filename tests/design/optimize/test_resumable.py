@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from jax import lax
 
-from mmdiff.cells.voxels import threshold_to_volume
+from mmdiff.cells.mend import PRINTING
 from mmdiff.design.optimize import resumable
 from mmdiff.design.optimize.method import RunSpec
+from mmdiff.fem.accuracy import Estimate
 from mmdiff.run import workdir
-from mmdiff.topopt import binary, objectives
-from mmdiff.topopt.interface import Evaluation
+from mmdiff.topopt import finish, objectives
 from mmdiff.topopt.optimize import COLUMNS, Loop, Settings, Stage, State
 from mmdiff.topopt.problem import Limits, Problem
 
@@ -45,22 +45,21 @@ def _loop():
     return Loop(init, run, lambda state: state.total >= STEPS, lambda s: s.design)
 
 
-def _finish(density, problem, limits, evaluate, *, symmetry, steps):
-    octant = threshold_to_volume(density, 0.5)
-    result = evaluate(octant)
+def _finish(density, problem, limits, evaluate, *, symmetry, steps, printing, solver):
+    constants = np.array([0.3, 0.1, 0.08])
+    result = Estimate(
+        constants, 0.01 * constants, constants, constants, 0.5, 1e-6, True, None
+    )
     history = ((0.1, 0.0, 0.5), (0.2, 0.0, 0.5))
-    return binary.Design(octant, result, 0.2, 0.0, 2, history)
-
-
-def _evaluate(octant, fields=None):
-    return Evaluation(np.array([0.3, 0.1, 0.08]), np.zeros(1), 1e-6, True, None)
+    psi = np.asarray(density, np.float64) - 0.5
+    return finish.Design(psi, result, 0.2, 0.0, "thin walls", history, 7)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def no_refinement():
-    """Let the binary cell be the thresholded design."""
+    """Let the surface be that of the design."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(binary, "finish", _finish)
+        patch.setattr(finish, "finish", _finish)
         yield
 
 
@@ -71,9 +70,11 @@ def spec():
         settings=Settings(stages=(Stage(3.0, 1.0, STEPS),)),
         problem=Problem(lambda _: objectives.bulk),
         limits=Limits(1.0),
-        evaluate=_evaluate,
+        evaluate=lambda psi, fields=None: None,
         refine_steps=4,
         chunk=CHUNK,
+        printing=PRINTING,
+        solver={},
     )
 
 
@@ -102,8 +103,11 @@ def test_the_outcome_is_that_of_the_loop(spec, undisturbed):
     assert undisturbed.steps == STEPS
     np.testing.assert_array_equal(undisturbed.start, START)
     np.testing.assert_array_equal(undisturbed.constants, [0.3, 0.1, 0.08])
-    assert undisturbed.value == 0.2 and undisturbed.pieces_found == 2
-    assert undisturbed.solutions == 1
+    np.testing.assert_allclose(undisturbed.uncertainty, [0.003, 0.001, 0.0008])
+    assert undisturbed.value == 0.2 and undisturbed.volume == 0.5
+    assert undisturbed.found and not undisturbed.printable
+    assert undisturbed.solutions == 7
+    np.testing.assert_array_equal(undisturbed.psi, undisturbed.density - 0.5)
     np.testing.assert_array_equal(
         undisturbed.refinement[:2], [[0.1, 0, 0.5], [0.2, 0, 0.5]]
     )
@@ -195,10 +199,10 @@ def test_two_starts_do_not_share_files(spec, undisturbed, tmp_path):
 
 
 def test_an_empty_design_is_an_outcome(spec, tmp_path, monkeypatch):
-    nothing = binary.Design(np.zeros((N,) * 3, np.uint8), None, -np.inf, np.inf, 3, ())
-    monkeypatch.setattr(binary, "finish", lambda *args, **options: nothing)
+    nothing = finish.Design()
+    monkeypatch.setattr(finish, "finish", lambda *args, **options: nothing)
     outcome = run(spec, tmp_path)
-    assert not outcome.octant.any() and np.isnan(outcome.constants).all()
+    assert not outcome.found and (outcome.psi < 0).all()
     assert outcome.value == -np.inf and not outcome.converged
     assert outcome.solutions == 0
     _assert_equal(run(spec, tmp_path), outcome)

@@ -1,16 +1,21 @@
 """Starts from everywhere: the right shape, symmetry, volume and range."""
 
+import types
+
 import numpy as np
 import pytest
-from design_helpers import RATES, proportional, wave
+from design_helpers import wave
+from field_helpers import RATES
+from field_helpers import estimate as volume_estimate
 
-from mmdiff.cells import specimens
+from mmdiff.cells import specimens, surface
 from mmdiff.cells.symmetry import is_cubic, octant_to_cell
+from mmdiff.design.generate.cell import make_cell
 from mmdiff.design.optimize import starts
 from mmdiff.design.optimize.method import Method
+from mmdiff.elasticity import cubic_to_voigt
 from mmdiff.errors import InputError
 from mmdiff.targets.target import of_constants
-from mmdiff.topopt.interface import Evaluation
 
 N = 8
 
@@ -121,12 +126,6 @@ GOAL = of_constants((0.11, 0.045, 0.04))
             GOAL,
             "start=generated gives cubic cells, and symmetry=orthotropic",
         ),
-        (
-            "generated",
-            {"resolution": 32},
-            GOAL,
-            r"gives cells of 64\^3 voxels, and resolution=32",
-        ),
     ],
 )
 def test_kinds_that_cannot_be_made(tmp_path, monkeypatch, kind, method, goal, message):
@@ -142,40 +141,56 @@ def test_kinds_that_can_be_made(tmp_path):
         starts.check(kind, Method(), GOAL)
 
 
-def test_plate_lattices_come_with_the_mixtures_first(tmp_path):
-    def evaluate(octant):
+def test_plate_lattices_come_with_the_mixtures_first(tmp_path, monkeypatch):
+    def homogenize(octant, **options):
         # Zener ratio from the corner of the octant, where only "octet" has none: what
         # matters here is that it lies on both sides of 1.
-        share = octant[0].mean()
-        constants = np.array([0.3, 0.1, 0.1 * (1.5 - share)])
-        return Evaluation(constants, np.zeros(1), 0.0, True, None)
+        constants = np.array([0.3, 0.1, 0.1 * (1.5 - octant[0].mean())])
+        info = types.SimpleNamespace(converged=np.array([True]))
+        return cubic_to_voigt(constants), info
 
-    found = starts.plate_lattices(tmp_path / "plates.npz", N, 0.4, evaluate)
+    monkeypatch.setattr(starts.homogenize, "homogenize", homogenize)
+    monkeypatch.setattr(starts.accuracy, "estimate", volume_estimate)
+    path = tmp_path / "plates.npz"
+    found = starts.plate_lattices(path, N, 0.4)
     assert list(found)[:2] == ["sc + octet", "sc + bcc"]
     assert set(found) == {"sc + octet", "sc + bcc", "sc", "bcc", "octet"}
-    for octant, constants in found.values():
+    for psi, constants, uncertainty, _ in found.values():
         # To half an orbit.
-        np.testing.assert_allclose(octant.mean(), 0.4, atol=3.1 / N**3)
-        np.testing.assert_array_equal(constants, evaluate(octant).constants)
-    again = starts.plate_lattices(tmp_path / "plates.npz", N, 0.4, len)
+        np.testing.assert_allclose(surface.volume(psi), 0.4, atol=3.1 / N**3)
+        known = volume_estimate(psi)
+        np.testing.assert_array_equal(constants, known.constants)
+        np.testing.assert_array_equal(uncertainty, known.uncertainty)
+    monkeypatch.delattr(starts.accuracy, "estimate")
+    again = starts.plate_lattices(path, N, 0.4)
     assert list(again) == list(found)
+    starting = starts.plate_starts(found)
+    assert [name for name, _ in starting] == list(found)
+    octants = [octant for *_, octant in found.values()]
+    np.testing.assert_allclose(starting[0][1], 0.05 + 0.9 * octants[0], rtol=1e-6)
 
 
 def test_generated_starts_are_cells_of_the_model(monkeypatch):
     samples = [np.stack([wave(), wave() + 0.8]), -np.ones((2, N, N, N))]
     drawn = []
 
-    def make_sampler(params, meta, *, num_samples):
-        drawn.append(num_samples)
+    def make_draw(model, settings, count):
+        drawn.append(count)
         return lambda key, target: samples[len(drawn) - 1]
 
-    monkeypatch.setattr(starts.sampler, "make_sampler", make_sampler)
-    monkeypatch.setattr(starts.weights, "load_model", lambda: ({}, {}))
+    def make_check(n, settings):
+        return lambda psi, target: make_cell(psi, volume_estimate(psi), target)
+
+    model = types.SimpleNamespace(meta={"octant": N})
+    monkeypatch.setattr(starts, "load_model", lambda: model)
+    monkeypatch.setattr(starts.pipeline, "make_draw", make_draw)
+    monkeypatch.setattr(starts.pipeline, "make_check", make_check)
     goal = of_constants(0.5 * RATES)
-    found = starts.generated_starts(goal, proportional, count=2)
+    found = starts.generated_starts(goal, 2 * N, count=2)
     assert [kind for kind, _ in found] == ["generated", "generated"]
-    # Best first: half the solid's constants are asked for.
+    # On elements of any size; best first: half the solid's constants are asked for.
+    assert {grid.shape for _, grid in found} == {3 * (2 * N,)}
     values = [abs((grid.mean() - 0.05) / 0.9 - 0.5) for _, grid in found]
     assert values == sorted(values) and drawn[0] >= 2
     with pytest.raises(InputError, match="pass `start=random`"):
-        starts.generated_starts(goal, proportional, count=2)
+        starts.generated_starts(goal, N, count=2)
