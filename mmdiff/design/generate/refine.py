@@ -30,6 +30,7 @@ from mmdiff.typing import Float
 GOAL = 2e-4  # error at which a cell meets its target,
 RELATIVE = 2e-3  # or this share of a soft target itself
 ROUNDS = 5  # of moving, mending and looking at the fine grid
+MOST_MENDED = 0.25  # share of a cell that mending may change: beyond, it is another
 FAR = 10.0  # times the goal: cells beyond are replaced by others
 
 
@@ -142,7 +143,8 @@ def make_refine(
         return None if flaw else psi
 
     def mended(psi):
-        return mend.mend(psi, **printing._asdict())[0]
+        fixed, report = mend.mend(psi, **printing._asdict())
+        return fixed if report.moved < MOST_MENDED else psi
 
     def refine(cell, target):
         residual, aim = targets.residual(target), goal(target)
