@@ -87,7 +87,7 @@ def test_a_time_limit_gives_a_cell_all_the_same(drawn, capsys):
         ({"resolution": 100}, InputError, "resolution=100 is not one of"),
         ({"num_samples": 1}, InputError, "none of 4 samples gave a connected, load-"),
         (
-            {"min_wall": 0.45, "min_gap": 0.45, "num_samples": 2, "polish_steps": 1},
+            {"min_wall": 0.499, "min_gap": 0.499, "num_samples": 2, "polish_steps": 1},
             InputError,
             "can be printed: 6 duplicate, 2 [tn].*. Ask for more",
         ),
