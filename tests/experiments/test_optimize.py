@@ -221,8 +221,8 @@ def test_an_orthotropic_cell_from_a_file_for_a_goal_of_the_user(
 def test_other_starts(tmp_path, monkeypatch, start):
     # The network's own jitted functions cannot take options of the compiler.
     monkeypatch.setattr(jax, "jit", JIT)
-    options = _options(start=start, num_starts=2, target="0.110,0.045,0.040")
-    options += _options(objective="target", steps=6)
+    options = _options(start=start, num_starts=1, target="0.110,0.045,0.040")
+    options += _options(objective="target", steps=6, refine_steps=6)
     assert _run(tmp_path, *options) == 0
     report = json.loads((tmp_path / "out" / "properties.json").read_text())
     kinds = {cell["start_kind"] for cell in report["cells"]}
@@ -235,10 +235,11 @@ def test_other_starts(tmp_path, monkeypatch, start):
 
 
 @pytest.mark.slow
-def test_the_default_run(tmp_path, capsys):
-    assert _run(tmp_path) == 0
+def test_the_default_run_from_a_plate_lattice(tmp_path, capsys):
+    options = _options(num_starts=1, start="plates")
+    assert _run(tmp_path, *options) == 0
     report = json.loads((tmp_path / "out" / "properties.json").read_text())
     assert report["cells"][0]["K/K_HS"] >= 0.95
-    assert _run(tmp_path) == 0
+    assert _run(tmp_path, *options) == 0
     said = capsys.readouterr().out
     assert "already done" in said and said.count(report["summary"]) == 2

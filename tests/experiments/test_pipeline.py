@@ -157,6 +157,7 @@ def test_evaluation_of_the_shipped_model(tmp_path, capsys):
     targets = tmp_path / "targets.csv"
     targets.write_text("C11,C12,C44,V\n0.146,0.052,0.044,0.3\n0.2,0.06,0.05,\n")
     options = f"num_targets=2 num_samples=2 steps=8 targets={targets}".split()
+    options += ["polish_steps=6", "spare=0", "drainable=false", "newton=1"]
     argv = ["mmdiff", "--config=configs/evaluate.py", f"--workdir={out}"]
     assert main.main([*argv, *(f"--config.{option}" for option in options)]) == 0
     metrics = json.loads((out / "metrics.json").read_text())
@@ -166,7 +167,7 @@ def test_evaluation_of_the_shipped_model(tmp_path, capsys):
     assert summary["error_best"] <= summary["error_mean"] <= summary["raw_error_mean"]
     # A guess that ignores the target is off by more than 15 % of the range.
     assert summary["raw_error_mean"] < 0.1
-    assert summary["error_best"] < 0.01
+    assert summary["error_best"] < 0.02
     assert "mmdiff, polished" in (out / "table.md").read_text()
     for name in ("error_hist", "novelty", "coverage", "parity"):
         assert (out / f"{name}.png").is_file()
