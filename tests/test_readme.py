@@ -32,9 +32,10 @@ def test_five_lines_make_a_printable_file(tmp_path, monkeypatch):
     names = _run(GENERATE)
     assert len(GENERATE.strip().splitlines()) <= 5
     cell = names["cell"]
-    assert len(names["others"]) == 3 and cell.error < 1e-3 and cell.pieces == 1
+    assert len(names["others"]) == 3 and cell.error < 1e-3
+    assert cell.printability.pieces == 1 and cell.printability.trapped == 0
     stl = (tmp_path / "out/python/cell.stl").read_bytes()
-    assert len(stl) > 1e5 and np.load("out/python/cell.npy").shape == (64, 64, 64)
+    assert len(stl) > 1e5 and np.load("out/python/cell.npy").shape == (128,) * 3
 
 
 def test_the_gradient_of_a_function_of_the_tensor(capsys):
