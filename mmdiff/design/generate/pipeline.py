@@ -103,7 +103,13 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
     known = {name: values[name] for name in NAMES if name in values}
     for name in ("min_wall", "min_gap"):
         if least := values.get(f"{name}_mm"):
-            known[name] = least / values["cell_size_mm"]
+            edge = values["cell_size_mm"]
+            if least >= edge / 2:
+                raise InputError(
+                    f"{name}_mm={least:g} is half of the cell's edge of {edge:g} mm or "
+                    f"more. Set `{name}_mm` to less than {edge / 2:g}."
+                )
+            known[name] = least / edge
     return Settings(**known)
 
 

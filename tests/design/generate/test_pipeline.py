@@ -47,6 +47,14 @@ def test_the_defaults_and_ranges_are_those_of_the_command_line():
     assert own.items() <= ranges.items()
 
 
+def test_limits_in_millimetres_are_shares_of_the_edge():
+    values = {"min_wall_mm": 0.8, "min_gap_mm": 0.0, "cell_size_mm": 20.0}
+    settings = pipeline.settings_of(values)
+    assert settings.min_wall == 0.04 and settings.min_gap == 0.03
+    with pytest.raises(InputError, match="min_wall_mm=9 is half of the cell's edge of"):
+        pipeline.settings_of(values | {"min_wall_mm": 9.0, "cell_size_mm": 18.0})
+
+
 def test_cells_for_a_text(drawn):
     options = {"steps": 5, "guidance": 2.0, "polish_steps": 4, "resolution": 64}
     cells = mm.generate(TARGET, MODEL, num_cells=2, num_samples=3, **options, **ANY)
