@@ -8,11 +8,12 @@ import pytest
 from mmdiff import assets
 from mmdiff.bounds import hashin_shtrikman, hashin_shtrikman_ratios
 from mmdiff.cells import specimens, symmetry
-from mmdiff.design.generate import cell, fem_guidance, regressor_guidance
+from mmdiff.cells.grey import to_field
+from mmdiff.design.generate import fem_guidance, regressor_guidance
 from mmdiff.models import regressor, weights
 from mmdiff.models.sampling import make_draw
 from mmdiff.targets import quantities, target
-from mmdiff.topopt import interface
+from mmdiff.topopt import move
 
 N = 4
 FIELDS = {"width": 4, "multipliers": (1,), "blocks": (1,), "embedding": 4}
@@ -143,7 +144,7 @@ def test_guided_samples_of_the_shipped_model_are_better_by_finite_elements():
         regressor.load_regressor(assets.regressor_path()),
     )
     (params, meta), known = networks
-    evaluate = interface.make_evaluate(int(meta["octant"]))
+    evaluate = move.make_evaluate(int(meta["octant"]))
     volume = 0.3
     stiff = regressor_guidance.make_regressor_guidance(
         *known, residual=regressor_guidance.bulk_residual, count=1, longest=0.3
@@ -153,8 +154,8 @@ def test_guided_samples_of_the_shipped_model_are_better_by_finite_elements():
     for guidance in (None, stiff):
         draw = make_draw(params, meta, num_samples=4, steps=12, guide=guidance)
         fields = np.asarray(draw(jax.random.key(0), {"V": volume}, wanted))
-        octants = [cell.binarize(field, volume)[0] for field in fields]
-        constants = np.stack([evaluate(octant).constants for octant in octants])
-        found = hashin_shtrikman_ratios(constants, octants[0].mean())["K"]
+        surfaces = [to_field(field, volume)[0] for field in fields]
+        constants = np.stack([evaluate(psi).values[:3] for psi in surfaces])
+        found = hashin_shtrikman_ratios(constants, volume)["K"]
         ratios.append(found.mean())
     assert ratios[1] > ratios[0] + 0.02
