@@ -120,7 +120,7 @@ def test_conditions_of_the_ends_give_the_volume_between(known, tmp_path):
         ({"num_cells": 1}, "num_cells=1 makes no family"),
         ({"num_cells": 0, "num_path": 0}, "leave nothing to do"),
         ({"num_cells": 0}, "first is empty, and with num_cells=0"),
-        ({"min_wall_mm": 6.0}, "min_wall=0.6 is too large"),
+        ({"min_wall_mm": 6.0}, "min_wall_mm=6 is half of the cell's edge of 10 mm"),
         ({"resolution": 100}, "resolution=100 is not one of (64, 128, 256)"),
         ({"steps": 0}, "steps=0 is too small. Set --config.steps to 1"),
     ],
