@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage, optimize
-from scipy.spatial import cKDTree
 
-from mmdiff.cells import printable, surface
+from mmdiff.cells import surface
 from mmdiff.cells.symmetry import symmetrize
 from mmdiff.topopt.move import FLAT, Evaluation
+from mmdiff.topopt.room import BAND, Widths, displacements
 from mmdiff.typing import Bool, Float
 
 SLACK = 2e-3  # violation of a constraint that is accepted
@@ -28,7 +28,6 @@ SMOOTH = 1.25  # spacings over which slopes and displacements are averaged
 NEAR = 0.05  # constraints nearer to their limit than this count in a step
 CLOSE = 0.2  # share of the radius below which there is no room
 ROUND = 0.7  # spacings over which what there is no room for is rounded off
-BAND = 1.5  # spacings from the surface where samples are changed
 TRUE, FALSE = 0.6, 0.25  # shares of the promise at which the radius grows and shrinks
 PATIENCE, LEAST_GAIN = 3, 1e-3  # steps in which too little is gained, relative
 TINY = 1e-3  # objectives below count as that where a gain is relative to them
@@ -69,13 +68,6 @@ class Ascended:
     evaluation: Evaluation
     history: tuple[tuple[float, float, float], ...]
     solves: int
-
-
-class Widths(NamedTuple):
-    """Least thickness of the solid and of the void, in spacings; 0 for any."""
-
-    wall: float = 0.0
-    gap: float = 0.0
 
 
 def ascend(
@@ -144,31 +136,6 @@ def _merit(known: Outputs, evaluation: Evaluation) -> tuple[float, float, float]
 def _order(merit):
     """Return what is less for the better of two: violation first, then value."""
     return max(merit[1], SLACK), -merit[0]
-
-
-def displacements(
-    psi: Float[np.ndarray, "n n n"], widths: Widths, radius: float
-) -> Float[np.ndarray, "2 n n n"]:
-    """Return the least and the largest displacement of the surface at each sample.
-
-    It is the radius where there is room, and half of what a wall or a gap has beyond
-    its least width: thin ones are to get thicker.
-    """
-    bounds = np.stack([np.full(psi.shape, -radius), np.full(psi.shape, radius)])
-    near = np.argwhere(abs(psi) < BAND)
-    if max(widths) == 0 or not len(near):
-        return bounds
-    grid = printable.make_grid(psi)
-    found = printable.find_surface(grid)
-    _, nearest = cKDTree(found.points).query(near)
-    for side, (width, sign) in enumerate(zip(widths, (1, -1), strict=True)):
-        reach = width + 2 * radius + grid.h
-        every = printable.chords(grid, found, sign=sign, reach=reach)
-        spare = np.clip((every.lengths - width) / 2, -radius, radius)
-        bounds[side][tuple(near.T)] = -sign * spare[nearest]
-    low, high = bounds
-    middle = (low + high) / 2  # where there is no room for both
-    return np.stack([np.minimum(low, middle), np.maximum(high, middle)])
 
 
 def best_change(

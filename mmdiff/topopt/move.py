@@ -20,14 +20,17 @@ from mmdiff.cells import surface
 from mmdiff.cells.symmetry import symmetrize
 from mmdiff.elasticity import NU, PAPER_RANGES, voigt_to_constants
 from mmdiff.fem import boundary, homogenize
+from mmdiff.topopt.room import BAND, Widths, displacements
 from mmdiff.typing import AnyArray, Array, Float
 
 SMOOTH = 1.0  # standard deviation over which a change of the field is smoothed
 RADIUS = 0.7  # spacings: farthest that a step moves the surface,
-SHORTEST = 0.01  # and below which there is no way on
+SHORTEST = 0.03  # and below which there is no way on
 SHRINK = 0.4  # of the radius where a step did not help
 FLAT = 0.2  # least slope of the field that counts
-LEAST_DAMPING, MOST_DAMPING = 1e-6, 1e6  # of a system whose diagonal is 1
+LEAST_DAMPING, MOST_DAMPING = 1e-9, 1e6  # in parts of the largest eigenvalue
+PASSES = 6  # in which a change is fitted to the room there is,
+CREEP = 0.01  # to so many spacings
 GOAL = 2e-5  # mean residual at which a target is met
 PRICE = 0.1  # error that a unit of volume off is worth
 # Relative residual of solves: energies err with its square, constants by some 3e-6.
@@ -148,6 +151,7 @@ def newton(
     steps: int = 20,
     goal: float = GOAL,
     repair: Callable | None = None,
+    widths: Widths = Widths(),  # noqa: B008  (immutable)
 ) -> Moved:
     """Move the surface of a field until its constants and volume meet their targets.
 
@@ -165,6 +169,7 @@ def newton(
       steps: most accepted steps.
       goal: error, with the price of the volume, at which to stop.
       repair: `psi -> psi` for each trial, None where it is beyond repair.
+      widths: of walls and gaps that are not to get thinner.
 
     Returns:
       the best field found; never worse than the start.
@@ -179,6 +184,10 @@ def newton(
     def cost(values):
         return error(values) + price(values[3], volume)
 
+    def merit(values):  # what each step makes less, however short
+        off = price(values[3], volume)
+        return float(np.hypot(np.sqrt(np.mean(with_slope(values[:3])[0] ** 2)), off))
+
     errors, volumes = [error(here.values)], [float(here.values[3])]
     radius = RADIUS
     while len(errors) <= steps and cost(here.values) > goal and radius > SHORTEST:
@@ -187,13 +196,15 @@ def newton(
         if volume is not None:
             rows = np.append(rows, here.slopes[3:], 0)
             gap = np.append(gap, volume - here.values[3])
+            worth = PRICE * np.sqrt(len(slope))
+            rows[3:], gap[3:] = worth * rows[3:], worth * gap[3:]
         while radius > SHORTEST:
-            change, length = smallest_change(psi, rows, gap, radius)
+            change, length = smallest_change(psi, rows, gap, radius, widths)
             trial = psi + change if repair is None else repair(psi + change)
             if trial is not None:
                 there = evaluate(trial, here.fields)
                 solves += 1
-                if there.converged and cost(there.values) < cost(here.values):
+                if there.converged and merit(there.values) < merit(here.values):
                     break
             radius = SHRINK * length
         else:
@@ -215,33 +226,59 @@ def smallest_change(
     rows: Float[np.ndarray, "k n n n"],
     gap: Float[np.ndarray, "k"],
     radius: float = RADIUS,
+    widths: Widths = Widths(),  # noqa: B008  (immutable)
 ) -> tuple[Float[np.ndarray, "n n n"], float]:
     """Return the smallest smooth change of a field that closes gaps, and its length.
 
     It is small in the mean square of the surface's displacement, smooth over `SMOOTH`
     spacings, and exactly cubic. Where it would move the surface farther than the radius
     (spacings), gaps that cost the longest ways are closed in part only
-    (Levenberg-Marquardt).
+    (Levenberg-Marquardt). Where it would make a wall or gap too thin it is damped, and
+    the rest takes over.
 
     Args:
       psi: the field.
       rows: derivatives of the quantities by its samples.
       gap: changes of the quantities to reach.
       radius: farthest displacement; the length returned is that of the change.
+      widths: of walls and gaps that are not to get thinner.
+    """
+    room = displacements(psi, widths, radius) if any(widths) else None
+    free = np.ones(psi.shape)
+    for _ in range(PASSES):
+        change, moved, length = _change(psi, rows, gap, radius, free)
+        if room is None:
+            break
+        low, high = np.minimum(room[0], 0.0), np.maximum(room[1], 0.0)
+        low = ndimage.maximum_filter(low, 3, mode="reflect")
+        high = ndimage.minimum_filter(high, 3, mode="reflect")
+        allowed = np.where(moved > 0, high, -low)
+        over = (abs(moved) > allowed + CREEP) & (abs(psi) < BAND)
+        if not over.any():
+            break
+        share = np.where(over, allowed / np.maximum(abs(moved), CREEP), 1.0)
+        free = free * np.sqrt(share)
+    return symmetrize(change), length
+
+
+def _change(psi, rows, gap, radius, free):
+    """Return the smallest change, the displacements, and the longest of these.
+
+    `free` is what each sample may move in relation to others.
     """
     n = psi.shape[-1]
     steep = np.sqrt((surface.slopes(psi, surface.centres(n, n)) ** 2).sum(0))
     # Displacements are changes over slopes; flat places must not take it all.
     weight = _smooth(np.clip(steep, FLAT, 1.0))
-    ways = np.stack([weight * _smooth(weight * row) for row in rows])
+    moves = np.stack([free * _smooth(free * weight * row) for row in rows])
+    ways = weight * moves
     gram = np.einsum("axyz,bxyz->ab", rows, ways)
-    scale = np.sqrt(np.maximum(np.diag(gram), 1e-300))
-    size, axes = np.linalg.eigh(gram / np.outer(scale, scale))
-    along = axes.T @ (gap / scale)
-    near = (ways / weight)[:, abs(psi) < 1]
+    size, axes = np.linalg.eigh(gram)
+    size, along = np.maximum(size, 1e-12 * size[-1]), axes.T @ gap
+    near = moves[:, abs(psi) < 1]
 
     def factors(damping):
-        return axes @ (along / (np.maximum(size, 0.0) + damping)) / scale
+        return axes @ (along / (size + damping * size[-1]))
 
     def length(damping):
         return float(abs(factors(damping) @ near).max(initial=0.0))
@@ -252,8 +289,8 @@ def smallest_change(
         damping = np.exp(
             optimize.brentq(lambda a: length(np.exp(a)) - radius, *ends, xtol=0.01)
         )
-    change = symmetrize(np.tensordot(factors(damping), ways, 1))
-    return change, length(damping)
+    moved = np.tensordot(factors(damping), moves, 1)
+    return weight * moved, moved, length(damping)
 
 
 def _smooth(field):

@@ -25,12 +25,14 @@ from mmdiff.targets import target as targets
 from mmdiff.targets.target import Target
 from mmdiff.topopt import move
 from mmdiff.topopt.move import Evaluation
+from mmdiff.topopt.room import Widths
 from mmdiff.typing import Float
 
 GOAL = 2e-4  # error at which a cell meets its target,
 RELATIVE = 2e-3  # or this share of a soft target itself
 ROUNDS = 5  # of moving, mending and looking at the fine grid
 MOST_MENDED = 0.25  # share of a cell that mending may change: beyond, it is another
+AMPLE = 1.15  # of a width that is held: steps keep to it approximately
 FAR = 10.0  # times the goal: cells beyond are replaced by others
 
 
@@ -138,41 +140,45 @@ def make_refine(
     `evaluate` works on the coarse grid; `solver` options are for the fine one.
     """
 
-    def repaired(psi):
-        psi, flaw = connected(psi)
-        return None if flaw else psi
+    def mended(psi, **rounds):
+        fixed, report = mend.mend(psi, **printing._asdict(), **rounds)
+        same = report.moved < MOST_MENDED
+        return (fixed if same else psi), report.ok and same
 
-    def mended(psi):
-        fixed, report = mend.mend(psi, **printing._asdict())
-        return fixed if report.moved < MOST_MENDED else psi
+    def repaired(psi):  # a step that one round of mending does not save is none
+        psi, flaw = connected(psi)
+        fixed, ok = (psi, False) if flaw else mended(psi, rounds=1)
+        return fixed if ok else None
 
     def refine(cell, target):
         residual, aim = targets.residual(target), goal(target)
-        psi, shift = mended(cell.psi), cell.constants - cell.coarse
-        errors, volumes, found, solves = [cell.error], [cell.volume], [], cell.solves
-        fields = None
-        for i in range(ROUNDS + 1):  # in the last one what is mended stays as it is
-            left = steps - (len(errors) - 1) if i < ROUNDS else 0
+        psi, possible = mended(cell.psi)
+        result = accuracy.estimate(psi, coarse=evaluate(psi).values[:3], **solver)
+        errors, volumes, solves = [cell.error], [cell.volume], cell.solves + 2
+        found, last = [], None
+        scale = AMPLE * 2 * psi.shape[-1]
+        for _ in range(ROUNDS):
+            shift = result.constants - result.coarse
             moved = move.newton(
                 psi,
                 residual,
                 move.shifted(evaluate, shift),
                 volume=target.volume,
-                steps=left,
+                steps=steps - (len(errors) - 1) if possible else 0,
                 goal=aim / 4,
                 repair=repaired,
+                widths=Widths(scale * printing.wall, scale * printing.gap),
             )
             errors += moved.errors[1:]
             volumes += moved.volumes[1:]
             solves += moved.solves + 1
-            here = moved.evaluation
-            coarse = here.values[:3] - shift
+            last, psi = psi, moved.psi
+            coarse = moved.evaluation.values[:3] - shift
             result = accuracy.estimate(
-                moved.psi, coarse=coarse, fields=fields, **solver
+                psi, coarse=coarse, fields=result.fields, **solver
             )
-            shift, fields = result.constants - coarse, result.fields
             made = make_cell(
-                moved.psi,
+                psi,
                 result,
                 target,
                 history=tuple(errors),
@@ -181,10 +187,8 @@ def make_refine(
                 solves=solves,
             )
             found.append(made)
-            flawed = printing.flaw(made)
-            if not flawed and (len(errors) > steps or cost(made, target) <= aim):
+            if psi is last or len(errors) > steps or cost(made, target) <= aim:
                 break
-            psi = mended(moved.psi) if flawed else moved.psi
 
         def rank(cell):
             return bool(printing.flaw(cell)), cost(cell, target)

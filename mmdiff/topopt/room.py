@@ -1,0 +1,47 @@
+"""How far a surface may move until a wall or a gap is too thin to print.
+
+Thickness is that of `cells.printable`: along the normal, from the surface through the
+phase.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from mmdiff.cells import printable
+from mmdiff.typing import Float
+
+BAND = 1.5  # spacings from the surface where samples are changed
+
+
+class Widths(NamedTuple):
+    """Least thickness of the solid and of the void, in spacings; 0 for any."""
+
+    wall: float = 0.0
+    gap: float = 0.0
+
+
+def displacements(
+    psi: Float[np.ndarray, "n n n"], widths: Widths, radius: float
+) -> Float[np.ndarray, "2 n n n"]:
+    """Return the least and the largest displacement of the surface at each sample.
+
+    It is the radius where there is room, and half of what a wall or a gap has beyond
+    its least width: thin ones are to get thicker.
+    """
+    bounds = np.stack([np.full(psi.shape, -radius), np.full(psi.shape, radius)])
+    near = np.argwhere(abs(psi) < BAND)
+    if max(widths) == 0 or not len(near):
+        return bounds
+    grid = printable.make_grid(psi)
+    found = printable.find_surface(grid)
+    _, nearest = cKDTree(found.points).query(near)
+    for side, (width, sign) in enumerate(zip(widths, (1, -1), strict=True)):
+        reach = width + 2 * radius + grid.h
+        every = printable.chords(grid, found, sign=sign, reach=reach)
+        spare = np.clip((every.lengths - width) / 2, -radius, radius)
+        bounds[side][tuple(near.T)] = -sign * spare[nearest]
+    low, high = bounds
+    middle = (low + high) / 2  # where there is no room for both
+    return np.stack([np.minimum(low, middle), np.maximum(high, middle)])
