@@ -9,7 +9,7 @@ from scipy import optimize
 from mmdiff.cells import surface
 from mmdiff.cells.symmetry import is_cubic, symmetrize
 from mmdiff.topopt import ascent
-from mmdiff.topopt.ascent import Outputs, Widths
+from mmdiff.topopt.ascent import Outputs
 from mmdiff.topopt.move import Evaluation
 
 N = 8
@@ -93,19 +93,6 @@ def test_a_step_keeps_its_promises():
     np.testing.assert_allclose(linear[3], -0.02 * volume, rtol=1e-3)
     assert linear[2] < 1e-4 * here.values[2]  # C44 is at its limit
     assert abs(change).max() <= 0.5 + 1e-9
-
-
-def test_walls_have_the_room_that_they_are_thicker():
-    x = np.arange(N, dtype=float)
-    plate = np.broadcast_to(np.clip(1.5 - x[:, None, None], -2.8, 2.8), (N, N, N))
-    low, high = ascent.displacements(plate, Widths(wall=3.4, gap=9.0), 0.5)
-    # The plate and its image are 4 spacings, the gap between them and the next 12.
-    np.testing.assert_allclose(low[1:3], -0.3, atol=0.05)
-    np.testing.assert_allclose(high[1:3], 0.5)
-    low, high = ascent.displacements(plate, Widths(wall=4.2, gap=11.6), 0.5)
-    np.testing.assert_allclose(low[1:3], 0.1, atol=0.05)  # it has to get thicker
-    np.testing.assert_allclose(high[1:3], 0.2, atol=0.05)
-    np.testing.assert_array_equal(ascent.displacements(plate, Widths(), 0.5), FREE)
 
 
 def test_the_objective_rises_towards_what_is_known():

@@ -7,8 +7,10 @@ from design_helpers import wave
 from scipy import ndimage
 
 from mmdiff.cells import surface
+from mmdiff.cells.printable import printability
 from mmdiff.cells.symmetry import is_cubic, symmetrize
 from mmdiff.topopt import move
+from mmdiff.topopt.room import Widths
 
 N = 8
 RANGES = np.array([1.330768, 0.667355, 0.383357])
@@ -115,6 +117,18 @@ def test_changes_close_gaps_or_keep_to_the_radius(evaluate):
     # Wherever the surface is, it moves by less; slopes there are about 1.
     near = abs(psi) < 0.5
     assert abs(change[near]).max() < 0.32
+
+
+def test_thin_walls_stay_and_thick_ones_give_way():
+    psi = _cell(0.4, 0.0)  # struts along the axes, thinnest half-way between nodes
+    rows, gap = np.ones((1, N, N, N)) / N**3, np.array([-0.02])
+    neck = 2 * N * printability(psi).wall
+    free, _ = move.smallest_change(psi, rows, gap)
+    kept, _ = move.smallest_change(psi, rows, gap, widths=Widths(neck + 0.3, 0.0))
+    np.testing.assert_allclose(np.sum(rows[0] * kept), gap[0], rtol=1e-2)
+    np.testing.assert_allclose(free, -0.02, rtol=0.05)
+    assert abs(kept[-1, 0, :2]).max() < 2e-3 and kept[4, 4, :3].max() < -0.023
+    assert is_cubic(kept)
 
 
 def test_the_residual_is_the_error_over_the_ranges():
