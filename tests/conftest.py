@@ -16,6 +16,18 @@ os.environ.setdefault(
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # see `environment.silence_xla`
+
+
+def _own_core() -> None:
+    """Keep each of parallel test processes to a core: XLA's threads wait in a loop."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")[2:]
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) >= int(os.environ["PYTEST_XDIST_WORKER_COUNT"]) > 1:
+            os.sched_setaffinity(0, {cores[int(worker)]})
+
+
+_own_core()  # before JAX counts them
 # Tests that start processes work in a clone that is not installed, too.
 _PATHS = [str(ROOT), os.environ.get("PYTHONPATH")]
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, _PATHS))

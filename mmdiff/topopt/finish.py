@@ -24,9 +24,10 @@ from mmdiff.cells.mend import PRINTING, Printing
 from mmdiff.fem import accuracy
 from mmdiff.fem.accuracy import Estimate
 from mmdiff.topopt import ascent, move, objectives
-from mmdiff.topopt.ascent import SLACK, Ascended, Outputs, Widths
+from mmdiff.topopt.ascent import SLACK, Ascended, Outputs
 from mmdiff.topopt.move import Evaluation
 from mmdiff.topopt.problem import Limits, Problem, constraints
+from mmdiff.topopt.room import Widths
 from mmdiff.typing import AnyArray, Float
 
 STEEP = 4.0  # slope at which a density is cut off round its surface
@@ -196,13 +197,12 @@ def _ascent(problem, limits, symmetry, printing) -> _Task:
     outputs = make_outputs(problem, limits)
 
     def improve(psi, evaluate, steps):
-        scale = AMPLE * 2 * psi.shape[-1]
         moved = ascent.ascend(
             psi,
             outputs,
             evaluate,
             steps=steps,
-            widths=Widths(scale * printing.wall, scale * printing.gap),
+            widths=_widths(psi, printing),
             repair=lambda trial: _connected(trial, symmetry),
             symmetry=symmetry,
         )
@@ -233,6 +233,7 @@ def _approach(problem, limits, symmetry, printing) -> _Task:
             steps=steps,
             goal=GOAL / 4,
             repair=lambda trial: _connected(trial, symmetry),
+            widths=_widths(psi, printing),
         )
         pairs = zip(moved.errors, moved.volumes, strict=True)
         history = tuple((-error, violation(v), v) for error, v in pairs)
@@ -242,6 +243,11 @@ def _approach(problem, limits, symmetry, printing) -> _Task:
         return -float(elasticity.range_error(constants, target)), violation(found)
 
     return _Task(improve, judge, lambda value, off: -value <= GOAL and off <= 0)
+
+
+def _widths(psi, printing) -> Widths:
+    scale = AMPLE * 2 * psi.shape[-1]
+    return Widths(scale * printing.wall, scale * printing.gap)
 
 
 def _connected(psi, symmetry):
