@@ -21,6 +21,7 @@ from mmdiff.typing import AnyArray, Float, Shaped, UInt8
 
 SIGMA = 1.0  # spacings over which the steps of voxels are smoothed
 _LEVEL_OFF = 0.995  # of the smoothed voxels: the field ends at +-2.8 SIGMA
+_HALF_DIAGONAL = 0.88  # of a unit cube, and a little more
 _TILT = 0.02  # least component of a normal: the cut formula divides by each
 _FINEST = 0.5  # spacings: largest part of an element in which the surface is a plane
 
@@ -132,9 +133,10 @@ def cut_fraction(
     low = xp.minimum(level, 1 - level)
 
     def corner(edge):
-        return xp.maximum(low - edge, 0.0) ** 3
+        rest = xp.maximum(low - edge, 0.0)
+        return rest * rest * rest
 
-    inside = low**3 - corner(a) - corner(b) - corner(c)
+    inside = corner(0.0) - corner(a) - corner(b) - corner(c)
     inside = inside + corner(a + b) + corner(a + c) + corner(b + c)
     share = inside / (6 * a * b * c)
     return xp.where(level > 0.5, 1 - share, share)
@@ -153,8 +155,12 @@ def fractions(
     points = centres(n, m * split)
     value, slope = sample(psi, points), slopes(psi, points)
     xp = np if isinstance(psi, np.ndarray) else jnp
-    length = xp.sqrt((slope**2).sum(0) + 1e-12)
-    share = cut_fraction(value * (m * split / n) / length, slope)
+    distance = value * (m * split / n) / xp.sqrt((slope**2).sum(0) + 1e-12)
+    if xp is np:  # most are not cut
+        share, cut = (value > 0).astype(value.dtype), abs(distance) < _HALF_DIAGONAL
+        share[cut] = cut_fraction(distance[cut], slope[:, cut])
+    else:
+        share = cut_fraction(distance, slope)
     share = share.reshape(m, split, m, split, m, split).mean((1, 3, 5))
     return _exact(share) if cubic else share
 

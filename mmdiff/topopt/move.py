@@ -31,6 +31,7 @@ FLAT = 0.2  # least slope of the field that counts
 LEAST_DAMPING, MOST_DAMPING = 1e-9, 1e6  # in parts of the largest eigenvalue
 PASSES = 6  # in which a change is fitted to the room there is,
 CREEP = 0.01  # to so many spacings
+PATIENCE, GAIN = 4, 0.1  # steps that must gain so much of what is left
 GOAL = 2e-5  # mean residual at which a target is met
 PRICE = 0.1  # error that a unit of volume off is worth
 # Relative residual of solves: energies err with its square, constants by some 3e-6.
@@ -189,8 +190,10 @@ def newton(
         return float(np.hypot(np.sqrt(np.mean(with_slope(values[:3])[0] ** 2)), off))
 
     errors, volumes = [error(here.values)], [float(here.values[3])]
-    radius = RADIUS
+    radius, merits = RADIUS, [merit(here.values)]
     while len(errors) <= steps and cost(here.values) > goal and radius > SHORTEST:
+        if len(merits) > PATIENCE and merits[-1] > (1 - GAIN) * merits[-1 - PATIENCE]:
+            break
         gap, slope = with_slope(here.values[:3])
         rows = -np.tensordot(slope, here.slopes[:3], 1)
         if volume is not None:
@@ -211,6 +214,7 @@ def newton(
             break
         radius = min(max(radius, length / SHRINK), RADIUS)
         psi, here = trial, there
+        merits.append(merit(here.values))
         errors.append(error(here.values))
         volumes.append(float(here.values[3]))
     return Moved(psi, here, tuple(errors), tuple(volumes), solves)

@@ -1,9 +1,10 @@
 """Refinement of a cell until its surface has the tensor of a target and can be printed.
 
 The field is mended where it cannot be printed (`mmdiff.cells.mend`), then moved by
-Newton steps on a grid of one element per sample (`mmdiff.topopt.move`). A grid twice as
-fine shows how far the coarse one is off: the difference is added to its results, and
-the steps go on, until both say that the target is met.
+Newton steps on a grid of one element per sample (`mmdiff.topopt.move`), each of which
+leaves walls, gaps and drain holes as wide as they must be. A grid twice as fine shows
+how far the coarse one is off: the difference is added to its results, and the steps go
+on, until both say that the target is met.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from mmdiff.cells.connectivity import periodic_pieces
 from mmdiff.cells.grey import connected
 from mmdiff.cells.mend import PRINTING, Printing
 from mmdiff.cells.prepare import prepare
+from mmdiff.cells.printable import printability
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.design.generate.cell import Cell, make_cell
 from mmdiff.errors import InputError, check_ranges
@@ -30,7 +32,7 @@ from mmdiff.typing import Float
 
 GOAL = 2e-4  # error at which a cell meets its target,
 RELATIVE = 2e-3  # or this share of a soft target itself
-ROUNDS = 5  # of moving, mending and looking at the fine grid
+ROUNDS = 5  # of moving and looking at the fine grid
 MOST_MENDED = 0.25  # share of a cell that mending may change: beyond, it is another
 AMPLE = 1.15  # of a width that is held: steps keep to it approximately
 FAR = 10.0  # times the goal: cells beyond are replaced by others
@@ -145,7 +147,12 @@ def make_refine(
         same = report.moved < MOST_MENDED
         return (fixed if same else psi), report.ok and same
 
-    def repaired(psi):  # a step that one round of mending does not save is none
+    def complying(psi):
+        psi, flaw = connected(psi)
+        psi = psi if flaw else mend.fill_specks(psi)
+        return None if flaw or printing.flaw(printability(psi)) else psi
+
+    def touched(psi):  # a step that one round of mending does not save is none
         psi, flaw = connected(psi)
         fixed, ok = (psi, False) if flaw else mended(psi, rounds=1)
         return fixed if ok else None
@@ -157,6 +164,7 @@ def make_refine(
         errors, volumes, solves = [cell.error], [cell.volume], cell.solves + 2
         found, last = [], None
         scale = AMPLE * 2 * psi.shape[-1]
+        repair = complying
         for _ in range(ROUNDS):
             shift = result.constants - result.coarse
             moved = move.newton(
@@ -166,7 +174,7 @@ def make_refine(
                 volume=target.volume,
                 steps=steps - (len(errors) - 1) if possible else 0,
                 goal=aim / 4,
-                repair=repaired,
+                repair=repair,
                 widths=Widths(scale * printing.wall, scale * printing.gap),
             )
             errors += moved.errors[1:]
@@ -187,8 +195,12 @@ def make_refine(
                 solves=solves,
             )
             found.append(made)
-            if psi is last or len(errors) > steps or cost(made, target) <= aim:
+            if len(errors) > steps or cost(made, target) <= aim:
                 break
+            if psi is last:  # no step complied
+                if repair is touched or not possible:
+                    break
+                repair = touched
 
         def rank(cell):
             return bool(printing.flaw(cell)), cost(cell, target)
