@@ -80,7 +80,8 @@ print([str(w.message) for w in seen])
     assert ("Import mmdiff first" in _run(code)) == warned
 
 
-SLOW = ("generate", "optimize")  # their examples compile for ten seconds and more
+# Their examples compile for ten seconds and more.
+SLOW = ("generate", "optimize", "polish", "characterize")
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,7 @@ def study():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_random_target_is_approached(capsys):
     # On a coarse grid, where cells are stiffer and one voxel is a step of its own.
     with jax.numpy_rank_promotion("allow"):
@@ -100,6 +101,7 @@ def test_the_study_counts_what_the_solver_needs(study):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_continuations_are_compared(capsys):
     study = _load("stage_study")
     with jax.numpy_rank_promotion("allow"):

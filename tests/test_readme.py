@@ -38,6 +38,7 @@ def test_five_lines_make_a_printable_file(tmp_path, monkeypatch):
     assert len(stl) > 1e5 and np.load("out/python/cell.npy").shape == (128,) * 3
 
 
+@pytest.mark.slow
 def test_the_gradient_of_a_function_of_the_tensor(capsys):
     names = _run(GRADIENT)
     gradient = np.asarray(names["gradient"])

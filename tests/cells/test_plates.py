@@ -114,6 +114,7 @@ def test_the_proportion_of_thicknesses_is_kept():
     assert thick / thin == pytest.approx(2, rel=0.01)
 
 
+@pytest.mark.slow
 def test_baselines_carry_load_and_have_closed_pores(baselines):
     assert list(baselines) == ["sc", "bcc", "octet", "sc + bcc", "sc + octet"]
     for name, octant in baselines.items():

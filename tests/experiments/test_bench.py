@@ -77,6 +77,7 @@ def test_files_and_numbers(tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_fresh_processes_batches_and_whole_cells(tmp_path, capsys):
     options = ("--config.periodic=(16,)", "--config.batch_cubic=(16,)")
     assert _run(tmp_path, *options, "--config.batches=(2,)") == 0

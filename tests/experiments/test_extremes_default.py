@@ -8,6 +8,7 @@ from mmdiff import main
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_default_run(tmp_path, capsys):
     argv = ["mmdiff", "--config=configs/extremes.py", f"--workdir={tmp_path / 'out'}"]
     assert main.main(argv) == 0

@@ -156,6 +156,7 @@ def test_the_shipped_model_brings_both_ends_back(tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_path_guided_by_the_regressor_keeps_nearer_to_the_line(tmp_path):
     errors = []
     for number, options in enumerate(

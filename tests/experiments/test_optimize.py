@@ -79,6 +79,7 @@ def done(quick_programs, tmp_path_factory):
     return folder / "out"
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_the_written_fields(done):
     report = json.loads((done / "properties.json").read_text())
     values = [cell["value"] for cell in report["cells"]]
@@ -109,6 +110,7 @@ def test_the_numbers_are_those_of_the_written_fields(done):
             np.testing.assert_allclose(constants / 100, again, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_all_files_are_there(done):
     names = "density.npz history.csv history.png frames.png before_after.png cells.npz "
     names += "properties.json properties.csv bounds.png spheres.png index.html "
@@ -121,6 +123,7 @@ def test_all_files_are_there(done):
     assert kept == ["plates.npz", *results, "starts.npz"]
 
 
+@pytest.mark.slow
 def test_every_start_has_its_history_and_metrics(done):
     rows = (done / "history.csv").read_text().splitlines()[1:]
     steps = [tuple(map(int, row.split(",")[:2])) for row in rows]
@@ -132,6 +135,7 @@ def test_every_start_has_its_history_and_metrics(done):
         assert max(x["step"] for x in lines if x["start"] == start) == last <= 12
 
 
+@pytest.mark.slow
 def test_the_table_shows_plates_and_the_last_line_the_best(done):
     said = (done / "log.txt").read_text()
     assert "plates: sc + octet" in said and "E/E_solid" in said
@@ -140,6 +144,7 @@ def test_the_table_shows_plates_and_the_last_line_the_best(done):
     assert set(report["plates"]) >= {"sc", "bcc", "octet"}
 
 
+@pytest.mark.slow
 def test_starts_without_a_good_cell_are_said_and_refused(done, tmp_path, capsys):
     # The finished starts of the other run, by a constraint no cell of 16 voxels meets.
     shutil.copytree(done / "state", tmp_path / "out" / "state")
@@ -217,6 +222,7 @@ def test_an_orthotropic_cell_from_a_file_for_a_goal_of_the_user(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("start", ["plates", "generated"])
 def test_other_starts(tmp_path, monkeypatch, start):
     # The network's own jitted functions cannot take options of the compiler.

@@ -100,6 +100,7 @@ def _start(process, port, argv):
     )
 
 
+@pytest.mark.long
 def test_training_by_two_processes(dataset, tmp_path):
     alone, out = tmp_path / "alone", tmp_path / "out"
     options = "steps=4 log_every=2 half=false selected=true".split()
@@ -152,6 +153,7 @@ def test_damaged_dataset_is_refused_or_skipped(dataset, tmp_path, capsys):
     assert "holds no cells" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_evaluation_of_the_shipped_model(tmp_path, capsys):
     out = tmp_path / "out"
     targets = tmp_path / "targets.csv"

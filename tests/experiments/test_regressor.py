@@ -41,6 +41,7 @@ def trained(dataset, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_what_training_writes(trained, dataset):
     params, meta = load_regressor(trained / "regressor.npz")
     assert params and meta["octant"] == N and meta["base"]["nu"] == 0.3
@@ -55,6 +56,7 @@ def test_what_training_writes(trained, dataset):
     assert rows[-1]["step"] == 4 and np.isfinite(rows[-1]["validation range error"])
 
 
+@pytest.mark.slow
 def test_resumed_run_equals_the_uninterrupted_one(
     trained, dataset, tmp_path, monkeypatch, capsys
 ):

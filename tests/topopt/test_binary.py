@@ -59,6 +59,7 @@ def test_refinement_raises_the_objective_at_the_same_volume(evaluate):
     assert connectivity.is_load_bearing(design.octant)
 
 
+@pytest.mark.slow
 def test_refinement_mends_constraints_first(evaluate):
     octant, _ = binary.binarize(_field(), 0.4)
     limits = Limits(0.4, band=0.05)

@@ -38,6 +38,7 @@ def test_nothing_is_made_of_islands(evaluate):
     assert design.value == -np.inf and design.violation == np.inf
 
 
+@pytest.mark.slow
 def test_the_objective_rises_at_the_same_volume(evaluate):
     printing = Printing(wall=0.2, gap=0.05, drainable=False)
     problem, limits = BULK, Limits(0.35)

@@ -70,6 +70,7 @@ def test_a_cell_without_surface_stays_as_it_is():
     assert solid.all()
 
 
+@pytest.mark.slow
 def test_sensitivities_are_the_derivatives(evaluate):
     octant = _schwarz(0.4)
     result = evaluate(octant)

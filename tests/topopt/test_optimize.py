@@ -52,6 +52,7 @@ def _result(problem=FREE, settings=SHORT, oc=False, seed=0, weights=BULK):
     return state, dict(zip(COLUMNS, history.T, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("oc", [False, True])
 def test_bulk_optimization_comes_near_the_bound(oc):
     best = 0
@@ -125,6 +126,7 @@ def test_a_finished_state_stays():
     jax.tree.map(np.testing.assert_array_equal, state, again)
 
 
+@pytest.mark.slow
 def test_a_stage_ends_when_the_design_rests():
     early = 0
     for seed in range(2):

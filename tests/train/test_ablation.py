@@ -38,6 +38,7 @@ def dataset(tmp_path):
     return write_noise(tmp_path / "data/data.zarr", splits, selected=[0])
 
 
+@pytest.mark.long
 def test_three_networks_are_trained_and_measured(study, dataset, tmp_path, capsys):
     out = tmp_path / "out"
     rows = study.study(out, 2, dataset)

@@ -104,6 +104,7 @@ def search(drawn, data, tmp_path):
 VARIANTS = VariantPlan(sizes=[0.7, 0.9], steps=0, keep=2, alike=0.98, loss=0.05)
 
 
+@pytest.mark.slow
 def test_all_kinds_are_found_and_reported(search, data, tmp_path, capsys):
     asked, found, returned = search()
     kinds = [record.kind for record in found]

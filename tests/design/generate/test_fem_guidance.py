@@ -87,6 +87,7 @@ def test_the_estimate_gets_the_asked_constants(estimate, moved):
     assert after.max() < 0.02 * before.max()
 
 
+@pytest.mark.slow
 def test_free_values_stay_free(estimate, moved):
     start = _values(estimate[1])
     goal = np.array([start[0] + 0.02, np.nan, np.nan, np.nan])

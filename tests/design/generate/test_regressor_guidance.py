@@ -94,6 +94,7 @@ def guided(params, estimate):
     return lambda t, wanted: run(estimate, jnp.float32(t), wanted)
 
 
+@pytest.mark.slow
 def test_estimates_get_what_was_asked(estimate, said, start, guided):
     # What the network says of a denser octant, so that the values go together.
     denser = said(jnp.tanh(jnp.arctanh(estimate) + 0.2))[0]
@@ -112,6 +113,7 @@ def test_nothing_asked_and_other_times_change_nothing(estimate, guided, start):
         np.testing.assert_array_equal(guided(t, wanted), estimate)
 
 
+@pytest.mark.slow
 def test_short_steps_raise_the_bulk_modulus_and_keep_the_volume(
     params, estimate, said, start
 ):
@@ -138,6 +140,7 @@ def test_short_steps_raise_the_bulk_modulus_and_keep_the_volume(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_guided_samples_of_the_shipped_model_are_better_by_finite_elements():
     networks = (
         weights.load_weights(assets.weights_path()),

@@ -96,6 +96,7 @@ def test_the_surface_is_that_of_the_field_with_its_uncertainty():
     assert thicker["volume"] > found["volume"] + 0.02
 
 
+@pytest.mark.slow
 def test_mirror_symmetric_cells_with_unlike_axes_have_a_surface():
     octant = cell_to_octant(schwarz()).copy()
     octant[:3, :3] = 1  # a column along z
