@@ -35,6 +35,7 @@ RELATIVE = 2e-3  # or this share of a soft target itself
 ROUNDS = 5  # of moving and looking at the fine grid
 MOST_MENDED = 0.25  # share of a cell that mending may change: beyond, it is another
 AMPLE = 1.15  # of a width that is held: steps keep to it approximately
+ANYTHING = Printing(wall=0.0, gap=0.0, drainable=False)
 FAR = 10.0  # times the goal: cells beyond are replaced by others
 
 
@@ -68,7 +69,7 @@ def polish(
 
     Its field is mended where it cannot be printed and moved by smooth steps, each
     checked by finite elements. What counts is the tensor of the surface, from two
-    grids.
+    grids. A cell that cannot be mended is moved as it is: see its `printability`.
 
     Args:
       cell: a `mmdiff.Cell`, or a full cubic cell (N, N, N) of 0 and 1, or what has one
@@ -97,12 +98,12 @@ def polish(
     check_ranges(limits, {"steps": "[0, inf)"} | dict.fromkeys([*limits][1:], "[0, 1)"))
     target = targets.parse(target) if isinstance(target, str) else target
     psi = cell.psi if isinstance(cell, Cell) else field_of(cell)
-    refine = make_refine(
-        move.make_evaluate(psi.shape[0]),
-        steps=steps,
-        printing=Printing(min_wall, min_gap, drainable),
-    )
-    best = refine(make_cell(psi, accuracy.estimate(psi), target), target)
+    start = make_cell(psi, accuracy.estimate(psi), target)
+    evaluate = move.make_evaluate(psi.shape[0])
+    for printing in (Printing(min_wall, min_gap, drainable), ANYTHING):
+        best = make_refine(evaluate, steps=steps, printing=printing)(start, target)
+        if not printing.flaw(best):
+            break
     return PolishResult(best, best.history, best.volumes, len(best.history) - 1)
 
 

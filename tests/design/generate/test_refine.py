@@ -83,6 +83,16 @@ def test_soft_targets_are_met_more_closely():
     assert goal(parse("nu=0", volume=None)) == GOAL
 
 
+def test_a_cell_without_room_is_moved_as_it_is(free):
+    psi, _ = to_field(wave(16), 0.4)
+    cell = _start(psi, parse("C11=0.2"))
+    result = polish(cell, "C11=0.2", min_wall=0.6, min_gap=0.6)
+    assert result.cell.error < GOAL and result.steps > 0
+    assert Printing(0.6, 0.6).flaw(result.cell)
+    kept = make_refine(evaluate, steps=40, printing=Printing(0.6, 0.6))
+    assert kept(cell, parse("C11=0.2")).error > 10 * GOAL
+
+
 def _schwarz(volume, n=16):
     return threshold_to_volume(wave(n), volume)
 
