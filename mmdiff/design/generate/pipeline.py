@@ -285,9 +285,12 @@ def make_check(n: int, settings: Settings) -> Callable[..., Cell | None]:
         coarse = found.values[:3]
         if settings.polish_steps:
             result = accuracy.of_coarse(coarse, found.values[3], found.residual)
+            solves = 1
         else:
             result = accuracy.estimate(psi, coarse=coarse, **settings.solver)
-        return make_cell(psi, result, target) if found.converged else None
+            solves = 2
+        made = make_cell(psi, result, target, solves=solves)
+        return made if found.converged else None
 
     return check
 
