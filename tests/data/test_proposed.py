@@ -110,7 +110,8 @@ def test_surfaces_come_nearer_to_their_targets_by_steps(
         targets = np.array([[*values.values()] for values in draw[-4:]])
         psi = [fields[octant.tobytes()] for octant in octants]
         volumes = [*map(surface.volume, psi)]
-        np.testing.assert_allclose(volumes, targets[:, 3], atol=0.02)
+        # Of few steps the constants get most: a volume counts a tenth of an error.
+        np.testing.assert_allclose(volumes, targets[:, 3], atol=0.03)
         tensors = [accuracy.on_grid(each, 8)[0] for each in psi]
         constants = np.stack([*map(voigt_to_cubic, tensors)])
         errors.append(range_error(constants, targets[:, :3]))
