@@ -247,18 +247,16 @@ def smallest_change(
       radius: farthest displacement; the length returned is that of the change.
       widths: of walls and gaps that are not to get thinner.
     """
-    room = displacements(psi, widths, radius) if any(widths) else None
+    low, high = displacements(psi, widths, radius)
+    # What is near a place without room has none either: rims of holes have no chord.
+    low = ndimage.maximum_filter(np.minimum(low, 0.0), 3, mode="reflect")
+    high = ndimage.minimum_filter(np.maximum(high, 0.0), 3, mode="reflect")
     free = np.ones(psi.shape)
     for _ in range(PASSES):
         change, moved, length = _change(psi, rows, gap, radius, free)
-        if room is None:
-            break
-        low, high = np.minimum(room[0], 0.0), np.maximum(room[1], 0.0)
-        low = ndimage.maximum_filter(low, 3, mode="reflect")
-        high = ndimage.minimum_filter(high, 3, mode="reflect")
         allowed = np.where(moved > 0, high, -low)
         over = (abs(moved) > allowed + CREEP) & (abs(psi) < BAND)
-        if not over.any():
+        if not (any(widths) and over.any()):
             break
         share = np.where(over, allowed / np.maximum(abs(moved), CREEP), 1.0)
         free = free * np.sqrt(share)
