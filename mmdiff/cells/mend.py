@@ -23,9 +23,15 @@ from mmdiff.cells.printable import (
     find_surface,
     make_grid,
     printability,
+    wedge,
 )
 from mmdiff.cells.surface import centres, sample
-from mmdiff.cells.symmetry import gather_independent, is_cubic, spread
+from mmdiff.cells.symmetry import (
+    gather_independent,
+    is_cubic,
+    orbit_first,
+    spread,
+)
 from mmdiff.typing import Float
 
 LIMIT = 0.03  # least wall and gap, in edges of the cell
@@ -152,16 +158,19 @@ def add_balls(
     cubic = is_cubic(psi)
     if cubic:
         points = np.concatenate([points[:, axes] for axes in _PERMUTATIONS])
-    samples = np.moveaxis(np.indices(psi.shape, np.float64), 0, -1)
+    n = psi.shape[-1]
+    values = gather_independent(psi) if cubic else psi.ravel()
+    index = orbit_first(n) if cubic else np.arange(n**3)
+    samples = np.stack(np.unravel_index(index, psi.shape), 1).astype(np.float64)
     # Of a point and its mirror images the nearest to a sample lies in the octant.
     reach = radius + np.sqrt(3) + abs(psi).max() + _BLEND
     distance, _ = cKDTree(points).query(samples, distance_upper_bound=reach)
     distance = np.minimum(distance, reach)
     balls = np.hypot(radius, _ROUND) - np.hypot(distance, _ROUND)
-    blend = np.maximum(_BLEND - abs(psi - balls), 0.0)
+    blend = np.maximum(_BLEND - abs(values - balls), 0.0)
     # An unchanged field is returned exactly where the balls are far below it.
-    psi = np.maximum(psi, balls) + blend**2 / (4 * _BLEND)
-    return spread(gather_independent(psi), psi.shape[-1]) if cubic else psi
+    values = np.maximum(values, balls) + blend**2 / (4 * _BLEND)
+    return spread(values, n) if cubic else values.reshape(psi.shape)
 
 
 def dig_balls(
@@ -231,7 +240,10 @@ def clear(
 def _thin(psi, limit, sign) -> Chords:
     """Return the chords under a limit; none if they are less than `SHARE`."""
     grid = make_grid(psi)
-    every = chords(grid, find_surface(grid), sign=sign, reach=limit * SLACK + grid.h)
+    found = find_surface(grid)
+    if is_cubic(psi):  # balls are added round all images
+        found = wedge(found)
+    every = chords(grid, found, sign=sign, reach=limit * SLACK + grid.h)
     thin = (every.lengths < limit * SLACK) & (every.least(SHARE) < limit)
     return Chords(*(part[thin] for part in every))
 

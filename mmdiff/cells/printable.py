@@ -16,10 +16,12 @@ from scipy import ndimage
 
 from mmdiff.cells.connectivity import MirrorPieces, mirror_pieces
 from mmdiff.cells.surface import centres, sample, slopes
+from mmdiff.cells.symmetry import is_cubic
 from mmdiff.typing import Float
 
 SHARE = 5e-4  # of the surface: chords of less area are not looked at
 FACING = -0.5  # cosine between the normals at the ends of a wall, at most
+_SAME = 1e-9  # spacings: coordinates that are one
 STEEP = np.cos(np.deg2rad(44.0))  # one degree off, so that 45 itself is printed
 
 
@@ -132,6 +134,18 @@ def find_surface(grid: Grid) -> Surface:
     return Surface(points, normals, grid.h**2 / np.maximum(abs(normals).sum(1), 1e-12))
 
 
+def wedge(surface: Surface) -> Surface:
+    """Return the part x >= y >= z of a cubic surface: the others are its images.
+
+    Points on planes of symmetry count as the part of them that lies in it.
+    """
+    points = surface.points
+    inside = (np.diff(points, axis=1) <= _SAME).all(1)
+    points, normals, areas = (part[inside] for part in surface)
+    equal = (abs(points - np.roll(points, 1, axis=1)) <= _SAME).sum(1)
+    return Surface(points, normals, areas / np.array([1, 2, 6, 6])[equal])
+
+
 def chords(grid: Grid, surface: Surface, *, sign: int = 1, reach: float) -> Chords:
     """Return the chords through the solid (sign 1) or the void (-1), up to a reach."""
     count = len(surface.points)
@@ -199,11 +213,14 @@ def printability(
     grid = make_grid(psi, m)
     n = psi.shape[-1]
     solid, void = mirror_pieces(grid.value > 0), mirror_pieces(grid.value <= 0)
-    surface = find_surface(grid)
+    surface, cubic = find_surface(grid), is_cubic(psi)
+    if cubic:
+        surface = wedge(surface)
     wall, gap = (_least(grid, surface, sign) / (2 * n) for sign in (1, -1))
     # Of a face and its mirror image one faces down.
     flat = (abs(surface.normals) > STEEP) * surface.areas[:, None] / 2
     share = flat.sum(0) / max(surface.areas.sum(), 1e-12)
+    down = share.mean() if cubic else share[2]
     shares = solid.sizes / (solid.copies * max(solid.sizes.sum(), 1))
     return Printability(
         pieces=int(solid.copies.sum()),
@@ -212,5 +229,5 @@ def printability(
         trapped=trapped_share(void),
         wall=float(wall),
         gap=float(gap),
-        overhang=float(share[2]),
+        overhang=float(down),
     )

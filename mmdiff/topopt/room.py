@@ -10,6 +10,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from mmdiff.cells import printable
+from mmdiff.cells.symmetry import is_cubic, orbit_first, spread
 from mmdiff.typing import Float
 
 BAND = 1.5  # spacings from the surface where samples are changed
@@ -30,18 +31,27 @@ def displacements(
     It is the radius where there is room, and half of what a wall or a gap has beyond
     its least width: thin ones are to get thicker.
     """
-    bounds = np.stack([np.full(psi.shape, -radius), np.full(psi.shape, radius)])
-    near = np.argwhere(abs(psi) < BAND)
+    near = np.flatnonzero(abs(psi.ravel()) < BAND)
     if max(widths) == 0 or not len(near):
-        return bounds
+        return np.stack([np.full(psi.shape, -radius), np.full(psi.shape, radius)])
+    n, cubic = psi.shape[-1], is_cubic(psi)
     grid = printable.make_grid(psi)
     found = printable.find_surface(grid)
-    _, nearest = cKDTree(found.points).query(near)
+    if cubic:  # the rest are images of these
+        first, found = orbit_first(n), printable.wedge(found)
+        near = np.flatnonzero(abs(psi.ravel()[first]) < BAND)
+    bounds = np.empty((2, len(first) if cubic else n**3))
+    bounds[0], bounds[1] = -radius, radius
+    index = first[near] if cubic else near
+    places = np.stack(np.unravel_index(index, psi.shape), 1)
+    if cubic:
+        places = -np.sort(-places, axis=1)
+    _, nearest = cKDTree(found.points).query(places)
     for side, (width, sign) in enumerate(zip(widths, (1, -1), strict=True)):
         reach = width + 2 * radius + grid.h
         every = printable.chords(grid, found, sign=sign, reach=reach)
         spare = np.clip((every.lengths - width) / 2, -radius, radius)
-        bounds[side][tuple(near.T)] = -sign * spare[nearest]
-    low, high = bounds
+        bounds[side][near] = -sign * spare[nearest]
+    low, high = spread(bounds, n) if cubic else bounds.reshape(2, n, n, n)
     middle = (low + high) / 2  # where there is no room for both
     return np.stack([np.minimum(low, middle), np.maximum(high, middle)])
