@@ -276,13 +276,11 @@ def drain(
     opened, cubic = _select(void, void.endless), is_cubic(psi)
     pores = set((1 + np.flatnonzero(~void.endless)).tolist())
     holes, fills, drilled, filled = [np.empty((0, 3))], [np.empty((0, 3))], 0, 0
+    found = None
     while pores:
-        nearest = opened.any() and ndimage.distance_transform_edt(
-            ~opened, return_indices=True
-        )
-        ways = {label: _way_out(void, label, nearest) for label in pores}
-        label = min(ways, key=lambda label: (ways[label][0], label))
-        length, lines = ways[label]
+        found = found or _ways_out(void, opened, sorted(pores))
+        label = min(pores, key=lambda label: (found.lengths[label], label))
+        length, lines = _way_out(void, label, found.nearest)
         pore = void.labels == label
         images = [pore.transpose(axes) for axes in _PERMUTATIONS] if cubic else [pore]
         pore = np.any(images, axis=0)
@@ -292,18 +290,35 @@ def drain(
             filled += 1
         else:
             holes += [_hole(*line, 2 * radius + gap, pore) for line in lines]
-            opened, drilled = opened | pore, drilled + 1
+            opened, drilled, found = opened | pore, drilled + 1, None
     psi = add_balls(psi, np.concatenate(fills), _CLEAR)
     return dig_balls(psi, np.concatenate(holes), radius), drilled, filled
 
 
-def _way_out(void: MirrorPieces, label: int, nearest):
-    """Return the length of the shortest way out of a pore, and its straight lines.
+class _Ways(NamedTuple):
+    """Lengths of the ways out of pores, by label, in spacings.
 
-    `nearest`, if any, holds the distance from open void and the index of its voxel.
+    `nearest` are the distance of each voxel from open void and the index of the voxel
+    there, None if no void is open.
     """
+
+    lengths: dict[int, float]
+    nearest: tuple | None
+
+
+def _ways_out(void: MirrorPieces, opened, pores: list[int]) -> _Ways:
+    if opened.any():
+        nearest = ndimage.distance_transform_edt(~opened, return_indices=True)
+        lengths = ndimage.minimum(nearest[0], void.labels, pores) / 2
+    else:
+        nearest, lengths = None, [_way_out(void, label, None)[0] for label in pores]
+    return _Ways(dict(zip(pores, lengths, strict=True)), nearest)
+
+
+def _way_out(void: MirrorPieces, label: int, nearest):
+    """Return the length of the shortest way out of a pore, and its straight lines."""
     pore, last = np.argwhere(void.labels == label), len(void.labels) - 1
-    if nearest:
+    if nearest is not None:
         distance, index = nearest
         start = pore[np.argmin(distance[tuple(pore.T)])]
         return distance[tuple(start)] / 2, [(start, index[:, *start])]
