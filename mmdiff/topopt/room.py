@@ -10,9 +10,11 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from mmdiff.cells import printable
+from mmdiff.cells.mend import Printing
 from mmdiff.typing import Float
 
 BAND = 1.5  # spacings from the surface where samples are changed
+AMPLE = 1.15  # of a width that is held: steps keep to it approximately
 
 
 class Widths(NamedTuple):
@@ -20,6 +22,12 @@ class Widths(NamedTuple):
 
     wall: float = 0.0
     gap: float = 0.0
+
+
+def widths(psi: Float[np.ndarray, "n n n"], printing: Printing) -> Widths:
+    """Return what steps of a field must hold for its cell to be printed."""
+    scale = AMPLE * 2 * psi.shape[-1]
+    return Widths(scale * printing.wall, scale * printing.gap)
 
 
 def displacements(
