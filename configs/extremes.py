@@ -95,7 +95,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.num_plates = 1 if variant == "tiny" else 5
 
     # Design steps of every start of every kind, at least one for each of the six stages
-    # of the continuation; most steps of the binary refinement.
+    # of the continuation; most steps of its surface.
     config.steps = {"tiny": 20, "small": 40, "paper": 105}[variant]
     config.refine_steps = {"tiny": 4, "small": 8, "paper": 20}[variant]
     # Radius of the density filter in voxels; highest wave number of random starts.
@@ -105,9 +105,9 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.store_every = 10
 
     # Variants of the best cell: how many to sample, shares of new noise (taken in
-    # turn), steps of their binary refinement, how many different ones to keep, the
-    # share of equal voxels from which two count as one, and the share of the best value
-    # that those kept may lack.
+    # turn), steps of their surfaces, how many different ones to keep, the share of
+    # equal voxels from which two count as one, and the share of the best value that
+    # those kept may lack.
     config.num_variants = {"tiny": 2, "small": 8, "paper": 32}[variant]
     config.perturbations = (0.1, 0.3, 0.5)
     config.variant_steps = {"tiny": 2, "small": 6, "paper": 20}[variant]

@@ -8,7 +8,6 @@ from mmdiff.cells.symmetry import symmetrize
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data.dataset import Dataset
 from mmdiff.diffusion.process import symmetric_noise
-from mmdiff.topopt.interface import Evaluation
 
 RATES = np.array([1.0, 0.4, 0.3])  # stiffness of `proportional` at volume 1
 
@@ -44,11 +43,9 @@ def octant(n=8, seed=0):
     return (fields(1, seed, n)[0] > 0).astype(np.uint8)
 
 
-def proportional(octant, fields=None):
-    """Stiffness in proportion to the volume: no finite elements."""
-    slope = np.ones(octant.shape) / octant.size
-    sensitivity = (RATES[:, None, None, None] * slope).astype(np.float32)
-    return Evaluation(octant.mean() * RATES, sensitivity, 1e-6, True, None)
+def proportional(octant):
+    """Constants in proportion to the volume: no finite elements."""
+    return octant.mean() * RATES
 
 
 def smooth_field(volume=0.4, n=8, bump=0.3, kind=1):
@@ -64,12 +61,12 @@ def rough(volume, key, n=8):
     return threshold_to_volume(wave(n) + 0.3 * noise, volume)
 
 
-def rough_dataset(evaluate=proportional):
+def rough_dataset(constants_of=proportional):
     """A dataset of rough frames."""
     keys = jax.random.split(jax.random.key(7), 6)
     volumes = (0.33, 0.37, 0.43, 0.45, 0.47, 0.8)
     octants = np.stack([rough(v, k) for v, k in zip(volumes, keys, strict=True)])
-    constants = np.stack([evaluate(octant).constants for octant in octants])
+    constants = np.stack([constants_of(octant) for octant in octants])
     return Dataset(octants, constants, octants.mean((1, 2, 3)), {})
 
 

@@ -77,15 +77,13 @@ def study():
 @pytest.mark.slow
 @pytest.mark.long
 def test_a_random_target_is_approached(capsys):
-    # On a coarse grid, where cells are stiffer and one voxel is a step of its own.
+    # On a coarse grid, where cells are stiffer.
     with jax.numpy_rank_promotion("allow"):
         (row,) = _load("target_study").main(count=1, n=16)
-    grey, binary, refined, volume = row
+    grey, surface, moved = row
     # Which optimum is reached depends on rounding, so on the number of cores.
-    assert grey < 0.05 and refined <= binary < 0.03
-    # 0.660 is asked; what goes beyond the slack of 0.01 counts as error.
-    assert abs(volume - 0.660) < 0.025
-    assert "mean" in capsys.readouterr().out
+    assert grey < 0.05 and moved < 0.5 * surface
+    assert "median" in capsys.readouterr().out
 
 
 def test_the_study_counts_what_the_solver_needs(study):

@@ -57,12 +57,6 @@ def feature_size(
     return Features(*(_summary(phase, mode, share) for phase in (solid, ~solid)))
 
 
-def in_mm(features: Features, edge_mm: float, num_voxels: int) -> Features:
-    """Return features in millimetres, of a printed cell whose edge has `num_voxels`."""
-    size = edge_mm / num_voxels
-    return Features(*(Thickness(t.minimum * size, t.mean * size) for t in features))
-
-
 def wall_thickness(
     phase: Bool[np.ndarray, "n n n"], *, mode: str = "symmetric"
 ) -> Float[np.ndarray, "n n n"]:

@@ -27,7 +27,7 @@ from mmdiff.topopt import ascent, move, objectives
 from mmdiff.topopt.ascent import SLACK, Ascended, Outputs
 from mmdiff.topopt.move import Evaluation
 from mmdiff.topopt.problem import Limits, Problem, constraints
-from mmdiff.topopt.room import Widths
+from mmdiff.topopt.room import widths
 from mmdiff.typing import AnyArray, Float
 
 STEEP = 4.0  # slope at which a density is cut off round its surface
@@ -36,7 +36,6 @@ VOLUME_OFF = 1e-4  # and what is corrected before the fine grid, relative
 NEARBY = 0.3  # spacings by which the surface may move for that
 ROUNDS = 4  # of moving and looking at the fine grid
 AFTER = 5  # steps of each round that mends, at most
-AMPLE = 1.2  # of a width in steps: they keep to it approximately
 GOAL = 1e-4  # error at which a target is met
 
 
@@ -202,7 +201,7 @@ def _ascent(problem, limits, symmetry, printing) -> _Task:
             outputs,
             evaluate,
             steps=steps,
-            widths=_widths(psi, printing),
+            widths=widths(psi, printing),
             repair=lambda trial: _connected(trial, symmetry),
             symmetry=symmetry,
         )
@@ -233,7 +232,7 @@ def _approach(problem, limits, symmetry, printing) -> _Task:
             steps=steps,
             goal=GOAL / 4,
             repair=lambda trial: _connected(trial, symmetry),
-            widths=_widths(psi, printing),
+            widths=widths(psi, printing),
         )
         pairs = zip(moved.errors, moved.volumes, strict=True)
         history = tuple((-error, violation(v), v) for error, v in pairs)
@@ -243,11 +242,6 @@ def _approach(problem, limits, symmetry, printing) -> _Task:
         return -float(elasticity.range_error(constants, target)), violation(found)
 
     return _Task(improve, judge, lambda value, off: -value <= GOAL and off <= 0)
-
-
-def _widths(psi, printing) -> Widths:
-    scale = AMPLE * 2 * psi.shape[-1]
-    return Widths(scale * printing.wall, scale * printing.gap)
 
 
 def _connected(psi, symmetry):

@@ -10,10 +10,12 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from mmdiff.cells import printable
+from mmdiff.cells.mend import Printing
 from mmdiff.cells.symmetry import is_cubic, orbit_first, spread
 from mmdiff.typing import Float
 
 BAND = 1.5  # spacings from the surface where samples are changed
+AMPLE = 1.15  # of a width that is held: steps keep to it approximately
 
 
 class Widths(NamedTuple):
@@ -21,6 +23,12 @@ class Widths(NamedTuple):
 
     wall: float = 0.0
     gap: float = 0.0
+
+
+def widths(psi: Float[np.ndarray, "n n n"], printing: Printing) -> Widths:
+    """Return what steps of a field must hold for its cell to be printed."""
+    scale = AMPLE * 2 * psi.shape[-1]
+    return Widths(scale * printing.wall, scale * printing.gap)
 
 
 def displacements(
@@ -31,27 +39,28 @@ def displacements(
     It is the radius where there is room, and half of what a wall or a gap has beyond
     its least width: thin ones are to get thicker.
     """
-    near = np.flatnonzero(abs(psi.ravel()) < BAND)
-    if max(widths) == 0 or not len(near):
-        return np.stack([np.full(psi.shape, -radius), np.full(psi.shape, radius)])
     n, cubic = psi.shape[-1], is_cubic(psi)
+    index = orbit_first(n) if cubic else np.arange(n**3)
+    bounds = np.full((2, len(index)), radius)
+    bounds[0] = -radius
+    near = np.flatnonzero(abs(psi.ravel()[index]) < BAND)
+    if max(widths) == 0 or not len(near):
+        return _spread(bounds, n, cubic)
+    places = np.stack(np.unravel_index(index[near], psi.shape), 1)
     grid = printable.make_grid(psi)
     found = printable.find_surface(grid)
     if cubic:  # the rest are images of these
-        first, found = orbit_first(n), printable.wedge(found)
-        near = np.flatnonzero(abs(psi.ravel()[first]) < BAND)
-    bounds = np.empty((2, len(first) if cubic else n**3))
-    bounds[0], bounds[1] = -radius, radius
-    index = first[near] if cubic else near
-    places = np.stack(np.unravel_index(index, psi.shape), 1)
-    if cubic:
-        places = -np.sort(-places, axis=1)
+        places, found = -np.sort(-places, axis=1), printable.wedge(found)
     _, nearest = cKDTree(found.points).query(places)
     for side, (width, sign) in enumerate(zip(widths, (1, -1), strict=True)):
         reach = width + 2 * radius + grid.h
         every = printable.chords(grid, found, sign=sign, reach=reach)
         spare = np.clip((every.lengths - width) / 2, -radius, radius)
         bounds[side][near] = -sign * spare[nearest]
-    low, high = spread(bounds, n) if cubic else bounds.reshape(2, n, n, n)
+    low, high = _spread(bounds, n, cubic)
     middle = (low + high) / 2  # where there is no room for both
     return np.stack([np.minimum(low, middle), np.maximum(high, middle)])
+
+
+def _spread(bounds, n, cubic) -> Float[np.ndarray, "2 n n n"]:
+    return spread(bounds, n, "cubic" if cubic else "orthotropic")

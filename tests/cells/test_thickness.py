@@ -5,7 +5,7 @@ import pytest
 
 from mmdiff.cells import plates, specimens
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.cells.thickness import feature_size, in_mm, wall_thickness
+from mmdiff.cells.thickness import feature_size, wall_thickness
 
 N = 24
 
@@ -206,15 +206,6 @@ def test_a_phase_alone_has_no_thickness(mode):
     assert full.solid == (np.inf, np.inf) and np.isnan(full.void).all()
     empty = feature_size(np.zeros((8, 8, 8), np.uint8), mode=mode)
     assert empty.void == (np.inf, np.inf) and np.isnan(empty.solid).all()
-
-
-def test_thickness_in_millimetres():
-    octant = _empty()
-    octant[:3] = True
-    # 6 of 48 voxels of a cell of 10 mm.
-    features = in_mm(feature_size(octant), edge_mm=10.0, num_voxels=2 * N)
-    assert features.solid == pytest.approx((1.25, 1.25))
-    assert features.void == pytest.approx((8.75, 8.75))
 
 
 def test_errors_name_the_value():

@@ -12,7 +12,7 @@ from mmdiff.design.evaluate import figures
 from mmdiff.design.generate import sampler
 from mmdiff.io import plots
 from mmdiff.models import weights
-from mmdiff.topopt import interface, move
+from mmdiff.topopt import move
 
 N = 8
 
@@ -37,12 +37,10 @@ def quick_programs():
             return functools.partial(jit, **options)
         return compiled(function, compiler_options=QUICK, **options)
 
-    interface.make_evaluate.cache_clear()
     _forget()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "jit", jit)
         yield
-    interface.make_evaluate.cache_clear()
     _forget()
 
 

@@ -18,11 +18,10 @@ from mmdiff.data import dataset
 from mmdiff.design.generate import sampler
 from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.schedule import ExponentialSchedule, schedule_to_dict
-from mmdiff.fem import accuracy
+from mmdiff.fem import accuracy, homogenize
 from mmdiff.io import render
 from mmdiff.models import noise_codec, weights
 from mmdiff.run import workdir
-from mmdiff.topopt import interface
 
 N = 8
 SCHEDULE = ExponentialSchedule()
@@ -51,6 +50,11 @@ def _put_in_place(patch, data, drawn):
     patch.setattr(render, "render", lambda cell, **_: picture)
 
 
+def _constants(octant):
+    tensor, _ = homogenize.homogenize(octant)
+    return np.asarray(elasticity.voigt_to_cubic(tensor), np.float64)
+
+
 @pytest.fixture
 def samples(monkeypatch):
     """Frames instead of a network, for what is refused before anything is drawn."""
@@ -62,7 +66,7 @@ def model(quick_programs):
     """Frames instead of a network; real physics."""
     drawn = []
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        data = rough_dataset(interface.make_evaluate(N))
+        data = rough_dataset(_constants)
     with pytest.MonkeyPatch.context() as patch:
         _put_in_place(patch, data, drawn)
         yield drawn

@@ -1,8 +1,10 @@
 """Room of walls and gaps: what they are thicker than their limits, on either side."""
 
 import numpy as np
+import pytest
 
-from mmdiff.topopt.room import Widths, displacements
+from mmdiff.cells.mend import Printing
+from mmdiff.topopt.room import AMPLE, Widths, displacements, widths
 
 N = 8
 
@@ -19,3 +21,9 @@ def test_walls_have_the_room_that_they_are_thicker():
     np.testing.assert_allclose(high[1:3], 0.2, atol=0.05)
     free = np.ones((2, N, N, N)) * np.array([-0.5, 0.5])[:, None, None, None]
     np.testing.assert_array_equal(displacements(plate, Widths(), 0.5), free)
+
+
+def test_widths_are_those_of_the_printer_and_a_little_more():
+    held = widths(np.zeros((N, N, N)), Printing(wall=0.1, gap=0.05, drainable=False))
+    assert held == pytest.approx((0.2 * N * AMPLE, 0.1 * N * AMPLE)) and AMPLE > 1
+    assert not any(widths(np.zeros((N, N, N)), Printing(0.0, 0.0)))

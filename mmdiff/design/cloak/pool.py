@@ -21,9 +21,8 @@ from mmdiff.cells.voxels import pack, threshold_to_volume
 from mmdiff.data import select, space
 from mmdiff.data.dataset import Dataset
 from mmdiff.errors import InputError
+from mmdiff.fem.homogenize import homogenize
 from mmdiff.run import console, saved
-from mmdiff.topopt import interface
-from mmdiff.topopt.interface import Evaluation
 from mmdiff.typing import Float, Int, UInt8
 
 REFERENCES = ("plates", "isotropic")  # bodies by name; others are cells by number
@@ -47,6 +46,17 @@ class Pool(NamedTuple):
     number: Int[np.ndarray, "N"]
 
 
+def make_evaluate(void: float) -> Callable[[np.ndarray], tuple[np.ndarray, bool]]:
+    """Return `octant -> (constants, converged)` for a modulus of void."""
+
+    def evaluate(octant):
+        tensor, info = homogenize(octant, void=void)
+        constants = np.asarray(elasticity.voigt_to_cubic(tensor), np.float64)
+        return constants, bool(info.converged.all())
+
+    return evaluate
+
+
 def shrunk(octant: np.ndarray, m: int) -> UInt8[np.ndarray, "m m m"]:
     """Return an octant of m voxels a side and nearly the same volume."""
     k = octant.shape[0] // m
@@ -68,7 +78,7 @@ def joined(octant: np.ndarray, body: np.ndarray) -> np.ndarray | None:
 def isotropic_body(
     data: Dataset,
     candidates: Sequence[np.ndarray],
-    evaluate: Callable[[np.ndarray], Evaluation],
+    evaluate: Callable[[np.ndarray], tuple[np.ndarray, bool]],
 ) -> np.ndarray:
     """Return the octant of the best isotropic cell for a body.
 
@@ -76,7 +86,7 @@ def isotropic_body(
     of those again that nearly as many cells fit as any, the softest: what hides a hole
     is stiffer than the body, which leaves more room around a soft one.
     """
-    known = np.stack([evaluate(octant).constants for octant in candidates])
+    known = np.stack([evaluate(octant)[0] for octant in candidates])
     off = abs(np.log(elasticity.moduli(known)["zener"]))
     rows = np.flatnonzero(off <= max(np.log1p(ISOTROPY), off.min()))
     n = len(candidates[0])
@@ -90,7 +100,7 @@ def isotropic_body(
 def make_pool(
     data: Dataset,
     body: np.ndarray,
-    evaluate: Callable[[np.ndarray], Evaluation],
+    evaluate: Callable[[np.ndarray], tuple[np.ndarray, bool]],
     *,
     most: int,
     advance: Callable[[], object] = lambda: None,
@@ -107,13 +117,13 @@ def make_pool(
         octant = joined(shrunk(inside, len(body)), body)
         if octant is None or (key := pack(octant[None]).tobytes()) in found:
             continue
-        result = evaluate(octant)
-        if result.converged:
-            found[key] = (octant, result.constants, number)
+        constants, converged = evaluate(octant)
+        if converged:
+            found[key] = (octant, constants, number)
             advance()
         if len(found) == most + 1:  # and the solid
             break
-    rows = [*found.values(), (body, evaluate(body).constants, BODY)]
+    rows = [*found.values(), (body, evaluate(body)[0], BODY)]
     octants, constants, numbers = map(np.array, zip(*rows, strict=True))
     return Pool(octants.astype(np.uint8), constants, numbers)
 
@@ -136,7 +146,7 @@ def reference_pool(
     """
 
     def new():
-        evaluate = interface.make_evaluate(edge // 2, void=void)
+        evaluate = make_evaluate(void)
         body = _body(data, reference, edge // 2, evaluate, volume)
         with console.progress(f"{reference}, cells that fit", most + 1) as advance:
             pool = make_pool(data, body, evaluate, most=most, advance=advance)

@@ -27,14 +27,13 @@ from mmdiff.targets import target as targets
 from mmdiff.targets.target import Target
 from mmdiff.topopt import move
 from mmdiff.topopt.move import Evaluation
-from mmdiff.topopt.room import Widths
+from mmdiff.topopt.room import widths
 from mmdiff.typing import Float
 
 GOAL = 2e-4  # error at which a cell meets its target,
 RELATIVE = 2e-3  # or this share of a soft target itself
 ROUNDS = 5  # of moving and looking at the fine grid
 MOST_MENDED = 0.25  # share of a cell that mending may change: beyond, it is another
-AMPLE = 1.15  # of a width that is held: steps keep to it approximately
 ANYTHING = Printing(wall=0.0, gap=0.0, drainable=False)
 FAR = 10.0  # times the goal: cells beyond are replaced by others
 
@@ -163,9 +162,7 @@ def make_refine(
         psi, possible = mended(cell.psi)
         result = accuracy.estimate(psi, coarse=evaluate(psi).values[:3], **solver)
         errors, volumes, solves = [cell.error], [cell.volume], cell.solves + 2
-        found, last = [], None
-        scale = AMPLE * 2 * psi.shape[-1]
-        repair = complying
+        found, repair = [], complying
         for _ in range(ROUNDS):
             shift = result.constants - result.coarse
             moved = move.newton(
@@ -176,16 +173,18 @@ def make_refine(
                 steps=steps - (len(errors) - 1) if possible else 0,
                 goal=aim / 4,
                 repair=repair,
-                widths=Widths(scale * printing.wall, scale * printing.gap),
+                widths=widths(psi, printing),
             )
             errors += moved.errors[1:]
             volumes += moved.volumes[1:]
-            solves += moved.solves + 1
-            last, psi = psi, moved.psi
-            coarse = moved.evaluation.values[:3] - shift
-            result = accuracy.estimate(
-                psi, coarse=coarse, fields=result.fields, **solver
-            )
+            solves += moved.solves
+            stuck, psi = moved.psi is psi, moved.psi
+            if not stuck:
+                coarse = moved.evaluation.values[:3] - shift
+                result = accuracy.estimate(
+                    psi, coarse=coarse, fields=result.fields, **solver
+                )
+                solves += 1
             made = make_cell(
                 psi,
                 result,
@@ -198,7 +197,7 @@ def make_refine(
             found.append(made)
             if len(errors) > steps or cost(made, target) <= aim:
                 break
-            if psi is last:  # no step complied
+            if stuck:  # no step complied
                 if repair is touched or not possible:
                     break
                 repair = touched

@@ -15,6 +15,7 @@ from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.design.generate.cell import make_cell
 from mmdiff.design.generate.refine import GOAL, goal, make_refine, polish
 from mmdiff.errors import InputError
+from mmdiff.fem import accuracy
 from mmdiff.targets.target import of_constants, parse
 
 ANY = Printing(0.0, 0.0, drainable=False)
@@ -91,6 +92,22 @@ def test_a_cell_without_room_is_moved_as_it_is(free):
     assert Printing(0.6, 0.6).flaw(result.cell)
     kept = make_refine(evaluate, steps=40, printing=Printing(0.6, 0.6))
     assert kept(cell, parse("C11=0.2")).error > 10 * GOAL
+
+
+def test_what_did_not_move_is_not_solved_again(free, monkeypatch):
+    calls = []
+
+    def counted(*args, **options):
+        calls.append(args)
+        return estimate(*args, **options)
+
+    monkeypatch.setattr(accuracy, "estimate", counted)
+    psi, _ = to_field(wave(16), 0.4)
+    start = _start(psi, parse("C11=0.2"))
+    kept = make_refine(evaluate, steps=40, printing=Printing(0.6, 0.6))
+    # On the fine grid once; on the coarse one as it came, and before its first step.
+    assert kept(start, parse("C11=0.2")).solves == start.solves + 3
+    assert len(calls) == 1
 
 
 def _schwarz(volume, n=16):
