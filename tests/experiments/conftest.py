@@ -10,6 +10,7 @@ from fem_helpers import QUICK
 
 from mmdiff.design.evaluate import figures
 from mmdiff.design.generate import sampler
+from mmdiff.fem import homogenize
 from mmdiff.io import plots
 from mmdiff.models import weights
 from mmdiff.topopt import move
@@ -45,6 +46,8 @@ def quick_programs():
 
 
 def _forget():
+    homogenize.batched_homogenizer.cache_clear()
+    homogenize.compiled.cache_clear()
     move.make_evaluate.cache_clear()
     move._program.cache_clear()
 
