@@ -158,8 +158,8 @@ def add_balls(
     cubic = is_cubic(psi)
     if cubic:
         points = np.concatenate([points[:, axes] for axes in _PERMUTATIONS])
-    n = psi.shape[-1]
-    values = gather_independent(psi) if cubic else psi.ravel()
+    n, symmetry = psi.shape[-1], "cubic" if cubic else "orthotropic"
+    values = gather_independent(psi, symmetry)
     index = orbit_first(n) if cubic else np.arange(n**3)
     samples = np.stack(np.unravel_index(index, psi.shape), 1).astype(np.float64)
     # Of a point and its mirror images the nearest to a sample lies in the octant.
@@ -170,7 +170,7 @@ def add_balls(
     blend = np.maximum(_BLEND - abs(values - balls), 0.0)
     # An unchanged field is returned exactly where the balls are far below it.
     values = np.maximum(values, balls) + blend**2 / (4 * _BLEND)
-    return spread(values, n) if cubic else values.reshape(psi.shape)
+    return spread(values, n, symmetry)
 
 
 def dig_balls(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fem_helpers import random_octant
 
-from mmdiff.cells import surface
+from mmdiff.cells import lattices, surface
 from mmdiff.cells.connectivity import mirror_pieces, periodic_pieces, winding_axes
 from mmdiff.cells.printable import (
     chords,
@@ -12,6 +12,7 @@ from mmdiff.cells.printable import (
     fold,
     make_grid,
     printability,
+    wedge,
 )
 from mmdiff.cells.symmetry import octant_to_cell
 
@@ -174,3 +175,22 @@ def test_pieces_in_the_octant_are_those_of_the_cell(share):
         sizes = np.bincount(labels.ravel())[1:]
         largest = pieces.sizes[pieces.largest - 1] * 8 // pieces.copies
         assert largest[pieces.largest - 1] == sizes.max()
+
+
+def test_a_wedge_of_a_cubic_surface_stands_for_all_of_it():
+    for name in ("P network", "octet struts"):
+        psi = lattices.lattice(name, 0.3, N)
+        grid = make_grid(psi)
+        found = find_surface(grid)
+        part = wedge(found)
+        assert len(part.points) < len(found.points) / 4
+        # Its area and that of each direction, all axes together.
+        np.testing.assert_allclose(6 * part.areas.sum(), found.areas.sum(), rtol=1e-9)
+        steep = (abs(found.normals) > 0.7).sum(1) @ found.areas
+        again = (abs(part.normals) > 0.7).sum(1) @ part.areas
+        np.testing.assert_allclose(6 * again, steep, rtol=1e-9)
+        for sign in (1, -1):
+            whole = chords(grid, found, sign=sign, reach=12.0).least()
+            assert chords(grid, part, sign=sign, reach=12.0).least() == pytest.approx(
+                whole, rel=1e-9
+            )
