@@ -8,7 +8,7 @@ documentation; the tests check them, the library does not at run time.
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped, UInt8
+from jaxtyping import Array, Bool, Float, Int, Int8, PRNGKeyArray, Shaped, UInt8
 from jaxtyping import Key as TypedKey
 
 Key = PRNGKeyArray
@@ -23,6 +23,7 @@ __all__ = [
     "Denoiser",
     "Float",
     "Int",
+    "Int8",
     "Key",
     "Keys",
     "Scalar",
