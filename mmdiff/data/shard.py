@@ -161,6 +161,8 @@ def label(recipe: Recipe, psi: Float[np.ndarray, "n n n"]) -> accuracy.Estimate:
     Coarse ones are two spacings and one of them large, fine ones one and a half.
     """
     solver = {"void": recipe.void, "tol": recipe.tol, "maxiter": recipe.maxiter}
+    if recipe.n < 16 or recipe.n % 8:  # too few elements for the solver
+        return accuracy.estimate(psi, **solver)
     coarse = {"elements": recipe.n // 2, "rule": accuracy.COARSE_RULE}
     found = accuracy.estimate(psi, **coarse, **solver)
     if _doubt(found) <= UNSURE or not found.converged:
