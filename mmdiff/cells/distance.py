@@ -1,4 +1,4 @@
-"""Fields as signed distances, in 8 bits: how cells are stored and how a network sees them.
+"""Fields as signed distances, in 8 bits: how cells are stored and networks see them.
 
 A field is redistanced: each sample gets its distance from the surface, levelled off as
 `surface.from_voxels` does, so that all fields end at +-`CLIP`. Of a cubic field the
@@ -11,7 +11,12 @@ from scipy.spatial import cKDTree
 
 from mmdiff.cells import surface
 from mmdiff.cells.printable import find_surface, make_grid
-from mmdiff.cells.symmetry import gather_independent, orbit_first, spread
+from mmdiff.cells.symmetry import (
+    gather_independent,
+    multiplicity,
+    orbit_first,
+    spread,
+)
 from mmdiff.errors import InputError
 from mmdiff.typing import Float, Int8
 
@@ -57,3 +62,16 @@ def pack(psi: Float[np.ndarray, "*b n n n"]) -> Int8[np.ndarray, "*b m"]:
 def unpack(packed: Int8[np.ndarray, "*b m"], n: int) -> Float[np.ndarray, "*b n n n"]:
     """Return the fields of `pack`, exactly cubic."""
     return spread(np.asarray(packed) * (CLIP / STEPS), n)
+
+
+def agreement(
+    one: Int8[np.ndarray, "m"], packed: Int8[np.ndarray, "k m"]
+) -> Float[np.ndarray, "k"]:
+    """Return the share of voxels in which a packed cell agrees with each of many.
+
+    The similarity of arXiv 2401.13570, Eq. 4, of voxels that are solid where the sample
+    at their centre is positive.
+    """
+    # m = n (n + 1) (n + 2) / 6 is a little less than (n + 1)^3 / 6.
+    voxels = multiplicity(round((6 * len(one)) ** (1 / 3)) - 1)
+    return ((packed > 0) == (one > 0)) @ voxels / voxels.sum()

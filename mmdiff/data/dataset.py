@@ -25,10 +25,11 @@ class Dataset(NamedTuple):
       packed: (N, m) independent samples in 8 bits, see `cells.distance`.
       constants: (N, 3) C11, C12, C44 of the surfaces for base E = 1.
       volume: (N,) solid fractions.
-      info: "n" (samples along the octants), "uncertainty" (N, 3) of the constants, "split" (N,) (0 train, 1 validation, 2 test), "selected" (N,) (whether a
-        cell is in the property-uniform subset; all are where none was chosen), "base"
-        (material and void of the tensors), "records", "manifests" and "skipped", the
-        messages of damaged shards.
+      info: "n" (samples along the octants), "uncertainty" (N, 3) of the constants,
+        "split" (N,) (0 train, 1 validation, 2 test), "selected" (N,) (whether a cell is
+        in the property-uniform subset; all are where none was chosen), "base" (material
+        and void of the tensors), "records", "manifests" and "skipped", the messages of
+        damaged shards.
     """
 
     packed: Int8[np.ndarray, "N m"]
