@@ -34,8 +34,9 @@ _DEFORMED = "by smooth random deformation of earlier cells"
 _TEMPLATE = """# Dataset card
 
 {cells} unit cells with cubic symmetry and the elastic constants of their surfaces
-{size}: {made}. Each is a level-set field: distances from the surface on {n}^3 samples of the
-octant, of which the {independent} independent ones are stored in 8 bits.
+{size}: {made}.
+Each is a level-set field: distances from the surface on {n}^3 samples of the octant, of
+which the {independent} independent ones are stored in 8 bits.
 {extract}
 Base material E = 1, nu = 0.3; Voigt order 11 22 33 23 13 12, engineering shear; void
 stiffness {void:g}. A constant is the limit of two grids of trilinear elements that have
@@ -77,9 +78,9 @@ surface), number of cells; none counts to the last line:
 Coverage is the share of {reachable} bins that hold a cell: all bins of a fixed grid
 (ten along V and along the shares that K, C44 and (C11 - C12) / 2 have of their
 bounds) whose centre some microstructure can reach (`mmdiff.data.space`). Many of them
-need structures far finer than the samples, so it cannot become 1. It is that of all cells up to a round,
-then that of the drainable ones of them, as is the least Poisson's ratio of all.
-{unfinished}
+need structures far finer than the samples, so it cannot become 1. Coverage, that of the
+drainable cells alone, and the least Poisson's ratio are those of all cells up to and
+with the round. {unfinished}
 
 | round | parents | candidates | accepted | drainable | coverage | of these | least nu |
 |---|---|---|---|---|---|---|---|
@@ -126,7 +127,7 @@ Recipe {recipe}:
 ```
 """
 _CHECKS = """
-{count} cells, one in a hundred, were homogenized once more on {elements} and {double}
+{count} cells, evenly chosen, were homogenized once more on {elements} and {double}
 elements along the octant. So much are the labels off:
 
 | off | median | 90 % | most |
