@@ -97,8 +97,8 @@ def coverage(
 @plot
 def quality(
     figure,
-    walls: Sequence[float],
-    gaps: Sequence[float],
+    walls: Float[np.ndarray, "b"],
+    gaps: Float[np.ndarray, "b"],
     off: Mapping[str, Float[np.ndarray, "b"]],
 ) -> None:
     """Draw histograms of the least walls and gaps, and of how far labels may be off.

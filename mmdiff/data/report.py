@@ -191,7 +191,7 @@ def draw(folder: pathlib.Path, contents: tables.Contents) -> bool:
     labels, kept = contents.labels, contents.kept
     cells = labels.constants[kept], labels.volume[kept]
     records = [labels.records[i] for i in np.flatnonzero(kept)]
-    walls, gaps = ([record[name] for record in records] for name in ("wall", "gap"))
+    walls, gaps = np.array([[r["wall"], r["gap"]] for r in records]).T
     off = tables.uncertainties(contents)
     seed = contents.recipe.seed
     return all(
