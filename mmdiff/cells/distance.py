@@ -1,4 +1,4 @@
-"""Fields as signed distances, in 8 bits: how cells are stored and networks see them.
+"""Fields as signed distances, in 8 bits: what is stored and what a network sees.
 
 A field is redistanced: each sample gets its distance from the surface, levelled off as
 `surface.from_voxels` does, so that all fields end at +-`CLIP`. Of a cubic field the
@@ -50,7 +50,8 @@ def redistance(psi: Float[np.ndarray, "n n n"]) -> Float[np.ndarray, "n n n"]:
     # Points lie half a spacing apart: beside them the surface goes on as a plane.
     distance = np.where(beside < _BESIDE, abs(across), length)
     levelled = spread(level_off(sign * distance), n)
-    return surface.shift_to_volume(levelled, surface.volume(psi))
+    off = surface.volume(psi) - surface.volume(levelled)
+    return levelled + off * n**3 / found.areas.sum()
 
 
 def pack(psi: Float[np.ndarray, "*b n n n"]) -> Int8[np.ndarray, "*b m"]:
@@ -65,13 +66,10 @@ def unpack(packed: Int8[np.ndarray, "*b m"], n: int) -> Float[np.ndarray, "*b n 
 
 
 def agreement(
-    one: Int8[np.ndarray, "m"], packed: Int8[np.ndarray, "k m"]
+    packed: Int8[np.ndarray, "m"], many: Int8[np.ndarray, "k m"], n: int
 ) -> Float[np.ndarray, "k"]:
-    """Return the share of voxels in which a packed cell agrees with each of many.
+    """Return the share of n^3 voxels in which a cell agrees with each of many.
 
-    The similarity of arXiv 2401.13570, Eq. 4, of voxels that are solid where the sample
-    at their centre is positive.
+    The similarity of arXiv 2401.13570, Eq. 4.
     """
-    # m = n (n + 1) (n + 2) / 6 is a little less than (n + 1)^3 / 6.
-    voxels = multiplicity(round((6 * len(one)) ** (1 / 3)) - 1)
-    return ((packed > 0) == (one > 0)) @ voxels / voxels.sum()
+    return ((packed > 0) == (many > 0)) @ (multiplicity(n) / n**3)

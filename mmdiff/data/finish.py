@@ -145,6 +145,6 @@ def _repeated(labels: store.Labels, recipe: Recipe) -> Bool[np.ndarray, "N"]:
         packed = labels.packed(cells)
         for (a, b), (first, second) in zip(some, places.reshape(-1, 2), strict=True):
             if not repeated[a] and not repeated[b]:
-                alike = agreement(packed[first], packed[[second]])[0]
+                alike = agreement(packed[first], packed[[second]], labels.n)[0]
                 repeated[b] = alike >= recipe.similarity
     return repeated

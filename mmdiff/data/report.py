@@ -14,7 +14,7 @@ import numpy as np
 from mmdiff.cells import printable
 from mmdiff.cells.symmetry import num_independent
 from mmdiff.data import figures, finish, shard, space, spot_checks, store, tables
-from mmdiff.data.recipe import OPTIMIZED, PROPOSED, Recipe
+from mmdiff.data.recipe import GIVEN, OPTIMIZED, PROPOSED, Recipe
 from mmdiff.data.spot_checks import SpotChecks
 from mmdiff.errors import InputError
 from mmdiff.io import plots
@@ -26,7 +26,7 @@ from mmdiff.run import console, environment
 BYTES_PER_FIELD, BYTES_PER_RECORD = 4000, 500
 # What the card says of the cells of a round's aim; all others are deformed.
 _MADE = {
-    "given": "of an earlier dataset, mended and labelled anew",
+    GIVEN: "of an earlier dataset, mended and labelled anew",
     OPTIMIZED: "by topology optimization, lattices of plates and struts included",
     PROPOSED: "proposed by a trained model for empty parts of the space",
 }
@@ -40,10 +40,10 @@ which the {independent} independent ones are stored in 8 bits.
 {extract}
 Base material E = 1, nu = 0.3; Voigt order 11 22 33 23 13 12, engineering shear; void
 stiffness {void:g}. A constant is the limit of two grids of trilinear elements that have
-the modulus of their solid share (`mmdiff.fem.accuracy`); relative residual {tol:g}
-(largest of the stored cells {residual:.1e}). Every cell is one periodic piece and
-spans all axes. {drainable:.1f} % are drainable: their void is one piece that runs on
-through the repeated cell.
+the modulus of their solid share (`mmdiff.fem.accuracy`); relative residual of the fine
+one {tol:g} (largest of the stored cells {residual:.1e}). Every cell is one periodic
+piece and spans all axes. {drainable:.1f} % are drainable: no void of theirs is closed
+in, all of it runs on through the repeated cell.
 
 ## Properties
 

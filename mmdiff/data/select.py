@@ -87,20 +87,22 @@ def similar_to(
     point: Float[np.ndarray, "4"],
     packed: Int8[np.ndarray, "m"],
     tree: spatial.cKDTree,
-    stored: Callable[[Sequence[int]], np.ndarray | Sequence[np.ndarray]],
+    packed_of: Callable[[Sequence[int]], np.ndarray],
     *,
+    n: int,
     distance: float,
     similarity: float,
 ) -> bool:
     """Whether a packed cell counts as one with a cell of a tree of `property_points`.
 
-    `stored` gives the packed cells of a list of their numbers; two count as one within
-    a property distance and from a share of equal voxels (`cells.distance`) on.
+    `packed_of` gives those of a list of their numbers (n samples a side); two count as
+    one within a property distance and from a share of equal voxels (arXiv 2401.13570,
+    Eq. 4) on.
     """
-    near = sorted(tree.query_ball_point(point, distance, p=1))
-    if not near:
+    near = np.sort(tree.query_ball_point(point, distance, p=1)).astype(int)
+    if not len(near):
         return False
-    return bool((agreement(packed, np.asarray(stored(near))) >= similarity).any())
+    return bool((agreement(packed, packed_of(near), n) >= similarity).any())
 
 
 def property_distance(

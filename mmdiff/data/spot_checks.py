@@ -43,11 +43,11 @@ def spot_check(
 ) -> SpotChecks:
     """Return labels and finer tensors of the cells of the given numbers.
 
-    The finite elements have the void and the tolerance of the dataset; `on_cell` is
-    called after each cell.
+    The finite elements have the void of the dataset and the usual tolerance; `on_cell`
+    is called after each cell.
     """
     base = store.read_layout(labels.root)["base"]
-    solver = {name: base[name] for name in ("void", "nu", "tol")}
+    solver = {name: base[name] for name in ("void", "nu")}
     index = np.asarray(index, int)
     fine, seconds = np.empty((len(index), 3)), []
     for row, i in enumerate(index):

@@ -127,7 +127,7 @@ def by_round(contents: Contents) -> list[dict]:
         rows.append(
             {
                 "round": r,
-                "aim": plan[shards[0]].aim,
+                "aim": ", ".join(dict.fromkeys(plan[i].aim for i in shards)),
                 "candidates": sum(plan[i].count for i in shards),
                 "accepted": int(own.sum()),
                 "rejected": dict(+rejected),

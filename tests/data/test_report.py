@@ -114,6 +114,7 @@ def test_card_of_what_is_finished_and_of_cells_of_an_earlier_dataset(contents):
     )
     begun = contents._replace(
         labels=few,
+        timings={0: contents.timings[0]},
         manifests=contents.manifests[:1],
         kept=contents.kept[:4],
         selected=contents.selected[:4],
@@ -177,8 +178,9 @@ def test_full_disk_is_said_before_anything_is_made(tmp_path, monkeypatch, capsys
     with pytest.raises(InputError, match="has 0.001 MB free and this dataset may take"):
         report.announce(recipe, tmp_path / "data.zarr", [0], 0.1, 2)
     out = capsys.readouterr().out
-    # 4 candidates of 1 + 0.3 * 48 and some homogenizations, two at a time.
-    assert "4 candidates of 16^3 samples in 1 shards: about 0.00087 h" in out
+    (row,) = tables.forecast(recipe, [0], 0.1, 2)
+    hours = f"{row['hours']:.2g} h with 2 workers"
+    assert f"4 candidates of 16^3 samples in 1 shards: about {hours}" in out
 
 
 def test_files_of_a_dataset(contents, tmp_path, no_matplotlib):

@@ -131,7 +131,8 @@ def _similar(packed, *, away=0.0, distance=0.01, similarity=0.95, others=0):
         np.full(4, 0.1),
         packed,
         spatial.cKDTree(points),
-        lambda index: [known[i] for i in index],
+        lambda index: known[index],
+        n=4,
         distance=distance,
         similarity=similarity,
     )
@@ -163,7 +164,7 @@ def test_any_of_the_near_cells_can_be_the_similar_one():
 def test_nothing_is_similar_to_no_cell():
     tree = spatial.cKDTree(np.zeros((0, 4)))
     got = select.similar_to(
-        np.zeros(4), _packed(), tree, list, distance=1.0, similarity=0.0
+        np.zeros(4), _packed(), tree, list, n=4, distance=1.0, similarity=0.0
     )
     assert got is False
 

@@ -48,7 +48,7 @@ def test_labels_are_compared_with_what_the_fields_give(labels):
     assert len(count) == 2 and checks.ids == [10, 12] and checks.seconds >= 0
     for i, (psi, solver) in zip((0, 2), seen, strict=True):
         np.testing.assert_array_equal(psi, labels.fields([i])[0])
-        assert solver == {name: BASE[name] for name in ("void", "nu", "tol")}
+        assert solver == {name: BASE[name] for name in ("void", "nu")}
     np.testing.assert_array_equal(checks.stored, CONSTANTS[[0, 2]])
     np.testing.assert_array_equal(checks.fine, fine)
     assert spot_checks.within(checks) == pytest.approx(5 / 6)

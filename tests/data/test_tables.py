@@ -10,6 +10,9 @@ from mmdiff.data import shard, space, store, tables
 from mmdiff.data.recipe import Optimized, Perturbed, Recipe
 
 
+EMPTY = dict.fromkeys(Optimized().counts(), 0)
+
+
 def _all_kept(contents):
     return contents._replace(kept=np.ones_like(contents.kept))
 
@@ -34,7 +37,7 @@ def test_label_rows_are_those_of_the_kept_cells(contents):
         for name in ("trapped", "wall", "gap", "asked_drainable"):
             assert row[name] == record[name]
         assert row["recipe"] == contents.recipe.digest()
-        assert (row["seed"], row["tol"]) == (5, 1e-5)
+        assert (row["seed"], row["tol"]) == (5, contents.recipe.tol)
     # What was asked of a cell, where anything was.
     asked = [row["asked"] for row in rows]
     assert json.loads(asked[1]) == {"objective": [1.0, 0.0, 0.0]}
@@ -214,7 +217,7 @@ def test_forecast_counts_what_is_missing():
     recipe = Recipe(
         n=32,
         shard_size=4,
-        optimized=Optimized(8, 0, 0, 0, 0, 4, steps=48),
+        optimized=Optimized(**{**EMPTY, "bulk_shear": 8, "plates": 4}, steps=48),
         perturbed=Perturbed(4, (), ()),
     )
     rows = tables.forecast(recipe, [1, 3], pace=36.0, workers=2)
@@ -223,6 +226,7 @@ def test_forecast_counts_what_is_missing():
         [0, "optimized", "bulk_shear", 4],
         [1, "everywhere", "everywhere", 4],
     ]
-    # A label and some checks each; 48 design steps of 0.3 labels in round 0.
-    each = [4 * (1.2 + 0.3 * 48) * 0.01 / 2, 4 * 1.2 * 0.01 / 2]
+    # Two workers, and a hundredth of an hour for each label.
+    plan = recipe.plan()
+    each = [shard.labels_worth(recipe, plan[i]) * 0.01 / 2 for i in (1, 3)]
     np.testing.assert_allclose([row["hours"] for row in rows], each)
