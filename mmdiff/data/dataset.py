@@ -1,7 +1,5 @@
 """A dataset as arrays: every accepted cell with its tensor, volume and provenance."""
 
-import collections
-import itertools
 import os
 import pathlib
 from typing import Any, NamedTuple
@@ -15,7 +13,7 @@ from mmdiff.data import store
 from mmdiff.data.select import TRAIN
 from mmdiff.errors import DataError
 from mmdiff.io import read
-from mmdiff.typing import Bool, Float, Int8, UInt8
+from mmdiff.typing import Bool, Float, Int, Int8, UInt8
 
 
 class Dataset(NamedTuple):
@@ -146,28 +144,33 @@ def _root(path: str | os.PathLike) -> pathlib.Path:
     return root / "data.zarr" if (root / "data.zarr").is_dir() else root
 
 
-def compact(source, destination: pathlib.Path, *, shard_size: int = 1024) -> None:
-    """Copy a finished dataset into few large shards, for shipping."""
-    packed, constants, volume, info = load_dataset(source)
-    rejected = collections.Counter()
-    for manifest in info["manifests"]:
-        rejected.update(manifest["rejected"])
-    recipe = store.read_layout(_root(source))["recipe"]
-    shards = -(-len(packed) // shard_size)
-    size = {"n": info["n"], "shards": shards, "shard_size": shard_size}
-    store.create(destination, **size, base=info["base"], recipe=recipe)
+def compact(
+    labels: store.Labels,
+    index: Int[np.ndarray, "k"],
+    destination: pathlib.Path,
+    *,
+    shard_size: int = 1024,
+) -> None:
+    """Copy some cells into a dataset of few large shards; all of them are selected.
+
+    Nothing is said there of rejected candidates.
+    """
+    layout = store.read_layout(labels.root)
+    shards = -(-len(index) // shard_size)
+    size = {"n": labels.n, "shards": shards, "shard_size": shard_size}
+    kind = {name: layout[name] for name in ("base", "recipe")}
+    store.create(destination, **size, **kind)
     for shard in range(shards):
-        rows = slice(shard * shard_size, (shard + 1) * shard_size)
+        rows = index[shard * shard_size : (shard + 1) * shard_size]
         store.write_shard(
             destination,
             shard,
-            packed=packed[rows],
-            constants=constants[rows],
-            volume=volume[rows],
-            records=info["records"][rows],
-            # The counts belong to the whole set; they stand once.
-            rejected=dict(rejected) if shard == 0 else {},
+            packed=labels.packed(rows),
+            constants=labels.constants[rows],
+            volume=labels.volume[rows],
+            records=[labels.records[i] for i in rows],
+            rejected={},
         )
-    chosen = itertools.compress(info["records"], info["selected"])
-    ids = [record["id"] for record in chosen]
+    training = index[labels.split[index] == TRAIN]
+    ids = [labels.records[i]["id"] for i in training]
     store.write_selection(destination, {"duplicates": [], "selected": ids})
