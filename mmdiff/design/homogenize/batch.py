@@ -219,7 +219,7 @@ def _read(path: pathlib.Path, folder: pathlib.Path, settings: Settings) -> list[
 
 
 def _read_dataset(path, settings):
-    """Return the chosen cells of a dataset, as numbers and what makes each, and info."""
+    """Return the chosen cells of a dataset: numbers and what makes each; and info."""
     data = dataset.load_dataset(path)
     shape = (len(data.volume), *(3 * (data.n,)))
 
