@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import mmdiff as mm
-from mmdiff.cells import mend, surface
+from mmdiff.cells import mend
 from mmdiff.cells.printable import printability
 from mmdiff.cells.symmetry import is_cubic
 
