@@ -20,7 +20,8 @@ from mmdiff.errors import InputError
 from mmdiff.typing import AnyArray, Float, Shaped, UInt8
 
 SIGMA = 1.0  # spacings over which the steps of voxels are smoothed
-_LEVEL_OFF = 0.995  # of the smoothed voxels: the field ends at +-2.8 SIGMA
+LEVEL_OFF = 0.995  # of the smoothed voxels: the field ends at +-2.8 SIGMA
+SHIFT = 1.4  # spacings by which a surface is moved to a volume at most
 _HALF_DIAGONAL = 0.88  # of a unit cube, and a little more
 _TILT = 0.02  # least component of a normal: the cut formula divides by each
 _FINEST = 0.5  # spacings: largest part of an element in which the surface is a plane
@@ -177,6 +178,24 @@ def volume(psi: Float[AnyArray, "n n n"]) -> float:
     return float(fractions(psi, 2 * psi.shape[-1], cubic=False).mean())
 
 
+def shift_to_volume(
+    psi: Float[np.ndarray, "n n n"], share: float
+) -> Float[np.ndarray, "n n n"]:
+    """Return the field with its surface moved everywhere alike until it has a volume.
+
+    It is met to 1e-5, by at most `SHIFT` spacings: else as near as that comes.
+    """
+
+    def excess(shift):
+        return volume(psi + shift) - share
+
+    if excess(-SHIFT) > 0:
+        return psi - SHIFT
+    if excess(SHIFT) < 0:
+        return psi + SHIFT
+    return psi + optimize.brentq(excess, -SHIFT, SHIFT, xtol=1e-5)
+
+
 def from_voxels(
     octant: Shaped[AnyArray, "m m m"], n: int | None = None, sigma: float = SIGMA
 ) -> Float[np.ndarray, "n n n"]:
@@ -221,7 +240,7 @@ def to_volume(
     def field(level):
         # Both ends stay in place: -1 and 1 remain what they are.
         moved = (mean - level) / (1 - level * mean)
-        return np.sqrt(2) * sigma * special.erfinv(_LEVEL_OFF * np.clip(moved, -1, 1))
+        return np.sqrt(2) * sigma * special.erfinv(LEVEL_OFF * np.clip(moved, -1, 1))
 
     def coarse(level):
         return float(fractions(field(level), mean.shape[-1], cubic=False).mean())

@@ -9,30 +9,50 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmdiff import assets
+from mmdiff.cells import distance
+from mmdiff.cells.symmetry import spread
 from mmdiff.data import store
 from mmdiff.data.select import TRAIN
 from mmdiff.errors import DataError
 from mmdiff.io import read
-from mmdiff.typing import Bool, Float, UInt8
+from mmdiff.typing import Bool, Float, Int8, UInt8
 
 
 class Dataset(NamedTuple):
-    """Cells of one resolution, duplicates left out.
+    """Cells as level-set fields with as many samples each, duplicates left out.
 
     Attributes:
-      octants: (N, n, n, n) parts [0, 1/2]^3 of the cells.
-      constants: (N, 3) C11, C12, C44 for base E = 1.
+      packed: (N, m) independent samples in 8 bits, see `cells.distance`.
+      constants: (N, 3) C11, C12, C44 of the surfaces for base E = 1.
       volume: (N,) solid fractions.
-      info: "split" (N,) (0 train, 1 validation, 2 test), "selected" (N,) (whether a
+      info: "n" (samples along the octants), "uncertainty" (N, 3) of the constants, "split" (N,) (0 train, 1 validation, 2 test), "selected" (N,) (whether a
         cell is in the property-uniform subset; all are where none was chosen), "base"
         (material and void of the tensors), "records", "manifests" and "skipped", the
         messages of damaged shards.
     """
 
-    octants: UInt8[np.ndarray, "N n n n"]
+    packed: Int8[np.ndarray, "N m"]
     constants: Float[np.ndarray, "N 3"]
     volume: Float[np.ndarray, "N"]
     info: dict[str, Any]
+
+    @property
+    def n(self) -> int:
+        """Samples along the octants."""
+        return self.info["n"]
+
+    @property
+    def drainable(self) -> Bool[np.ndarray, "N"]:
+        """Whether the void of each cell is one open piece."""
+        return np.array([r["trapped"] == 0 for r in self.info["records"]], bool)
+
+    def fields(self, rows=slice(None)) -> Float[np.ndarray, "*k n n n"]:
+        """Return the fields (`cells.surface`) of all cells or some."""
+        return distance.unpack(self.packed[rows], self.n)
+
+    def octants(self, rows=slice(None)) -> UInt8[np.ndarray, "*k n n n"]:
+        """Return the binary octants of n^3 voxels, of all cells or some."""
+        return spread((self.packed[rows] > 0).astype(np.uint8), self.n)
 
 
 def load_dataset(path: str | os.PathLike = "", *, skip_bad: bool = False) -> Dataset:
@@ -47,11 +67,10 @@ def load_dataset(path: str | os.PathLike = "", *, skip_bad: bool = False) -> Dat
       DataError: if there is none, or it is damaged.
 
     Example:
-      >>> octants, constants, volume, info = mm.load_dataset()
-      >>> octants.shape, constants.shape
-      ((8838, 32, 32, 32), (8838, 3))
-      >>> int((info["split"] == 0).sum())  # cells for training
-      7964
+      >>> data = mm.load_dataset()
+      >>> data.fields([0]).shape, data.constants.shape[1:]
+      ((1, 32, 32, 32), (3,))
+      >>> psi = data.fields(0)  # an int gives one field, (n, n, n)
     """
     root = _root(path or assets.dataset_path())
     if not (root / "layout.json").exists():
@@ -80,7 +99,9 @@ def load_dataset(path: str | os.PathLike = "", *, skip_bad: bool = False) -> Dat
     selected = np.isin(ids, chosen["selected"]) if chosen else np.ones(len(ids), bool)
     records = [records[i] for i in keep]
     info = {
+        "n": layout["n"],
         "base": layout["base"],
+        "uncertainty": np.array([record["uncertainty"] for record in records]),
         "records": records,
         "manifests": manifests,
         "split": np.array([record["split"] for record in records], int),
@@ -113,7 +134,7 @@ def read_voxels(path: str | os.PathLike, **options) -> tuple[np.ndarray, dict]:
     """Return the octants of a dataset, or what `io.read.read` returns of a file."""
     if not is_dataset(path):
         return read.read(path, **options)
-    octants = load_dataset(path).octants
+    octants = load_dataset(path).octants()
     info = {"file": pathlib.Path(path).name, "format": "dataset", "array": None}
     info |= {"dtype": octants.dtype.name, "shape": list(octants.shape), "notes": []}
     return octants, info
@@ -126,21 +147,22 @@ def _root(path: str | os.PathLike) -> pathlib.Path:
 
 def compact(source, destination: pathlib.Path, *, shard_size: int = 1024) -> None:
     """Copy a finished dataset into few large shards, for shipping."""
-    octants, constants, _, info = load_dataset(source)
+    packed, constants, volume, info = load_dataset(source)
     rejected = collections.Counter()
     for manifest in info["manifests"]:
         rejected.update(manifest["rejected"])
     recipe = store.read_layout(_root(source))["recipe"]
-    shards = -(-len(octants) // shard_size)
-    size = {"n": octants.shape[-1], "shards": shards, "shard_size": shard_size}
+    shards = -(-len(packed) // shard_size)
+    size = {"n": info["n"], "shards": shards, "shard_size": shard_size}
     store.create(destination, **size, base=info["base"], recipe=recipe)
     for shard in range(shards):
         rows = slice(shard * shard_size, (shard + 1) * shard_size)
         store.write_shard(
             destination,
             shard,
-            octants=octants[rows],
+            packed=packed[rows],
             constants=constants[rows],
+            volume=volume[rows],
             records=info["records"][rows],
             # The counts belong to the whole set; they stand once.
             rejected=dict(rejected) if shard == 0 else {},

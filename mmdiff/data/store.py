@@ -1,7 +1,8 @@
 """Dataset files: zarr v3 through tensorstore, one shard per owner, manifest last.
 
-Each shard of the arrays `octant`, `constants` and `volume` is written whole by one
-process; its manifest, a small JSON file put in place by rename, follows. Readers trust
+A cell is a level-set field, of which the independent samples are kept in 8 bits
+(`cells.distance`). Each shard of the arrays `field`, `constants` and `volume` is
+written whole by one process; its manifest, a small JSON file put in place by rename, follows. Readers trust
 manifests only, so a killed writer leaves nothing that counts. Chunks and shard indices
 carry a crc32c: a flipped byte raises an error that names the shard.
 """
@@ -17,12 +18,14 @@ from typing import Any
 import numpy as np
 import tensorstore as ts
 
+from mmdiff.cells import distance
+from mmdiff.cells.symmetry import num_independent
 from mmdiff.errors import DataError
 from mmdiff.io.json import write_json
-from mmdiff.typing import Float, Int, UInt8
+from mmdiff.typing import Bool, Float, Int, Int8
 
-FORMAT = 2
-ARRAYS = ("octant", "constants", "volume")
+FORMAT = 3
+ARRAYS = ("field", "constants", "volume")
 
 
 def _spec(root: pathlib.Path, name: str) -> dict:
@@ -31,15 +34,16 @@ def _spec(root: pathlib.Path, name: str) -> dict:
 
 
 def _metadata(shape, shard: int, dtype: str) -> dict:
-    """Return the zarr metadata of an array: checked chunks, octants one by one."""
+    """Return the zarr metadata of an array: checked chunks, fields one by one."""
 
     def named(name, **configuration):
         return {"name": name, "configuration": configuration}
 
     rest = shape[1:]
-    inner = [1 if len(shape) == 4 else shard, *rest]
     size = np.dtype(dtype).itemsize
-    blosc = {"cname": "zstd", "clevel": 5, "shuffle": "bitshuffle", "blocksize": 0}
+    inner = [1 if size == 1 else shard, *rest]
+    shuffle = "noshuffle" if size == 1 else "shuffle"
+    blosc = {"cname": "zstd", "clevel": 9, "shuffle": shuffle, "blocksize": 0}
     number, crc = named("bytes", endian="little"), {"name": "crc32c"}
     codecs = [number, named("blosc", typesize=size, **blosc), crc]
     sharding = {"chunk_shape": inner, "codecs": codecs, "index_codecs": [number, crc]}
@@ -63,7 +67,7 @@ def create(
 ) -> None:
     """Create an empty dataset, or check that an existing one is of the same recipe.
 
-    It has room for `shards` shards of `shard_size` octants, n voxels a side; the base
+    It has room for `shards` shards of `shard_size` fields of n samples a side; the base
     holds E, nu, void, penal and tol of the tensors, the recipe plain JSON values.
     """
     layout = {"format": FORMAT, "n": n, "shards": shards, "shard_size": shard_size}
@@ -82,7 +86,7 @@ def create(
     (root / "timings").mkdir(exist_ok=True)
     rows = shards * shard_size
     for name, shape, dtype in (
-        ("octant", (rows, n, n, n), "uint8"),
+        ("field", (rows, num_independent(n)), "int8"),
         ("constants", (rows, 3), "float64"),
         ("volume", (rows,), "float64"),
     ):
@@ -139,11 +143,14 @@ def manifest_path(root: pathlib.Path, shard: int) -> pathlib.Path:
 
 
 def content_hash(
-    octants: UInt8[np.ndarray, "k n n n"], constants: Float[np.ndarray, "k 3"]
+    packed: Int8[np.ndarray, "k m"],
+    constants: Float[np.ndarray, "k 3"],
+    volume: Float[np.ndarray, "k"],
 ) -> str:
-    """Return the SHA-256 of the cells and tensors of a shard."""
-    digest = hashlib.sha256(np.ascontiguousarray(octants, np.uint8).tobytes())
-    digest.update(np.ascontiguousarray(constants, "<f8").tobytes())
+    """Return the SHA-256 of fields, tensors and volumes of a shard."""
+    digest = hashlib.sha256(np.ascontiguousarray(packed, np.int8).tobytes())
+    for numbers in (constants, volume):
+        digest.update(np.ascontiguousarray(numbers, "<f8").tobytes())
     return digest.hexdigest()
 
 
@@ -159,8 +166,9 @@ def write_shard(
     root: pathlib.Path,
     shard: int,
     *,
-    octants: UInt8[np.ndarray, "k n n n"],
+    packed: Int8[np.ndarray, "k m"],
     constants: Float[np.ndarray, "k 3"],
+    volume: Float[np.ndarray, "k"],
     records: list[dict],
     rejected: dict[str, int],
     timing: Mapping[str, float] | None = None,
@@ -172,21 +180,22 @@ def write_shard(
     from the manifest, which is the same whoever made the shard.
     """
     layout = read_layout(root)
-    size, n, count = layout["shard_size"], layout["n"], len(octants)
+    size, n, count = layout["shard_size"], layout["n"], len(packed)
     rows = slice(shard * size, (shard + 1) * size)
-    full = np.zeros((size, n, n, n), np.uint8)
-    full[:count] = octants
-    tensors = np.zeros((size, 3))
-    tensors[:count] = constants
-    _open(root, "octant")[rows].write(full).result()
-    _open(root, "constants")[rows].write(tensors).result()
-    _open(root, "volume")[rows].write(full.mean((1, 2, 3))).result()
+    for name, part, shape, dtype in (
+        ("field", packed, (size, num_independent(n)), np.int8),
+        ("constants", constants, (size, 3), np.float64),
+        ("volume", volume, (size,), np.float64),
+    ):
+        full = np.zeros(shape, dtype)
+        full[:count] = part
+        _open(root, name)[rows].write(full).result()
     if timing:
         write_json(_timing_path(root, shard), dict(timing))
     manifest = {
         "shard": shard,
         "count": count,
-        "sha256": content_hash(full[:count], tensors[:count]),
+        "sha256": content_hash(packed, constants, volume),
         "rejected": rejected,
         "records": records,
     }
@@ -224,35 +233,49 @@ class Labels:
     """Cells, by their rows in the arrays, without the octants, read on demand."""
 
     root: pathlib.Path
+    n: int
     rows: Int[np.ndarray, "N"]
     records: list[dict]
     constants: Float[np.ndarray, "N 3"]
     volume: Float[np.ndarray, "N"]
 
-    def octants(
+    def packed(
         self, index: Sequence[int | np.integer] | Int[np.ndarray, "k"]
-    ) -> UInt8[np.ndarray, "k n n n"]:
-        """Return the octants of the given numbers."""
+    ) -> Int8[np.ndarray, "k m"]:
+        """Return the stored samples of the cells of the given numbers."""
         rows = self.rows[np.asarray(index, int)]
         try:
-            found = _open(self.root, "octant")[rows].read().result()
+            found = _open(self.root, "field")[rows].read().result()
         except ValueError as error:
             raise DataError(
-                f"{self.root.name}: some octants of rows {rows.min()} to "
+                f"{self.root.name}: some cells of rows {rows.min()} to "
                 f"{rows.max()} fail their checksum. Rerun configs/dataset.py with "
                 "the same --workdir: it finds the shard and rebuilds it."
             ) from error
         return np.asarray(found)
 
+    def fields(
+        self, index: Sequence[int | np.integer] | Int[np.ndarray, "k"]
+    ) -> Float[np.ndarray, "k n n n"]:
+        """Return the fields of the cells of the given numbers."""
+        return distance.unpack(self.packed(index), self.n)
+
+    @property
+    def drainable(self) -> Bool[np.ndarray, "N"]:
+        """Whether the void of each cell is one open piece."""
+        return np.array([record["trapped"] == 0 for record in self.records], bool)
+
 
 def read_labels(root: pathlib.Path, shards: Iterable[int] | None = None) -> Labels:
     """Return the labels of some shards, or of all finished ones."""
     manifests = read_manifests(root, shards)
-    size = read_layout(root)["shard_size"]
+    layout = read_layout(root)
+    size = layout["shard_size"]
     found = [_read_rows(root, m, size, ARRAYS[1:]) for m in manifests]
     rows = [m["shard"] * size + np.arange(m["count"]) for m in manifests]
     return Labels(
         root,
+        layout["n"],
         np.concatenate([np.zeros(0, int), *rows]),
         [record for manifest in manifests for record in manifest["records"]],
         np.concatenate([np.zeros((0, 3)), *(f["constants"] for f in found)]),
@@ -291,16 +314,11 @@ def _total(root) -> int:
 
 def read_shard(
     root: pathlib.Path, manifest: Mapping[str, Any]
-) -> tuple[
-    UInt8[np.ndarray, "k n n n"], Float[np.ndarray, "k 3"], Float[np.ndarray, "k"]
-]:
-    """Return octants, constants and volume of a finished shard, checked."""
+) -> tuple[Int8[np.ndarray, "k m"], Float[np.ndarray, "k 3"], Float[np.ndarray, "k"]]:
+    """Return fields, constants and volume of a finished shard, checked."""
     found = _read_rows(root, manifest, read_layout(root)["shard_size"], ARRAYS)
-    # A shard file that is gone reads as zeros; the hash leaves the volume out.
-    filled = found["octant"].mean((1, 2, 3)) if manifest["count"] else np.zeros(0)
-    digest = content_hash(found["octant"], found["constants"])
-    same = np.array_equal(found["volume"], filled)
-    if digest != manifest["sha256"] or not same:
+    # A shard file that is gone reads as zeros.
+    if content_hash(*(found[name] for name in ARRAYS)) != manifest["sha256"]:
         raise DataError(
             f"{root.name} shard {manifest['shard']} does not match the hash in its "
             f"manifest; {manifest['count']} of {_total(root)} cells are unreadable. "

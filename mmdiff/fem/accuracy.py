@@ -19,11 +19,27 @@ from mmdiff.fem import homogenize
 from mmdiff.fem.homogenize import MAXITER, TOL, VOID
 from mmdiff.typing import AnyArray, Array, Float
 
-ORDER = 2  # of the error in the edge of an element, as long as it is small
-FASTER = 8  # the divisor grows by this times the relative difference of the grids
-DOUBT = 0.2  # of that difference may be wrong,
-LEAST_DOUBT = 1.5e-3  # and of the constants themselves,
-LEAST_PART = 0.1  # none of which counts as smaller than this part of all three
+LEAST_PART = 0.1  # no constant counts as smaller than this part of all three
+
+
+class Rule(NamedTuple):
+    """How the constants of two grids are extrapolated, fitted to their edges.
+
+    Attributes:
+      divisor: of the difference of the grids; 3 for an error in the square of the edge.
+      faster: the divisor grows by this times the relative difference.
+      doubt: share of that difference that may be wrong,
+      least: and of the constants themselves.
+    """
+
+    divisor: float
+    faster: float
+    doubt: float
+    least: float
+
+
+RULE = Rule(3.0, 8.0, 0.2, 1.5e-3)  # of 32 and 64 elements along an octant, and finer
+COARSE_RULE = Rule(2.0, 5.0, 0.35, 3e-3)  # of 16 and 32
 
 
 class Estimate(NamedTuple):
@@ -53,7 +69,7 @@ class Estimate(NamedTuple):
 
 
 def extrapolate(
-    coarse: Float[AnyArray, "*s"], fine: Float[AnyArray, "*s"]
+    coarse: Float[AnyArray, "*s"], fine: Float[AnyArray, "*s"], rule: Rule = RULE
 ) -> tuple[Float[AnyArray, "*s"], Float[AnyArray, "*s"]]:
     """Return the limit of stiffnesses on grids of edges h and h/2, and its uncertainty.
 
@@ -65,9 +81,9 @@ def extrapolate(
     """
     size = _norm(fine)
     difference = _norm(fine - coarse) / size
-    limit = fine + (fine - coarse) / (2**ORDER - 1 + FASTER * difference)
+    limit = fine + (fine - coarse) / (rule.divisor + rule.faster * difference)
     parts = (fine**2 + (LEAST_PART * size) ** 2) ** 0.5
-    return limit, (DOUBT * difference + LEAST_DOUBT) * parts
+    return limit, (rule.doubt * difference + rule.least) * parts
 
 
 def _norm(constants):
@@ -99,6 +115,7 @@ def estimate(
     elements: int | None = None,
     symmetry: str = "cubic",
     fields: Float[AnyArray, "l 3 k k k"] | None = None,
+    rule: Rule = RULE,
     **solver,
 ) -> Estimate:
     """Return the constants of a surface and their uncertainty.
@@ -109,6 +126,7 @@ def estimate(
       elements: along the octant on the coarse grid; None for as many as samples.
       symmetry: "cubic", or "orthotropic" for fields with mirror planes only.
       fields: of the estimate of a similar surface, for a warm start on the fine grid.
+      rule: of the extrapolation, for these grids.
       **solver: void, nu, tol and maxiter as for `mmdiff.homogenize`.
     """
     psi = np.asarray(psi, np.float64)
@@ -120,7 +138,7 @@ def estimate(
     tensor, volume, info = on_grid(psi, 2 * m, **options)
     fine = np.asarray(voigt_to_constants(tensor, symmetry), np.float64)
     return Estimate(
-        *extrapolate(np.asarray(coarse), fine),
+        *extrapolate(np.asarray(coarse), fine, rule),
         coarse=np.asarray(coarse),
         fine=fine,
         volume=volume,
