@@ -17,6 +17,7 @@ import numpy as np
 from scipy import fft
 
 from mmdiff.cells import symmetry
+from mmdiff.cells.distance import STEPS
 from mmdiff.diffusion.schedule import Schedule
 from mmdiff.typing import Array, Float, Int, Int8
 
@@ -57,10 +58,10 @@ def fit_prior(packed: Int8[np.ndarray, "N m"]) -> Prior:
     n = symmetry.side(packed.shape[-1])
     basis = _basis(n).astype(np.float32)
     weights = symmetry.multiplicity(n) / n**3
-    mean = float((packed[rows] @ weights).mean() / 127)
+    mean = float((packed[rows] @ weights).mean() / STEPS)
     energy = np.zeros((n, n, n))
     for part in np.array_split(rows, len(rows) // 64 + 1):
-        x0 = symmetry.spread(packed[part].astype(np.float32) / 127, n) - mean
+        x0 = symmetry.spread(packed[part].astype(np.float32) / STEPS, n) - mean
         series = np.einsum(
             "ax,by,cz,kxyz->kabc", basis, basis, basis, x0, optimize=True
         )

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from mmdiff.cells import symmetry
+from mmdiff.cells.distance import STEPS
 from mmdiff.diffusion.conditions import Conditions, drop
 from mmdiff.diffusion.process import Noise, loss_at, symmetric_noise, training_loss
 from mmdiff.diffusion.schedule import Schedule
@@ -138,7 +139,7 @@ def make_evaluation(
 
 def to_x0(packed: Int8[AnyArray, "*b m"]) -> Float[Array, "*b n n n"]:
     """Return x0 in [-1, 1] of packed fields (`mmdiff.cells.distance`)."""
-    values = jnp.asarray(packed).astype(jnp.float32) / 127
+    values = jnp.asarray(packed).astype(jnp.float32) / STEPS
     return symmetry.spread(values, symmetry.side(packed.shape[-1]))
 
 

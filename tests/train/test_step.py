@@ -33,7 +33,7 @@ def test_packed_fields_are_spread_and_scaled():
     packed = rng.integers(-127, 128, (3, symmetry.num_independent(6))).astype(np.int8)
     x0 = to_x0(packed)
     # A float32 division.
-    np.testing.assert_allclose(distance.unpack(packed), CLIP * x0, atol=1e-6)
+    np.testing.assert_allclose(distance.unpack(packed, 6), CLIP * x0, atol=1e-6)
     assert to_x0(packed[0]).shape == (6, 6, 6)
 
 
