@@ -1,10 +1,10 @@
 """Guidance of the sampler by the homogenizer itself.
 
 Long before a sample is finished, the surface of its estimated end is homogenized and
-moved until it has the quantities of the target (`mmdiff.diffusion.guidance.field_step`);
-the network goes on from there. At early times the surface is blurred, where the
-estimate is no distance yet and large changes are asked; at late ones it is sharp.
-Changes of the field are smooth, since those of single samples make surfaces rough.
+moved until it has the quantities of the target (`diffusion.guidance.field_step`); the
+network goes on from there. At early times the surface is blurred, where the estimate is
+no distance yet and large changes are asked; at late ones it is sharp. Changes of the
+field are smooth, since those of single samples make surfaces rough.
 """
 
 from collections.abc import Callable, Sequence
