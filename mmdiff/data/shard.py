@@ -248,7 +248,7 @@ def seconds_per_label(recipe: Recipe) -> float:
     """Return the measured seconds of one label, compilation left out."""
     key = jax.random.key(0)
     start = np.asarray(starts.random_start(key, recipe.n, 0.4), np.float64)
-    psi, _ = grey.to_field(2 * start - 1, 0.4)
+    psi, _ = grey.of_density(2 * start - 1, 0.4)
     label(recipe, psi)  # compiles
     begin = time.perf_counter()
     label(recipe, psi)
