@@ -140,7 +140,7 @@ def printed(
     low, high = recipe.volume_range
     printing = Printing(recipe.wall, recipe.gap, drainable)
     psi, report = mend(psi, **printing._asdict(), rounds=ROUNDS)
-    if not report.ok:
+    if not report.ok or not 0 < (psi > 0).mean() < 1:
         return None, "not mended"
     packed = distance.pack(distance.redistance(psi))
     psi = distance.unpack(packed, recipe.n)
