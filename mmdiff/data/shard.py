@@ -20,6 +20,7 @@ from mmdiff.cells import distance, grey, surface
 from mmdiff.cells.connectivity import is_load_bearing
 from mmdiff.cells.mend import Printing, mend
 from mmdiff.cells.printable import Printability, printability
+from mmdiff.cells.symmetry import num_independent
 from mmdiff.data import given, optimized, perturbed, proposed, select, store
 from mmdiff.data.recipe import GIVEN, OPTIMIZED, PROPOSED, Recipe, Shard
 from mmdiff.elasticity import PAPER_RANGES, stability_margins
@@ -96,7 +97,7 @@ def run_shard(recipe: Recipe, number: int, root: pathlib.Path) -> bool:
     store.write_shard(
         root,
         number,
-        packed=np.array(packed, np.int8).reshape(len(good), -1),
+        packed=np.array(packed, np.int8).reshape(len(good), num_independent(recipe.n)),
         constants=np.reshape(constants, (-1, 3)).astype(float),
         volume=np.array(volume, float),
         records=made,
