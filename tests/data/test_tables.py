@@ -9,7 +9,6 @@ from mmdiff import elasticity
 from mmdiff.data import shard, space, store, tables
 from mmdiff.data.recipe import Optimized, Perturbed, Recipe
 
-
 EMPTY = dict.fromkeys(Optimized().counts(), 0)
 
 
