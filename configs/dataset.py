@@ -80,14 +80,14 @@ def get_config(variant: str = "tiny") -> ConfigDict:
 
     # Candidates of round 0 by their objective.
     config.optimized = ConfigDict()
-    config.optimized.bulk_shear = 128
-    config.optimized.isotropic = 64
-    config.optimized.poisson = 32
-    config.optimized.poisson_isotropic = 32
-    config.optimized.auxetic = 96
+    config.optimized.bulk_shear = 64
+    config.optimized.isotropic = 32
+    config.optimized.poisson = 0
+    config.optimized.poisson_isotropic = 0
+    config.optimized.auxetic = 64
     config.optimized.auxetic_isotropic = 32
     # Nearest to tensors drawn all over the reachable region.
-    config.optimized.target = 128
+    config.optimized.target = 64
     # Plate lattices and other textbook ones, not optimized.
     config.optimized.plates = 32
     config.optimized.lattices = 96
@@ -100,9 +100,9 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # Candidates of the perturbation rounds: parents from all cells alike, from thin
     # bins of Poisson's ratio, from thin bins of (C11, C12, C44, V).
     config.perturbed = ConfigDict()
-    config.perturbed.everywhere = 2048
+    config.perturbed.everywhere = 1024
     config.perturbed.poisson = (1024, 1024)
-    config.perturbed.joint = (2048, 2048, 4096, 4096) + (8192,) * 8
+    config.perturbed.joint = (1024,) * 4 + (4096,) * 4 + (8192,) * 8
     # Root mean square displacement and correlation length in spacings.
     config.perturbed.amplitude = (0.2, 1.0)
     config.perturbed.length = (4.0, 8.0)

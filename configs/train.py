@@ -30,7 +30,7 @@ RANGES = {
     "weight_decay": "[0, inf)",
     "clip": "(0, inf)",
     "ema": "[0, 1)",
-    "drop_rate": "[0, 0.25]",
+    "drop_rate": "[0, 0.2]",
     "log_every": "[1, inf)",
     "checkpoint_every": "[1, inf)",
     "sample_every": "[0, inf)",
@@ -70,9 +70,9 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.weight_decay = 1e-4
     config.clip = 1.0
     config.ema = 0.999
-    # Probability of each of four ways of freeing conditions, see
+    # Probability of each of five ways of freeing conditions, see
     # mmdiff.diffusion.conditions.drop.
-    config.drop_rate = 0.07
+    config.drop_rate = 0.06
     # "exponential" (the paper's) or "cosine".
     config.schedule = "exponential"
     config.log_every = 50
@@ -87,6 +87,13 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.time_limit_s = 0.0
     # Store the weights as float16, half the size.
     config.half = True
+    # Weights to start from, of a network with the same fields; empty for none.
+    config.init = ""
+    # The network corrects the best linear estimate instead of giving its own.
+    config.linear = True
+    # Of the loss at a time: "none", or "std", the inverse square of the error that the
+    # linear estimate leaves, so that all times count alike.
+    config.loss_weight = "none"
 
     config.model = ConfigDict()
     config.model.patch = 4
@@ -97,7 +104,6 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.model.attention = (1,)
     config.model.embedding = 128
     config.model.refine = 0
-    config.model.binary = True
     config.model.dtype = "float32"
     config.model.remat = False
 
@@ -127,8 +133,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
         config.checkpoint_every = 5000
         config.sample_every = 5000
         config.steps_per_dispatch = 10
+        config.linear = False
         config.model.patch = 1
-        config.model.binary = False
         config.model.attention = ()
         config.model.width = 32
         config.model.multipliers = (1, 2, 4, 8, 8)

@@ -33,11 +33,10 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     """
     data = record.read_dataset(config.data, skip_bad=config.skip_bad)
     chosen = training_cells(data)
-    octant = data.octants.shape[-1]
     fields = config.model.to_dict()
     model = regressor.Regressor(**fields)
-    params = regressor.init_regressor(model, jax.random.key(config.seed), octant)
-    record.say_start(f"{chosen.sum()} training cells", octant, params)
+    params = regressor.init_regressor(model, jax.random.key(config.seed), data.n)
+    record.say_start(f"{chosen.sum()} training cells", data.n, params)
     compare = regression.make_comparison(model, data, config.batch_size)
 
     def validate(params) -> dict[str, float]:
@@ -58,7 +57,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         )
     meta = {
         "model": fields,
-        "octant": octant,
+        "octant": data.n,
         "base": data.info["base"],
         "training": record.summary(settings, result, int(chosen.sum())),
     }

@@ -2,22 +2,27 @@
 
 Resumes from `workdir/checkpoints`. The weights file holds the moving average of the
 parameters with everything that sampling needs: the network's fields, the noise
-schedule, the ranges of the conditions and the base material.
+schedule, the spectrum of the linear estimate, the ranges of the conditions and the base
+material.
 """
 
+import dataclasses
 import pathlib
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mmdiff.data.dataset import training_cells
 from mmdiff.data.select import VALIDATION, coverage_radius
-from mmdiff.diffusion.conditions import fit_conditions
+from mmdiff.diffusion import linear
+from mmdiff.diffusion.conditions import NAMES, Conditions, fit_conditions
 from mmdiff.diffusion.schedule import schedule_from_dict, schedule_to_dict
+from mmdiff.errors import InputError
 from mmdiff.io.report import NO_PLOTS
-from mmdiff.models.denoiser import make_denoiser
+from mmdiff.models.denoiser import make_denoiser, prior_of
 from mmdiff.models.unet import UNet
-from mmdiff.models.weights import init_params, load_weights, save_weights
+from mmdiff.models.weights import init_params, load_model, load_weights, save_weights
 from mmdiff.run import tensorboard
 from mmdiff.run.console import note
 from mmdiff.run.workdir import read_metrics
@@ -29,7 +34,7 @@ from mmdiff.train.state import make_optimizer
 
 # Of several processes the first one writes, see mmdiff.run.distributed.
 DISTRIBUTED = True
-NAMES = ("C11", "C12", "C44", "V")
+WEIGHTS = ("none", "std")
 
 
 def run(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -40,6 +45,11 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
       DataError: if the dataset or the checkpoint is missing or damaged.
     """
     schedule = schedule_from_dict({"kind": config.schedule})
+    if config.loss_weight not in WEIGHTS:
+        raise InputError(
+            f"loss_weight={config.loss_weight!r} is unknown. "
+            f"Use {' or '.join(WEIGHTS)}."
+        )
     if config.tensorboard:
         tensorboard.require()  # now, not after the dataset has been read
     data = record.read_dataset(config.data, skip_bad=config.skip_bad)
@@ -47,31 +57,36 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     training = denoising.examples(data, chosen, config.balance)
     held_out = data.info["split"] == VALIDATION
     validation = denoising.examples(data, held_out) if held_out.any() else None
-    octant = data.octants.shape[-1]
-    fields = {**config.model.to_dict(), "conditions": len(NAMES)}
-    model = UNet(**fields)
-    params = init_params(model, jax.random.key(config.seed), octant)
-    conditions = fit_conditions(NAMES, training.cond, config.power)
+    fields = config.model.to_dict()
+    fields |= {"conditions": len(NAMES), "linear": config.linear}
+    params, conditions, prior = begin(config, fields, data.n, training)
     cells = f"{chosen.sum()} training and {held_out.sum()} validation cells"
-    record.say_start(cells, octant, params)
+    record.say_start(cells, data.n, params)
     diffusion = denoising.Diffusion(
-        make_denoiser(model, schedule), conditions, schedule, drop_rate=config.drop_rate
+        make_denoiser(UNet(**fields), schedule, prior if config.linear else None),
+        conditions,
+        schedule,
+        drop_rate=config.drop_rate,
     )
+    if config.loss_weight == "std":
+        weight = linear.make_weight(linear.make_std(prior, schedule, data.n))
+        diffusion = dataclasses.replace(diffusion, weight=weight)
     settings = Settings.from_values(config.to_dict())
     result = train(config, workdir, settings, diffusion, params, training, validation)
     if jax.process_index():
         return
-    rows, labels = read_metrics(workdir), training.cond.astype(float)
+    rows, labels = read_metrics(workdir), training.cond[:, :4].astype(float)
     meta = {
         "model": fields,
-        "octant": octant,
+        "octant": data.n,
         "schedule": schedule_to_dict(schedule),
+        "prior": prior.to_dict() if config.linear else None,
         "cond": conditions.to_dict(),
         "base": data.info["base"],
         "training": {
             **record.summary(settings, result, int(chosen.sum())),
             "validation": record.last(rows, "validation").get("validation"),
-            # For the distance of a target to the training cells.
+            # C11, C12, C44 and V, for the distance of a target to the training cells.
             "labels": labels.round(5).tolist(),
             "coverage": coverage_radius(labels),
         },
@@ -82,6 +97,31 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     if not figures.loss_curve(workdir / "loss.png", rows):
         note(NO_PLOTS)
     record.say_end(path, settings, result)
+
+
+def begin(config, fields, n: int, training):
+    """Return the parameters to start from, the conditions and the prior of the data.
+
+    Those of `config.init` mean what they say with their own conditions and prior.
+    """
+    if not config.init:
+        return (
+            init_params(UNet(**fields), jax.random.key(config.seed), n),
+            fit_conditions(NAMES, training.cond, config.power),
+            linear.fit_prior(training.packed),
+        )
+    params, meta = load_model(config.init)
+    own = {**meta["model"], "octant": meta["octant"]}
+    asked = {**fields, "octant": n}
+    odd = [name for name, value in asked.items() if own.get(name) != value]
+    if odd:
+        raise InputError(
+            f"init={config.init} has {odd[0]}={own.get(odd[0])} and the configured "
+            f"network has {asked[odd[0]]}. Use the settings it was trained with."
+        )
+    prior = prior_of(meta) or linear.fit_prior(training.packed)
+    params = jax.tree.map(jnp.asarray, params)
+    return params, Conditions.from_dict(meta["cond"]), prior
 
 
 def intact(folder: pathlib.Path) -> bool:

@@ -1,6 +1,6 @@
 """Shape vocabulary and callable protocols shared by all modules.
 
-Axis words are fixed: b batch, n voxels per side, c channels, k conditions, i j Voigt
+Axis words are fixed: b batch, n samples per side, c channels, k conditions, i j Voigt
 rows and columns, e elements, d degrees of freedom. Shapes in signatures are
 documentation; the tests check them, the library does not at run time.
 """
@@ -34,7 +34,7 @@ __all__ = [
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """Predicts the clean octants from noisy ones."""
+    """Predicts the clean fields from noisy ones."""
 
     def __call__(
         self,
@@ -46,7 +46,7 @@ class Denoiser(Protocol):
         """Return the estimate of x0, in [-1, 1] up to the network's error.
 
         Args:
-          x: noisy octants at time t.
+          x: noisy fields at time t.
           t: diffusion time in [0, 1].
           x0_prev: the previous estimate of x0, zeros where there is none.
           cond: normalised conditions, -1 where a condition is left free.

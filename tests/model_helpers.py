@@ -16,7 +16,7 @@ FIELDS = {
     "attention": (),
     "groups": 2,
     "embedding": 4,
-    "conditions": 4,
+    "conditions": 5,
 }
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmdiff.cells import symmetry
-from mmdiff.diffusion.conditions import fit_conditions
+from mmdiff.diffusion.conditions import NAMES, fit_conditions
 from mmdiff.diffusion.schedule import ExponentialSchedule
 from mmdiff.train import denoising
 from mmdiff.train.checkpoint import Checkpoints
@@ -22,15 +22,15 @@ N = 4
 
 
 def examples(count: int = 24, seed: int = 0) -> Examples:
-    """Random symmetric octants with random conditions."""
+    """Random packed fields with random conditions."""
     rng = np.random.default_rng(seed)
-    values = rng.standard_normal((count, symmetry.num_independent(N)))
-    octant = (symmetry.spread(values, N) > 0).astype(np.uint8)
-    return Examples(octant, rng.random((count, 4)).astype(np.float32))
+    size = count, symmetry.num_independent(N)
+    packed = rng.integers(-127, 128, size).astype(np.int8)
+    return Examples(packed, rng.random((count, len(NAMES))).astype(np.float32))
 
 
 DATA = examples()
-CONDITIONS = fit_conditions(("C11", "C12", "C44", "V"), DATA.cond)
+CONDITIONS = fit_conditions(NAMES, DATA.cond)
 OPTIMIZER = make_optimizer(
     {
         "learning_rate": 1e-2,
@@ -46,7 +46,7 @@ OPTIMIZER = make_optimizer(
 def params(seed: int = 0) -> dict:
     """Parameters of `apply`: a two-layer voxel-wise network."""
     rng = np.random.default_rng(seed)
-    shapes = {"in": (7, 8), "out": (8, 1)}
+    shapes = {"in": (8, 8), "out": (8, 1)}
     return {
         name: jnp.asarray(rng.normal(0, 0.5, shape), jnp.float32)
         for name, shape in shapes.items()
@@ -57,7 +57,7 @@ def apply(params, x, t, x0_prev, cond):
     """A denoiser that compiles in no time and uses all of its inputs."""
     b, n = x.shape[0], x.shape[1]
     wide = jnp.concatenate([t[:, None], cond], -1)[:, None, None, None]
-    wide = jnp.broadcast_to(wide, (b, n, n, n, 5))
+    wide = jnp.broadcast_to(wide, (b, n, n, n, 6))
     h = jnp.concatenate([x[..., None], x0_prev[..., None], wide], -1)
     return jnp.tanh(h @ params["in"]).astype(x.dtype) @ params["out"][:, 0]
 

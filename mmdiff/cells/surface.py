@@ -17,7 +17,7 @@ from scipy import fft, ndimage, optimize, special
 
 from mmdiff.cells.symmetry import gather_independent, is_cubic, spread, symmetrize
 from mmdiff.errors import InputError
-from mmdiff.typing import AnyArray, Float, Shaped, UInt8
+from mmdiff.typing import AnyArray, Float, Scalar, Shaped, UInt8
 
 SIGMA = 1.0  # spacings over which the steps of voxels are smoothed
 LEVEL_OFF = 0.995  # of the smoothed voxels: the field ends at +-2.8 SIGMA
@@ -164,6 +164,27 @@ def fractions(
         share = cut_fraction(distance, slope)
     share = share.reshape(m, split, m, split, m, split).mean((1, 3, 5))
     return _exact(share) if cubic else share
+
+
+def soft_step(psi: Float[AnyArray, "*s"], width: Scalar) -> Float[AnyArray, "*s"]:
+    """Return 0 in void and 1 in solid, smoothly within `width` of the surface."""
+    xp = np if isinstance(psi, np.ndarray) else jnp
+    x = xp.clip(psi / width, -1.0, 1.0)
+    return 0.5 + 0.75 * x - 0.25 * x * x * x
+
+
+def soft_fractions(
+    psi: Float[AnyArray, "n n n"], m: int, width: Scalar
+) -> Float[AnyArray, "m m m"]:
+    """Return solid shares of m^3 elements with a blurred surface, for large changes.
+
+    Where `fractions` sees what is cut, this sees what is within `width` spacings of it,
+    so that the surface of a field that is no distance yet has somewhere to go.
+    """
+    n = psi.shape[-1]
+    split = max(1, round(n / (m * _FINEST)))
+    share = soft_step(sample(psi, centres(n, m * split)), width)
+    return _exact(share.reshape(m, split, m, split, m, split).mean((1, 3, 5)))
 
 
 def voxels(psi: Float[AnyArray, "n n n"], m: int) -> UInt8[np.ndarray, "m m m"]:

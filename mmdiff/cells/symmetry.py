@@ -60,6 +60,18 @@ def num_independent(n: int, symmetry: str = "cubic") -> int:
     return n**3 if symmetry == "orthotropic" else n * (n + 1) * (n + 2) // 6
 
 
+def side(count: int) -> int:
+    """Return n of cubic octants with so many independent voxels.
+
+    Raises:
+      ValueError: no octant has that many.
+    """
+    n = int(np.cbrt(6.0 * count))
+    if num_independent(n) != count:
+        raise ValueError(f"no cubic octant has {count} independent voxels.")
+    return n
+
+
 @functools.lru_cache(maxsize=8)
 def _orbits(n: int) -> tuple[Int[np.ndarray, "n n n"], Int[np.ndarray, "m"]]:
     """Return the orbit of each voxel, and the flat index of each orbit's first one."""

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,6 @@ from mmdiff.cells.symmetry import spread
 from mmdiff.data import store
 from mmdiff.data.select import TRAIN
 from mmdiff.errors import DataError
-from mmdiff.io import read
 from mmdiff.typing import Bool, Float, Int, Int8, UInt8
 
 
@@ -111,6 +111,15 @@ def load_dataset(path: str | os.PathLike = "", *, skip_bad: bool = False) -> Dat
     return Dataset(*arrays, info)
 
 
+def octants_in_parts(
+    data: Dataset, rows: Int[np.ndarray, "k"] | None = None, *, size: int = 512
+) -> Iterator[UInt8[np.ndarray, "s n n n"]]:
+    """Yield the octants of all cells, or of some rows, so many at once at most."""
+    rows = np.arange(len(data.volume)) if rows is None else rows
+    for start in range(0, len(rows), size):
+        yield data.octants(rows[start : start + size])
+
+
 def training_cells(data: Dataset, *, selected: bool = False) -> Bool[np.ndarray, "N"]:
     """Return which cells, or `selected` ones, a network may be trained on."""
     chosen = data.info["split"] == TRAIN
@@ -127,16 +136,6 @@ def training_cells(data: Dataset, *, selected: bool = False) -> Bool[np.ndarray,
 def is_dataset(path: str | os.PathLike) -> bool:
     """Whether a folder is a dataset of `mmdiff.data.store`, or holds one."""
     return (_root(path) / "layout.json").is_file()
-
-
-def read_voxels(path: str | os.PathLike, **options) -> tuple[np.ndarray, dict]:
-    """Return the octants of a dataset, or what `io.read.read` returns of a file."""
-    if not is_dataset(path):
-        return read.read(path, **options)
-    octants = load_dataset(path).octants()
-    info = {"file": pathlib.Path(path).name, "format": "dataset", "array": None}
-    info |= {"dtype": octants.dtype.name, "shape": list(octants.shape), "notes": []}
-    return octants, info
 
 
 def _root(path: str | os.PathLike) -> pathlib.Path:

@@ -158,9 +158,12 @@ def _moved(rng, recipe, shard):
     problem, printing = MOVED[shard.kind], Printing(recipe.wall, recipe.gap, True)
     solver = {"void": recipe.void, "tol": recipe.tol, "maxiter": recipe.maxiter}
     evaluate = move.make_evaluate(recipe.n, **solver)
+    least_volume = lattices.volumes("re-entrant", recipe.n)[0] + 1e-3
     fields, records = [], []
     for _ in range(shard.count):
-        first, volume = rng.uniform(*LATTICE_VOLUME), rng.uniform(*MOVED_VOLUME)
+        # Coarse fields hold thick struts only.
+        first = max(rng.uniform(*LATTICE_VOLUME), least_volume)
+        volume = max(rng.uniform(*MOVED_VOLUME), least_volume)
         least = volume * 10 ** rng.uniform(*FLOOR)
         psi = lattices.lattice("re-entrant", first, recipe.n)
         displacement = perturbed.smooth_displacement(

@@ -41,7 +41,8 @@ def candidates(
     fields, records = [], []
     for i, target in enumerate(targets):
         values = dict(zip((*NAMES, "V"), target.tolist(), strict=True))
-        sample = np.asarray(draw(jax.random.fold_in(key, i), values))[0]
+        asked = values | {"drainable": 1.0}
+        sample = np.asarray(draw(jax.random.fold_in(key, i), asked))[0]
         psi, flaw = grey.to_field(sample, values["V"])
         if not flaw:
             psi = move.newton(
@@ -67,7 +68,7 @@ def _repaired(psi):
 def _model(path: str, steps: int, n: int):
     """Return the sampler of a weights file, and twelve digits of the file's hash."""
     place = path or assets.weights_path()
-    params, meta = weights.load_weights(place)
+    params, meta = weights.load_model(place)
     if int(meta["octant"]) != n:
         raise InputError(
             f"proposed.weights: that model makes octants of {meta['octant']}^3 voxels, "

@@ -142,7 +142,7 @@ class Recipe:
         if not any((self.given.count, *self.optimized.counts().values())):
             raise InputError(
                 "the recipe has no optimized cells, so there is nothing to perturb. "
-                "Raise `optimized.bulk_shear` or another count there."
+                "Raise `optimized.bulk_shear`, another count there, or `given.count`."
             )
 
     def plan(self) -> list[Shard]:

@@ -2,8 +2,8 @@
 
 A condition that is left free has the value -1, for which the network has a learned
 null embedding. Every component can be free by itself, so that a trained model answers
-any subset of (C11, C12, C44, V), and the unconditional pass that guidance needs.
-Soft cells crowd near zero; a power below 1 of the raw values gives them room.
+any subset of `NAMES`, and the unconditional pass that guidance needs. Soft cells crowd
+near zero; a power below 1 of the raw values gives them room.
 """
 
 import dataclasses
@@ -18,6 +18,10 @@ from mmdiff.errors import InputError
 from mmdiff.typing import AnyArray, Array, Float, Key, Scalar
 
 NULL = -1.0
+# Constants for base E = 1, the volume fraction, and 1 where the void is one open piece,
+# else 0.
+NAMES = ("C11", "C12", "C44", "V", "drainable")
+GROUPS = (("C11", "C12", "C44"), ("V",), ("drainable",))  # that are freed together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Conditions:
     """Names and ranges of the raw conditions.
 
     Attributes:
-      names: e.g. ("C11", "C12", "C44", "V").
+      names: those of `NAMES`, for a network that is trained here.
       low: raw value that maps to 0, per component.
       high: raw value that maps to 1, per component.
       power: raw values are scaled as sign(v) |v|^power; 1 for the values themselves.
@@ -89,19 +93,21 @@ def fit_conditions(
     return Conditions(tuple(names), tuple(low.tolist()), tuple(high.tolist()), power)
 
 
-def drop(key: Key, cond: Float[Array, "k"], *, rate: float = 0.1) -> Float[Array, "k"]:
+def drop(
+    key: Key, cond: Float[Array, "k"], *, names: Sequence[str], rate: float = 0.1
+) -> Float[Array, "k"]:
     """Free conditions of one example at random, for training.
 
-    With probability `rate` all components, with `rate` all but the last (the tensor),
-    with `rate` the last (the volume fraction), with `rate` every component by itself
-    with probability 1/2; else none.
+    With probability `rate` each of these: all components, those of each group of
+    `GROUPS`, every component by itself with probability 1/2; else none.
     """
     key_group, key_each = jax.random.split(key)
     u = jax.random.uniform(key_group)
-    last = jnp.arange(cond.shape[0]) == cond.shape[0] - 1
+    groups = [np.isin(names, group) for group in GROUPS]
     each = jax.random.bernoulli(key_each, 0.5, cond.shape)
-    ways = jnp.stack([jnp.ones_like(last), ~last, last, each, jnp.zeros_like(last)])
-    edges = jnp.asarray([rate, 2 * rate, 3 * rate, 4 * rate], u.dtype)
+    everything, nothing = np.ones(len(names), bool), np.zeros(len(names), bool)
+    ways = jnp.stack([everything, *groups, each, nothing])
+    edges = jnp.asarray(rate * np.arange(1, len(ways)), u.dtype)
     return jnp.where(ways[jnp.searchsorted(edges, u, side="right")], NULL, cond)
 
 

@@ -1,4 +1,4 @@
-"""DDIM inversion: the noise from which the deterministic sampler makes a given octant.
+"""DDIM inversion: the noise from which the deterministic sampler makes a given field.
 
 A DDIM step from time t to s < t is x_s = a_s D + (sigma_s / sigma_t) (x_t - a_t D) with
 D = D(x_t, t). Its inverse is implicit in x_t and solved by fixed-point iteration, so
@@ -31,7 +31,7 @@ def invert(
 
     Args:
       denoise: predicts x0.
-      x: state at times[-1]; for an octant x0 in {-1, +1}, sqrt(gamma) x0.
+      x: state at times[-1]; for a clean field x0, sqrt(gamma) x0.
       cond: conditions handed to the denoiser.
       times: descending times as for `samplers.ddim`.
       schedule: noise schedule.

@@ -1,8 +1,8 @@
-"""The forward process on symmetric octants and the self-conditioned training loss.
+"""The forward process on symmetric fields and the self-conditioned training loss.
 
-Noise is drawn on the independent voxels only and spread by symmetry, so that every
-voxel has unit variance; drawing it on all voxels and averaging over permutations, as
-the paper does, leaves a noise level that differs by voxel. Every example has its own
+Noise is drawn on the independent samples only and spread by symmetry, so that every
+one has unit variance; drawing it on all of them and averaging over permutations, as
+the paper does, leaves a noise level that differs by place. Every example has its own
 key, hence the numbers do not depend on how a batch is split over devices.
 """
 
@@ -104,16 +104,18 @@ def training_loss(
     *,
     schedule: Schedule,
     noise: Noise = symmetric_noise,
+    weight: Callable[[Float[Array, "b"]], Float[Array, "b"]] | None = None,
 ) -> Float[Array, "b"]:
-    """Return the squared error of the x0 estimate, mean over voxels, per example.
+    """Return the squared error of the x0 estimate, mean over samples, per example.
 
     Args:
       denoise: the network with its parameters bound.
       keys: one typed key per example, shape (b,).
-      x0: clean octants in {-1, +1}.
+      x0: clean fields in [-1, 1].
       cond: normalised conditions, -1 where dropped.
       schedule: noise schedule.
       noise: draws the noise of an example.
+      weight: of errors at some times; None for 1.
     """
 
     def noised(key, x0):
@@ -122,7 +124,8 @@ def training_loss(
     x, t = jax.vmap(noised)(keys, x0)
     x0_prev = self_conditioned(denoise, x, t, cond)
     estimate = denoise(x, t, x0_prev, cond)
-    return jnp.mean((estimate - x0) ** 2, (1, 2, 3))
+    loss = jnp.mean((estimate - x0) ** 2, (1, 2, 3))
+    return loss if weight is None else weight(t) * loss
 
 
 def loss_at(

@@ -1,46 +1,47 @@
 """The network as a denoiser: meaning of its output.
 
-A network with `binary=False` predicts x0 itself, as in arXiv 2401.13570. Otherwise its
-output F is half the log-odds that a voxel is solid by what surrounds it, and Bayes'
-rule adds the evidence of the voxel itself: x_t = a x0 + s eps with x0 in {-1, +1} has
-the log-likelihood ratio 2 a x_t / s^2, hence the posterior mean
+Without a prior a network predicts x0 itself, as in arXiv 2401.13570. With one the best
+linear estimate comes first (`mmdiff.diffusion.linear`), and the network adds to it what
+shapes have beyond their spectrum, in units of the error that estimate leaves:
 
-  x0 = tanh(F + a x_t / s^2),  a^2 = gamma(t),  s^2 = 1 - gamma(t).
+  x0 = x0_lin(x_t, t) + std(t) F(x_t, t, x0_prev, x0_lin, cond).
 
-Where there is little noise the answer is right before anything is learned, so a network
-that sees patches need not carry single voxels through its coarse channels.
+So its task has the same size at all times, and where there is little noise the answer
+is right before anything is learned.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax.numpy as jnp
-import numpy as np
-
+from mmdiff.diffusion.linear import Prior, make_linear
 from mmdiff.diffusion.schedule import Schedule
 from mmdiff.models.unet import UNet
 from mmdiff.typing import Array, Float
 
 
 def make_denoiser(
-    model: UNet,
-    schedule: Schedule,
-    *,
-    variance: Float[np.ndarray, "n n n"] | None = None,
+    model: UNet, schedule: Schedule, prior: Prior | None = None
 ) -> Callable[..., Float[Array, "b n n n"]]:
     """Return `apply(params, x, t, x0_prev, cond)`, the estimate of x0 (b, n, n, n).
 
-    The variance of the noise by voxel, one unless given, divides the likelihood.
+    The prior is that of the weights' header, for a network with `linear`, else None.
     """
+    if model.linear != (prior is not None):
+        raise ValueError(
+            f"a network with linear={model.linear} and the prior {prior} do not fit."
+        )
+    if prior is None:
+        return lambda params, *args: model.apply({"params": params}, *args)
 
     def apply(params: Any, x, t, x0_prev, cond):
-        output = model.apply({"params": params}, x, t, x0_prev, cond)
-        if not model.binary:
-            return output
-        gamma = schedule.gamma(t)[:, None, None, None]
-        own = jnp.sqrt(gamma) / (1 - gamma) * x
-        if variance is not None:
-            own = own / jnp.asarray(variance, x.dtype)[None]
-        return jnp.tanh(output + own)
+        x0, std = make_linear(prior, schedule, x.shape[-1])(x, t)
+        output = model.apply({"params": params}, x, t, x0_prev, cond, x0)
+        return x0 + std[:, None, None, None] * output
 
     return apply
+
+
+def prior_of(meta: Mapping[str, Any]) -> Prior | None:
+    """Return the prior in the header of a weights file, None where it has none."""
+    found = meta.get("prior")
+    return None if found is None else Prior.from_dict(found)

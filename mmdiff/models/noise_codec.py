@@ -1,6 +1,6 @@
-"""A cell encoded as the noise that the deterministic sampler makes it of, and back.
+"""A field encoded as the noise that the deterministic sampler makes it of, and back.
 
-A clean octant is no typical state of the last time, whose states carry its noise: as it
+A clean field is no typical state of the last time, whose states carry its noise: as it
 stands, it leads to noise of a quarter of the variance that sampling starts from. It is
 given that noise first. Self-conditioning is left out, since decoding would see other
 estimates than encoding, and cells would not come back.
@@ -17,15 +17,15 @@ from mmdiff.diffusion.conditions import Conditions
 from mmdiff.diffusion.inversion import invert
 from mmdiff.diffusion.process import q_sample, symmetric_noise, without_previous
 from mmdiff.diffusion.schedule import Schedule, schedule_from_dict
-from mmdiff.models.denoiser import make_denoiser
+from mmdiff.models.denoiser import make_denoiser, prior_of
 from mmdiff.models.unet import UNet
 from mmdiff.typing import Array, Denoiser, Float
 
 
 class NoiseCodec(NamedTuple):
-    """Both directions between an octant and its noise, compiled.
+    """Both directions between a field and its noise, compiled.
 
-    `encode(key, x0, cond) -> noise` takes x0 (n, n, n) in {-1, +1} and cond (k,);
+    `encode(key, x0, cond) -> noise` takes x0 (n, n, n) in [-1, 1] and cond (k,);
     `decode(noise, cond, target_values=None) -> x0` gives x0 in [-1, 1].
     """
 
@@ -78,7 +78,7 @@ def load_noise_codec(params, meta: dict, **settings) -> tuple[NoiseCodec, Condit
     The arguments are those of `weights.Model` and the settings of `make_noise_codec`.
     """
     schedule = schedule_from_dict(meta["schedule"])
-    apply = make_denoiser(UNet(**meta["model"]), schedule)
+    apply = make_denoiser(UNet(**meta["model"]), schedule, prior_of(meta))
 
     def denoise(x, t, x0_prev, cond):
         return apply(params, x, t, x0_prev, cond)
@@ -101,6 +101,8 @@ def spherical(
     return cosine * first + sine * second
 
 
-def returned(x0: Float[Array | np.ndarray, "n n n"], octant) -> float:
-    """Return the share of voxels of a decoded field that equal those of an octant."""
-    return float(np.mean((np.asarray(x0) > 0) == (np.asarray(octant) > 0.5)))
+def returned(
+    x0: Float[Array | np.ndarray, "n n n"], known: Float[Array | np.ndarray, "n n n"]
+) -> float:
+    """Return the share of samples in which a decoded field has the sign of another."""
+    return float(np.mean((np.asarray(x0) > 0) == (np.asarray(known) > 0)))

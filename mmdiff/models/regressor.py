@@ -1,8 +1,8 @@
-"""A network from an octant to its elastic constants: a differentiable surrogate.
+"""A network from a field to its elastic constants: a differentiable surrogate.
 
-Its gradient by the voxels guides the sampler, as that of a regressor of K / K_HS does
+Its gradient by the samples guides the sampler, as that of a regressor of K / K_HS does
 in arXiv 2401.13570. Its outputs are the square roots of three shares of the upper
-Hashin-Shtrikman bounds at the octant's own volume: of K, of C44 and of
+Hashin-Shtrikman bounds at the cell's own volume: of K, of C44 and of
 (C11 - C12) / 2. The root gives soft cells as much room as stiff ones, and no constants
 it stands for are unstable.
 """
@@ -17,23 +17,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmdiff.bounds import hashin_shtrikman
+from mmdiff.cells import surface
+from mmdiff.cells.distance import CLIP
 from mmdiff.elasticity import NU
 from mmdiff.errors import InputError
 from mmdiff.models import layers
 from mmdiff.models.weights import load_weights
 from mmdiff.typing import AnyArray, Array, Float, Scalar
 
+WIDTH = 1.0  # spacings: samples less far from the surface count for a part
 SHARES = ("K / K_HS", "C44 / G_HS", "(C11 - C12) / 2 G_HS")
 
 
 class Regressor(nn.Module):
-    """Predict the roots of `SHARES` from octants in [-1, 1].
+    """Predict the roots of `SHARES` from fields x0 = psi / `CLIP` in [-1, 1].
 
     All fields are plain values, so `Regressor(**meta["model"])` rebuilds a stored
     network.
 
     Attributes:
-      patch: side of the voxel blocks moved into channels, 1 for none.
+      patch: side of the blocks of samples moved into channels, 1 for none.
       width: channels of the finest level.
       multipliers: channels of each level as a multiple of `width`.
       blocks: residual blocks of each level.
@@ -60,7 +63,7 @@ class Regressor(nn.Module):
                 "level."
             )
         dtype = layers.check_network(self, x.shape[-1])
-        volume = 0.5 * (1 + x.mean((1, 2, 3)))
+        volume = volume_of(x)
         emb = layers.ScalarEmbeddings(self.embedding, name="volume")(volume[:, None])
         emb = nn.Dense(self.embedding, name="embedding")(nn.silu(emb[:, 0]))
         h = layers.space_to_depth(x[..., None].astype(dtype), self.patch)
@@ -81,6 +84,11 @@ class Regressor(nn.Module):
         h = nn.silu(h).mean((1, 2, 3)).astype(jnp.float32)
         h = nn.silu(nn.Dense(h.shape[-1], name="hidden")(jnp.concatenate([h, emb], -1)))
         return nn.Dense(len(SHARES), name="out")(h)
+
+
+def volume_of(x: Float[AnyArray, "b n n n"]) -> Float[AnyArray, "b"]:
+    """Return about the solid share of fields in [-1, 1], differentiable."""
+    return surface.soft_step(CLIP * x, WIDTH).mean((1, 2, 3))
 
 
 def to_roots(
@@ -114,9 +122,9 @@ def to_constants(
 
 
 def make_roots(model: Regressor) -> Callable[..., Float[Array, "b 3"]]:
-    """Return `roots(params, x)` of octants (b, n, n, n) in [-1, 1].
+    """Return `roots(params, x)` of fields (b, n, n, n) in [-1, 1].
 
-    The mean over the octant and the one of the cell shifted by half its side, the same
+    The mean over the field and the one of the cell shifted by half its side, the same
     material: both give the same to rounding.
     """
 
@@ -129,7 +137,7 @@ def make_roots(model: Regressor) -> Callable[..., Float[Array, "b 3"]]:
 
 
 def make_regress(params: Any, meta: dict) -> Callable[..., tuple]:
-    """Return `regress(x)`: constants and K / K_HS of octants (b, n, n, n) in [-1, 1].
+    """Return `regress(x)`: constants and K / K_HS of fields (b, n, n, n) in [-1, 1].
 
     It gives C11, C12, C44 (b, 3) with base E = 1, and (b,), and is traceable. The
     arguments are those of `load_regressor`.
@@ -139,7 +147,7 @@ def make_regress(params: Any, meta: dict) -> Callable[..., tuple]:
 
     def regress(x: Float[Array, "b n n n"]):
         got = roots(params, x)
-        volume = 0.5 * (1 + x.mean((1, 2, 3)))
+        volume = volume_of(x)
         return to_constants(got, volume, nu), got[:, 0] ** 2
 
     return regress

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from mmdiff.diffusion import conditions, guidance, samplers, schedule
 from mmdiff.diffusion.process import Noise, symmetric_noise
-from mmdiff.models.denoiser import make_denoiser
+from mmdiff.models.denoiser import make_denoiser, prior_of
 from mmdiff.models.unet import UNet
 from mmdiff.typing import AnyArray, Array, Float, Scalar
 
@@ -38,12 +38,13 @@ def make_draw(
       steps: evaluations of the network per sample.
       weight: classifier-free guidance weight, 1 for none.
       guide: moves estimates, `guide(x0, t, goal) -> x0`; `goal` is a pytree.
-      denoiser: `denoiser(model, schedule) -> apply`, what the network was trained as.
+      denoiser: `denoiser(model, schedule, prior) -> apply`, what the network was
+        trained as.
       initial: draws the noise that sampling starts from, as in training.
     """
     scaling = conditions.Conditions.from_dict(meta["cond"])
     noise = schedule.schedule_from_dict(meta["schedule"])
-    apply = denoiser(UNet(**meta["model"]), noise)
+    apply = denoiser(UNet(**meta["model"]), noise, prior_of(meta))
     n = int(meta["octant"])
 
     @jax.jit

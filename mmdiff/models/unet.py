@@ -1,10 +1,11 @@
-"""The denoising network: a 3D U-Net from a noisy octant to the clean one.
+"""The denoising network: a 3D U-Net from the noisy field of an octant to the clean one.
 
-Input channels are x_t and the previous estimate of x0 (self-conditioning); a patch
-embedding moves p^3 voxels into channels first, which makes the network some fifty times
-cheaper than one at full resolution. Time and each condition have their own embedding.
-The output is cubic-symmetric exactly. Follows arXiv 2401.13570, section 3, but for the
-patches, the mirror padding and the scale-and-shift conditioning.
+Input channels are x_t, the previous estimate of x0 (self-conditioning) and maybe the
+linear one; a patch embedding moves p^3 samples into channels first, which makes the
+network some fifty times cheaper than one at full resolution. Time and each condition
+have their own embedding. The output is cubic-symmetric exactly. Follows arXiv
+2401.13570, section 3, but for the patches, the mirror padding and the scale-and-shift
+conditioning.
 """
 
 from collections.abc import Sequence
@@ -18,12 +19,12 @@ from mmdiff.typing import Array, Float
 
 
 class UNet(nn.Module):
-    """Predict x0, or its log-odds, from (x_t, t, previous x0, conditions).
+    """Predict x0 from (x_t, t, previous x0, conditions), or correct a linear estimate.
 
     All fields are plain values, so `UNet(**meta["model"])` rebuilds a stored network.
 
     Attributes:
-      patch: side of the voxel blocks moved into channels, 1 for none.
+      patch: side of the blocks of samples moved into channels, 1 for none.
       width: channels of the finest level.
       multipliers: channels of each level as a multiple of `width`.
       blocks: residual blocks per level, on each way.
@@ -34,8 +35,8 @@ class UNet(nn.Module):
       embedding: features of the time and condition embedding.
       conditions: number of condition components.
       refine: channels of the last full-resolution convolution, 0 for none.
-      binary: the output is half the log-odds of a solid voxel without its own
-        noisy value, not x0; `mmdiff.models.denoiser` turns it into x0.
+      linear: a linear estimate of x0 is one more input and the output is what it
+        lacks; see `mmdiff.models.denoiser`.
       dtype: compute type, "float32" or "bfloat16"; parameters stay float32.
       remat: recompute blocks in the backward pass to save memory.
     """
@@ -49,9 +50,9 @@ class UNet(nn.Module):
     heads: int = 4
     groups: int = 8
     embedding: int = 128
-    conditions: int = 4
+    conditions: int = 5
     refine: int = 0
-    binary: bool = False
+    linear: bool = False
     dtype: str = "float32"
     remat: bool = False
 
@@ -62,8 +63,9 @@ class UNet(nn.Module):
         t: Float[Array, "b"],
         x0_prev: Float[Array, "b n n n"],
         cond: Float[Array, "b k"],
+        x0_lin: Float[Array, "b n n n"] | None = None,
     ) -> Float[Array, "b n n n"]:
-        """Return the estimate of x0, or half its log-odds; see `typing.Denoiser`."""
+        """Return x0 or its correction; see `typing.Denoiser` and `linear`."""
         if cond.shape[-1] != self.conditions:
             raise InputError(
                 f"the network has {self.conditions} conditions and was given "
@@ -82,7 +84,8 @@ class UNet(nn.Module):
             return layers.SelfAttention(self.heads, self.groups, dtype, name=name)(h)
 
         emb = self._embed(t, cond).astype(dtype)
-        fields = jnp.stack([x, x0_prev], -1).astype(dtype)
+        inputs = [x, x0_prev, x0_lin] if self.linear else [x, x0_prev]
+        fields = jnp.stack(inputs, -1).astype(dtype)
         h = layers.space_to_depth(fields, self.patch)
         h = nn.Dense(widths[0], dtype=dtype, name="patch_in")(h)
         skips = []

@@ -19,6 +19,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from mmdiff import assets
+from mmdiff.diffusion.conditions import NAMES
 from mmdiff.errors import DataError
 from mmdiff.io.write import write_bytes, write_npz
 from mmdiff.models.unet import UNet
@@ -75,14 +76,22 @@ def load_model(path: str | os.PathLike = "") -> Model:
       path: weights file; empty for the shipped one.
 
     Raises:
-      DataError: see `load_weights`.
+      DataError: see `load_weights`, or it is of another kind of networks.
 
     Example:
       >>> model = load_model()
       >>> model.meta["octant"], model.meta["cond"]["names"]
-      (32, ['C11', 'C12', 'C44', 'V'])
+      (32, ['C11', 'C12', 'C44', 'V', 'drainable'])
     """
-    return Model(*load_weights(path or assets.weights_path()))
+    path = path or assets.weights_path()
+    params, meta = load_weights(path)
+    names = meta.get("cond", {}).get("names", ())
+    if tuple(names) != NAMES:
+        raise DataError(
+            f"checkpoint {path} has the conditions {', '.join(names)}, not "
+            f"{', '.join(NAMES)}: it is of another version. {_HINT}"
+        )
+    return Model(params, meta)
 
 
 def load_weights(
@@ -157,7 +166,8 @@ def sha256(path: str | os.PathLike) -> str:
 def init_params(model: UNet, key, octant: int) -> dict:
     """Return fresh parameters of a network for octants of side `octant`."""
     field, cond = jnp.zeros((1, *3 * (octant,))), jnp.zeros((1, model.conditions))
-    return jax.jit(model.init)(key, field, jnp.zeros((1,)), field, cond)["params"]
+    inputs = field, jnp.zeros((1,)), field, cond, field
+    return jax.jit(model.init)(key, *inputs)["params"]
 
 
 def _check_shapes(path, flat, build, hint) -> None:

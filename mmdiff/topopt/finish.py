@@ -19,7 +19,7 @@ from scipy import optimize
 
 from mmdiff import elasticity
 from mmdiff.cells import mend, surface
-from mmdiff.cells.grey import connected, to_field
+from mmdiff.cells.grey import connected, of_density
 from mmdiff.cells.mend import PRINTING, Printing
 from mmdiff.fem import accuracy
 from mmdiff.fem.accuracy import Estimate
@@ -152,7 +152,7 @@ def field_of(
 ) -> tuple[Float[np.ndarray, "n n n"], str]:
     """Return the field of a density at a volume, and why it is no good, or ""."""
     level = float(np.quantile(density, 1 - volume))
-    return to_field(STEEP * (density - level), volume, symmetry)
+    return of_density(STEEP * (density - level), volume, symmetry)
 
 
 def _to_volume(moved: Ascended, volume: float, evaluate) -> Ascended:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from mmdiff.cells.distance import CLIP
 from mmdiff.io.json import markdown
 from mmdiff.train.loop import Result
 from mmdiff.train.record import last
@@ -13,13 +14,14 @@ from mmdiff.train.regression import QUANTITIES, Comparison
 
 _DENOISER = """# Model card
 
-Denoiser for cubic-symmetric unit cells of {edge}^3 voxels (octants of
-{octant}^3), conditioned on any subset of {names}.
+Denoiser for cubic-symmetric unit cells (level-set fields of {octant}^3 samples of the
+octant), conditioned on any subset of {names}.
 
 {training}
 ## Error of the x0 estimate on held-out cells
 
-Voxels in [-1, 1], self-conditioned, averaged parameters; 1 is a guess of 0 everywhere.
+Distances from the surface in units of {clip} spacings, clipped to [-1, 1];
+self-conditioned, averaged parameters.
 
 {errors}## Range of the conditions
 
@@ -34,8 +36,8 @@ Targets beyond these ranges are extrapolation.
 
 _REGRESSOR = """# Model card
 
-Regressor from cubic-symmetric unit cells of {edge}^3 voxels (octants of
-{octant}^3 in [-1, 1]) to C11, C12, C44 and K / K_HS, the bulk modulus over its
+Regressor from cubic-symmetric unit cells (level-set fields of {octant}^3 samples of the
+octant, in [-1, 1]) to C11, C12, C44 and K / K_HS, the bulk modulus over its
 upper Hashin-Shtrikman bound. Of no use for cells unlike those it was trained on.
 
 {training}
@@ -47,7 +49,7 @@ The range error is that of arXiv 2401.13570, Eq. 3.
 ## Rebuild
 
 `mmdiff.models.regressor.load_regressor` returns `(params, meta)`, and
-`make_regress(params, meta)` the function from octants to constants and K / K_HS. The
+`make_regress(params, meta)` the function from fields to constants and K / K_HS. The
 SHA-256 of the file stands in `regressor.npz.sha256`.
 """
 
@@ -61,7 +63,7 @@ _TRAINING = """## Training
   {devices} {backend} device(s)
 - base material and interpolation: `{base}`
 """
-_AUGMENTED = "; half of the octants shifted\n  by half a period, half softened"
+_AUGMENTED = "; half of the fields shifted\n  by half a period, half softened"
 
 
 def denoiser_card(
@@ -84,8 +86,8 @@ def denoiser_card(
     cond = meta["cond"]
     ranges = zip(cond["names"], cond["low"], cond["high"], strict=True)
     return _DENOISER.format(
-        edge=2 * meta["octant"],
         octant=meta["octant"],
+        clip=CLIP,
         names=", ".join(cond["names"]),
         training=_training(meta, result, ema=ema, half=half),
         errors=markdown(["t", "mean squared error"], errors) + "\n" if errors else "",
@@ -106,7 +108,6 @@ def regressor_card(
 ) -> str:
     """Return the card of a regressor, compared with finite elements by split."""
     return _REGRESSOR.format(
-        edge=2 * meta["octant"],
         octant=meta["octant"],
         training=_training(meta, result, ema=ema, half=half, augmented=_AUGMENTED),
         scores=markdown(*score_table(comparisons)),

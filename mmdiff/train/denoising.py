@@ -19,16 +19,19 @@ from mmdiff.data.space import bin_index
 from mmdiff.train import loop
 from mmdiff.train.state import create_state
 from mmdiff.train.step import Diffusion, make_evaluation, make_step
-from mmdiff.typing import Bool, Float, Int, UInt8
+from mmdiff.typing import Bool, Float, Int, Int8
 
-TIMES = (0.1, 0.3, 0.5, 0.7)  # of the noise levels that are validated
+TIMES = (0.03, 0.1, 0.3, 0.5, 0.7)  # of the noise levels that are validated
 
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """Voxels and raw conditions; `rows` make up an epoch, None for all of them once."""
+    """Packed fields (`mmdiff.cells.distance`) and raw conditions.
 
-    octant: UInt8[np.ndarray, "N n n n"]
+    `rows` make up an epoch, None for all of them once.
+    """
+
+    packed: Int8[np.ndarray, "N m"]
     cond: Float[np.ndarray, "N k"]
     rows: Int[np.ndarray, "M"] | None = None
 
@@ -36,14 +39,14 @@ class Examples:
 def examples(
     data: Dataset, chosen: Bool[np.ndarray, "N"], balance: float = 0.0
 ) -> Examples:
-    """Return chosen cells of a dataset with C11, C12, C44, V as their conditions.
+    """Return chosen cells of a dataset with their `conditions.NAMES`.
 
     `balance` is the weight of sparse property bins, see `select.balanced_rows`.
     """
     constants, volume = data.constants[chosen], data.volume[chosen]
-    cond = np.concatenate([constants, volume[:, None]], 1).astype(np.float32)
+    cond = np.column_stack([constants, volume, data.drainable[chosen]])
     rows = balanced_rows(bin_index(constants, volume), balance)
-    return Examples(data.octants[chosen], cond, rows)
+    return Examples(data.packed[chosen], cond.astype(np.float32), rows)
 
 
 def train(
@@ -57,7 +60,7 @@ def train(
 ) -> loop.Result:
     """Train on examples; options are those of `loop.run`."""
     cond = np.asarray(diffusion.conditions.normalize(jnp.asarray(data.cond)))
-    arrays = {"octant": data.octant, "cond": cond}
+    arrays = {"packed": data.packed, "cond": cond}
     sizes = {"seed": settings.seed, "batch_size": settings.batch_size}
     return loop.run(
         make_step(diffusion, optimizer, settings.ema),
@@ -86,12 +89,12 @@ def make_validation(
     def validate(params: Any) -> dict[str, float]:
         if data is None:
             return {}
-        size, total, count = settings.batch_size, 0.0, len(data.octant)
+        size, total, count = settings.batch_size, 0.0, len(data.packed)
         for begin in range(0, count, size):
             # A short last batch is filled up, so that there is one compilation.
             rows = np.minimum(np.arange(begin, begin + size), count - 1)
             cond = diffusion.conditions.normalize(jnp.asarray(data.cond[rows]))
-            losses = evaluate(params, key, data.octant[rows], cond, rows)
+            losses = evaluate(params, key, data.packed[rows], cond, rows)
             total = total + np.asarray(losses)[:, : count - begin].sum(1)
         losses = total / count
         by_time = zip(times, losses, strict=True)

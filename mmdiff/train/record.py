@@ -58,8 +58,9 @@ def metrics(
 def say_start(cells: str, octant: int, params: Any) -> None:
     """Say what is trained: the number of cells, their size, the network, devices."""
     say(
-        f"{cells} of {2 * octant}^3 voxels; network of {count(params) / 1e6:.2f} "
-        f"million parameters; {jax.device_count()} {jax.default_backend()} device(s)"
+        f"{cells}, fields of {octant}^3 samples; network of "
+        f"{count(params) / 1e6:.2f} million parameters; {jax.device_count()} "
+        f"{jax.default_backend()} device(s)"
     )
 
 

@@ -1,9 +1,9 @@
 """Data-parallel training of the regressor, with checkpoints and exact resume.
 
 The loss is the mean squared error of the roots (`mmdiff.models.regressor`). Half of the
-octants are shifted by half a period, and half are softened: the sampler asks for the
-constants of estimates that are not yet decided, and a network that has seen nothing but
--1 and +1 answers those badly.
+fields are shifted by half a period, and half are softened: the sampler asks for the
+constants of estimates that are no distances yet, and a network that has seen nothing
+else answers those badly.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,30 +20,30 @@ from mmdiff.data.loader import make_batches
 from mmdiff.models import regressor
 from mmdiff.train import loop
 from mmdiff.train.state import TrainState, create_state
-from mmdiff.train.step import descend, random_half_shift, to_field
-from mmdiff.typing import Array, Bool, Float, Key, Shaped, UInt8
+from mmdiff.train.step import descend, random_half_shift, to_x0
+from mmdiff.typing import Array, Bool, Float, Int8, Key, Shaped
 
 QUANTITIES = ("K / K_HS", *elasticity.NAMES)
 
-# Of `soften`: largest weight of a neighbour in the blur, and the slopes of tanh.
-BLUR, SLOPE = 0.2, (1.5, 4.0)
+# Of `soften`: largest weight of a neighbour in the blur, and the least factor.
+BLUR, SCALE = 0.2, 0.5
 
 
 def soften(key: Key, x: Float[Array, "n n n"]) -> Float[Array, "n n n"]:
-    """Return an octant as an estimate that is not quite decided; half stay as they are.
+    """Return a field as an estimate that is not quite decided; half stay as they are.
 
-    tanh(s blur(x)) with a random slope s and a random three-point blur along each axis.
+    s blur(x) with a random factor s and a random three-point blur along each axis.
     """
     keys = jax.random.split(key, 3)
     share = jax.random.uniform(keys[0], maxval=BLUR, dtype=x.dtype)
-    slope = jax.random.uniform(keys[1], minval=SLOPE[0], maxval=SLOPE[1], dtype=x.dtype)
+    scale = jax.random.uniform(keys[1], minval=SCALE, maxval=1.0, dtype=x.dtype)
     soft = x
     for axis in range(3):
         soft = jnp.moveaxis(soft, axis, 0)
         wide = jnp.concatenate([soft[:1], soft, soft[-1:]])
         soft = (1 - 2 * share) * soft + share * (wide[2:] + wide[:-2])
         soft = jnp.moveaxis(soft, 0, axis)
-    return jnp.where(jax.random.bernoulli(keys[2]), jnp.tanh(slope * soft), x)
+    return jnp.where(jax.random.bernoulli(keys[2]), scale * soft, x)
 
 
 def make_step(
@@ -53,8 +53,8 @@ def make_step(
 ) -> Callable[..., tuple[TrainState, dict[str, Float[Array, ""]]]]:
     """Return the step of a device, as `mmdiff.train.step.make_step` does.
 
-    `apply(params, x)` maps octants (b, n, n, n) in [-1, 1] to roots (b, k); `batch`
-    holds octant, roots and index.
+    `apply(params, x)` maps fields (b, n, n, n) in [-1, 1] to roots (b, k); `batch`
+    holds packed, roots and index.
     """
 
     def step(state: TrainState, key: Key, batch: dict[str, Array]):
@@ -62,7 +62,7 @@ def make_step(
         keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(
             batch["index"]
         )
-        x = jax.vmap(random_half_shift)(keys[:, 0], to_field(batch["octant"]))
+        x = jax.vmap(random_half_shift)(keys[:, 0], to_x0(batch["packed"]))
         x = jax.vmap(soften)(keys[:, 1], x)
 
         def loss_fn(params):
@@ -76,14 +76,14 @@ def make_step(
 def labelled(
     data: Dataset, chosen: Bool[np.ndarray, "N"]
 ) -> dict[str, Shaped[np.ndarray, "M ..."]]:
-    """Return chosen cells of a dataset as `octant`, (M, n, n, n), and `roots`, (M, k).
+    """Return chosen cells of a dataset as `packed`, (M, m), and `roots`, (M, k).
 
     The roots are those of shares of the bounds, see `mmdiff.models.regressor`.
     """
     roots = regressor.to_roots(
         data.constants[chosen], data.volume[chosen], float(data.info["base"]["nu"])
     )
-    return {"octant": data.octants[chosen], "roots": roots.astype(np.float32)}
+    return {"packed": data.packed[chosen], "roots": roots.astype(np.float32)}
 
 
 def train(
@@ -107,16 +107,16 @@ def train(
 
 def make_predict(
     apply: Callable[..., Float[Array, "b k"]], batch_size: int
-) -> Callable[[Any, UInt8[np.ndarray, "N n n n"]], Float[np.ndarray, "N k"]]:
-    """Return `predict(params, octants)`: apply(params, x) batch after batch."""
-    run = jax.jit(lambda params, octant: apply(params, to_field(octant)))
+) -> Callable[[Any, Int8[np.ndarray, "N m"]], Float[np.ndarray, "N k"]]:
+    """Return `predict(params, packed)`: apply(params, x) batch after batch."""
+    run = jax.jit(lambda params, packed: apply(params, to_x0(packed)))
 
-    def predict(params, octants):
-        parts, count = [], len(octants)
+    def predict(params, packed):
+        parts, count = [], len(packed)
         for begin in range(0, count, batch_size):
             # A short last batch is filled up, so that there is one compilation.
             rows = np.minimum(np.arange(begin, begin + batch_size), count - 1)
-            parts.append(np.asarray(run(params, octants[rows]))[: count - begin])
+            parts.append(np.asarray(run(params, packed[rows]))[: count - begin])
         return np.concatenate(parts)
 
     return predict
@@ -152,7 +152,7 @@ def make_comparison(
         if len(rows) < 2:
             return None
         constants, volume = data.constants[rows], data.volume[rows]
-        roots = predict(params, data.octants[rows]).astype(float)
+        roots = predict(params, data.packed[rows]).astype(float)
         predicted = regressor.to_constants(roots, volume, nu)
         ratio = bounds.hashin_shtrikman_ratios(constants, volume, nu)["K"]
         return Comparison(

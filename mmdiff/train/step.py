@@ -13,11 +13,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mmdiff.cells import symmetry
+from mmdiff.cells.distance import STEPS
 from mmdiff.diffusion.conditions import Conditions, drop
 from mmdiff.diffusion.process import Noise, loss_at, symmetric_noise, training_loss
 from mmdiff.diffusion.schedule import Schedule
 from mmdiff.train.state import TrainState, update_ema
-from mmdiff.typing import AnyArray, Array, Float, Int, Key, UInt8
+from mmdiff.typing import AnyArray, Array, Float, Int, Int8, Key
 
 AXIS = "data"
 
@@ -31,6 +33,8 @@ class Diffusion:
     schedule: Schedule
     noise: Noise = symmetric_noise  # draws that of an example
     drop_rate: float = 0.1  # probability of each way of freeing conditions
+    # Of the loss at times (b,); None for 1. Validation has none.
+    weight: Callable[[Float[Array, "b"]], Float[Array, "b"]] | None = None
 
 
 def make_step(
@@ -40,19 +44,21 @@ def make_step(
 ) -> Callable[..., tuple[TrainState, dict[str, Float[Array, ""]]]]:
     """Return step(state, key, batch) -> (state, metrics) of a device.
 
-    It is to be mapped over the axis "data". `batch` holds octant uint8 (b, n, n, n) in
-    {0, 1}, cond float32 (b, k) already normalised, and index int32 (b,), the position
-    in the whole batch.
+    It is to be mapped over the axis "data". `batch` holds packed fields, int8 (b, m),
+    cond float32 (b, k) already normalised, and index int32 (b,), the position in the
+    whole batch.
     """
     options = {"schedule": diffusion.schedule, "noise": diffusion.noise}
+    options["weight"] = diffusion.weight
+    freeing = {"names": diffusion.conditions.names, "rate": diffusion.drop_rate}
 
     def step(state: TrainState, key: Key, batch: dict[str, Array]):
         key = jax.random.fold_in(key, state.step)
         keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i), 3))(
             batch["index"]
         )
-        x0 = jax.vmap(random_half_shift)(keys[:, 0], to_field(batch["octant"]))
-        cond = jax.vmap(lambda key, c: drop(key, c, rate=diffusion.drop_rate))(
+        x0 = jax.vmap(random_half_shift)(keys[:, 0], to_x0(batch["packed"]))
+        cond = jax.vmap(lambda key, c: drop(key, c, **freeing))(
             keys[:, 1], batch["cond"]
         )
 
@@ -102,7 +108,7 @@ def scan_steps(step: Callable[..., Any]) -> Callable[..., Any]:
 def make_evaluation(
     diffusion: Diffusion, times: tuple[float, ...]
 ) -> Callable[..., Float[Array, "s b"]]:
-    """Return evaluate(params, key, octant, cond, index): errors at fixed noise levels.
+    """Return evaluate(params, key, packed, cond, index): errors at fixed noise levels.
 
     There is one for each time and example, so that batches of unequal size can be put
     together.
@@ -113,12 +119,12 @@ def make_evaluation(
     def evaluate(
         params: Any,
         key: Key,
-        octant: UInt8[Array, "b n n n"],
+        packed: Int8[AnyArray, "b m"],
         cond: Float[Array, "b k"],
         index: Int[Array, "b"],
     ) -> Float[Array, "s b"]:
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
-        x0 = to_field(octant)
+        x0 = to_x0(packed)
 
         def denoise(*args):
             return diffusion.apply(params, *args)
@@ -131,17 +137,16 @@ def make_evaluation(
     return evaluate
 
 
-def to_field(octant: UInt8[AnyArray, "*b n n n"]) -> Float[AnyArray, "*b n n n"]:
-    """Map voxels {0, 1} to the field {-1, +1}."""
-    return octant.astype(jnp.float32) * 2 - 1
+def to_x0(packed: Int8[AnyArray, "*b m"]) -> Float[Array, "*b n n n"]:
+    """Return x0 in [-1, 1] of packed fields (`mmdiff.cells.distance`)."""
+    values = jnp.asarray(packed).astype(jnp.float32) / STEPS
+    return symmetry.spread(values, symmetry.side(packed.shape[-1]))
 
 
-def random_half_shift(
-    key: Key, octant: Float[AnyArray, "n n n"]
-) -> Float[Array, "n n n"]:
+def random_half_shift(key: Key, x0: Float[AnyArray, "n n n"]) -> Float[Array, "n n n"]:
     """Shift the cell by half its side along all axes with probability 1/2.
 
     On an octant this reverses all three axes. The material is the same, so this
     doubles the data at no cost and changes no condition.
     """
-    return jnp.where(jax.random.bernoulli(key), octant[::-1, ::-1, ::-1], octant)
+    return jnp.where(jax.random.bernoulli(key), x0[::-1, ::-1, ::-1], x0)

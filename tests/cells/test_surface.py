@@ -117,3 +117,31 @@ def test_a_field_made_of_voxels_is_a_distance():
 def test_what_has_no_surface_is_refused(octant, n, part):
     with pytest.raises(InputError, match=part):
         surface.from_voxels(octant, n)
+
+
+def test_soft_fractions_meet_the_exact_ones_as_they_sharpen():
+    psi = _ball(16, 9.0)
+    exact = surface.fractions(psi, 8)
+    wide, narrow = (surface.soft_fractions(psi, 8, width) for width in (2.0, 0.5))
+    off = [abs(share - exact).mean() for share in (wide, narrow)]
+    assert off[1] < 0.01 < off[0]
+    # Curved surfaces blurred on both sides: second order in the width.
+    assert abs(narrow.mean() - exact.mean()) < 2e-3
+    assert is_cubic(narrow)
+    traced = jax.jit(lambda psi: surface.soft_fractions(psi, 8, 0.5))(jnp.float32(psi))
+    # Sums of float32.
+    np.testing.assert_allclose(traced, narrow, atol=1e-5)
+
+
+def test_soft_fractions_say_where_a_surface_has_to_go():
+    psi = _ball(8, 4.0)
+    change = np.random.default_rng(0).normal(size=psi.shape)
+    slope = jax.grad(lambda psi: surface.soft_fractions(psi, 4, 1.0).mean())(
+        jnp.float32(psi)
+    )
+    ends = (
+        surface.soft_fractions(psi + s * change, 4, 1.0).mean() for s in (-1e-3, 1e-3)
+    )
+    low, high = ends
+    # Central differences; the slope is of float32 sums.
+    np.testing.assert_allclose((slope * change).sum(), (high - low) / 2e-3, rtol=1e-3)

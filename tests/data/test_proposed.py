@@ -11,7 +11,7 @@ from model_helpers import FIELDS, fresh_params
 from mmdiff.cells import surface
 from mmdiff.data import proposed, space
 from mmdiff.data.recipe import Proposed, Recipe, Shard
-from mmdiff.diffusion.conditions import fit_conditions
+from mmdiff.diffusion.conditions import NAMES, fit_conditions
 from mmdiff.diffusion.process import symmetric_noise
 from mmdiff.diffusion.schedule import ExponentialSchedule, schedule_to_dict
 from mmdiff.elasticity import range_error, voigt_to_cubic
@@ -24,12 +24,12 @@ from mmdiff.models import sampling, weights
 def model(tmp_path_factory):
     """The weights file of an untrained network for octants of 8^3 voxels."""
     path = tmp_path_factory.mktemp("model") / "ema.npz"
-    raw = np.array([[0.01, 0.0, 0.01, 0.1], [1.0, 0.4, 0.3, 0.9]])
+    raw = np.array([[0.01, 0.0, 0.01, 0.1, 0.0], [1.0, 0.4, 0.3, 0.9, 1.0]])
     meta = {
         "model": FIELDS,
         "octant": 8,
         "schedule": schedule_to_dict(ExponentialSchedule()),
-        "cond": fit_conditions(("C11", "C12", "C44", "V"), raw).to_dict(),
+        "cond": fit_conditions(NAMES, raw).to_dict(),
     }
     weights.save_weights(path, fresh_params(), meta)
     return path
@@ -86,7 +86,11 @@ def test_targets_lie_in_empty_bins_beside_filled_ones(model, earlier, draw):
     digest = weights.sha256(model)[:12]
     assert all(record["model"] == digest for record in records)
     assert {record["family"] for record in records} == {proposed.FAMILY}
-    np.testing.assert_allclose([[*values.values()] for values in draw], points, 1e-4)
+    np.testing.assert_allclose(
+        [[*values.values()] for values in draw],
+        np.pad(points, ((0, 0), (0, 1)), constant_values=1),
+        1e-4,
+    )
     again = _candidates(recipe, earlier)
     np.testing.assert_array_equal(octants, again[0])
     assert not np.array_equal(octants, _candidates(recipe, earlier, 10)[0])
@@ -107,7 +111,7 @@ def test_surfaces_come_nearer_to_their_targets_by_steps(
     errors = []
     for steps in (0, 6):
         octants, _ = _candidates(_recipe(model, steps), earlier)
-        targets = np.array([[*values.values()] for values in draw[-4:]])
+        targets = np.array([[*values.values()][:4] for values in draw[-4:]])
         psi = [fields[octant.tobytes()] for octant in octants]
         volumes = [*map(surface.volume, psi)]
         # Of few steps the constants get most: a volume counts a tenth of an error.

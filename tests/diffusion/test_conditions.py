@@ -1,12 +1,14 @@
 """Scaling, null values and drop-out of conditions."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from fem_helpers import quick_jit
 
-from mmdiff.diffusion.conditions import Conditions, drop, fit_conditions
+from mmdiff.diffusion.conditions import NAMES, Conditions, drop, fit_conditions
 from mmdiff.errors import InputError
 
 _COND = Conditions(("C11", "C12", "V"), (0.0, -0.1, 0.2), (2.0, 0.1, 0.8))
@@ -58,18 +60,34 @@ def test_power_gives_small_values_room():
     assert Conditions.from_dict(old) == _COND
 
 
+def test_of_other_names_groups_are_those_among_them():
+    keys = jax.random.split(jax.random.key(1), 2000)
+    names = ("V", "C11")
+    dropped = quick_jit(
+        jax.vmap(lambda k: drop(k, jnp.full(2, 0.5), names=names, rate=0.2))
+    )(keys)
+    assert {tuple(row) for row in (np.asarray(dropped) == -1).tolist()} == {
+        *itertools.product((True, False), repeat=2)
+    }
+
+
 def test_drop_rates():
     keys = jax.random.split(jax.random.key(0), 20_000)
-    dropped = quick_jit(jax.vmap(lambda k: drop(k, jnp.full(4, 0.5))))(keys)
-    free = np.asarray(dropped) == -1
-    tensor, volume = free[:, :3].all(1), free[:, 3]
+
+    def freed(key):
+        return drop(key, jnp.full(5, 0.5), names=NAMES)
+
+    free = np.asarray(quick_jit(jax.vmap(freed))(keys)) == -1
+    tensor, volume, drainable = free[:, :3].all(1), free[:, 3], free[:, 4]
     each = 0.1  # share of examples where components are dropped one by one
+    one = 0.1 + each / 32  # one way, or the same by chance
     # Shares of 20,000 draws scatter by at most 0.35 %; five times that.
     for found, want in (
-        (tensor & volume, 0.1 + each / 16),
-        (tensor & ~volume, 0.1 + each / 16),
-        (volume & ~free[:, :3].any(1), 0.1 + each / 16),
+        (free.all(1), one),
+        (tensor & ~volume & ~drainable, one),
+        (volume & ~np.delete(free, 3, 1).any(1), one),
+        (drainable & ~free[:, :4].any(1), one),
         (free[:, 0], 0.2 + each / 2),
-        (~free.any(1), 0.6 + each / 16),
+        (~free.any(1), 0.5 + each / 32),
     ):
         assert abs(found.mean() - want) < 0.0175

@@ -1,4 +1,4 @@
-"""What the network's output means: x0 itself, or log-odds that meet the noisy voxel."""
+"""What the network's output means: x0 itself, or what a linear estimate lacks."""
 
 import jax
 import jax.numpy as jnp
@@ -6,19 +6,23 @@ import numpy as np
 import pytest
 from model_helpers import FIELDS, fresh_params
 
+from mmdiff.cells import symmetry
+from mmdiff.diffusion.linear import Prior, make_linear
+from mmdiff.diffusion.process import symmetric_noise
 from mmdiff.diffusion.schedule import ExponentialSchedule
-from mmdiff.models.denoiser import make_denoiser
+from mmdiff.models.denoiser import make_denoiser, prior_of
 from mmdiff.models.unet import UNet
+from mmdiff.models.weights import init_params
 
 SCHEDULE = ExponentialSchedule()
+PRIOR = Prior(-0.1, (9.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01))
 
 
 def _inputs(seed=0, n=4):
-    keys = jax.random.split(jax.random.key(seed), 2)
-    x = jax.random.normal(keys[0], (3, n, n, n))
-    x = (x + x.swapaxes(1, 2)) / 2
+    keys = jax.random.split(jax.random.key(seed), 3)
+    x = jax.vmap(lambda key: symmetric_noise(key, n))(keys)
     t = jnp.asarray([0.1, 0.4, 0.9])
-    return x, t, jnp.zeros_like(x), jnp.full((3, 4), 0.5)
+    return x, t, jnp.zeros_like(x), jnp.full((3, 5), 0.5)
 
 
 @pytest.mark.slow
@@ -29,36 +33,33 @@ def test_plain_network_is_its_own_estimate():
     np.testing.assert_array_equal(make_denoiser(model, SCHEDULE)(params, *inputs), want)
 
 
-def test_untrained_binary_network_is_the_posterior_of_a_fair_coin():
-    model, params = UNet(**FIELDS, binary=True), fresh_params()
+def test_a_network_corrects_the_linear_estimate_in_units_of_its_error():
+    model = UNet(**FIELDS, linear=True)
+    params = init_params(model, jax.random.key(0), 4)
     x, t, *rest = _inputs()
-    found = make_denoiser(model, SCHEDULE)(params, x, t, *rest)
-    # Bayes' rule written out in float64 with both densities.
-    gamma = np.exp(-(1e-4 + 10 * np.asarray(t, float) ** 2))[:, None, None, None]
-    solid, empty = (
-        np.exp(-((np.asarray(x, float) - s * np.sqrt(gamma)) ** 2) / (2 * (1 - gamma)))
-        for s in (1, -1)
+    denoise = jax.jit(make_denoiser(model, SCHEDULE, PRIOR))
+    first, std = make_linear(PRIOR, SCHEDULE, 4)(x, t)
+    # A new network answers zero; another program rounds otherwise.
+    np.testing.assert_allclose(denoise(params, x, t, *rest), first, atol=1e-6)
+    params = jax.tree.map(lambda p: p + 0.1, params)
+    found = denoise(params, x, t, *rest)
+    output = model.apply({"params": params}, x, t, *rest, first)
+    assert abs(output).max() > 0.1
+    np.testing.assert_allclose(
+        found - first, std[:, None, None, None] * output, atol=1e-5
     )
-    # The head starts at zero, so the prior of every voxel is 1/2; float32 elsewhere.
-    np.testing.assert_allclose(found, (solid - empty) / (solid + empty), atol=1e-5)
+    assert symmetry.is_cubic(found)
+    # The estimate is one of the inputs.
+    other = model.apply({"params": params}, x, t, *rest, first + 0.1)
+    assert abs(other - output).max() > 1e-4
 
 
-def test_binary_estimates_stay_in_bounds_at_the_smallest_noise():
-    model, params = UNet(**FIELDS, binary=True), fresh_params()
-    x, _, *rest = _inputs()
-    found = make_denoiser(model, SCHEDULE)(params, x, jnp.zeros(3), *rest)
-    np.testing.assert_array_equal(found, jnp.sign(x))
+@pytest.mark.parametrize(("linear", "prior"), [(True, None), (False, PRIOR)])
+def test_a_prior_belongs_to_a_network_that_corrects(linear, prior):
+    with pytest.raises(ValueError, match=f"linear={linear} and the prior"):
+        make_denoiser(UNet(**FIELDS, linear=linear), SCHEDULE, prior)
 
 
-def test_the_likelihood_is_that_of_the_variance_by_voxel():
-    model, params = UNet(**FIELDS, binary=True), fresh_params()
-    inputs = _inputs()
-    variance = np.where(np.arange(64).reshape(4, 4, 4) < 32, 1.0, 0.25)
-    plain = make_denoiser(model, SCHEDULE)(params, *inputs)
-    found = make_denoiser(model, SCHEDULE, variance=variance)(params, *inputs)
-    np.testing.assert_array_equal(found[:, :2], plain[:, :2])
-    # The head starts at zero: a quarter of the variance has four times the log-odds.
-    lam = jnp.sqrt(SCHEDULE.gamma(inputs[1])) / (1 - SCHEDULE.gamma(inputs[1]))
-    wanted = jnp.tanh(4 * lam[:, None, None, None] * inputs[0])
-    # Another order of the same products.
-    np.testing.assert_allclose(found[:, 2:], wanted[:, 2:], rtol=1e-5)
+def test_the_prior_stands_in_the_header():
+    assert prior_of({"prior": PRIOR.to_dict()}) == PRIOR
+    assert prior_of({"prior": None}) is None and prior_of({}) is None

@@ -13,6 +13,7 @@ from mmdiff.data import dataset, select
 from mmdiff.errors import DataError, InputError
 from mmdiff.models import regressor
 from mmdiff.models.weights import save_weights
+from mmdiff.train.step import to_x0
 
 MODEL = regressor.Regressor(
     patch=2, width=4, multipliers=(1, 2), blocks=(0, 1), groups=2, embedding=4
@@ -87,7 +88,7 @@ def test_conversion_there_and_back():
 
 def test_constants_follow_from_the_roots_at_the_own_volume(params, octants, roots):
     constants, ratio = jax.jit(regressor.make_regress(params, META))(octants)
-    volume = 0.5 * (1 + np.asarray(octants).mean((1, 2, 3)))
+    volume = regressor.volume_of(np.asarray(octants))
     got = hashin_shtrikman_ratios(np.asarray(constants), volume)["K"]
     np.testing.assert_allclose(got, ratio, rtol=1e-4)
     np.testing.assert_allclose(ratio, roots(params, octants)[:, 0] ** 2, rtol=1e-4)
@@ -155,12 +156,13 @@ def test_header_of_another_network_is_refused(tmp_path, params, change):
 @pytest.mark.slow
 def test_the_shipped_weights_know_families_they_have_not_seen():
     params, meta = regressor.load_regressor(assets.regressor_path())
-    octants, constants, volume, info = dataset.load_dataset(assets.dataset_path())
+    data = dataset.load_dataset(assets.dataset_path())
+    constants, volume = data.constants, data.volume
     # Every fourth test cell: 129 of 44 families.
-    rows = np.flatnonzero(info["split"] == select.TEST)[::4]
+    rows = np.flatnonzero(data.info["split"] == select.TEST)[::4]
     true = hashin_shtrikman_ratios(constants[rows], volume[rows])["K"]
     regress = jax.jit(regressor.make_regress(params, meta))
-    fields = 2 * octants[rows].astype(np.float32) - 1
+    fields = np.asarray(to_x0(data.packed[rows]))
     parts = [regress(jnp.asarray(part)) for part in np.array_split(fields, 3)]
     got = np.concatenate([np.asarray(part[0]) for part in parts])
     ratio = np.concatenate([np.asarray(part[1]) for part in parts])

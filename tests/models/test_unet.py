@@ -17,7 +17,7 @@ _FIELDS = dict(patch=2, width=4, multipliers=(1, 2), middle=0, groups=2, embeddi
 def _inputs(n=8, b=2):
     keys = jax.random.split(jax.random.key(2), b)
     x = jax.vmap(lambda key: symmetric_noise(key, n))(keys)
-    return x, jnp.linspace(0.2, 0.8, b), x[::-1], jnp.full((b, 4), 0.5)
+    return x, jnp.linspace(0.2, 0.8, b), x[::-1], jnp.full((b, 5), 0.5)
 
 
 def _perturbed(model):
@@ -86,7 +86,7 @@ def test_bfloat16_is_close_to_float32():
         ({"multipliers": ()}, "needs a level. Give `multipliers`"),
         ({"attention": (1,), "heads": 3}, "8 channels do not divide by 3 attention"),
         ({"dtype": "float8"}, "no compute type 'float8'. Use float32 or bfloat16"),
-        ({"conditions": 3}, "has 3 conditions and was given 4"),
+        ({"conditions": 3}, "has 3 conditions and was given 5"),
     ],
 )
 def test_networks_that_cannot_be_are_refused(changes, message):

@@ -43,7 +43,7 @@ def comparison():
 
 def test_training_is_that_of_the_header():
     words = " ".join(_denoiser().split())
-    assert "cells of 16^3 voxels (octants of 8^3)" in words
+    assert "(level-set fields of 8^3 samples of the octant)" in words
     assert "11 training cells, 90 steps of 4 samples, seed 7 - 1.23 million" in words
     assert "moving average (decay 0.99) as float16 - 12.3 training samples" in words
     assert '`{"E": 1.0, "nu": 0.3}`' in words
@@ -69,5 +69,5 @@ def test_regressor_states_the_scores_of_each_split(comparison):
     assert rows[0][-1] == f"{100 * expected['range error']:.3f} %"
     assert "| " + " | ".join(rows[1]) + " |\n" in card
     words = " ".join(card.split())
-    assert "seed 7; half of the octants shifted by half a period, half soft" in words
+    assert "seed 7; half of the fields shifted by half a period, half soft" in words
     assert "(decay 0.9) as float32" in words

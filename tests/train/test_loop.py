@@ -91,14 +91,14 @@ def test_settings_are_found_among_the_values_of_a_config():
     assert found == Settings(steps=3, batch_size=4, time_limit_s=2.0)
 
 
-def test_examples_are_cells_with_constants_and_volume_as_conditions(tmp_path):
+def test_examples_are_fields_with_their_conditions(tmp_path):
     root = write_noise(tmp_path / "data.zarr", [0, 1, 0, 0], n=4)
     data = dataset.load_dataset(root)
     found = denoising.examples(data, dataset.training_cells(data))
     rows = [0, 2, 3]
-    np.testing.assert_array_equal(found.octant, data.octants[rows])
-    cond = np.column_stack([data.constants, data.volume])[rows].astype(np.float32)
-    np.testing.assert_array_equal(found.cond, cond)
+    np.testing.assert_array_equal(found.packed, data.packed[rows])
+    cond = np.column_stack([data.constants, data.volume, data.drainable])[rows]
+    np.testing.assert_array_equal(found.cond, cond.astype(np.float32))
     np.testing.assert_array_equal(found.rows, [0, 1, 2])
 
 

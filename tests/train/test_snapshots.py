@@ -12,7 +12,7 @@ from mmdiff.io import plots
 from mmdiff.train import snapshots
 from mmdiff.train.denoising import Examples
 
-FEW = Examples(helpers.DATA.octant[:2], helpers.DATA.cond[:2])
+FEW = Examples(helpers.DATA.packed[:2], helpers.DATA.cond[:2])
 
 
 @pytest.fixture(autouse=True)

@@ -1,38 +1,46 @@
 """The training step: augmentation, evaluation, and that it learns."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import train_helpers as helpers
 
+from mmdiff.cells import distance, symmetry
+from mmdiff.cells.distance import CLIP
 from mmdiff.train import parallel
 from mmdiff.train.state import create_state
 from mmdiff.train.step import (
     make_evaluation,
     make_step,
     random_half_shift,
-    to_field,
+    to_x0,
 )
 
 
 def _batch(rows):
     cond = helpers.CONDITIONS.normalize(jnp.asarray(helpers.DATA.cond[:rows]))
     return {
-        "octant": helpers.DATA.octant[:rows],
+        "packed": helpers.DATA.packed[:rows],
         "cond": np.asarray(cond),
         "index": np.arange(rows, dtype=np.int32),
     }
 
 
-def test_field_values():
-    octant = np.arange(8).reshape(2, 2, 2).astype(np.uint8) % 2
-    np.testing.assert_array_equal(to_field(octant), [[[-1, 1]] * 2] * 2)
+def test_packed_fields_are_spread_and_scaled():
+    rng = np.random.default_rng(0)
+    packed = rng.integers(-127, 128, (3, symmetry.num_independent(6))).astype(np.int8)
+    x0 = to_x0(packed)
+    # A float32 division.
+    np.testing.assert_allclose(distance.unpack(packed, 6), CLIP * x0, atol=1e-6)
+    assert to_x0(packed[0]).shape == (6, 6, 6)
 
 
 def test_half_shift_is_a_translation_of_the_cell():
     from mmdiff.cells.symmetry import octant_to_cell
 
-    octant = to_field(helpers.DATA.octant[0])
+    octant = to_x0(helpers.DATA.packed[0])
     shifted = octant[::-1, ::-1, ::-1]
     cell, moved = octant_to_cell(octant), octant_to_cell(shifted)
     n = helpers.N
@@ -61,13 +69,28 @@ def test_steps_lower_the_loss_and_move_the_average():
     assert 0 < moved != helpers.largest_difference(last.params, first.params)
 
 
+def test_the_weight_of_the_loss_is_that_of_the_times():
+    batch = _batch(4)
+    losses = []
+    for weight in (None, lambda t: 0 * t + 3, lambda t: t):
+        diffusion = dataclasses.replace(helpers.DIFFUSION, weight=weight)
+        run = parallel.parallel_step(make_step(diffusion, helpers.OPTIMIZER))
+        state = create_state(helpers.params(), helpers.OPTIMIZER)
+        state = parallel.replicate(state, 1)
+        _, metrics = run(state, jax.random.key(0), parallel.shard(batch, 1))
+        losses.append(float(metrics["loss"][0]))
+    # Another order of the same products.
+    np.testing.assert_allclose(losses[1], 3 * losses[0], rtol=1e-5)
+    assert 0 < losses[2] < losses[0]
+
+
 def test_evaluation_returns_one_error_per_time_and_example():
     evaluate = make_evaluation(helpers.DIFFUSION, (0.1, 0.5, 0.9))
     batch = _batch(4)
     losses = evaluate(
         helpers.params(),
         jax.random.key(0),
-        batch["octant"],
+        batch["packed"],
         batch["cond"],
         batch["index"],
     )

@@ -95,7 +95,7 @@ def _decoded(known: Shape, key, network, sizes) -> dict[str, np.ndarray]:
     codec, scaling = network.codec
     names, values = (*elasticity.NAMES, "V"), [*known.constants, known.volume]
     cond = scaling.from_values(**dict(zip(names, map(float, values), strict=True)))
-    x0 = jnp.asarray(2.0 * known.octant - 1, jnp.float32)
+    x0 = jnp.asarray(grey.to_sample(known.psi), jnp.float32)
     goal = None
     if network.solutions(network.inversion_steps):
         target = of_constants(known.constants, known.volume)
@@ -110,7 +110,7 @@ def _decoded(known: Shape, key, network, sizes) -> dict[str, np.ndarray]:
         fields.append(psi)
         refused.append(bool(reason))
     return {
-        "returned": np.array(noise_codec.returned(back, known.octant)),
+        "returned": np.array(noise_codec.returned(back, x0)),
         "psi": np.stack(fields),
         "refused": np.array(refused),
     }

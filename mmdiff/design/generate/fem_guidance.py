@@ -1,10 +1,10 @@
 """Guidance of the sampler by the homogenizer itself.
 
-Long before a sample is finished, its estimated end is homogenized and moved until it
-has the quantities of the target (`mmdiff.diffusion.guidance.posterior_step`); the
-network goes on from there. The density that is homogenized is greyer than the estimate
-at early times, where it responds smoothly, and close to the binary cell at late ones.
-Steps are smooth in space: single voxels of the largest gradient make surfaces rough.
+Long before a sample is finished, the surface of its estimated end is homogenized and
+moved until it has the quantities of the target (`diffusion.guidance.field_step`); the
+network goes on from there. At early times the surface is blurred, where the estimate is
+no distance yet and large changes are asked; at late ones it is sharp. Changes of the
+field are smooth, since those of single samples make surfaces rough.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,8 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from mmdiff.cells import surface
+from mmdiff.cells.distance import CLIP
 from mmdiff.cells.symmetry import symmetrize
-from mmdiff.diffusion.guidance import posterior_step
+from mmdiff.diffusion.guidance import field_step
 from mmdiff.elasticity import NU, voigt_to_cubic
 from mmdiff.fem import boundary, homogenize
 from mmdiff.fem.device import each
@@ -25,11 +27,11 @@ from mmdiff.topopt.filters import gaussian_filter
 from mmdiff.typing import AnyArray, Array, Float, Scalar
 
 FIRST = 0.95  # time before which the estimate is no use
-# Log-odds of the estimate are multiplied by these at t = 1 and at t = 0, and linearly
-# between, before it is homogenized.
-SHARPEN = 0.5, 2.0
-SOFTEST = 0.98  # estimates beyond +-this count as no more certain
-SMOOTHING = 1.0  # voxels over which the log-odds of neighbours move together
+# Spacings on each side of the surface that count for a part at t = 1 and at t = 0, and
+# linearly between.
+WIDTH = 2.0, 0.5
+SMOOTHING = 1.0  # spacings over which neighbours move together
+LONGEST = 1.0  # spacings that a surface moves in a step, at most
 TOL = 1e-2  # of these solves: the estimate itself is far less certain
 NAMES = (*quantities.NAMES, "V")
 
@@ -53,16 +55,17 @@ def solutions(times: Sequence[float], newton: int) -> int:
     return newton * int((times <= FIRST).sum())
 
 
-def sharpened(x0: Float[AnyArray, "*b n n n"], t: Scalar) -> Float[Array, "*b n n n"]:
-    """Return the density in [0, 1] that counts for an estimate in [-1, 1] at a time."""
-    early, late = SHARPEN
-    return 0.5 * (1 + jnp.tanh((early * t + late * (1 - t)) * jnp.arctanh(x0)))
+def shares(x0: Float[AnyArray, "n n n"], t: Scalar, m: int) -> Float[Array, "m m m"]:
+    """Return the solid shares of m^3 elements that count for an estimate at a time."""
+    early, late = WIDTH
+    return surface.soft_fractions(CLIP * x0, m, early * t + late * (1 - t))
 
 
 def make_fem_guidance(
     n: int,
     *,
     newton: int = 2,
+    elements: int | None = None,
     void: float = homogenize.VOID,
     nu: float = NU,
 ) -> Callable[..., Float[Array, "b n n n"]]:
@@ -70,39 +73,38 @@ def make_fem_guidance(
 
     `x0` (b, n, n, n) are estimates in [-1, 1] at the scalar time `t`; `goal` see
     `target_values`, (9,) of all or (b, 9) of each. One program serves all targets: free
-    quantities are masked. Each Newton step takes one finite-element solution.
+    quantities are masked. Each Newton step takes one finite-element solution with so
+    many elements along the octant, None for as many as samples.
     """
-    solver = homogenize.make_solver(n, nu=nu)
-    shape = boundary.loads("cubic").field_shape(n)
+    m = n if elements is None else elements
+    solver = homogenize.make_solver(m, nu=nu)
+    shape = boundary.loads("cubic").field_shape(m)
 
     def properties(x0, fields, t):
-        density = sharpened(x0, t)
+        share = shares(x0, t, m)
         tensor, info = solver(
-            homogenize.modulus(density, void), tol=TOL, maxiter=200, fields=fields
+            homogenize.modulus(share, void, 1.0), tol=TOL, maxiter=200, fields=fields
         )
-        values = jnp.append(voigt_to_cubic(tensor), density.mean())
+        values = jnp.append(voigt_to_cubic(tensor), share.mean())
         return values, (values, info.fields)
 
     def guide_one(x0, t, goal):
         def step(_, carry):
             x0, fields = carry
-            x0 = jnp.clip(x0, -SOFTEST, SOFTEST)
             jacobian, (values, fields) = jax.jacrev(properties, has_aux=True)(
                 x0, fields, t
             )
             # The solver sees the loads along one axis only.
             jacobian = symmetrize(jacobian)
             slope = -jax.jacfwd(lambda values: residual(values, goal))(values)
-            jacobian = jnp.einsum("qc,cxyz->qxyz", slope, jacobian)
-            x0 = posterior_step(
+            x0 = field_step(
                 x0,
                 residual(values, goal),
-                jacobian,
-                # The axes in turn: exact symmetry is lost by rounding.
-                smooth=lambda field: symmetrize(gaussian_filter(field, SMOOTHING)),
-                softest=SOFTEST,
+                jnp.einsum("qc,cxyz->qxyz", slope, jacobian),
+                smooth=smooth,
+                longest=LONGEST / CLIP,
             )
-            return x0, fields
+            return jnp.clip(x0, -1, 1), fields
 
         fields = jnp.zeros(shape, x0.dtype)
         return lax.fori_loop(0, newton, step, (x0, fields))[0]
@@ -117,3 +119,11 @@ def make_fem_guidance(
         )
 
     return guide
+
+
+def smooth(field: Float[Array, "n n n"]) -> Float[Array, "n n n"]:
+    """Return a change of a field, averaged over a Gaussian, symmetric to the last bit.
+
+    The axes are averaged in turn: exact symmetry is lost by rounding.
+    """
+    return symmetrize(gaussian_filter(field, SMOOTHING))

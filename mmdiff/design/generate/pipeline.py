@@ -240,6 +240,7 @@ def make_draw(model: Model, settings: Settings, num_samples: int) -> Callable:
         weight=settings.guidance,
         newton=settings.newton,
         guide=settings.guide,
+        drainable=settings.drainable,
     )
 
 

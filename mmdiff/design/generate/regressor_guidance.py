@@ -15,17 +15,18 @@ import jax.numpy as jnp
 from jax import lax
 
 from mmdiff.bounds import hashin_shtrikman
+from mmdiff.cells.distance import CLIP
 from mmdiff.cells.symmetry import symmetrize
 from mmdiff.design.generate import fem_guidance
-from mmdiff.diffusion.guidance import posterior_step
+from mmdiff.diffusion.guidance import field_step
 from mmdiff.elasticity import NU
-from mmdiff.models.regressor import make_regress
+from mmdiff.models.regressor import make_regress, volume_of
 from mmdiff.typing import Array, Float
 
 # Before the first of these times the estimate is no use, after the second the shape is
 # settled.
 FIRST, LAST = fem_guidance.FIRST, 0.3
-SHARPEN = 3.0  # the network knows binary cells: log-odds are multiplied by this
+LONGEST = 0.5  # spacings that a surface moves in a step, at most
 
 # residual((C11, C12, C44, V), goal) -> (k,), NaN where free
 Residual = Callable[..., Float[Array, "k"]]
@@ -49,30 +50,26 @@ def make_regressor_guidance(
     *,
     residual: Residual = fem_guidance.residual,
     count: int = 2,
-    longest: float = 1.0,
+    longest: float = LONGEST,
     first: float = FIRST,
     last: float = LAST,
 ) -> Callable[..., Float[Array, "b n n n"]]:
     """Return `guide(x0, t, goal) -> x0`, traceable, as `make_fem_guidance` does.
 
-    Each step moves an estimate in log-odds by the least change that cancels the
-    residual to first order, see `posterior_step`, and no voxel by more than `longest`:
-    the network is trusted near its training cells.
-    `longest` is of half the log-odds, `count` the steps per call, and `params` and
-    `meta` are of the regressor. Before `first` and after `last` nothing is moved.
+    Each step moves an estimate by the smallest smooth change that cancels the residual
+    to first order, see `field_step`, and no sample by more than `longest` spacings: the
+    network is trusted near its training cells. `count` are the steps per call, and
+    `params` and `meta` are of the regressor. Before `first` and after `last` nothing is
+    moved.
     """
     regress = make_regress(params, meta)
 
     def properties(x0: Float[Array, "b n n n"]):
         # C11, C12, C44 and V of estimates.
-        x0 = jnp.clip(x0, -fem_guidance.SOFTEST, fem_guidance.SOFTEST)
-        x = jnp.tanh(SHARPEN * jnp.arctanh(x0))
-        constants, _ = regress(x)
-        volume = 0.5 * (1 + x.mean((1, 2, 3)))
-        return jnp.concatenate([constants, volume[:, None]], -1)
+        constants, _ = regress(x0)
+        return jnp.concatenate([constants, volume_of(x0)[:, None]], -1)
 
     def step(_, x0, goal):
-        x0 = jnp.clip(x0, -fem_guidance.SOFTEST, fem_guidance.SOFTEST)
         values, pull = jax.vjp(properties, x0)
         # Examples do not see each other: one pull-back serves the whole batch.
         units = jnp.eye(4, dtype=x0.dtype)[:, None]
@@ -83,11 +80,11 @@ def make_regressor_guidance(
             off = residual(values, goal)
             slope = -jax.jacfwd(lambda v: residual(v, goal))(values)
             jacobian = jnp.einsum("kc,cxyz->kxyz", slope, rows)
-            return posterior_step(
-                x0, off, jacobian, longest=longest, softest=fem_guidance.SOFTEST
+            return field_step(
+                x0, off, jacobian, smooth=fem_guidance.smooth, longest=longest / CLIP
             )
 
-        return jax.vmap(move, (0, 0, 1, 0))(x0, values, rows, goal)
+        return jnp.clip(jax.vmap(move, (0, 0, 1, 0))(x0, values, rows, goal), -1, 1)
 
     def guide_batch(x0, t, goal):
         goal = jnp.broadcast_to(goal, (len(x0), len(fem_guidance.NAMES)))

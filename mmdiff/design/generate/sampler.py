@@ -53,27 +53,30 @@ def make_sampler(
     num_samples: int,
     newton: int = 0,
     guide: str = GUIDES[0],
+    drainable: bool = False,
     **settings,
 ) -> Callable[..., Float[Array, "b n n n"]]:
     """Return `draw(key, target) -> (num_samples, n, n, n)` fields in [-1, 1].
 
     Guidance see `choose_guidance`, the other settings and the network
-    `mmdiff.models.sampling.make_draw`.
+    `mmdiff.models.sampling.make_draw`. With `drainable` cells are asked whose void is
+    one open piece, else any.
     """
     guide = choose_guidance(guide, int(meta["octant"]), newton)
     draw = make_draw(params, meta, num_samples=num_samples, guide=guide, **settings)
     known = np.array(meta["training"]["labels"])
+    further = {"drainable": 1.0} if drainable else {}
 
     def draw_for(key, target: Target):
         if target.is_determined:
             values = dict(target.counted)
             if target.volume is not None:
                 values["V"] = target.volume
-            return draw(key, values, target_values(target))
+            return draw(key, values | further, target_values(target))
         seed = np.asarray(jax.random.key_data(key))
         rows = complete(target, known, num_samples, seed)
         goals = [target_values(of_constants(row[:3], target.volume)) for row in rows]
         values = dict(zip((*elasticity.NAMES, "V"), rows.T, strict=True))
-        return draw(key, values, np.stack(goals))
+        return draw(key, values | further, np.stack(goals))
 
     return draw_for

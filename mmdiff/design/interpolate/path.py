@@ -91,8 +91,8 @@ def make_path(
       file: where a finished path is stored.
 
     Returns:
-      the cells, and "returned", the share of each end's voxels that come back from its
-      noise, and "refused", the number of points without a cell.
+      the cells, and "returned", the share of each end's samples whose sign comes back
+      from its noise, and "refused", the number of points without a cell.
     """
     codec, scaling = network
     raw = [np.append(end.constants, end.volume) for end in ends]
@@ -104,10 +104,10 @@ def make_path(
     def new():
         noises, returned = [], []
         for i, (end, values) in enumerate(zip(ends, raw, strict=True)):
-            x0, cond = jnp.asarray(2.0 * end.octant - 1, jnp.float32), condition(values)
-            noises.append(codec.encode(jax.random.fold_in(key, i), x0, cond))
+            x0, cond = grey.to_sample(end.psi).astype(np.float32), condition(values)
+            noises.append(codec.encode(jax.random.fold_in(key, i), jnp.array(x0), cond))
             back = codec.decode(noises[i], cond)
-            returned.append(noise_codec.returned(back, end.octant))
+            returned.append(noise_codec.returned(back, x0))
             share = f"{100 * returned[i]:.2f} %"
             console.say(f"end {i + 1}: {share} of voxels come back from the noise")
         cells, refused = [ends[0]], 0

@@ -17,7 +17,7 @@ from mmdiff.design.extremes.variants import VariantPlan
 from mmdiff.design.generate import sampler
 from mmdiff.design.optimize import starts
 from mmdiff.design.optimize.method import Method
-from mmdiff.diffusion.conditions import fit_conditions
+from mmdiff.diffusion.conditions import NAMES, fit_conditions
 from mmdiff.diffusion.schedule import ExponentialSchedule, schedule_to_dict
 from mmdiff.elasticity import cubic_to_voigt
 from mmdiff.io.report import write
@@ -63,8 +63,8 @@ def _homogenize(octant, **options):
 def drawn(monkeypatch):
     """Targets that samples were drawn for; finite elements are proportional."""
     targets = []
-    points = np.outer([0.2, 0.4, 0.6], np.append(RATES, 1.0))
-    scaling = fit_conditions(("C11", "C12", "C44", "V"), points)
+    points = np.outer([0.2, 0.4, 0.6], [*RATES, 1.0, 1.0])
+    scaling = fit_conditions(NAMES, points)
     codec = NoiseCodec(lambda key, x0, cond: 2 * x0, lambda x, *args: jnp.asarray(x))
     for module, name, value in (
         (sampler, "make_sampler", rough_sampler(targets)),

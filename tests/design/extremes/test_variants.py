@@ -15,7 +15,7 @@ from mmdiff.design.extremes import quest, variants
 from mmdiff.design.extremes.network import Network
 from mmdiff.design.extremes.quest import Extreme, Shape
 from mmdiff.design.extremes.variants import VariantPlan
-from mmdiff.diffusion.conditions import fit_conditions
+from mmdiff.diffusion.conditions import NAMES, fit_conditions
 from mmdiff.diffusion.process import symmetric_noise
 from mmdiff.diffusion.schedule import ExponentialSchedule, schedule_to_dict
 from mmdiff.models import noise_codec
@@ -50,8 +50,8 @@ def goals(monkeypatch):
         seen.append(target_values)
         return jnp.asarray(noise)
 
-    points = np.outer([0.2, 0.4, 0.6], np.append(RATES, 1.0))
-    scaling = fit_conditions(("C11", "C12", "C44", "V"), points)
+    points = np.outer([0.2, 0.4, 0.6], [*RATES, 1.0, 1.0])
+    scaling = fit_conditions(NAMES, points)
     codec = NoiseCodec(lambda key, x0, cond: 2 * x0, decode)
     monkeypatch.setattr(
         noise_codec, "load_noise_codec", lambda *args, **options: (codec, scaling)

@@ -17,9 +17,14 @@ T = 0.5  # the time at which estimates are moved
 
 def _values(x0):
     """C11, C12, C44 and V of an estimate, in the unit that errors are told in."""
-    density = fem_guidance.sharpened(x0, T)
-    constants = voigt_to_cubic(homogenize(density)[0])
-    return np.append(np.asarray(constants) / PAPER_RANGES, density.mean())
+    share = fem_guidance.shares(jnp.asarray(x0), T, N)
+    constants = voigt_to_cubic(homogenize(share, penal=1.0)[0])
+    return np.append(np.asarray(constants) / PAPER_RANGES, share.mean())
+
+
+def _denser(x0):
+    """Values of a denser cell, so that they go together."""
+    return np.clip(np.asarray(x0) + 0.2, -1, 1)
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +83,7 @@ def test_wanted_is_what_a_target_counts():
 @pytest.mark.slow
 def test_the_estimate_gets_the_asked_constants(estimate, moved):
     start = _values(estimate[0])
-    # The values of a denser cell, so that they go together.
-    goal = _values(np.tanh(np.arctanh(np.asarray(estimate[0])) + 0.3))
+    goal = _values(_denser(estimate[0]))
     out = moved(T, _unscaled(goal))
     assert symmetry.is_cubic(np.asarray(out))
     before, after = abs(start - goal), abs(_values(out[0]) - goal)
@@ -106,8 +110,7 @@ def test_any_quantities_can_be_asked(estimate, moved, names):
         return np.array([every[name] for name in names])
 
     start = present(estimate[0])
-    # Of a denser cell, so that they go together.
-    goal = present(np.tanh(np.arctanh(np.asarray(estimate[0])) + 0.3))
+    goal = present(_denser(estimate[0]))
     wanted = np.full(9, np.nan)
     wanted[[fem_guidance.NAMES.index(name) for name in names]] = goal
     off = abs(present(moved(T, wanted)[0]) - goal) / abs(goal - start).max()
@@ -133,15 +136,24 @@ def test_early_estimates_are_let_be(estimate, moved):
         assert (np.asarray(moved(t, goal)) != np.asarray(estimate)).any()
 
 
-def test_estimates_count_as_sharper_the_later_it_is(estimate):
-    grey, half, sharp = (fem_guidance.sharpened(estimate, t) for t in (1.0, 0.5, 0.0))
-    solid = np.asarray(estimate) > 0
-    for softer, harder in ((grey, half), (half, sharp)):
-        assert (harder[solid] > softer[solid]).all()
-        assert (harder[~solid] < softer[~solid]).all()
-    # Twice the log-odds: x -> 2 x / (1 + x^2), which is a density of half of 1 + that.
-    expected = 0.5 * (1 + 2 * estimate / (1 + estimate**2))
-    np.testing.assert_allclose(sharp, expected, atol=1e-6)
+def test_surfaces_count_as_sharper_the_later_it_is(estimate):
+    grey, half, sharp = (fem_guidance.shares(estimate[0], t, 4) for t in (1, 0.5, 0))
+    between = [((share > 0) & (share < 1)).mean() for share in (grey, half, sharp)]
+    assert between[0] > between[1] > between[2] > 0
+    # Half of a surface's neighbourhood is solid, however wide.
+    plane = jnp.broadcast_to((jnp.arange(8.0) - 3.5) / fem_guidance.CLIP, (8, 8, 8))
+    for t in (1.0, 0.0):
+        share = fem_guidance.shares(plane, t, 8)
+        np.testing.assert_allclose(share.mean(), 0.5, atol=1e-6)
+
+
+def test_fewer_elements_than_samples_serve(estimate):
+    guide = fem_guidance.make_fem_guidance(N, newton=1, elements=N // 2)
+    goal = jnp.full(9, jnp.nan).at[-1].set(0.6)
+    out = jax.jit(guide)(estimate, jnp.float32(T), goal)
+    for one in out:
+        share = fem_guidance.shares(one, T, N // 2)
+        assert abs(float(share.mean()) - 0.6) < 0.03
 
 
 def test_solutions_are_counted_where_the_estimate_is_moved():

@@ -8,6 +8,7 @@ import pytest
 from mmdiff import assets
 from mmdiff.bounds import hashin_shtrikman, hashin_shtrikman_ratios
 from mmdiff.cells import specimens, symmetry
+from mmdiff.cells.distance import CLIP
 from mmdiff.cells.grey import to_field
 from mmdiff.design.generate import fem_guidance, regressor_guidance
 from mmdiff.models import regressor, weights
@@ -76,9 +77,8 @@ def said(params):
     regress = jax.jit(regressor.make_regress(params, META))
 
     def values(x0):
-        x = jnp.tanh(regressor_guidance.SHARPEN * jnp.arctanh(x0))
-        constants, _ = regress(x)
-        return np.append(constants, 0.5 * (1 + x.mean((1, 2, 3)))[:, None], 1)
+        constants, _ = regress(x0)
+        return np.append(constants, regressor.volume_of(x0)[:, None], 1)
 
     return values
 
@@ -97,9 +97,9 @@ def guided(params, estimate):
 @pytest.mark.slow
 def test_estimates_get_what_was_asked(estimate, said, start, guided):
     # What the network says of a denser octant, so that the values go together.
-    denser = said(jnp.tanh(jnp.arctanh(estimate) + 0.2))[0]
+    denser = said(jnp.clip(estimate + 0.1, -1, 1))[0]
     moved = guided(0.5, _wanted(denser, *fem_guidance.NAMES[:3]))
-    assert moved.shape == estimate.shape and abs(moved).max() < 1
+    assert moved.shape == estimate.shape and abs(moved).max() <= 1
     before, after = (abs(values - denser)[:, :3] for values in (start, said(moved)))
     # Newton's method: what is left is small beside what was missing.
     assert (after.max(1) < 0.1 * before.max(1)).all()
@@ -128,8 +128,8 @@ def test_short_steps_raise_the_bulk_modulus_and_keep_the_volume(
     )
     wanted = FREE.at[-1].set(float(start[0, 3]))
     moved = step(estimate, jnp.float32(0.5), wanted)
-    change = abs(np.arctanh(moved) - np.arctanh(estimate))
-    # Rounding of tanh and back.
+    # Differences of float32 numbers.
+    change = CLIP * abs(moved - estimate)
     np.testing.assert_allclose(change.max(), 0.05, rtol=1e-3)
     for _ in range(15):
         moved = step(moved, jnp.float32(0.5), wanted)
