@@ -49,7 +49,7 @@ def test_the_example_of_the_optimization_runs(capsys):
 
 def test_the_example_of_the_dataset_runs(capsys):
     names = _run_example("dataset")
-    assert names["psi"].shape == (16, 32, 32, 32)
+    assert names["cells"].shape == (16, 64, 64, 64)
     # The subset is uniform in its properties: a sixteenth of it is far from all alike.
     assert np.ptp(names["nu"]) > 0.1
     assert "split" in capsys.readouterr().out
