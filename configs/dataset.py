@@ -131,7 +131,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.validation = 0.05
     config.test = 0.05
     # Cells of the property-uniform subset, and targets of the test list.
-    config.subset = {"tiny": 32, "small": 4000, "paper": 10000}[variant]
+    config.subset = {"tiny": 32, "small": 12000, "paper": 10000}[variant]
     config.num_targets = {"tiny": 40, "small": 1660, "paper": 1660}[variant]
 
     # Processes on this machine; 0 for one on every core.

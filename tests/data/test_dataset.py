@@ -1,4 +1,4 @@
-"""Datasets as arrays, and as what a voxel file may be."""
+"""Datasets as arrays, what is trained on, and parts of them."""
 
 import numpy as np
 import pytest
@@ -8,20 +8,15 @@ from mmdiff.data import dataset, store
 from mmdiff.errors import DataError
 
 
-def test_datasets_are_read_as_octants(tmp_path):
+def test_datasets_are_known_and_read_from_either_folder(tmp_path):
     root = tmp_path / "run/data.zarr"
     records = [{"id": 0, "split": 0}, {"id": 1, "split": 1}]
-    write_cells(root, random_packed(4, 2), np.ones((2, 3)), records, n=4)
-    octants = dataset.load_dataset(root).octants()
+    packed = random_packed(4, 2)
+    write_cells(root, packed, np.ones((2, 3)), records, n=4)
     for path in (root, root.parent):
         assert dataset.is_dataset(path)
-        array, info = dataset.read_voxels(path)
-        np.testing.assert_array_equal(array, octants)
-        assert info["format"] == "dataset"
+        np.testing.assert_array_equal(dataset.load_dataset(path).packed, packed)
     assert not dataset.is_dataset(tmp_path)
-    store.manifest_path(root, 0).write_text("{")
-    with pytest.raises(DataError, match="is damaged"):
-        dataset.read_voxels(root)
 
 
 def test_training_cells_are_those_of_their_split(tmp_path):

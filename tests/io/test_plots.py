@@ -60,3 +60,16 @@ def test_captions_stand_below_the_pictures(tmp_path):
     sheet = reader.imread(tmp_path / "a.png")
     assert sheet.shape == (72, 180, 3)
     assert sheet[40:].min() < 0.4  # dark letters on the light strip
+
+
+def test_surface_sheet_draws_fields_side_by_side(tmp_path):
+    reader = pytest.importorskip("matplotlib.image")
+    x = np.arange(8.0)
+    plates = [np.broadcast_to(width - x, (8, 8, 8)) for width in (2.5, 5.5)]
+    path = tmp_path / "sheet.png"
+    assert plots.surface_sheet(path, plates, ["thin", "thick"], size=64, columns=2)
+    sheet = reader.imread(path)[:64]
+    assert sheet.shape[1] == 128
+    # The thicker plate covers more of its picture.
+    drawn = [(part[..., 2] < 0.95).mean() for part in (sheet[:, :64], sheet[:, 64:])]
+    assert 0.05 < drawn[0] < drawn[1]
