@@ -1,4 +1,4 @@
-"""Datasets as arrays, and as what a voxel file may be."""
+"""Datasets as arrays."""
 
 import numpy as np
 import pytest
@@ -8,20 +8,25 @@ from mmdiff.data import dataset, store
 from mmdiff.errors import DataError
 
 
-def test_datasets_are_read_as_octants(tmp_path):
+def test_octants_are_those_of_the_fields(tmp_path):
     root = tmp_path / "run/data.zarr"
-    records = [{"id": 0, "split": 0}, {"id": 1, "split": 1}]
-    write_cells(root, random_packed(4, 2), np.ones((2, 3)), records, n=4)
-    octants = dataset.load_dataset(root).octants()
+    records = [{"id": i, "split": 0} for i in range(5)]
+    write_cells(root, random_packed(4, 5), np.ones((5, 3)), records, n=4)
+    assert not dataset.is_dataset(tmp_path)
     for path in (root, root.parent):
         assert dataset.is_dataset(path)
-        array, info = dataset.read_voxels(path)
-        np.testing.assert_array_equal(array, octants)
-        assert info["format"] == "dataset"
-    assert not dataset.is_dataset(tmp_path)
+        data = dataset.load_dataset(path)
+    octants = data.octants()
+    np.testing.assert_array_equal(octants, data.fields() > 0)
+    np.testing.assert_array_equal(data.octants(3), octants[3])
+    parts = list(dataset.octants_in_parts(data, size=2))
+    assert [len(part) for part in parts] == [2, 2, 1]
+    np.testing.assert_array_equal(np.concatenate(parts), octants)
+    (some,) = dataset.octants_in_parts(data, np.array([4, 0]))
+    np.testing.assert_array_equal(some, octants[[4, 0]])
     store.manifest_path(root, 0).write_text("{")
     with pytest.raises(DataError, match="is damaged"):
-        dataset.read_voxels(root)
+        dataset.load_dataset(root)
 
 
 def test_training_cells_are_those_of_their_split(tmp_path):
