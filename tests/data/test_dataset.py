@@ -19,6 +19,27 @@ def test_datasets_are_known_and_read_from_either_folder(tmp_path):
     assert not dataset.is_dataset(tmp_path)
 
 
+def test_octants_are_those_of_the_fields(tmp_path):
+    root = tmp_path / "run/data.zarr"
+    records = [{"id": i, "split": 0} for i in range(5)]
+    write_cells(root, random_packed(4, 5), np.ones((5, 3)), records, n=4)
+    assert not dataset.is_dataset(tmp_path)
+    for path in (root, root.parent):
+        assert dataset.is_dataset(path)
+        data = dataset.load_dataset(path)
+    octants = data.octants()
+    np.testing.assert_array_equal(octants, data.fields() > 0)
+    np.testing.assert_array_equal(data.octants(3), octants[3])
+    parts = list(dataset.octants_in_parts(data, size=2))
+    assert [len(part) for part in parts] == [2, 2, 1]
+    np.testing.assert_array_equal(np.concatenate(parts), octants)
+    (some,) = dataset.octants_in_parts(data, np.array([4, 0]))
+    np.testing.assert_array_equal(some, octants[[4, 0]])
+    store.manifest_path(root, 0).write_text("{")
+    with pytest.raises(DataError, match="is damaged"):
+        dataset.load_dataset(root)
+
+
 def test_training_cells_are_those_of_their_split(tmp_path):
     root = write_noise(tmp_path / "data.zarr", [0, 1, 0, 2], n=4, selected=[0, 1])
     data = dataset.load_dataset(root)

@@ -10,6 +10,7 @@ from fem_helpers import QUICK
 
 from mmdiff.design.evaluate import figures
 from mmdiff.design.generate import sampler
+from mmdiff.diffusion import conditions
 from mmdiff.fem import homogenize
 from mmdiff.io import plots
 from mmdiff.models import weights
@@ -71,6 +72,7 @@ def quick(monkeypatch):
 
     labels = [[0.2, 0.08, 0.06, 0.5]]
     meta = {"octant": N, "training": {"labels": labels, "coverage": 9.0}}
+    meta["cond"] = {"names": conditions.NAMES}
     monkeypatch.setattr(sampler, "make_sampler", make_sampler)
     field_helpers.patch(monkeypatch)
     monkeypatch.setattr(weights, "load_weights", lambda path: ({}, meta))

@@ -16,7 +16,7 @@ from mmdiff.cells.grey import connected
 from mmdiff.cells.symmetry import cell_to_octant
 from mmdiff.data import dataset
 from mmdiff.design.generate import sampler
-from mmdiff.diffusion.conditions import fit_conditions
+from mmdiff.diffusion.conditions import NAMES, fit_conditions
 from mmdiff.diffusion.schedule import ExponentialSchedule, schedule_to_dict
 from mmdiff.fem import accuracy
 from mmdiff.io import render
@@ -25,7 +25,7 @@ from mmdiff.run import workdir
 
 N = 8
 SCHEDULE = ExponentialSchedule()
-META = {"octant": N, "schedule": schedule_to_dict(SCHEDULE)}
+META = {"octant": N, "schedule": schedule_to_dict(SCHEDULE), "cond": {"names": NAMES}}
 VOLUMES = {"poisson": 0.35, "shear": 0.45}
 
 
@@ -33,8 +33,8 @@ def _put_in_place(patch, data, drawn):
     """Let frames be the dataset and the samples, and a closed form the network."""
 
     def denoise(x, t, x0_prev, cond):
-        gamma = SCHEDULE.gamma(t)[:, None, None, None]
-        return jnp.tanh(jnp.sqrt(gamma) / (1 - gamma) * x)
+        """Return the mean of x0 if it were standard normal."""
+        return jnp.sqrt(SCHEDULE.gamma(t))[:, None, None, None] * x
 
     names = ("C11", "C12", "C44", "V")
     scaling = fit_conditions(names, np.column_stack(data[1:3]))
@@ -195,7 +195,7 @@ def test_both_kinds_have_the_same_budget_and_all_solutions_are_counted(done):
 @pytest.mark.slow
 def test_the_optimum_comes_back_from_its_noise(done):
     for name, quest in _report(done)["quests"].items():
-        assert quest["voxels_that_come_back"] == 1.0
+        assert quest["voxels_that_come_back"] > 0.95
         rows = [row for row in _rows(done) if row["quest"] == name]
         shares = [float(r["similarity"]) for r in rows if r["kind"] == "variant"]
         # Noise that is moved a little gives cells that are near, and not the same.
@@ -253,7 +253,9 @@ def test_bad_input_exits_with_2(samples, tmp_path, capsys, options, message):
 
 
 def test_another_grid_than_the_network_has(samples, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(weights, "load_weights", lambda path: ({}, {"octant": 32}))
+    monkeypatch.setattr(
+        weights, "load_weights", lambda path: ({}, META | {"octant": 32})
+    )
     assert _run(tmp_path / "out") == 2
     error = capsys.readouterr().err
     assert "have 16 samples an edge and those of the network 64" in error

