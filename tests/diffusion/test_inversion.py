@@ -55,6 +55,26 @@ def test_more_iterations_are_better():
     assert errors[0] > 3 * errors[1] > 9 * errors[2]
 
 
+def test_estimates_that_follow_the_state_are_inverted_over_long_steps():
+    # The posterior mean of a wide Gaussian: a plain iteration diverges from 2 sigma on.
+    def wide(x, t, x0_prev, cond):
+        gamma = _SCHEDULE.gamma(t)[:, None, None, None]
+        return jnp.sqrt(gamma) * 100 / (gamma * 100 + 1 - gamma) * x
+
+    with jax.enable_x64(True):
+        times, cond = np.array([0.16, 0.04]), jnp.zeros((1, 1))
+        sigma = np.sqrt(1 - np.asarray(_SCHEDULE.gamma(times)))
+        assert sigma[0] > 3.5 * sigma[1]
+        x = np.linspace(-0.5, 0.5, 8).reshape(1, 2, 2, 2)
+        options = {"schedule": _SCHEDULE, "clip": np.inf}
+        errors = []
+        for iterations in (8, 16):
+            above = invert(wide, x, cond, times, iterations=iterations, **options)
+            back, _ = samplers.ddim(wide, above, cond, times, **options)
+            errors.append(abs(back - x).max())
+    assert errors[1] < 1e-2 * errors[0] < 1e-4
+
+
 def test_a_binary_octant_comes_back():
     x0 = np.random.default_rng(0).choice(np.float32([-1, 1]), (1, 4, 4, 4))
     times = samplers.time_grid(16)

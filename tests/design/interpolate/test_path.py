@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from mmdiff import elasticity
-from mmdiff.cells import surface
+from mmdiff.cells import grey, surface
 from mmdiff.design.interpolate import path
 from mmdiff.design.interpolate.family import Member
 from mmdiff.diffusion.conditions import fit_conditions
@@ -28,8 +28,9 @@ def test_off_the_line_is_the_range_error_from_what_lies_between():
 
 
 def test_samples_become_cells_or_are_refused():
-    sample = np.ones((8, 8, 8))
-    sample[:3, :3, :3] = -1  # V 0.947
+    solid = np.ones((8, 8, 8))
+    solid[:3, :3, :3] = 0  # V 0.947
+    sample = grey.to_sample(surface.from_voxels(solid))
     target = of_constants((0.3, 0.1, 0.1), 0.9)
     volumes = []
 
@@ -74,11 +75,10 @@ def test_a_path_has_its_ends_and_what_was_not_refused(tmp_path):
     def finish(field, target):
         asked.append(target)
         reason = "disconnected" if len(asked) == 2 else ""
-        # Of two octants of -1 and 1: solid in both, in the second, in neither.
         theta = np.pi / 8 * len(asked)
-        one, other = np.cos(theta), np.sin(theta)
-        layers = [one + other, one + other, other - one, -one - other]
-        np.testing.assert_allclose(field[:, 1, 2], layers, atol=1e-6)
+        one, other = (grey.to_sample(end.psi) for end in ends)
+        expected = np.cos(theta) * one + np.sin(theta) * other
+        np.testing.assert_allclose(field, expected, atol=1e-6)
         made = np.array(target.constants)
         return Member(_slab(1), made, 0.2 * made, target.volume, "made"), reason
 
