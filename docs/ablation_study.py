@@ -41,7 +41,10 @@ NOISE = schedule.ExponentialSchedule()
 
 
 class Variant(NamedTuple):
-    """How a network is trained and sampled: `denoiser(model, schedule, prior)`, noise."""
+    """How a network is trained and sampled.
+
+    `denoiser(model, schedule, prior)` and the noise.
+    """
 
     denoiser: object
     noise: object

@@ -52,8 +52,8 @@ def invert(
         def above(x0):
             return a * x0 + (s / s_below) * (below - a_below * x0)
 
-        # With a slope of the estimate by the state of 0 to 1, as of posterior means, the
-        # error is multiplied by +-rise / (2 + rise) at most.
+        # With a slope of the estimate by the state of 0 to 1, as of posterior means,
+        # the error is multiplied by +-rise / (2 + rise) at most.
         rise = (s / s_below) * a_below - a
 
         def iterate(_, x0):

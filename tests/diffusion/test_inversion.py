@@ -69,8 +69,9 @@ def test_estimates_that_follow_the_state_are_inverted_over_long_steps():
         options = {"schedule": _SCHEDULE, "clip": np.inf}
         errors = []
         for iterations in (8, 16):
-            above = invert(wide, x, cond, times, iterations=iterations, **options)
-            back, _ = samplers.ddim(wide, above, cond, times, **options)
+            args = jnp.asarray(x), cond, jnp.asarray(times)
+            above = invert(wide, *args, iterations=iterations, **options)
+            back, _ = samplers.ddim(wide, above, *args[1:], **options)
             errors.append(abs(back - x).max())
     assert errors[1] < 1e-2 * errors[0] < 1e-4
 
