@@ -28,7 +28,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     """Return the settings of a variant."""
     config = ConfigDict()
     # CSV as for configs/generate.py, with base E = 1: C11, C12, C44, K, G, E, nu, zener
-    # and V, those that are not free. Empty for the shipped list.
+    # and V, those that are not free, and maybe `known`: 1 where a cell near the target
+    # is known, 0 where none is. Empty for the shipped list.
     config.targets = ""
     # Instead of a list, the tensors and volumes of the dataset's test cells, whose
     # families no model was trained on: of each of them a cell is known to exist.

@@ -2,7 +2,7 @@
 
     python docs/accuracy.py                 tables and accuracy.png, of stored numbers
     python docs/accuracy.py plates          thin plates against membranes
-    python docs/accuracy.py octants 81 ..   cells of the dataset against finer grids
+    python docs/accuracy.py cells 81 ..     cells of the dataset against finer grids
 
 Stored numbers are those of tests/reference_surfaces/tensors.json; what makes them is
 docs/reference_surfaces.py.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmdiff.cells import lattices, surface
+from mmdiff.cells import lattices
 from mmdiff.elasticity import NAMES, NU
 from mmdiff.fem import accuracy
 from mmdiff.io.json import markdown
@@ -120,15 +120,15 @@ def plates(volumes=(0.1, 0.15, 0.2), m=32):
         print(f"V {share:.4f}:", np.round(constants / (share * stiff), 3))
 
 
-def octants(numbers):
+def cells_of_dataset(numbers):
     """Print errors and uncertainties, in percent, of cells outside the set."""
     from reference_surfaces import by_grid
 
     import mmdiff as mm
 
-    dataset = mm.load_dataset()
+    data = mm.load_dataset()
     for number in numbers:
-        psi = surface.from_voxels(np.asarray(dataset.octants[number]), 32)
+        psi = data.fields(number)
         coarse, fine, finest = (np.array(by_grid(psi, m)) for m in (32, 64, 128))
         constants, doubt = accuracy.extrapolate(coarse, fine)
         exact = _limit(fine, finest, 2)
@@ -147,7 +147,7 @@ def main():
 if __name__ == "__main__":
     if sys.argv[1:] == ["plates"]:
         plates()
-    elif sys.argv[1:2] == ["octants"]:
-        octants([int(number) for number in sys.argv[2:]])
+    elif sys.argv[1:2] == ["cells"]:
+        cells_of_dataset([int(number) for number in sys.argv[2:]])
     else:
         main()

@@ -3,8 +3,9 @@
     python docs/surface_study.py [100]
 
 For cells of the shipped dataset, evenly spread over it, and for its most auxetic ones:
-one element per voxel, as the dataset states it; the same voxels on a mesh twice as
-fine; and the rounded surface, from two grids. Prints the tables of docs/accuracy.md.
+one element for each of 64^3 voxels; the same voxels on a mesh twice as fine; and the
+surface that these voxels are samples of, as the dataset states it. Prints the tables of
+docs/accuracy.md.
 """
 
 import pathlib
@@ -15,38 +16,36 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from mmdiff import elasticity
-from mmdiff.cells import surface
 from mmdiff.cells.mend import complies
 from mmdiff.cells.printable import printability
-from mmdiff.data.dataset import load_dataset
-from mmdiff.fem import accuracy
+from mmdiff.data.dataset import Dataset, load_dataset
 from mmdiff.fem.homogenize import homogenize
 
 TOL = 1e-4
 AUXETIC = 5
 
 
-def measure(octant: np.ndarray):
+def measure(data: Dataset, row: int):
     """Return constants of voxels, of their finer mesh, of the surface; printability."""
+    octant = data.octants(row)
     fine = octant.repeat(2, 0).repeat(2, 1).repeat(2, 2)
     both = [
         np.asarray(elasticity.voigt_to_cubic(homogenize(a, tol=TOL)[0]), np.float64)
         for a in (octant, fine)
     ]
-    psi = surface.from_voxels(octant)
-    return *both, accuracy.estimate(psi, tol=TOL), printability(psi)
+    return *both, data.constants[row], printability(data.fields(row))
 
 
 def main(count: int) -> None:
     """Measure, and print the two tables."""
-    dataset = load_dataset()
-    chosen = np.linspace(0, len(dataset.octants) - 1, count).astype(int)
-    ratio = elasticity.moduli(dataset.constants)["nu"]
+    data = load_dataset()
+    chosen = np.linspace(0, len(data.volume) - 1, count).astype(int)
+    ratio = elasticity.moduli(data.constants)["nu"]
     changes, prints = {"a mesh twice as fine": [], "the surface": []}, []
-    for i in chosen:
-        given, fine, found, printed = measure(np.asarray(dataset.octants[i]))
+    for i in chosen.tolist():
+        given, fine, found, printed = measure(data, i)
         changes["a mesh twice as fine"].append(fine / given - 1)
-        changes["the surface"].append(found.constants / given - 1)
+        changes["the surface"].append(found / given - 1)
         prints.append(printed)
     print("| against one element per voxel | C11 median / worst % | C12 | C44 |")
     print("|---|---|---|---|")
@@ -59,13 +58,12 @@ def main(count: int) -> None:
     _print_shares(prints)
     print("\n| most auxetic | nu as voxels | finer mesh | surface | wall, voxels |")
     print("|---|---|---|---|---|")
-    for i in np.argsort(ratio)[:AUXETIC]:
-        given, fine, found, printed = measure(np.asarray(dataset.octants[i]))
-        nus = (elasticity.moduli(c)["nu"] for c in (given, fine, found.constants))
-        edge = 2 * dataset.octants.shape[-1]
+    for i in np.argsort(ratio)[:AUXETIC].tolist():
+        given, fine, found, printed = measure(data, i)
+        nus = (elasticity.moduli(c)["nu"] for c in (given, fine, found))
         print(
             f"| {i} | {' | '.join(f'{nu:.3f}' for nu in nus)} | "
-            f"{edge * printed.wall:.1f} |"
+            f"{2 * data.n * printed.wall:.1f} |"
         )
 
 

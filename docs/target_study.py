@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmdiff import assets, elasticity
+from mmdiff import elasticity
 from mmdiff.data import dataset
 from mmdiff.topopt import finish, move, objectives, optimize, starts
 from mmdiff.topopt.problem import Limits, Problem
@@ -30,10 +30,9 @@ PROBLEM = Problem(objectives.nearness, equality=True)
 
 def targets(count: int, seed: int = 0):
     """Return tensors (count, 3) and volumes of random cells of the dataset."""
-    root = assets.weights_path().parent / "cells64" / "data.zarr"
-    _, constants, volume, _ = dataset.load_dataset(root)
-    chosen = np.random.default_rng(seed).choice(len(volume), count, replace=False)
-    return constants[chosen], volume[chosen]
+    data = dataset.load_dataset()
+    chosen = np.random.default_rng(seed).choice(len(data.volume), count, replace=False)
+    return data.constants[chosen], data.volume[chosen]
 
 
 def approach(loop, evaluate, target, volume, key, n):

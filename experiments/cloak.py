@@ -25,7 +25,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     references = _names(config.references, "references", REFERENCES, numbers=True)
     load_cases = _names(config.tests, "tests", LOADS)
     data = dataset.load_dataset(config.data)
-    _check_voxels(config, 2 * data.octants.shape[-1])
+    _check_voxels(config, 2 * data.n)
     state = folder / "state"
     state.mkdir(exist_ok=True)
     limits = {"steps": config.steps, "exchanges": config.exchanges}

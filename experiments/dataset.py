@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmdiff.data import finish, pipeline, report, shard, store, tables
+from mmdiff.data import finish, pipeline, report, shard, spot_checks, store, tables
 from mmdiff.data.recipe import Recipe, from_config
 from mmdiff.run import console, environment, workdir
 
@@ -36,7 +36,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
                     workers=workers,
                     on_shard=functools.partial(record, folder, recipe, advance),
                 )
-    close(folder, recipe, other)
+    close(folder, other)
 
 
 def intact(folder: pathlib.Path) -> bool:
@@ -61,28 +61,31 @@ def record(
     advance(info=f"round {made.round} ({made.kind}), {left}")
 
 
-def close(folder: pathlib.Path, recipe: Recipe, other: Mapping[str, Any]) -> None:
-    """Choose subset and test targets, write them and the report, and say the sums."""
+def close(folder: pathlib.Path, other: Mapping[str, Any]) -> None:
+    """Choose subset and test targets, check labels, write all of it, say the sums."""
     root = folder / "data.zarr"
-    labels = store.read_labels(root)
-    kept, selected, targets = finish.close(
-        labels, recipe, subset=other["subset"], num_targets=other["num_targets"]
-    )
+    sizes = {name: other[name] for name in ("subset", "num_targets")}
+    contents, targets = finish.close_dataset(root, **sizes)
+    labels, kept, selected = contents.labels, contents.kept, contents.selected
     ids = np.array([record["id"] for record in labels.records])
     store.write_selection(
         root, {"duplicates": ids[~kept].tolist(), "selected": ids[selected].tolist()}
     )
-    manifests, timings = store.read_manifests(root), store.read_timings(root)
-    contents = tables.Contents(labels, recipe, manifests, timings, kept, selected)
-    console.notes(report.write(folder, contents, targets))
-    names = ("round", "aim", "candidates", "accepted", "coverage", "least nu")
-    rows = [[row[name] for name in names] for row in tables.by_round(contents)]
-    console.table(
-        [[*row[:4], 100 * row[4], row[5]] for row in rows],
-        ["round", "parents from", "candidates", "accepted", "coverage %", "least nu"],
-    )
+    chosen = spot_checks.choose(np.flatnonzero(kept))
+    with console.progress("spot checks", len(chosen)) as advance:
+        checks = spot_checks.spot_check(labels, chosen, on_cell=advance)
+    console.notes(report.write(folder, contents, targets, checks))
+    shares = ("drainable", "coverage", "drainable coverage")
+    rows = [
+        [row[name] for name in ("round", "aim", "candidates", "accepted")]
+        + [100 * row[name] for name in shares]
+        + [row["least nu"]]
+        for row in tables.by_round(contents)
+    ]
+    titles = ["round", "parents from", "candidates", "accepted", "drainable %"]
+    console.table(rows, [*titles, "coverage %", "of these %", "least nu"])
     console.say(
         f"{kept.sum()} cells, {(~kept).sum()} repeated ones left out; "
         f"{selected.sum()} selected, {len(targets)} test targets; content "
-        f"{store.dataset_hash(manifests)[:16]}"
+        f"{store.dataset_hash(contents.manifests)[:16]}"
     )

@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from mmdiff import assets
@@ -24,25 +25,30 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
             f"held_out=True and targets={config.targets} are two lists. Give one of "
             "them."
         )
-    beyond = []
+    lines, beyond = [], []
     if not config.held_out:
         lines = targets.read_list(_path(config.targets), config.num_targets)
         beyond = targets.infeasible(lines)
         goals = [line.target for line in lines]
     model = weights.load_model(config.checkpoint)
-    *arrays, info = dataset.load_dataset(config.data, skip_bad=config.skip_bad)
+    data = dataset.load_dataset(config.data, skip_bad=config.skip_bad)
     if config.held_out:
-        _, *labels = (array[info["split"] == select.TEST] for array in arrays)
+        test = data.info["split"] == select.TEST
+        labels = data.constants[test], data.volume[test]
         goals = targets.of_cells(*labels, config.num_targets)
-    known = [array[info["split"] == select.TRAIN] for array in arrays]
+    training = np.flatnonzero(dataset.training_cells(data))
+    parts = dataset.octants_in_parts(data, training)
+    packed = np.concatenate([voxels.pack(part) for part in parts])
     settings = pipeline.settings_of(config.to_dict())
-    packed = voxels.pack(known[0])
     measure = runs.make_measure(model, settings, config.num_samples, packed)
+    known = [line.known for line in lines] or [None] * len(goals)
     records = [
-        record | {"infeasible": record["target"] in beyond}
+        record
+        | {"infeasible": record["target"] in beyond, "known": known[record["target"]]}
         for record in runs.run(folder, goals, measure, seed=config.seed)
     ]
-    found = report(records, *known[1:], polished=bool(config.polish_steps))
+    labels = data.constants[training], data.volume[training]
+    found = report(records, *labels, polished=bool(config.polish_steps))
     console.notes(write(folder, found))
     rows = found.tables["Beside published results"]
     console.table([[*row.values()] for row in rows], [*rows[0]])

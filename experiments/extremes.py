@@ -78,11 +78,11 @@ def _setup(config, method, folder) -> Setup:
         iterations=config.iterations,
     )
     data = dataset.load_dataset(config.data)
-    edge, of_data = 2 * network.n, 2 * data.octants.shape[-1]
-    if of_data != edge:
+    edge = 2 * network.n
+    if data.n != network.n:
         raise InputError(
-            f"the cells of the dataset have {of_data} voxels an edge and those of the "
-            f"network {edge}. Pass the `data` it was trained on."
+            f"the cells of the dataset have {2 * data.n} samples an edge and those of "
+            f"the network {edge}. Pass the `data` it was trained on."
         )
     if method.design_resolution not in (edge, 2 * edge):
         raise InputError(

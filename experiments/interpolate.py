@@ -26,10 +26,10 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     model = weights.load_model(config.checkpoint)
     data = dataset.load_dataset(config.data)
     n = int(model.meta["octant"])
-    if data.octants.shape[-1] != n:
+    if data.n != n:
         raise InputError(
-            f"the cells of the dataset have {2 * data.octants.shape[-1]} voxels an "
-            f"edge and those of the network {2 * n}. Pass the `data` it was trained on."
+            f"the cells of the dataset have {2 * data.n} samples an edge and those of "
+            f"the network {2 * n}. Pass the `data` it was trained on."
         )
     state = folder / "state"
     state.mkdir(exist_ok=True)

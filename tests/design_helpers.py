@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from mmdiff.cells import surface
+from mmdiff.cells import distance, surface
 from mmdiff.cells.symmetry import symmetrize
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data.dataset import Dataset
@@ -43,9 +43,9 @@ def octant(n=8, seed=0):
     return (fields(1, seed, n)[0] > 0).astype(np.uint8)
 
 
-def proportional(octant):
+def proportional(psi):
     """Constants in proportion to the volume: no finite elements."""
-    return octant.mean() * RATES
+    return surface.volume(psi) * RATES
 
 
 def smooth_field(volume=0.4, n=8, bump=0.3, kind=1):
@@ -61,13 +61,31 @@ def rough(volume, key, n=8):
     return threshold_to_volume(wave(n) + 0.3 * noise, volume)
 
 
+def dataset_of(fields, constants, volume, split=0):
+    """A dataset of cubic fields, whose constants are known to 1 %."""
+    fields, constants = np.stack(fields), np.asarray(constants, float)
+    info = {"n": fields.shape[-1], "uncertainty": 0.01 * constants}
+    info["split"] = np.broadcast_to(split, len(fields))
+    info["records"] = [{"id": i, "trapped": 0} for i in range(len(fields))]
+    return Dataset(distance.pack(fields), constants, np.asarray(volume, float), info)
+
+
+def dataset_of_voxels(octants, constants, volume=None, split=0):
+    """A dataset whose octants are these, of their volumes or of others."""
+    octants = np.asarray(octants)
+    volume = octants.mean((1, 2, 3)) if volume is None else volume
+    return dataset_of(2.0 * octants - 1, constants, volume, split)
+
+
 def rough_dataset(constants_of=proportional):
-    """A dataset of rough frames."""
+    """A dataset of the surfaces of rough frames."""
     keys = jax.random.split(jax.random.key(7), 6)
     volumes = (0.33, 0.37, 0.43, 0.45, 0.47, 0.8)
-    octants = np.stack([rough(v, k) for v, k in zip(volumes, keys, strict=True)])
-    constants = np.stack([constants_of(octant) for octant in octants])
-    return Dataset(octants, constants, octants.mean((1, 2, 3)), {})
+    octants = (rough(v, k) for v, k in zip(volumes, keys, strict=True))
+    packed = (distance.pack(surface.from_voxels(octant)) for octant in octants)
+    fields = [distance.unpack(each, 8) for each in packed]  # as they are stored
+    constants = [constants_of(psi) for psi in fields]
+    return dataset_of(fields, constants, [surface.volume(psi) for psi in fields])
 
 
 def rough_sampler(targets):

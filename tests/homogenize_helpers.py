@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from mmdiff.cells import printable_voxels
 from mmdiff.cells.prepare import Grid
-from mmdiff.design.homogenize import properties
+from mmdiff.design.homogenize import printable_voxels, properties
 from mmdiff.design.homogenize.solution import Material, Solution
 
 SOLID = Material()

@@ -1,4 +1,4 @@
-"""Fields as signed distances, in 8 bits: how cells are stored and how a network sees them.
+"""Fields as signed distances, in 8 bits: what is stored and what a network sees.
 
 A field is redistanced: each sample gets its distance from the surface, levelled off as
 `surface.from_voxels` does, so that all fields end at +-`CLIP`. Of a cubic field the
@@ -11,7 +11,12 @@ from scipy.spatial import cKDTree
 
 from mmdiff.cells import surface
 from mmdiff.cells.printable import find_surface, make_grid
-from mmdiff.cells.symmetry import gather_independent, orbit_first, spread
+from mmdiff.cells.symmetry import (
+    gather_independent,
+    multiplicity,
+    orbit_first,
+    spread,
+)
 from mmdiff.errors import InputError
 from mmdiff.typing import Float, Int8
 
@@ -45,7 +50,8 @@ def redistance(psi: Float[np.ndarray, "n n n"]) -> Float[np.ndarray, "n n n"]:
     # Points lie half a spacing apart: beside them the surface goes on as a plane.
     distance = np.where(beside < _BESIDE, abs(across), length)
     levelled = spread(level_off(sign * distance), n)
-    return surface.shift_to_volume(levelled, surface.volume(psi))
+    off = surface.volume(psi) - surface.volume(levelled)
+    return levelled + off * n**3 / found.areas.sum()
 
 
 def pack(psi: Float[np.ndarray, "*b n n n"]) -> Int8[np.ndarray, "*b m"]:
@@ -57,3 +63,13 @@ def pack(psi: Float[np.ndarray, "*b n n n"]) -> Int8[np.ndarray, "*b m"]:
 def unpack(packed: Int8[np.ndarray, "*b m"], n: int) -> Float[np.ndarray, "*b n n n"]:
     """Return the fields of `pack`, exactly cubic."""
     return spread(np.asarray(packed) * (CLIP / STEPS), n)
+
+
+def agreement(
+    packed: Int8[np.ndarray, "m"], many: Int8[np.ndarray, "k m"], n: int
+) -> Float[np.ndarray, "k"]:
+    """Return the share of n^3 voxels in which a cell agrees with each of many.
+
+    The similarity of arXiv 2401.13570, Eq. 4.
+    """
+    return ((packed > 0) == (many > 0)) @ (multiplicity(n) / n**3)

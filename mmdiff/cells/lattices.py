@@ -7,6 +7,7 @@ spacings is refused. Gyroid and diamond have no mirror planes. For flat plates o
 see `plates`.
 """
 
+import functools
 import itertools
 from collections.abc import Callable
 
@@ -36,20 +37,32 @@ def lattice(name: str, volume: float, n: int = 32) -> Float[np.ndarray, "n n n"]
       InputError: for an unknown name, and for a volume at which walls or struts are
         thinner than two spacings or the lattice is another one.
     """
-    if name not in _LATTICES:
-        raise InputError(f"lattice {name!r} is unknown; use one of {NAMES}.")
-    field, low, high = _LATTICES[name](n)
+    field, low, high = _built(name, n)
 
     def excess(parameter):
         return surface.volume(field(parameter)) - volume
 
-    least, most = volume + excess(low), volume + excess(high)
+    least, most = volumes(name, n)
     if not least <= volume <= most:
         raise InputError(
             f"{name} with {n} samples has no volume of {volume:g}; take one from "
             f"{least:.3f} to {most:.3f}."
         )
     return field(optimize.brentq(excess, low, high, xtol=1e-7))
+
+
+@functools.lru_cache(maxsize=64)
+def volumes(name: str, n: int = 32) -> tuple[float, float]:
+    """Return the least and the largest solid share of a lattice of `NAMES`."""
+    field, low, high = _built(name, n)
+    return surface.volume(field(low)), surface.volume(field(high))
+
+
+@functools.lru_cache(maxsize=16)
+def _built(name, n):
+    if name not in _LATTICES:
+        raise InputError(f"lattice {name!r} is unknown; use one of {NAMES}.")
+    return _LATTICES[name](n)
 
 
 def _level_off(distance):

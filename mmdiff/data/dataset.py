@@ -1,9 +1,8 @@
 """A dataset as arrays: every accepted cell with its tensor, volume and provenance."""
 
-import collections
-import itertools
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +13,7 @@ from mmdiff.cells.symmetry import spread
 from mmdiff.data import store
 from mmdiff.data.select import TRAIN
 from mmdiff.errors import DataError
-from mmdiff.io import read
-from mmdiff.typing import Bool, Float, Int8, UInt8
+from mmdiff.typing import Bool, Float, Int, Int8, UInt8
 
 
 class Dataset(NamedTuple):
@@ -25,10 +23,11 @@ class Dataset(NamedTuple):
       packed: (N, m) independent samples in 8 bits, see `cells.distance`.
       constants: (N, 3) C11, C12, C44 of the surfaces for base E = 1.
       volume: (N,) solid fractions.
-      info: "n" (samples along the octants), "uncertainty" (N, 3) of the constants, "split" (N,) (0 train, 1 validation, 2 test), "selected" (N,) (whether a
-        cell is in the property-uniform subset; all are where none was chosen), "base"
-        (material and void of the tensors), "records", "manifests" and "skipped", the
-        messages of damaged shards.
+      info: "n" (samples along the octants), "uncertainty" (N, 3) of the constants,
+        "split" (N,) (0 train, 1 validation, 2 test), "selected" (N,) (whether a cell is
+        in the property-uniform subset; all are where none was chosen), "base" (material
+        and void of the tensors), "records", "manifests" and "skipped", the messages of
+        damaged shards.
     """
 
     packed: Int8[np.ndarray, "N m"]
@@ -112,6 +111,15 @@ def load_dataset(path: str | os.PathLike = "", *, skip_bad: bool = False) -> Dat
     return Dataset(*arrays, info)
 
 
+def octants_in_parts(
+    data: Dataset, rows: Int[np.ndarray, "k"] | None = None, *, size: int = 512
+) -> Iterator[UInt8[np.ndarray, "s n n n"]]:
+    """Yield the octants of all cells, or of some rows, so many at once at most."""
+    rows = np.arange(len(data.volume)) if rows is None else rows
+    for start in range(0, len(rows), size):
+        yield data.octants(rows[start : start + size])
+
+
 def training_cells(data: Dataset, *, selected: bool = False) -> Bool[np.ndarray, "N"]:
     """Return which cells, or `selected` ones, a network may be trained on."""
     chosen = data.info["split"] == TRAIN
@@ -130,43 +138,38 @@ def is_dataset(path: str | os.PathLike) -> bool:
     return (_root(path) / "layout.json").is_file()
 
 
-def read_voxels(path: str | os.PathLike, **options) -> tuple[np.ndarray, dict]:
-    """Return the octants of a dataset, or what `io.read.read` returns of a file."""
-    if not is_dataset(path):
-        return read.read(path, **options)
-    octants = load_dataset(path).octants()
-    info = {"file": pathlib.Path(path).name, "format": "dataset", "array": None}
-    info |= {"dtype": octants.dtype.name, "shape": list(octants.shape), "notes": []}
-    return octants, info
-
-
 def _root(path: str | os.PathLike) -> pathlib.Path:
     root = pathlib.Path(path)
     return root / "data.zarr" if (root / "data.zarr").is_dir() else root
 
 
-def compact(source, destination: pathlib.Path, *, shard_size: int = 1024) -> None:
-    """Copy a finished dataset into few large shards, for shipping."""
-    packed, constants, volume, info = load_dataset(source)
-    rejected = collections.Counter()
-    for manifest in info["manifests"]:
-        rejected.update(manifest["rejected"])
-    recipe = store.read_layout(_root(source))["recipe"]
-    shards = -(-len(packed) // shard_size)
-    size = {"n": info["n"], "shards": shards, "shard_size": shard_size}
-    store.create(destination, **size, base=info["base"], recipe=recipe)
+def compact(
+    labels: store.Labels,
+    index: Int[np.ndarray, "k"],
+    destination: pathlib.Path,
+    *,
+    shard_size: int = 1024,
+) -> None:
+    """Copy some cells into a dataset of few large shards; all of them are selected.
+
+    Nothing is said there of rejected candidates.
+    """
+    layout = store.read_layout(labels.root)
+    shards = -(-len(index) // shard_size)
+    size = {"n": labels.n, "shards": shards, "shard_size": shard_size}
+    kind = {name: layout[name] for name in ("base", "recipe")}
+    store.create(destination, **size, **kind)
     for shard in range(shards):
-        rows = slice(shard * shard_size, (shard + 1) * shard_size)
+        rows = index[shard * shard_size : (shard + 1) * shard_size]
         store.write_shard(
             destination,
             shard,
-            packed=packed[rows],
-            constants=constants[rows],
-            volume=volume[rows],
-            records=info["records"][rows],
-            # The counts belong to the whole set; they stand once.
-            rejected=dict(rejected) if shard == 0 else {},
+            packed=labels.packed(rows),
+            constants=labels.constants[rows],
+            volume=labels.volume[rows],
+            records=[labels.records[i] for i in rows],
+            rejected={},
         )
-    chosen = itertools.compress(info["records"], info["selected"])
-    ids = [record["id"] for record in chosen]
+    training = index[labels.split[index] == TRAIN]
+    ids = [labels.records[i]["id"] for i in training]
     store.write_selection(destination, {"duplicates": [], "selected": ids})

@@ -1,4 +1,4 @@
-"""Plots of a dataset: tensors and bounds, coverage by round, a sheet of cells."""
+"""Plots of a dataset: tensors, bounds, coverage, walls, and pictures of cells."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ from mmdiff.data.store import Labels
 from mmdiff.elasticity import moduli
 from mmdiff.io import plots
 from mmdiff.io.plots import BLUE, GREY, INK, MODULI, OCHRE, plot
-from mmdiff.typing import Bool, Float, Int
+from mmdiff.typing import Bool, Float
 
-SHEET = 16  # cells in the contact sheet
+RANDOM, AUXETIC = 12, 6  # cells in the two sheets
 
 
 @plot
@@ -65,13 +65,23 @@ def coverage(
     constants: Float[np.ndarray, "b 3"],
     volume: Float[np.ndarray, "b"],
 ) -> None:
-    """Draw the coverage after each round of `tables`, and where the cells lie."""
+    """Draw the coverage after each round of `tables`, and where the cells lie.
+
+    The shorter bars count drainable cells only.
+    """
     figure.set_size_inches(11.4, 3.6)
     values = moduli(np.asarray(constants))
     axis = figure.add_subplot(1, 3, 1)
     names = [f"{row['round']}: {row['aim']}" for row in rounds]
-    axis.barh(names, [100 * row["coverage"] for row in rounds], color=BLUE)
+    for key, label, colour in (
+        ("coverage", "all cells", BLUE),
+        ("drainable coverage", "drainable ones", OCHRE),
+    ):
+        height = 0.8 if key == "coverage" else 0.4
+        shares = [100 * row[key] for row in rounds]
+        axis.barh(names, shares, height, color=colour, label=label)
     axis.invert_yaxis()
+    axis.legend(fontsize=8)
     axis.set(xlabel="reachable bins that hold a cell, % (cumulative)")
     panels = (
         (MODULI["nu"], values["nu"]),
@@ -84,20 +94,53 @@ def coverage(
         axis.set(xlabel="volume fraction", ylabel=name)
 
 
-def sheet(path: str | os.PathLike, labels: Labels, kept: Bool[np.ndarray, "N"]) -> bool:
-    """Draw kept cells from the most negative to the largest Poisson's ratio."""
-    nu = moduli(labels.constants)["nu"]
+@plot
+def quality(
+    figure,
+    walls: Float[np.ndarray, "b"],
+    gaps: Float[np.ndarray, "b"],
+    off: Mapping[str, Float[np.ndarray, "b"]],
+) -> None:
+    """Draw histograms of the least walls and gaps, and of how far labels may be off.
+
+    Lengths are in edges of the cell; `off` holds per cent by measure.
+    """
+    figure.set_size_inches(8.4, 3.2)
+    axis = figure.add_subplot(1, 2, 1)
+    edges = np.linspace(0, 0.3, 61)
+    for values, name, colour in ((walls, "walls", BLUE), (gaps, "gaps", OCHRE)):
+        axis.hist(values, edges, histtype="step", color=colour, lw=1.4, label=name)
+    axis.set(xlabel="least thickness, in edges of the cell", ylabel="cells")
+    axis.legend(fontsize=8)
+    axis = figure.add_subplot(1, 2, 2)
+    most = max(max(value.max() for value in off.values()), 0.01)
+    edges = np.geomspace(min(0.01, most / 2), most, 41)
+    for (name, values), colour in zip(off.items(), (BLUE, OCHRE), strict=True):
+        axis.hist(values, edges, histtype="step", color=colour, lw=1.4, label=name)
+    axis.set(xlabel="uncertainty of the labels", ylabel="cells", xscale="log")
+    axis.legend(fontsize=8)
+
+
+def random_sheet(
+    path: str | os.PathLike, labels: Labels, kept: Bool[np.ndarray, "N"], *, seed: int
+) -> bool:
+    """Draw the surfaces of some cells drawn at random."""
     able = np.flatnonzero(kept)
-    chosen = able[spread(nu[able], SHEET)]
+    chosen = np.random.default_rng(seed).permutation(able)[:RANDOM]
+    return _sheet(path, labels, np.sort(chosen))
+
+
+def auxetic_sheet(
+    path: str | os.PathLike, labels: Labels, kept: Bool[np.ndarray, "N"]
+) -> bool:
+    """Draw the surfaces of the cells with the least Poisson's ratios."""
+    able = np.flatnonzero(kept)
+    order = np.argsort(moduli(labels.constants)["nu"][able], kind="stable")
+    return _sheet(path, labels, able[order[:AUXETIC]])
+
+
+def _sheet(path, labels, chosen) -> bool:
+    nu = moduli(labels.constants)["nu"]
     captions = [f"V {labels.volume[i]:.2f}  nu {nu[i]:.2f}" for i in chosen]
-    octants = list(labels.octants(chosen))
-    return plots.cell_sheet(path, octants, captions, size=256, columns=4)
-
-
-def spread(values: Float[np.ndarray, "N"], count: int) -> Int[np.ndarray, "k"]:
-    """Return numbers of values that are spread evenly over their range, least first."""
-    order, found = np.argsort(values), []
-    for value in np.linspace(values.min(), values.max(), min(count, len(values))):
-        near = order[np.argsort(abs(values[order] - value), kind="stable")]
-        found.append(next(i for i in near if i not in found))
-    return np.array(found)
+    fields = list(labels.fields(chosen))
+    return plots.surface_sheet(path, fields, captions, size=288, columns=6)

@@ -1,27 +1,31 @@
 """Closing a dataset: repeated cells, the property-uniform subset, test targets.
 
-The outcome depends on the cells and the seed alone; octants are read only where two
-cells may be one.
+The outcome depends on the cells and the seed alone; fields are read only where two
+cells may be one. A dataset that is not finished is closed as far as it goes.
 
 Test targets are tensors and volumes in or near the covered part of property space, as
 in arXiv 2401.13570 (1,660 of them). Every filled bin of the grid is as likely as any
 other, so rare tensors count as much as common ones; a quarter lies in empty bins beside
-filled ones. The list is in random order: its first lines are a smaller test.
+filled ones. The list is in random order: its first 200 lines are the small test.
 """
 
+import pathlib
 from typing import NamedTuple
 
 import numpy as np
 
-from mmdiff.cells.voxels import agreement, pack
-from mmdiff.data import select, space, store
+from mmdiff.cells.distance import agreement
+from mmdiff.data import select, space, store, tables
 from mmdiff.data.recipe import Recipe
 from mmdiff.errors import DataError
-from mmdiff.typing import Bool, Float
+from mmdiff.typing import Bool, Float, Int
 
 NEAR = 0.25  # share of targets in empty bins
-COLUMNS = ("C11", "C12", "C44", "V", "inside", "distance")
-_SUBSET, _TARGETS = 1, 2  # streams of random numbers beside those of the shards
+KNOWN = 0.01  # of the ranges: a cell this near in C11, C12, C44 on average is known
+COLUMNS = ("C11", "C12", "C44", "V", "inside", "known", "distance")
+# Streams of random numbers beside those of the shards.
+_SUBSET, _TARGETS, _HELD_OUT = 1, 2, 3
+_PAIRS = 2048  # near cells that are compared at a time
 
 
 class Closing(NamedTuple):
@@ -37,16 +41,52 @@ def close(
 ) -> Closing:
     """Return duplicates, subset (of training cells) and test targets of a dataset."""
     kept = ~_repeated(labels, recipe)
-    split = np.array([record["split"] for record in labels.records])
-    training = np.flatnonzero(kept & (split == select.TRAIN))
-    index = space.bin_index(labels.constants, labels.volume)
-    rng = np.random.default_rng([recipe.seed, _SUBSET, len(recipe.plan())])
-    chosen = training[select.uniform_order(rng, index[training])[:subset]]
+    training = labels.split == select.TRAIN
+    chosen = _evenly(labels, kept & training, recipe, _SUBSET)[:subset]
     selected = np.isin(np.arange(len(kept)), chosen)
     rng = np.random.default_rng([recipe.seed, _TARGETS, len(recipe.plan())])
-    cells = labels.constants[kept], labels.volume[kept], split[kept] == select.TRAIN
+    cells = labels.constants[kept], labels.volume[kept], training[kept]
     targets = draw_targets(rng, num_targets, *cells, recipe.volume_range)
     return Closing(kept, selected, targets)
+
+
+def close_dataset(
+    root: pathlib.Path, *, subset: int, num_targets: int
+) -> tuple[tables.Contents, list[dict[str, float]]]:
+    """Return what the finished shards hold, closed, and test targets; see `close`."""
+    recipe = Recipe.from_dict(store.read_layout(root)["recipe"])
+    # Read once: others may be finished meanwhile.
+    manifests = store.read_manifests(root)
+    shards = [manifest["shard"] for manifest in manifests]
+    labels = store.read_labels(root, shards)
+    sizes = {"subset": subset, "num_targets": num_targets}
+    kept, selected, targets = close(labels, recipe, **sizes)
+    timings = store.read_timings(root, shards)
+    contents = tables.Contents(labels, recipe, manifests, timings, kept, selected)
+    return contents, targets
+
+
+def extract(contents: tables.Contents, count: int) -> Int[np.ndarray, "k"]:
+    """Return the cells, in order, of a part of a dataset: ten of twelve for training.
+
+    They are the first ones of its property-uniform subset; of validation and of test
+    cells, uniform too, there are at most a tenth of them.
+    """
+    labels, recipe, _, _, kept, selected = contents
+    most = count * 10 // 12
+    chosen = [_evenly(labels, selected, recipe, _SUBSET)[:most]]
+    for split in (select.VALIDATION, select.TEST):
+        able = kept & (labels.split == split)
+        chosen.append(_evenly(labels, able, recipe, _HELD_OUT)[: -(-most // 10)])
+    return np.sort(np.concatenate(chosen))
+
+
+def _evenly(labels, able, recipe, stream) -> Int[np.ndarray, "k"]:
+    """Return the able cells in an order whose first ones fill bins evenly."""
+    able = np.flatnonzero(able)
+    rng = np.random.default_rng([recipe.seed, stream, len(recipe.plan())])
+    index = space.bin_index(labels.constants[able], labels.volume[able])
+    return able[select.uniform_order(rng, index)]
 
 
 def draw_targets(
@@ -59,8 +99,9 @@ def draw_targets(
 ) -> list[dict[str, float]]:
     """Return test targets with volumes within limits, one dict of `COLUMNS` each.
 
-    C11, C12, C44, V are rounded to 1e-5, "inside" is 1 for a bin that holds a cell and
-    0 for an empty one, and the distance is that to the nearest training cell.
+    C11, C12, C44, V are rounded to 1e-5; "inside" is 1 for a bin that holds a cell and
+    0 for an empty one; "known" is 1 if some training cell is within `KNOWN` in C11,
+    C12, C44 (of whatever volume), and the distance that to the nearest one, in V too.
     """
     if not count:
         return []
@@ -79,11 +120,11 @@ def draw_targets(
     points = space.draw_in_bins(rng, bins, limits, decimals=5)
     known = np.column_stack([constants, volume])[training]
     distance = select.property_distance(points, known)
-    rows = zip(points.tolist(), outside, distance.tolist(), strict=True)
-    return [
-        dict(zip(COLUMNS, (*point, int(not far), round(away, 6)), strict=True))
-        for point, far, away in rows
-    ]
+    free = np.where([True, True, True, False], points, np.nan)
+    near = (select.property_distance(free, known) <= KNOWN).astype(int)
+    columns = (~outside).astype(int), near, distance.round(6)
+    rows = zip(*points.T.tolist(), *(c.tolist() for c in columns), strict=True)
+    return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
 
 def _repeated(labels: store.Labels, recipe: Recipe) -> Bool[np.ndarray, "N"]:
@@ -91,15 +132,19 @@ def _repeated(labels: store.Labels, recipe: Recipe) -> Bool[np.ndarray, "N"]:
 
     All other repetitions were refused when the shard was made.
     """
-    shard = np.array([r["id"] // recipe.shard_size for r in labels.records])
+    shard = labels.rows // recipe.shard_size
     number = np.array([r["round"] for r in labels.records])
     points = select.property_points(labels.constants, labels.volume)
     pairs = select.near_pairs(points, recipe.distance)
     i, j = pairs.T
+    pairs = pairs[(number[i] == number[j]) & (shard[i] != shard[j])]
     repeated = np.zeros(len(points), bool)
-    for a, b in pairs[(number[i] == number[j]) & (shard[i] != shard[j])]:
-        if not repeated[a] and not repeated[b]:
-            first, second = labels.octants([a, b])
-            alike = agreement(first, pack(second[None]))[0]
-            repeated[b] = alike >= recipe.similarity
+    for start in range(0, len(pairs), _PAIRS):
+        some = pairs[start : start + _PAIRS]
+        cells, places = np.unique(some, return_inverse=True)
+        packed = labels.packed(cells)
+        for (a, b), (first, second) in zip(some, places.reshape(-1, 2), strict=True):
+            if not repeated[a] and not repeated[b]:
+                alike = agreement(packed[first], packed[[second]], labels.n)[0]
+                repeated[b] = alike >= recipe.similarity
     return repeated

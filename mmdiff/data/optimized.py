@@ -1,8 +1,11 @@
 """Candidates by inverse homogenization: the first round of a dataset.
 
-Stiff cells, auxetic ones, cells of random reachable tensors, and plate lattices: each
-kind is one compiled program for a whole shard. The designs are thresholded to their
-volume and not refined: a dataset wants variety, not records.
+Stiff cells and cells of random reachable tensors are designed as densities, one
+compiled program for a whole shard, three shards of four on a grid half as fine: what
+that holds is wide enough to print. Their surfaces are not refined: a dataset wants
+variety, not records. Hinges of auxetic densities do not survive in print, so most
+auxetic cells are re-entrant lattices whose surface is moved. Plate lattices and other
+textbook ones are taken as they are.
 """
 
 import functools
@@ -11,23 +14,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmdiff.cells import plates
-from mmdiff.cells.voxels import threshold_to_volume
-from mmdiff.data import space
+from mmdiff.cells import grey, lattices, mend, plates, surface
+from mmdiff.cells.mend import Printing
+from mmdiff.cells.symmetry import symmetrize
+from mmdiff.data import perturbed, space
 from mmdiff.data.recipe import Optimized, Recipe, Shard
 from mmdiff.elasticity import NAMES
 from mmdiff.fem.device import map_batch
-from mmdiff.topopt import objectives, optimize
+from mmdiff.topopt import ascent, finish, move, objectives, optimize
 from mmdiff.topopt import starts as initial
 from mmdiff.topopt.oc import optimality_criteria
 from mmdiff.topopt.problem import Limits, Problem
-from mmdiff.typing import UInt8
+from mmdiff.topopt.room import widths
+from mmdiff.typing import Float
 
 # The continuation of `optimize.STAGES`, as shares of all steps.
 SHARES = (0.28, 0.18, 0.14, 0.14, 0.13, 0.13)
 STIFF_BAND, AUXETIC_BAND = 0.05, 0.1  # of the Zener ratio of isotropic cells
 FLOOR = (-2.5, -1.3)  # decades of E / V that auxetic cells keep, drawn uniformly
 AUXETIC_VOLUME = 0.75  # above which hinges close
+LATTICE_VOLUME = 0.12, 0.2  # of re-entrant lattices before their surface is moved,
+MOVED_VOLUME = 0.12, 0.3  # and after that
+FINE_EACH = 4  # every so many shards of densities have the full grid,
+LEAST_COARSE = 0.25  # the others cells of at least this volume
 # Sets of plates: single families and pairs; cells of one set are one family.
 PLATES = (
     ("sc",),
@@ -54,26 +63,37 @@ PROBLEMS = {
 
 def candidates(
     recipe: Recipe, number: int, shard: Shard
-) -> tuple[UInt8[np.ndarray, "S n n n"], list[dict]]:
-    """Return the candidates of a shard of round 0, and a record of each."""
+) -> tuple[list[Float[np.ndarray, "n n n"] | None], list[dict]]:
+    """Return the candidates of a shard of round 0, and a record of each.
+
+    A candidate is None where no part of a design bears load.
+    """
     rng = np.random.default_rng([recipe.seed, number])
     low, high = recipe.volume_range
     if shard.kind == "plates":
         return _plates(rng, recipe.n, shard.count, low, high)
+    if shard.kind == "lattices":
+        return _lattices(rng, recipe.n, shard.count, low, high)
+    if shard.kind in MOVED:
+        return _moved(rng, recipe, shard)
+    m = recipe.n
+    if number % FINE_EACH and m % 8 == 0:
+        m, low = m // 2, min(max(low, LEAST_COARSE), high - 0.01)
     limits, records = draw_requests(rng, shard, low, high)
     key = jax.random.fold_in(jax.random.key(recipe.seed), number)
     keys = jax.random.split(key, shard.count)
     starts = [
-        initial.random_start(key, recipe.n, float(volume))
+        initial.random_start(key, m, float(volume))
         for key, volume in zip(keys, limits.volume, strict=True)
     ]
-    run = _optimizer(recipe.n, shard.kind, recipe.optimized)
+    run = _optimizer(m, shard.kind, recipe.optimized)
     densities = run(jnp.stack(starts), jax.tree.map(jnp.float32, limits))
-    octants = [
-        threshold_to_volume(density, volume)
-        for density, volume in zip(np.asarray(densities), limits.volume, strict=True)
-    ]
-    return np.stack(octants), records
+    fields = []
+    for density, volume in zip(np.asarray(densities), limits.volume, strict=True):
+        psi, flaw = finish.field_of(density.astype(np.float64), float(volume))
+        finer = surface.sample(psi, surface.centres(m, recipe.n)) * (recipe.n / m)
+        fields.append(None if flaw else symmetrize(finer))
+    return fields, records
 
 
 def draw_requests(
@@ -126,16 +146,77 @@ def _optimizer(n: int, kind: str, settings: Optimized):
     return map_batch(run)
 
 
+# Objectives of re-entrant lattices whose surface is moved.
+MOVED = {
+    "auxetic": Problem(_poisson, equality=True, stiff=True),
+    "auxetic_isotropic": Problem(_poisson, equality=True, stiff=True, isotropic=True),
+}
+
+
+def _moved(rng, recipe, shard):
+    """Return deformed re-entrant lattices moved to a lower Poisson's ratio."""
+    problem, printing = MOVED[shard.kind], Printing(recipe.wall, recipe.gap, True)
+    solver = {"void": recipe.void, "tol": recipe.tol, "maxiter": recipe.maxiter}
+    evaluate = move.make_evaluate(recipe.n, **solver)
+    least_volume = lattices.volumes("re-entrant", recipe.n)[0] + 1e-3
+    fields, records = [], []
+    for _ in range(shard.count):
+        # Coarse fields hold thick struts only.
+        first = max(rng.uniform(*LATTICE_VOLUME), least_volume)
+        volume = max(rng.uniform(*MOVED_VOLUME), least_volume)
+        least = volume * 10 ** rng.uniform(*FLOOR)
+        psi = lattices.lattice("re-entrant", first, recipe.n)
+        displacement = perturbed.smooth_displacement(
+            rng, recipe.n, amplitude=rng.uniform(0.0, 1.0), length=recipe.n / 4
+        )
+        psi, _ = mend.mend(perturbed.warp(psi, displacement), **printing._asdict())
+        moved = ascent.ascend(
+            psi,
+            finish.make_outputs(problem, Limits(volume, AUXETIC_BAND, least)),
+            evaluate,
+            steps=recipe.optimized.ascent,
+            widths=widths(psi, printing),
+            repair=_whole,
+        )
+        fields.append(moved.psi)
+        objective = {"kind": shard.kind, "V": round(volume, 6)}
+        records.append({"objective": objective | {"least E": round(least, 6)}})
+    return fields, records
+
+
+def _whole(psi):
+    psi, flaw = grey.connected(psi)
+    return None if flaw else psi
+
+
+def _lattices(rng, n, count, low, high):
+    """Return textbook lattices at random volumes, and their records."""
+    fields, records = [], []
+    ranges = {name: lattices.volumes(name, n) for name in lattices.NAMES}
+    names = [k for k, (a, b) in ranges.items() if max(a, low) < min(b, high)]
+    for _ in range(count):
+        index = int(rng.integers(len(names)))
+        least, most = ranges[names[index]]
+        volume = rng.uniform(max(least, low) + 1e-3, min(most, high) - 1e-3)
+        fields.append(lattices.lattice(names[index], volume, n))
+        objective = {"kind": "lattices", "name": names[index], "V": round(volume, 6)}
+        # They differ in thickness alone, so that none may test what another taught.
+        family = -1 - len(PLATES) - lattices.NAMES.index(names[index])
+        records.append({"objective": objective, "family": family})
+    return fields, records
+
+
 def _plates(rng, n, count, low, high):
-    """Return octants of plate lattices at random volumes, and their records."""
-    octants, records = [], []
+    """Return plate lattices at random volumes, and their records."""
+    fields, records = [], []
     for volume in rng.uniform(low, high, count):
         index = int(rng.integers(len(PLATES)))
         shares = rng.dirichlet(np.ones(len(PLATES[index])))
         thickness = dict(zip(PLATES[index], shares.tolist(), strict=True))
-        octants.append(plates.by_volume(n, thickness, volume))
+        octant = plates.by_volume(2 * n, thickness, volume)
+        fields.append(surface.from_voxels(octant, n))
         shown = {name: round(share, 6) for name, share in thickness.items()}
         # They differ in thickness alone, so that none may test what another taught.
         objective = {"kind": "plates", "V": round(volume, 6), "thickness": shown}
         records.append({"objective": objective, "family": -1 - index})
-    return np.stack(octants), records
+    return fields, records

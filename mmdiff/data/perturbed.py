@@ -1,70 +1,71 @@
 """Candidates by smooth random elastic deformation of earlier cells.
 
-A random displacement field with the symmetry of the cell moves the material, and the
-warped field is thresholded again at a slightly different volume (arXiv 2401.13570,
-Sec. 2.1, perturbs its optimized cells in this way). Parents are drawn from thin parts
-of property space. Host-side NumPy and SciPy.
+A random displacement field with the symmetry of the cell moves the surface, which is
+then shifted to a slightly different volume (arXiv 2401.13570, Sec. 2.1, perturbs its
+optimized cells in this way). Parents are drawn from thin parts of property space.
+Host-side NumPy and SciPy.
 """
 
 import numpy as np
 from scipy import fft, ndimage
 
+from mmdiff.cells.surface import SHIFT
 from mmdiff.cells.symmetry import symmetrize
-from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data import select, space, store
 from mmdiff.data.recipe import JOINT, POISSON, Recipe, Shard
-from mmdiff.typing import Float, UInt8
+from mmdiff.typing import Float
 
 
 def candidates(
     recipe: Recipe, number: int, shard: Shard, earlier: store.Labels
-) -> tuple[UInt8[np.ndarray, "S n n n"], list[dict]]:
+) -> tuple[list[Float[np.ndarray, "n n n"]], list[dict]]:
     """Return the candidates of a shard of a perturbation round, and their records.
 
     Parents come from all earlier rounds: alike, or such that every bin of Poisson's
-    ratio, or of the whole property space, is drawn as often as any other.
+    ratio, or of property space and drainable or not, is drawn as often as any other.
     """
     rng = np.random.default_rng([recipe.seed, number])
     weights = None
     if shard.aim == POISSON:
         weights = select.sparse_weights(space.poisson_bin(earlier.constants))
     elif shard.aim == JOINT:
-        index = space.bin_index(earlier.constants, earlier.volume)
+        index = 2 * space.bin_index(earlier.constants, earlier.volume)
+        index += earlier.drainable
         weights = select.sparse_weights(index)
     chosen = rng.choice(len(earlier.records), shard.count, p=weights)
-    settings, octants, records = recipe.perturbed, [], []
-    for row, octant in zip(chosen, earlier.octants(chosen), strict=True):
+    settings, fields, records = recipe.perturbed, [], []
+    for row, psi in zip(chosen, earlier.fields(chosen), strict=True):
         times = int(rng.integers(1, settings.times + 1))
         size = {"amplitude": rng.uniform(*settings.amplitude)}
         size["length"] = rng.uniform(*settings.length)
         for _ in range(times):
-            octant = perturb(rng, octant, **size, volume_jitter=settings.volume_jitter)
-        octants.append(octant)
+            psi = perturb(rng, psi, **size, volume_jitter=settings.volume_jitter)
+        fields.append(psi)
         parent = earlier.records[row]
         record = {"parent": parent["id"], "family": parent["family"]}
         record |= {name: round(value, 4) for name, value in size.items()}
         records.append(record | {"times": times})
-    return np.stack(octants), records
+    return fields, records
 
 
 def perturb(
     rng: np.random.Generator,
-    octant: UInt8[np.ndarray, "n n n"],
+    psi: Float[np.ndarray, "n n n"],
     *,
     amplitude: float,
     length: float,
     volume_jitter: float,
-) -> UInt8[np.ndarray, "n n n"]:
-    """Return a deformed copy of a binary cubic octant at a jittered volume.
+) -> Float[np.ndarray, "n n n"]:
+    """Return a deformed copy of a cubic field, at about a jittered volume.
 
-    The jitter is the standard deviation of the change in volume fraction.
+    The jitter is the standard deviation of the change in volume fraction. The surface
+    is shifted by `surface.SHIFT` spacings at most.
     """
     size = {"amplitude": amplitude, "length": length}
-    field = warp(octant, smooth_displacement(rng, octant.shape[0], **size))
-    # A warped octant of u(y) = h(y; x, z) is cubic up to interpolation; `warp` restores
-    # it, and the threshold then switches whole orbits.
-    volume = octant.mean() + volume_jitter * rng.standard_normal()
-    return threshold_to_volume(field, float(np.clip(volume, 0.02, 0.98)))
+    field = warp(psi, smooth_displacement(rng, psi.shape[0], **size))
+    volume = (psi > 0).mean() + volume_jitter * rng.standard_normal()
+    level = np.quantile(field, 1 - np.clip(volume, 0.02, 0.98))
+    return field - np.clip(level, -SHIFT, SHIFT)
 
 
 def smooth_displacement(
@@ -75,7 +76,7 @@ def smooth_displacement(
     The x component is odd under the mirror x -> -x, even under the other two and
     unchanged when y and z are swapped; the others follow by permutation. Sine and
     cosine transforms carry these parities, so the normal component vanishes on the
-    mirrors. In voxels, as are the root mean square of one component (`amplitude`) and
+    mirrors. In spacings, as are the root mean square of one component (`amplitude`) and
     the standard deviation of the smoothing kernel (`length`).
     """
     even = np.exp(-0.5 * (np.pi * length * np.arange(n) / n) ** 2)
@@ -91,11 +92,9 @@ def smooth_displacement(
 
 
 def warp(
-    octant: UInt8[np.ndarray, "n n n"], displacement: Float[np.ndarray, "3 n n n"]
+    psi: Float[np.ndarray, "n n n"], displacement: Float[np.ndarray, "3 n n n"]
 ) -> Float[np.ndarray, "n n n"]:
-    """Return the octant sampled at displaced points, smoothed, cubic, in [0, 1]."""
-    # Half a voxel of smoothing turns the binary steps into a slope to threshold on.
-    smooth = ndimage.gaussian_filter(octant.astype(np.float64), 0.7, mode="reflect")
-    points = np.indices(octant.shape) + displacement
-    moved = ndimage.map_coordinates(smooth, points, order=1, mode="reflect")
-    return symmetrize(moved)
+    """Return a cubic field sampled at displaced points (spacings), cubic again."""
+    points = np.indices(psi.shape) + displacement
+    # Cubic up to interpolation, where the displacement is u(y) = h(y; x, z).
+    return symmetrize(ndimage.map_coordinates(psi, points, order=3, mode="reflect"))

@@ -2,8 +2,8 @@
 
 The closing round of active learning: a target is drawn in every empty bin next to a
 filled one, the model samples a cell for it, and the surface of the sample's level-set
-field is moved a few steps towards it. The voxels of that field are stored. Whether they
-hit the bin does not matter; their label tells what came out.
+field is moved a few steps towards it. Whether it hits the bin does not matter; its
+label tells what came out.
 """
 
 import functools
@@ -12,21 +12,21 @@ import jax
 import numpy as np
 
 from mmdiff import assets
-from mmdiff.cells import grey, surface
+from mmdiff.cells import grey
 from mmdiff.data import space, store
 from mmdiff.data.recipe import Recipe, Shard
 from mmdiff.elasticity import NAMES
 from mmdiff.errors import InputError
 from mmdiff.models import sampling, weights
 from mmdiff.topopt import move
-from mmdiff.typing import UInt8
+from mmdiff.typing import Float
 
 FAMILY = -100  # one for all: samples resemble training cells, so they only train
 
 
 def candidates(
     recipe: Recipe, number: int, shard: Shard, earlier: store.Labels
-) -> tuple[UInt8[np.ndarray, "S n n n"], list[dict]]:
+) -> tuple[list[Float[np.ndarray, "n n n"] | None], list[dict]]:
     """Return the candidates of a shard of the closing round, and their records."""
     rng = np.random.default_rng([recipe.seed, number])
     key = jax.random.fold_in(jax.random.key(recipe.seed), number)
@@ -38,7 +38,7 @@ def candidates(
     targets = space.draw_in_bins(rng, rng.choice(empty, shard.count), limits)
     solver = {"void": recipe.void, "tol": recipe.tol, "maxiter": recipe.maxiter}
     evaluate = move.make_evaluate(recipe.n, **solver)
-    octants, records = [], []
+    fields, records = [], []
     for i, target in enumerate(targets):
         values = dict(zip((*NAMES, "V"), target.tolist(), strict=True))
         asked = values | {"drainable": 1.0}
@@ -53,10 +53,10 @@ def candidates(
                 steps=recipe.proposed.polish_steps,
                 repair=_repaired,
             ).psi
-        octants.append(surface.voxels(psi, recipe.n))
+        fields.append(None if flaw else psi)
         rounded = {k: round(v, 6) for k, v in values.items()}
         records.append({"target": rounded, "model": name, "family": FAMILY})
-    return np.stack(octants), records
+    return fields, records
 
 
 def _repaired(psi):

@@ -1,9 +1,9 @@
 """The recipe of a dataset, and its division into rounds and shards.
 
-Round 0 holds the optimized cells; then come perturbed ones, first of all cells, then of
-those in thinly filled parts of property space, and last those a trained model proposes
-for its empty parts. All shards of a round are independent of each other; a shard may
-read every earlier round.
+Round 0 holds optimized cells and those of an earlier dataset; then come perturbed ones,
+first of all cells, then of those in thinly filled parts of property space, and last
+those a trained model proposes for its empty parts. All shards of a round are
+independent of each other; a shard may read every earlier round.
 """
 
 import collections
@@ -18,11 +18,10 @@ import numpy as np
 
 from mmdiff.elasticity import NU
 from mmdiff.errors import InputError
-from mmdiff.fem.homogenize import PENAL
 
 # Aims of the rounds.
 OPTIMIZED, EVERYWHERE, POISSON = "optimized", "everywhere", "poisson"
-JOINT, PROPOSED = "joint", "proposed"
+JOINT, PROPOSED, GIVEN = "joint", "proposed", "given"
 # Keys of configs/dataset.py that do not change the cells.
 OTHER_KEYS = ("workers", "subset", "num_targets")
 
@@ -44,15 +43,27 @@ class Optimized:
     isotropic: int = 32  # the same with a Zener ratio near 1
     poisson: int = 64  # lowest Poisson's ratio with a floor of stiffness
     poisson_isotropic: int = 32  # the same with a Zener ratio near 1
+    auxetic: int = 32  # the same, of re-entrant lattices whose surface is moved
+    auxetic_isotropic: int = 16
     target: int = 64  # nearest to a tensor drawn from the reachable region
     plates: int = 32  # plate lattices of one family or two, not optimized
-    steps: int = 48  # of the design, at most
-    radius: float = 2.0  # of the filter, in voxels
+    lattices: int = 32  # textbook lattices of struts, plates and minimal surfaces
+    steps: int = 48  # of the design of a density, at most
+    ascent: int = 12  # steps of a surface, at most
+    radius: float = 2.0  # of the filter, in spacings
 
     def counts(self) -> dict[str, int]:
         """Return the number of candidates of each kind."""
-        fields = dataclasses.asdict(self)
-        return {k: v for k, v in fields.items() if k not in ("steps", "radius")}
+        fields, other = dataclasses.asdict(self), ("steps", "ascent", "radius")
+        return {k: v for k, v in fields.items() if k not in other}
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """Cells of an earlier dataset that this one goes on from."""
+
+    count: int = 0  # of its property-uniform order, at most; 0 for none
+    path: str = ""  # of that dataset; empty for the shipped one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +73,8 @@ class Perturbed:
     everywhere: int = 256  # with parents drawn from all cells alike
     poisson: tuple[int, ...] = (256,)  # each from thin bins of Poisson's ratio
     joint: tuple[int, ...] = (256,)  # each from thin bins of the whole space
-    amplitude: tuple[float, ...] = (0.5, 2.5)  # root mean square, in voxels
-    length: tuple[float, ...] = (3.0, 8.0)  # of correlation, in voxels
+    amplitude: tuple[float, ...] = (0.2, 1.0)  # root mean square, in spacings
+    length: tuple[float, ...] = (4.0, 8.0)  # of correlation, in spacings
     times: int = 2  # most deformations in a row; each candidate draws its number
     volume_jitter: float = 0.04  # standard deviation of the change in volume
 
@@ -86,16 +97,20 @@ class Recipe:
     below a property distance, see `select.property_distance`; both must hold.
     """
 
-    n: int = 32  # voxels per side of the octants
+    n: int = 32  # samples along the octants
     shard_size: int = 32  # candidates per shard at most, and rows it has room for
     volume_range: tuple[float, ...] = (0.1, 0.9)  # of requests and cells
+    wall: float = 0.03  # least wall and gap of the cells, in edges
+    gap: float = 0.03
+    drainable: float = 0.7  # share of the candidates whose pores are opened
+    given: Given = Given()
     optimized: Optimized = Optimized()
     perturbed: Perturbed = Perturbed()
     proposed: Proposed = Proposed()
     similarity: float = 0.995
     distance: float = 0.002
     void: float = 1e-6  # stiffness of void, residual and iterations of the labels
-    tol: float = 1e-5
+    tol: float = 1e-2
     maxiter: int = 200
     validation: float = 0.05  # shares of the families kept apart
     test: float = 0.05
@@ -124,15 +139,16 @@ class Recipe:
                 f"n={self.n}: octants need a multiple of 4 voxels per side. Set "
                 f"`n={4 * -(-self.n // 4)}`."
             )
-        if not any(self.optimized.counts().values()):
+        if not any((self.given.count, *self.optimized.counts().values())):
             raise InputError(
                 "the recipe has no optimized cells, so there is nothing to perturb. "
-                "Raise `optimized.bulk_shear` or another count there."
+                "Raise `optimized.bulk_shear`, another count there, or `given.count`."
             )
 
     def plan(self) -> list[Shard]:
         """Return all shards in order."""
         shards = []
+        shards += self._shards(0, GIVEN, GIVEN, self.given.count)
         for kind, count in self.optimized.counts().items():
             shards += self._shards(0, OPTIMIZED, kind, count)
         rounds = [
@@ -159,7 +175,7 @@ class Recipe:
     def base(self) -> dict[str, float]:
         """Return base material, void stiffness and residual of the tensors."""
         material = {"E": 1.0, "nu": NU, "void": self.void}
-        return {**material, "penal": PENAL, "tol": self.tol}
+        return {**material, "penal": 1.0, "tol": self.tol}
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; `from_dict` is the inverse."""
@@ -168,7 +184,8 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
         """Rebuild from `to_dict`, or from the values of a config."""
-        groups = {"optimized": Optimized, "perturbed": Perturbed, "proposed": Proposed}
+        groups = {"given": Given, "optimized": Optimized}
+        groups |= {"perturbed": Perturbed, "proposed": Proposed}
         fixed = {name: _fixed(value) for name, value in values.items()}
         made = {name: groups[name](**fixed[name]) for name in groups if name in fixed}
         return cls(**fixed | made)

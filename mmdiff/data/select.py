@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import spatial
 
-from mmdiff.cells.voxels import agreement, pack
+from mmdiff.cells.distance import agreement
 from mmdiff.elasticity import PAPER_RANGES
-from mmdiff.typing import Float, Int
+from mmdiff.typing import Float, Int, Int8
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 _RANGES = np.array([*PAPER_RANGES, 1.0])
@@ -85,20 +85,24 @@ def near_pairs(
 
 def similar_to(
     point: Float[np.ndarray, "4"],
-    octant: np.ndarray,
+    packed: Int8[np.ndarray, "m"],
     tree: spatial.cKDTree,
-    octants: Callable[[Sequence[int]], np.ndarray | Sequence[np.ndarray]],
+    packed_of: Callable[[Sequence[int]], np.ndarray],
     *,
+    n: int,
     distance: float,
     similarity: float,
 ) -> bool:
-    """Whether a binary cell counts as one with a cell of a tree of `property_points`.
+    """Whether a packed cell counts as one with a cell of a tree of `property_points`.
 
-    `octants` gives those of a list of their numbers; two count as one within a property
-    distance and from a share of equal voxels (arXiv 2401.13570, Eq. 4) on.
+    `packed_of` gives those of a list of their numbers (n samples a side); two count as
+    one within a property distance and from a share of equal voxels (arXiv 2401.13570,
+    Eq. 4) on.
     """
     near = np.sort(tree.query_ball_point(point, distance, p=1)).astype(int)
-    return any(agreement(octant, pack(octants([i])))[0] >= similarity for i in near)
+    if not len(near):
+        return False
+    return bool((agreement(packed, packed_of(near), n) >= similarity).any())
 
 
 def property_distance(

@@ -2,34 +2,45 @@
 
 `run_shard` is deterministic in (recipe, shard), skips finished work and touches only
 its own shard, so any launcher can map it over shard numbers, one round after the other.
-Candidates are cleaned, refused with a counted reason, and homogenized. Bytes are equal
-where the arithmetic is: on processors of one kind, with one thread (`pipeline`).
+Candidates are mended until they can be printed, stored in 8 bits, and what is stored is
+homogenized; those that fail are refused with a counted reason. Bytes are equal where
+the arithmetic is: on processors of one kind, with one thread (`pipeline`).
 """
 
 import collections
 import pathlib
 import time
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy import spatial
 
-from mmdiff.cells.connectivity import clean_octant, spanning_axes
-from mmdiff.cells.voxels import threshold_to_volume
-from mmdiff.data import optimized, perturbed, proposed, select, store
-from mmdiff.data.recipe import OPTIMIZED, PROPOSED, Recipe, Shard
-from mmdiff.elasticity import stability_margins
+from mmdiff.cells import distance, grey, surface
+from mmdiff.cells.connectivity import is_load_bearing
+from mmdiff.cells.mend import Printing, mend
+from mmdiff.cells.printable import Printability, printability
+from mmdiff.data import given, optimized, perturbed, proposed, select, store
+from mmdiff.data.recipe import GIVEN, OPTIMIZED, PROPOSED, Recipe, Shard
+from mmdiff.elasticity import PAPER_RANGES, stability_margins
 from mmdiff.errors import DataError
-from mmdiff.fem.homogenize import batched_homogenizer
+from mmdiff.fem import accuracy
 from mmdiff.topopt import starts
+from mmdiff.typing import Float, Int8
 
-STAGES = ("make", "clean", "label", "check")  # of a shard, in order; see its timing
-MIN_SHARE = 0.9  # of the solid in the largest piece: else it is another cell
+STAGES = ("make", "mend", "label", "check")  # of a shard, in order; see its timing
 MIN_MARGIN = 1e-4  # of stability, below which nothing carries load
-# Homogenizations that a design step takes as long as; see `labels_worth`.
-STEP_WORTH = {"bulk_shear": 0.3, "isotropic": 0.3, "poisson": 0.35}
-STEP_WORTH |= {"poisson_isotropic": 0.4, "target": 0.4}
+ROUNDS = 4  # of mending
+KEPT = 0.95  # of the least wall and gap, after storage in 8 bits
+# Mean uncertainty over the ranges of the constants from which on a label is taken from
+# grids twice as fine, and from which on a cell is refused.
+UNSURE, UNCERTAIN = 0.02, 0.04
+# Labels that a design step, and a moved surface's, takes as long as; see
+# `labels_worth`.
+STEP_WORTH = {"bulk_shear": 0.12, "isotropic": 0.12, "poisson": 0.13}
+STEP_WORTH |= {"poisson_isotropic": 0.15, "target": 0.15}
+ASCENT_WORTH = 2.0
+REST_WORTH = 2.5  # of a candidate beside its design
 
 
 def create(recipe: Recipe, root: pathlib.Path) -> None:
@@ -50,40 +61,44 @@ def run_shard(recipe: Recipe, number: int, root: pathlib.Path) -> bool:
     shard = recipe.plan()[number]
     first = recipe.rounds()[shard.round].start
     earlier = store.read_labels(root, range(first))
-    candidates, records = _candidates(recipe, number, shard, earlier)
+    fields, records = _candidates(recipe, number, shard, earlier)
     clock.append(time.perf_counter())
     rejected = collections.Counter()
-    octants, kept = _whole(recipe, candidates, rejected)
+    rng = np.random.default_rng([recipe.seed, number, 1])
+    asked = rng.random(len(fields)) < recipe.drainable
+    cells, kept = [], []
+    for i, psi in enumerate(fields):
+        cell, reason = printed(recipe, psi, bool(asked[i]))
+        if reason:
+            rejected[reason] += 1
+        else:
+            cells.append(cell)
+            kept.append(i)
     clock.append(time.perf_counter())
-    constants, residual, converged = _label(recipe, octants)
+    labels = [label(recipe, distance.unpack(c.packed, recipe.n)) for c in cells]
     clock.append(time.perf_counter())
-    volume = octants.mean((1, 2, 3))
-    points = select.property_points(constants, volume)
     known = _Known(recipe, earlier)
     good, made = [], []
-    for j, i in enumerate(kept):
-        if not converged[j]:
-            rejected["unconverged"] += 1
-        elif min(stability_margins(constants[j]).values()) < MIN_MARGIN:
-            rejected["not load bearing"] += 1
-        elif known.has(points[j], octants[j]):
-            rejected["duplicate"] += 1
-        else:
-            known.add(points[j], octants[j])
-            name = number * recipe.shard_size + i
-            record = {"id": name, "round": shard.round, "aim": shard.aim}
-            record |= {"parent": None, "family": name, **records[i]}
-            record["residual"] = float(residual[j])
-            record["split"] = _split(recipe, shard, record["family"])
-            good.append(j)
-            made.append(record)
+    for i, cell, found in zip(kept, cells, labels, strict=True):
+        if reason := _refusal(found) or known.refusal(cell, found):
+            rejected[reason] += 1
+            continue
+        record = {"id": number * recipe.shard_size + i, "round": shard.round}
+        record |= {"aim": shard.aim, "parent": None, "family": record["id"]}
+        record |= records[i] | {"asked_drainable": bool(asked[i])}
+        record |= _told(cell.found, found)
+        record["split"] = _split(recipe, shard, record["family"])
+        good.append((cell.packed, found.constants, found.volume))
+        made.append(record)
     clock.append(time.perf_counter())
     spent = dict(zip(STAGES, np.diff(clock).tolist(), strict=True))
+    packed, constants, volume = zip(*good, strict=True) if good else ((), (), ())
     store.write_shard(
         root,
         number,
-        octants=octants[good],
-        constants=constants[good],
+        packed=np.array(packed, np.int8).reshape(len(good), -1),
+        constants=np.reshape(constants, (-1, 3)).astype(float),
+        volume=np.array(volume, float),
         records=made,
         rejected=dict(rejected),
         timing={**spent, "candidates": shard.count, "labels": len(kept)},
@@ -92,6 +107,8 @@ def run_shard(recipe: Recipe, number: int, root: pathlib.Path) -> bool:
 
 
 def _candidates(recipe: Recipe, number: int, shard: Shard, earlier: store.Labels):
+    if shard.kind == GIVEN:
+        return given.candidates(recipe, number, shard)
     if shard.aim == OPTIMIZED:
         return optimized.candidates(recipe, number, shard)
     if not earlier.records:
@@ -104,36 +121,77 @@ def _candidates(recipe: Recipe, number: int, shard: Shard, earlier: store.Labels
     return source.candidates(recipe, number, shard, earlier)
 
 
-def _whole(recipe, candidates, rejected):
-    """Return the cleaned octants that may be cells, and their candidates' numbers."""
+class Printed(NamedTuple):
+    """A cell as it is stored, and what a printer asks of just that."""
+
+    packed: Int8[np.ndarray, "m"]
+    found: Printability
+
+
+def printed(
+    recipe: Recipe, psi: Float[np.ndarray, "n n n"] | None, drainable: bool
+) -> tuple[Printed | None, str]:
+    """Return a candidate mended and packed, or why it is refused ("" if it is not)."""
+    if psi is None:
+        return None, "not load bearing"
+    psi, flaw = grey.connected(psi)
+    if flaw:
+        return None, flaw
     low, high = recipe.volume_range
-    octants, kept = [], []
-    for i, octant in enumerate(candidates):
-        octant, _, share = clean_octant(octant)
-        if share < MIN_SHARE:
-            rejected["disconnected"] += 1
-        elif not all(spanning_axes(octant)) or not octant[0].any():
-            rejected["not spanning"] += 1
-        elif not low <= octant.mean() <= high:
-            rejected["volume out of range"] += 1
-        else:
-            octants.append(octant)
-            kept.append(i)
-    n = recipe.n
-    return np.asarray(octants, np.uint8).reshape(-1, n, n, n), kept
+    printing = Printing(recipe.wall, recipe.gap, drainable)
+    psi, report = mend(psi, **printing._asdict(), rounds=ROUNDS)
+    if not report.ok:
+        return None, "not mended"
+    packed = distance.pack(distance.redistance(psi))
+    psi = distance.unpack(packed, recipe.n)
+    found = printability(psi)
+    nearly = Printing(KEPT * recipe.wall, KEPT * recipe.gap, drainable)
+    if nearly.flaw(found):
+        return None, "not mended"
+    if not is_load_bearing(surface.voxels(psi, recipe.n)):
+        return None, "not load bearing"
+    if not low <= surface.volume(psi) <= high:
+        return None, "volume out of range"
+    return Printed(packed, found), ""
 
 
-def _label(recipe, octants):
-    """Return constants float64 (k, 3), residuals and whether each solve converged."""
-    # One program for all shards: what is missing is solid, and solved at once.
-    n, size = recipe.n, recipe.shard_size
-    padded = np.ones((size, n, n, n), np.float32)
-    padded[: len(octants)] = octants
-    label = batched_homogenizer(
-        n, void=recipe.void, tol=recipe.tol, maxiter=recipe.maxiter
-    )
-    constants, residual, converged = map(np.asarray, label(jnp.asarray(padded)))
-    return constants[: len(octants)].astype(np.float64), residual, converged
+def label(recipe: Recipe, psi: Float[np.ndarray, "n n n"]) -> accuracy.Estimate:
+    """Return the constants of a surface, from fine elements where coarse ones differ.
+
+    Coarse ones are two spacings and one of them large, fine ones one and a half.
+    """
+    solver = {"void": recipe.void, "tol": recipe.tol, "maxiter": recipe.maxiter}
+    if recipe.n < 16 or recipe.n % 8:  # too few elements for the solver
+        return accuracy.estimate(psi, **solver)
+    coarse = {"elements": recipe.n // 2, "rule": accuracy.COARSE_RULE}
+    found = accuracy.estimate(psi, **coarse, **solver)
+    if _doubt(found) <= UNSURE or not found.converged:
+        return found
+    return accuracy.estimate(psi, coarse=found.fine, **solver)
+
+
+def _doubt(found: accuracy.Estimate) -> float:
+    return float((found.uncertainty / PAPER_RANGES).mean())
+
+
+def _refusal(found: accuracy.Estimate) -> str:
+    if not found.converged:
+        return "unconverged"
+    if min(stability_margins(found.constants).values()) < MIN_MARGIN:
+        return "not load bearing"
+    return "uncertain" if _doubt(found) > UNCERTAIN else ""
+
+
+def _told(found: Printability, label: accuracy.Estimate) -> dict:
+    """Return what a record says of a cell's surface; no wall or gap counts as 1."""
+    return {
+        "uncertainty": [float(f"{doubt:.3g}") for doubt in label.uncertainty],
+        "residual": float(f"{label.residual:.3g}"),
+        "elements": label.fields.shape[-1] - 1 if label.fields is not None else 0,
+        "trapped": round(found.trapped, 5),
+        "wall": round(min(found.wall, 1.0), 5),
+        "gap": round(min(found.gap, 1.0), 5),
+    }
 
 
 def _split(recipe, shard, family) -> int:
@@ -148,45 +206,50 @@ class _Known:
     """The cells that a new one may repeat: of earlier rounds and of its own shard."""
 
     def __init__(self, recipe, earlier):
-        self._limits = {"distance": recipe.distance, "similarity": recipe.similarity}
+        limits = {"distance": recipe.distance, "similarity": recipe.similarity}
+        self._limits = {"n": recipe.n, **limits}
         self._earlier = earlier
         points = select.property_points(earlier.constants, earlier.volume)
         self._tree = spatial.cKDTree(points)
-        self._points, self._octants = [], []
+        self._points, self._packed = [], []
 
-    def has(self, point, octant) -> bool:
-        trees = [(self._tree, self._earlier.octants)]
+    def refusal(self, cell: Printed, found: accuracy.Estimate) -> str:
+        """Return "duplicate" of a cell that repeats one, else "", and remember it."""
+        volume = np.array([found.volume])
+        point = select.property_points(found.constants[None], volume)[0]
+        trees = [(self._tree, self._earlier.packed)]
         if self._points:
             own = spatial.cKDTree(self._points)
-            trees.append((own, lambda index: [self._octants[i] for i in index]))
-        return any(
-            select.similar_to(point, octant, tree, octants, **self._limits)
-            for tree, octants in trees
-        )
-
-    def add(self, point, octant) -> None:
+            trees.append((own, lambda index: np.stack(self._packed)[index]))
+        for tree, packed_of in trees:
+            if select.similar_to(point, cell.packed, tree, packed_of, **self._limits):
+                return "duplicate"
         self._points.append(point)
-        self._octants.append(octant)
+        self._packed.append(cell.packed)
+        return ""
 
 
 def labels_worth(recipe: Recipe, shard: Shard) -> float:
-    """Return how many homogenizations a shard takes as long as, roughly.
+    """Return how many labels a shard takes as long as, roughly.
 
-    Measured at 64^3 on one core (`DATASET_CARD.md` of the shipped cells).
+    Measured for 32 samples on one core (`DATASET_CARD.md` of the shipped cells).
     """
     if shard.aim == PROPOSED:
-        return shard.count * (2 + 1.2 * recipe.proposed.polish_steps)
-    steps = recipe.optimized.steps if shard.aim == OPTIMIZED else 0
-    return shard.count * (1.2 + STEP_WORTH.get(shard.kind, 0.0) * steps)
+        return shard.count * (REST_WORTH + 2 + 1.2 * recipe.proposed.polish_steps)
+    design = 0.0
+    if shard.kind in optimized.MOVED:
+        design = ASCENT_WORTH * recipe.optimized.ascent
+    elif shard.aim == OPTIMIZED:
+        design = STEP_WORTH.get(shard.kind, 0.0) * recipe.optimized.steps
+    return shard.count * (REST_WORTH + design)
 
 
 def seconds_per_label(recipe: Recipe) -> float:
-    """Return the measured seconds of one homogenization, compilation left out."""
-    keys = jax.random.split(jax.random.key(0), 4)
-    fields = [np.asarray(starts.random_start(key, recipe.n, 0.4)) for key in keys]
-    octants = np.stack([threshold_to_volume(field, 0.4) for field in fields])
-    count = min(recipe.shard_size, len(octants))
-    _label(recipe, octants[:count])  # compiles
-    start = time.perf_counter()
-    _label(recipe, octants[:count])
-    return (time.perf_counter() - start) / count
+    """Return the measured seconds of one label, compilation left out."""
+    key = jax.random.key(0)
+    start = np.asarray(starts.random_start(key, recipe.n, 0.4), np.float64)
+    psi, _ = grey.of_density(2 * start - 1, 0.4)
+    label(recipe, psi)  # compiles
+    begin = time.perf_counter()
+    label(recipe, psi)
+    return time.perf_counter() - begin

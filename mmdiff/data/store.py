@@ -2,9 +2,10 @@
 
 A cell is a level-set field, of which the independent samples are kept in 8 bits
 (`cells.distance`). Each shard of the arrays `field`, `constants` and `volume` is
-written whole by one process; its manifest, a small JSON file put in place by rename, follows. Readers trust
-manifests only, so a killed writer leaves nothing that counts. Chunks and shard indices
-carry a crc32c: a flipped byte raises an error that names the shard.
+written whole by one process; its manifest, a small JSON file put in place by rename,
+follows. Readers trust manifests only, so a killed writer leaves nothing that counts.
+Chunks and shard indices carry a crc32c: a flipped byte raises an error that names the
+shard.
 """
 
 import contextlib
@@ -212,9 +213,12 @@ def read_manifests(
     return [_read_json(path) for path in paths]
 
 
-def read_timings(root: pathlib.Path) -> dict[int, dict[str, float]]:
-    """Return the seconds by stage of every finished shard that has them noted."""
-    shards = [manifest["shard"] for manifest in read_manifests(root)]
+def read_timings(
+    root: pathlib.Path, shards: Iterable[int] | None = None
+) -> dict[int, dict[str, float]]:
+    """Return the seconds by stage of some finished shards, or all, if noted."""
+    if shards is None:
+        shards = [manifest["shard"] for manifest in read_manifests(root)]
     noted = [shard for shard in shards if _timing_path(root, shard).exists()]
     return {shard: read_timing(root, shard) for shard in noted}
 
@@ -230,7 +234,7 @@ def _timing_path(root, shard):
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """Cells, by their rows in the arrays, without the octants, read on demand."""
+    """Cells, by their rows in the arrays; their fields are read on demand."""
 
     root: pathlib.Path
     n: int
@@ -259,6 +263,11 @@ class Labels:
     ) -> Float[np.ndarray, "k n n n"]:
         """Return the fields of the cells of the given numbers."""
         return distance.unpack(self.packed(index), self.n)
+
+    @property
+    def split(self) -> Int[np.ndarray, "N"]:
+        """The part each cell belongs to, see `select`."""
+        return np.array([record["split"] for record in self.records], int)
 
     @property
     def drainable(self) -> Bool[np.ndarray, "N"]:

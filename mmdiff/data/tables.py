@@ -1,6 +1,7 @@
-"""Tables of a finished dataset: labels, splits, coverage by round, throughput.
+"""Tables of a dataset: labels, splits, coverage by round, walls, throughput.
 
-Every number is computed from the shards and their timings; nothing is written here.
+Every number is computed from the finished shards and their timings; nothing is written
+here.
 """
 
 import collections
@@ -16,15 +17,19 @@ from mmdiff.data.recipe import OPTIMIZED, PROPOSED, Recipe
 from mmdiff.typing import Bool, Float
 
 SPLITS = ("train", "validation", "test")
+PRINTED = ("trapped", "wall", "gap", "asked_drainable")  # what printers ask, in records
+_OFF = tuple(f"{name} uncertainty" for name in elasticity.NAMES)
+# Edges of the histogram of walls and gaps, in edges of the cell.
+THICKNESS = (0.0, 0.03, 0.035, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, np.inf)
 
 
 class Contents(NamedTuple):
-    """A finished dataset without its octants."""
+    """The finished shards of a dataset, without its fields."""
 
     labels: store.Labels  # of all accepted cells
     recipe: Recipe
-    manifests: Sequence[Mapping]  # of all shards
-    timings: Mapping[int, Mapping]  # seconds by stage of the shards
+    manifests: Sequence[Mapping]  # of the finished shards
+    timings: Mapping[int, Mapping]  # seconds by stage of these shards
     kept: Bool[np.ndarray, "N"]  # whether a cell repeats no other
     selected: Bool[np.ndarray, "N"]  # whether it is in the property-uniform subset
 
@@ -74,6 +79,8 @@ def label_rows(contents: Contents) -> list[dict]:
                 "split": SPLITS[record["split"]],
                 "selected": int(contents.selected[i]),
                 **{name: float(value[i]) for name, value in values.items()},
+                **dict(zip(_OFF, record["uncertainty"], strict=True)),
+                **{name: record[name] for name in PRINTED},
                 **constant,
                 "residual": record["residual"],
             }
@@ -85,44 +92,107 @@ def splits(contents: Contents) -> dict[str, list[int]]:
     """Return the ids of each split and of the property-uniform subset."""
     records, kept = contents.labels.records, contents.kept
     ids = np.array([record["id"] for record in records])
-    split = np.array([record["split"] for record in records])
+    split = contents.labels.split
     found = {name: ids[kept & (split == i)].tolist() for i, name in enumerate(SPLITS)}
     return {**found, "selected": ids[contents.selected].tolist()}
 
 
 def by_round(contents: Contents) -> list[dict]:
-    """Return cells, rejections and coverage of each round.
+    """Return cells, rejections and coverage of each round that has a finished shard.
 
-    Cells that repeat another one count as rejected; coverage and least Poisson's ratio
-    are those of all cells up to that round.
+    Cells that repeat another one count as rejected. The drainable share is that of the
+    round's cells; coverage, of all cells or drainable ones, and the least Poisson's
+    ratio are those of all cells up to that round.
     """
     labels, recipe, manifests, _, kept, _ = contents
     plan = recipe.plan()
-    number = np.array([record["round"] for record in labels.records])
+    number = np.array([record["round"] for record in labels.records], int)
     nu = elasticity.moduli(labels.constants)["nu"]
+    finished = {manifest["shard"]: manifest for manifest in manifests}
     rows = []
-    for r, shards in enumerate(recipe.rounds()):
-        so_far = kept & (number <= r)
-        filled = space.coverage(
-            labels.constants[so_far], labels.volume[so_far], recipe.volume_range
-        )
+
+    def covered(cells):
+        parts = labels.constants[cells], labels.volume[cells]
+        return space.coverage(*parts, recipe.volume_range)
+
+    for r, planned in enumerate(recipe.rounds()):
+        shards = [shard for shard in planned if shard in finished]
+        if not shards:
+            continue
+        own, so_far = kept & (number == r), kept & (number <= r)
         repeated = int((~kept & (number == r)).sum())
         rejected = collections.Counter({"duplicate": repeated})
-        for manifest in manifests:
-            if manifest["shard"] in shards:
-                rejected.update(manifest["rejected"])
+        for one in shards:
+            rejected.update(finished[one]["rejected"])
         rows.append(
             {
                 "round": r,
-                "aim": plan[shards[0]].aim,
+                "aim": ", ".join(dict.fromkeys(plan[i].aim for i in shards)),
                 "candidates": sum(plan[i].count for i in shards),
-                "accepted": int((kept & (number == r)).sum()),
+                "accepted": int(own.sum()),
                 "rejected": dict(+rejected),
-                "coverage": filled,
+                "drainable": _mean(labels.drainable[own]),
+                "coverage": covered(so_far),
+                "drainable coverage": covered(so_far & labels.drainable),
                 "least nu": float(nu[so_far].min()) if so_far.any() else float("nan"),
             }
         )
     return rows
+
+
+def _mean(values) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def thickness(contents: Contents) -> list[dict]:
+    """Return how many cells have their least wall, and gap, between two lengths.
+
+    They are in edges of the cell; the last line counts those that have none, too.
+    """
+    kept = np.flatnonzero(contents.kept)
+    walls, gaps = (
+        np.histogram([contents.labels.records[i][name] for i in kept], THICKNESS)[0]
+        for name in ("wall", "gap")
+    )
+    columns = THICKNESS[:-1], THICKNESS[1:], walls.tolist(), gaps.tolist()
+    names = ("from", "to", "walls", "gaps")
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def deviation(
+    off: Float[np.ndarray, "k 3"], constants: Float[np.ndarray, "k 3"]
+) -> dict[str, Float[np.ndarray, "k"]]:
+    """Return how large deviations of C11, C12, C44 are, in per cent, by two measures.
+
+    Of the range: the mean of their sizes, each in its range (`elasticity.range_error`).
+    Of C: their norm over that of the constants.
+    """
+    norms = [np.linalg.norm(part, axis=-1) for part in (off, constants)]
+    share = np.divide(*norms)
+    return {
+        "% of range": 100 * elasticity.range_error(off, np.zeros(3)),
+        "% of the norm of C": 100 * share,
+    }
+
+
+def spread(values: Mapping[str, Float[np.ndarray, "k"]]) -> list[dict]:
+    """Return median, 90th percentile and most of some values by name."""
+    return [
+        {
+            "measure": name,
+            "median": float(np.median(value)),
+            "90 %": float(np.quantile(value, 0.9)),
+            "most": float(value.max()),
+        }
+        for name, value in values.items()
+    ]
+
+
+def uncertainties(contents: Contents) -> dict[str, Float[np.ndarray, "k"]]:
+    """Return the uncertainty of the labels by the measures of `deviation`."""
+    labels, kept = contents.labels, contents.kept
+    stated = np.array([record["uncertainty"] for record in labels.records])
+    return deviation(stated[kept], labels.constants[kept])
 
 
 def throughput(

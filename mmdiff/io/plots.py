@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from mmdiff.bounds import hashin_shtrikman
+from mmdiff.cells import surface
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.elasticity import cubic_to_voigt, directional_modulus, moduli
 from mmdiff.io import render
@@ -118,6 +119,27 @@ def cell_sheet(
         return render.render(cell, size=size, cutaway=render.cutaway(cell))
 
     return contact_sheet(path, [*map(image, octants)], captions, columns=columns)
+
+
+def surface_sheet(
+    path: str | os.PathLike,
+    fields: Sequence[Float[np.ndarray, "_ _ _"]],
+    captions: Sequence[str],
+    *,
+    size: int,
+    columns: int,
+) -> bool:
+    """Draw the surfaces of fields side by side, pictures `size` pixels wide.
+
+    See `mmdiff.cells.surface` and `contact_sheet`.
+    """
+
+    def image(psi):
+        cell = octant_to_cell(surface.voxels(psi, psi.shape[-1]))
+        options = {"psi": psi, "size": size, "cutaway": render.cutaway(cell)}
+        return render.render(cell, **options)
+
+    return contact_sheet(path, [*map(image, fields)], captions, columns=columns)
 
 
 def _caption_strips(captions, width, height=32):

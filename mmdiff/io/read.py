@@ -170,28 +170,31 @@ def select(
     The index is the number of one cell, from 0; "all"; or empty for the only one. The
     name of the file is for messages.
     """
-    cells = [array] if array.ndim == 3 else array
-    last = len(cells) - 1
+    numbers = choose(array.shape, name, index)
+    return [(None, array)] if array.ndim == 3 else [(i, array[i]) for i in numbers]
+
+
+def choose(shape: tuple[int, ...], name: str, index: str = "") -> list[int]:
+    """Return the numbers of the cells that `select` takes of an array of this shape."""
+    last = (1 if len(shape) == 3 else shape[0]) - 1
     if index == "all" or (index == "" and last == 0):
-        numbers = range(last + 1)
-    elif index == "":
+        return list(range(last + 1))
+    if index == "":
         raise InputError(
-            f"{name} holds {last + 1} cells (shape {array.shape}). Choose one with "
+            f"{name} holds {last + 1} cells (shape {shape}). Choose one with "
             f"`index=0` to `index={last}`, or take every one with `index=all`."
         )
-    elif last == 0 and index != "0":
+    if last == 0 and index != "0":
         raise InputError(
-            f"{name} holds one cell (shape {array.shape}), so index={index} is none of "
+            f"{name} holds one cell (shape {shape}), so index={index} is none of "
             "it. Leave `index` empty."
         )
-    elif not index.isdecimal() or int(index) > last:
+    if not index.isdecimal() or int(index) > last:
         raise InputError(
             f"index={index} is no cell of {name}, which holds {last + 1} (shape "
-            f"{array.shape}). Use a number from 0 to {last}, or all."
+            f"{shape}). Use a number from 0 to {last}, or all."
         )
-    else:
-        numbers = [int(index)]
-    return [(None if array.ndim == 3 else i, cells[i]) for i in numbers]
+    return [int(index)]
 
 
 def find(folder: str | pathlib.Path) -> list[pathlib.Path]:

@@ -1,9 +1,9 @@
 """A CSV file of many targets: every line is read and checked before any is computed.
 
-Columns are quantities by name (C11, C12, C44, K, G, E, nu, zener), V for the volume and
-`name`, in any order and case; an empty field is free. Other columns are not read. A
-line keeps its number, so that a person finds it, and its place among all lines, so that
-leaving one out changes nothing for the others.
+Columns are quantities by name (C11, C12, C44, K, G, E, nu, zener), V for the volume,
+`name` and `known`, in any order and case; an empty field is free. Other columns are not
+read. A line keeps its number, so that a person finds it, and its place among all lines,
+so that leaving one out changes nothing for the others.
 """
 
 import csv
@@ -18,7 +18,7 @@ from mmdiff.errors import InputError
 from mmdiff.targets import feasibility, quantities
 from mmdiff.targets.target import Target, from_values
 
-_COLUMNS = {name.lower(): name for name in (*quantities.NAMES, "V", "name")}
+_COLUMNS = {name.lower(): name for name in (*quantities.NAMES, "V", "name", "known")}
 _COLUMNS |= {"vf": "V"}
 _EXAMPLE = (
     f"Give a CSV file with some of the columns {', '.join(quantities.NAMES)} and V; an "
@@ -29,7 +29,8 @@ _EXAMPLE = (
 class Line(NamedTuple):
     """One line of a list: its number in the file, from 1, and index among the targets.
 
-    `target` is None where the line cannot be read; `problem` says why it is of no use.
+    `target` is None where the line cannot be read; `problem` says why it is of no use;
+    `known` is whether a cell near the target is known (1 or 0 in the list), else None.
     """
 
     number: int
@@ -37,6 +38,7 @@ class Line(NamedTuple):
     name: str
     target: Target | None
     problem: str = ""
+    known: bool | None = None
 
 
 def read(path: str | os.PathLike, *, base: float = 1.0) -> list[Line]:
@@ -83,7 +85,8 @@ def _line(index, number, columns, row, base):
         if column and field.strip()
     }
     name = fields.pop("name", f"target_{index:03d}")
-    line = Line(number, index, name, None)
+    known = {"0": False, "1": True}.get(fields.pop("known", ""))
+    line = Line(number, index, name, None, known=known)
     if not re.fullmatch(r"[\w-]{1,100}", name):
         return line._replace(
             problem=f"name {name!r} is no name of a folder: use letters, digits, - and "

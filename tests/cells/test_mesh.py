@@ -32,10 +32,8 @@ def schwarz(level=0.2, n=N):
 
 
 def octants(count=3):
-    cells = mm.load_dataset().octants
-    return [
-        np.asarray(cells[i]) for i in np.linspace(10, len(cells) - 10, count, dtype=int)
-    ]
+    data = mm.load_dataset()
+    return data.octants(np.linspace(10, len(data.volume) - 10, count, dtype=int))
 
 
 FIELDS = {

@@ -26,7 +26,7 @@ REJECTED = (
     {"disconnected": 1, "not spanning": 1},
     {},
     {"duplicate": 3, "disconnected": 1},
-    {"unconverged": 1},
+    {"not mended": 1},
 )
 # Seconds by stage, and candidates.
 TIMINGS = (
@@ -51,6 +51,11 @@ def _manifest(number, count):
             "family": 4 * number + i if number < 3 else i,
             "split": (0, 1, 2, 0)[i],
             "residual": 1e-6 * (1 + number),
+            "uncertainty": [0.001 * (1 + i), 0.0005, 0.0002],
+            "trapped": 0.0 if i % 2 == 0 else 0.3,
+            "wall": 0.03 + 0.01 * i,
+            "gap": 1.0 if i == 3 else 0.07,
+            "asked_drainable": i % 2 == 0,
         }
         for i in range(count)
     ]
@@ -65,7 +70,7 @@ def _manifest(number, count):
 
 @pytest.fixture(scope="session")
 def contents():
-    """The dataset, without the octants; its cell number 6 repeats another."""
+    """The dataset, without the fields; its cell number 6 repeats another."""
     counts = [plan.count for plan in RECIPE.plan()]
     lost = [sum(found.values()) for found in REJECTED]
     assert [c - r for c, r in zip(counts, lost, strict=True)] == list(ACCEPTED)
@@ -80,6 +85,7 @@ def contents():
     records = [record for manifest in manifests for record in manifest["records"]]
     labels = store.Labels(
         pathlib.Path("data.zarr"),
+        RECIPE.n,
         np.array(rows),
         records,
         points[:, :3].copy(),

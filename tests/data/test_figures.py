@@ -14,9 +14,9 @@ pytest.importorskip("matplotlib")
 
 LIMITS = (0.1, 0.9)
 ROUNDS = (
-    {"round": 0, "aim": "optimized", "coverage": 0.02},
-    {"round": 1, "aim": "everywhere", "coverage": 0.05},
-    {"round": 2, "aim": "poisson", "coverage": 0.06},
+    {"round": 0, "aim": "optimized", "coverage": 0.02, "drainable coverage": 0.01},
+    {"round": 1, "aim": "everywhere", "coverage": 0.05, "drainable coverage": 0.03},
+    {"round": 2, "aim": "poisson", "coverage": 0.06, "drainable coverage": 0.04},
 )
 
 
@@ -92,7 +92,7 @@ def test_coverage_draws_rounds_from_the_top_and_counts_every_cell(drawn):
     constants, volume = _cells()
     assert figures.coverage("", ROUNDS, constants, volume)
     bars, poisson, _, zener, _ = drawn[0].axes
-    assert [bar.get_width() for bar in bars.patches] == [2.0, 5.0, 6.0]
+    assert [bar.get_width() for bar in bars.patches] == [2, 5, 6, 1, 3, 4]
     names = [label.get_text() for label in bars.get_yticklabels()]
     assert names == ["0: optimized", "1: everywhere", "2: poisson"]
     assert bars.yaxis_inverted()
@@ -109,6 +109,9 @@ def _calls():
     return {
         "space.png": lambda p: figures.tensor_space(p, constants, volume),
         "coverage.png": lambda p: figures.coverage(p, ROUNDS, constants, volume),
+        "quality.png": lambda p: figures.quality(
+            p, volume, volume, {"one": volume, "other": volume}
+        ),
         "one.png": lambda p: figures.tensor_space(p, constants[:1], volume[:1]),
         "first.png": lambda p: figures.coverage(
             p, ROUNDS[:1], constants[:1], volume[:1]
@@ -117,37 +120,63 @@ def _calls():
 
 
 class Held(store.Labels):
-    """Labels that have no dataset: their octants are layers."""
+    """Labels that have no dataset: a field holds the number of its cell."""
 
-    def octants(self, index):
-        found = np.zeros((len(index), 4, 4, 4), np.uint8)
-        found[:, :2] = 1
-        return found
+    def fields(self, index):
+        return np.asarray(index)[:, None, None, None] * np.ones((4, 4, 4))
 
 
-def test_sheet_shows_cells_evenly_over_poissons_ratio(tmp_path, monkeypatch):
-    constants, volume = _cells(24)
-    labels = Held(pathlib.Path(), np.arange(24), [{}] * 24, constants, volume)
-    shown = []
+@pytest.fixture
+def shown(monkeypatch):
+    """Keep the numbers of the cells of sheets and their captions."""
+    kept = []
 
-    def keep(path, octants, captions, size, columns):
-        shown.extend(captions)
-        assert len(octants) == figures.SHEET
+    def keep(path, fields, captions, size, columns):
+        kept.append(([int(psi[0, 0, 0]) for psi in fields], captions))
         return True
 
-    monkeypatch.setattr(plots, "cell_sheet", keep)
-    kept = np.arange(24) != 5
-    assert figures.sheet(tmp_path / "sheet.png", labels, kept)
-    ratios = [float(caption.split()[-1]) for caption in shown]
-    assert ratios == sorted(ratios)
-    nu = moduli(constants)["nu"][kept]
-    assert ratios[0] == round(nu.min(), 2) and ratios[-1] == round(nu.max(), 2)
+    monkeypatch.setattr(plots, "surface_sheet", keep)
+    return kept
 
 
-def test_spread_takes_the_nearest_values_once():
-    values = np.array([5.0, 0.0, 10.0, 0.1, 4.9])
-    assert figures.spread(values, 3).tolist() == [1, 0, 2]
-    assert sorted(figures.spread(values, 9)) == [0, 1, 2, 3, 4]
+def _held(count):
+    constants, volume = _cells(count)
+    return Held(pathlib.Path(), 4, np.arange(count), [{}] * count, constants, volume)
+
+
+def test_random_sheet_shows_other_kept_cells_by_seed(shown):
+    labels, kept = _held(60), np.arange(60) % 2 == 0
+    for seed in (0, 0, 1):
+        assert figures.random_sheet("", labels, kept, seed=seed)
+    (first, captions), again, (other, _) = shown
+    assert (first, captions) == again and first != other
+    assert len(set(first)) == figures.RANDOM and kept[first].all()
+    assert captions[0].startswith(f"V {labels.volume[first[0]]:.2f}  nu ")
+    figures.random_sheet("", labels, np.arange(60) == 5, seed=0)
+    assert shown[-1][0] == [5]
+
+
+def test_auxetic_sheet_shows_the_least_ratios_of_kept_cells(shown):
+    labels = _held(24)
+    nu = moduli(labels.constants)["nu"]
+    kept = np.arange(24) != np.argmin(nu)
+    assert figures.auxetic_sheet("", labels, kept)
+    ((index, captions),) = shown
+    np.testing.assert_array_equal(index, np.argsort(nu)[1 : 1 + figures.AUXETIC])
+    assert captions[0].endswith(f"nu {nu[index[0]]:.2f}")
+
+
+def test_quality_counts_every_cell(drawn):
+    rng = np.random.default_rng(0)
+    walls, gaps = rng.uniform(0.03, 0.1, (2, 50))
+    off = {"one": rng.uniform(0.02, 1, 50), "other": np.full(50, 0.3)}
+    assert figures.quality("", walls, gaps, off)
+    thickness, uncertainty = drawn[0].axes
+    for axis in (thickness, uncertainty):
+        for outline in axis.patches:
+            assert outline.get_xy()[:, 1].max() > 0
+        names = [text.get_text() for text in axis.get_legend().get_texts()]
+        assert len(names) == 2
 
 
 @pytest.mark.parametrize("name", tuple(_calls()))
@@ -157,9 +186,9 @@ def test_files_are_pictures_with_something_on_them(tmp_path, name):
     assert _calls()[name](tmp_path / name) is True
     assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     pixels = image.imread(tmp_path / name)
-    # Three panels side by side, at 144 dots per inch.
+    # Two or three panels side by side, at 144 dots per inch.
     height, width, _ = pixels.shape
-    assert height > 400 and width > 2.5 * height
+    assert height > 400 and width > 2.4 * height
     assert pixels[..., :3].std() > 0.02
     assert {path.name for path in tmp_path.iterdir()} == {name}
 

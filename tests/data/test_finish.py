@@ -4,9 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from data_helpers import RECORD
 
 from mmdiff import bounds, elasticity
-from mmdiff.data import finish, select, space, store
+from mmdiff.cells.distance import agreement
+from mmdiff.cells.symmetry import multiplicity
+from mmdiff.data import finish, select, space, store, tables
 from mmdiff.data.recipe import Optimized, Perturbed, Recipe
 from mmdiff.errors import DataError
 
@@ -23,29 +26,37 @@ RECIPE = Recipe(
 SHARDS, FIRST = 5, 3  # shards of all rounds and of round 0
 
 
-def _cell(seed, solid=N**3 // 2, shares=(0.55, 0.45, 0.35)):
-    """Return a random octant with so many solid voxels, and constants it may have."""
-    order = np.random.default_rng(seed).permutation(N**3)
-    octant = (order < solid).astype(np.uint8).reshape(N, N, N)
-    point = space.from_coordinates(np.array([[octant.mean(), *shares]]))
-    return octant, point[0, :3]
+SIX = np.flatnonzero(multiplicity(N) == 6)  # 56 orbits of six voxels of 512
 
 
-def _swapped(octant, first, count=24):
-    """Return the octant with `count` solid voxels and as many empty ones exchanged."""
-    new = octant.copy().ravel()
-    for value in (0, 1):
-        places = np.flatnonzero(octant.ravel() == value)
-        new[places[first : first + count]] = 1 - value
-    return new.reshape(octant.shape)
+def _cell(seed, volume=0.5, shares=(0.55, 0.45, 0.35)):
+    """Return random samples, half of those in `SIX` solid, constants and the volume."""
+    rng = np.random.default_rng(seed)
+    packed = rng.choice([-40, 40], len(multiplicity(N))).astype(np.int8)
+    packed[SIX] = rng.permutation(np.repeat([-40, 40], len(SIX) // 2))
+    point = space.from_coordinates(np.array([[volume, *shares]]))
+    return packed, point[0, :3], volume
 
 
-def _dataset(root, changes):
+def _swapped(packed, first, count=4):
+    """Return the cell with `count` solid orbits of six voxels and empty ones swapped.
+
+    They are those from number `first` on.
+    """
+    new = packed.copy()
+    for sign in (-1, 1):
+        places = SIX[np.sign(packed[SIX]) == sign]
+        new[places[first : first + count]] *= -1
+    return new
+
+
+def _dataset(root, changes, shards=range(SHARDS)):
     """Write full shards of cells that all differ but for the changes, read the labels.
 
     Args:
       root: directory of the dataset.
-      changes: cells (octant, constants) by shard and place there.
+      changes: cells (packed, constants, volume) by shard and place there.
+      shards: those that are written.
     """
     store.create(
         root,
@@ -56,9 +67,13 @@ def _dataset(root, changes):
         recipe=RECIPE.to_dict(),
     )
     rng = np.random.default_rng(0)
-    for shard in range(SHARDS):
+    for shard in shards:
         cells = [
-            _cell(100 * shard + i, 192 + 24 * shard + 8 * i, rng.uniform(0.05, 0.55, 3))
+            _cell(
+                100 * shard + i,
+                0.375 + 0.047 * shard + 0.016 * i,
+                rng.uniform(0.05, 0.55, 3),
+            )
             for i in range(SIZE)
         ]
         for (where, i), cell in changes.items():
@@ -66,22 +81,23 @@ def _dataset(root, changes):
                 cells[i] = cell
         records = [
             {
+                **RECORD,
                 "id": SIZE * shard + i,
                 "round": int(shard >= FIRST),
                 "aim": "optimized" if shard < FIRST else "everywhere",
                 "parent": None if shard < FIRST else i,
                 "family": i,
                 "split": (0, 0, 0, 1)[i],
-                "residual": 1e-6,
             }
             for i in range(SIZE)
         ]
-        octants, constants = map(np.stack, zip(*cells, strict=True))
+        packed, constants, volume = map(np.stack, zip(*cells, strict=True))
         store.write_shard(
             root,
             shard,
-            octants=octants,
+            packed=packed,
             constants=constants,
+            volume=volume,
             records=records,
             rejected={},
         )
@@ -114,7 +130,7 @@ def test_every_round_is_looked_at(tmp_path):
 
 
 def test_cells_of_other_rounds_and_of_the_same_shard_are_not_looked_at(tmp_path):
-    cell, other = _cell(7), _cell(8, 320)
+    cell, other = _cell(7), _cell(8, 0.6)
     changes = {(0, 2): cell, (3, 1): cell, (1, 0): other, (1, 3): other}
     assert _dropped(_dataset(tmp_path, changes)) == []
 
@@ -126,46 +142,83 @@ def test_all_but_the_first_are_dropped(tmp_path):
 
 
 def test_both_voxels_and_properties_must_agree(tmp_path):
-    octant, constants = _cell(7)
+    packed, constants, volume = _cell(7)
     # Twice 48 of 512 voxels are too many, and 0.01 of C11 is 0.0019 in distance.
     near, far = constants + [0.01, 0, 0], constants + [0.012, 0, 0]
     pairs = {
-        "same": ((octant, near), [4]),
-        "far": ((octant, far), []),
-        "some": ((_swapped(octant, 0), near), [4]),
-        "too many": ((_swapped(octant, 0, 48), constants), []),
+        "same": ((packed, near), [4]),
+        "far": ((packed, far), []),
+        "some": ((_swapped(packed, 0), near), [4]),
+        "too many": ((_swapped(packed, 0, 8), constants), []),
     }
     for name, (cell, want) in pairs.items():
-        changes = {(0, 0): (octant, constants), (1, 0): cell}
+        changes = {(0, 0): (packed, constants, volume), (1, 0): (*cell, volume)}
         assert _dropped(_dataset(tmp_path / name, changes)) == want, name
 
 
 def test_limits_are_those_of_the_recipe(tmp_path):
-    octant, constants = _cell(7)
-    changes = {(0, 0): (octant, constants), (1, 0): (_swapped(octant, 0), constants)}
+    packed, constants, volume = _cell(7)
+    second = _swapped(packed, 0), constants, volume
+    changes = {(0, 0): (packed, constants, volume), (1, 0): second}
     labels = _dataset(tmp_path, changes)
     assert _dropped(labels) == [4]
     assert _dropped(labels, dataclasses.replace(RECIPE, similarity=0.95)) == []
-    moved = {**changes, (1, 0): (octant, constants + [0.01, 0, 0])}
+    moved = {**changes, (1, 0): (packed, constants + [0.01, 0, 0], volume)}
     labels = _dataset(tmp_path / "moved", moved)
     assert _dropped(labels, dataclasses.replace(RECIPE, distance=0.001)) == []
 
 
+def _alike(*cells):
+    """Return changes: cells of one tensor and volume, each in a shard of its own."""
+    _, constants, volume = _cell(7)
+    return {(i, 0): (cell, constants, volume) for i, cell in enumerate(cells)}
+
+
 def test_dropped_cell_drops_no_other(tmp_path):
-    octant, constants = _cell(7)
-    second, third = _swapped(octant, 0), _swapped(_swapped(octant, 0), 96)
-    cells = {(0, 0): octant, (1, 0): second, (2, 0): third}
-    changes = {place: (cell, constants) for place, cell in cells.items()}
-    assert np.mean(second == third) > 0.9 > np.mean(octant == third)
-    assert _dropped(_dataset(tmp_path, changes)) == [4]
+    first, _, _ = _cell(7)
+    second = _swapped(first, 0)
+    third = _swapped(second, 16)
+    near, far = agreement(third, np.stack([second, first]), N)
+    assert near > 0.9 > far
+    assert _dropped(_dataset(tmp_path, _alike(first, second, third))) == [4]
 
 
 def test_dropped_cell_stays_dropped_beside_an_unlike_one(tmp_path):
-    octant, constants = _cell(7)
-    unlike = _swapped(octant, 0, 96)
-    changes = {(0, 0): octant, (1, 0): unlike, (2, 0): octant}
-    changes = {place: (cell, constants) for place, cell in changes.items()}
-    assert _dropped(_dataset(tmp_path, changes)) == [8]
+    first, _, _ = _cell(7)
+    unlike = _swapped(first, 0, 14)
+    assert _dropped(_dataset(tmp_path, _alike(first, unlike, first))) == [8]
+
+
+def test_pairs_are_compared_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(finish, "_PAIRS", 2)
+    cell, other = _cell(7), _cell(8, 0.6)
+    changes = {(0, 3): cell, (1, 0): cell, (2, 2): cell, (1, 2): cell}
+    changes |= {(3, 0): other, (4, 1): other}
+    assert _dropped(_dataset(tmp_path, changes)) == [4, 6, 10, 17]
+
+
+def test_what_is_finished_is_closed(tmp_path):
+    labels = _dataset(tmp_path, {(0, 2): _cell(7), (2, 1): _cell(7)}, (0, 2))
+    contents, targets = finish.close_dataset(tmp_path, subset=3, num_targets=5)
+    np.testing.assert_array_equal(contents.labels.rows, labels.rows)
+    assert np.flatnonzero(~contents.kept).tolist() == [5]
+    assert contents.selected.sum() == 3 and len(targets) == 5
+    assert [manifest["shard"] for manifest in contents.manifests] == [0, 2]
+    assert contents.recipe == RECIPE and contents.timings == {}
+    assert targets == _close(labels, num_targets=5).targets
+
+
+def test_extract_is_of_selected_cells_and_of_few_held_out(labels):
+    kept, selected, _ = _close(labels, subset=10)
+    contents = tables.Contents(labels, RECIPE, [], {}, kept, selected)
+    chosen = finish.extract(contents, 9)
+    assert (np.diff(chosen) > 0).all() and kept[chosen].all()
+    training = chosen[labels.split[chosen] == select.TRAIN]
+    # Seven for training, and no more than one for validation.
+    assert len(training) == 7 and selected[training].all() and len(chosen) == 8
+    # A smaller part is part of a larger one.
+    assert set(finish.extract(contents, 5)) < set(chosen)
+    assert len(finish.extract(contents, 10**6)) == 15
 
 
 def test_selected_are_kept_training_cells(labels):
@@ -274,7 +327,7 @@ def test_count_and_columns(found):
     for row in found:
         assert tuple(row) == finish.COLUMNS
         assert all(type(row[name]) in (int, float) for name in row)
-        assert row["inside"] in (0, 1)
+        assert row["inside"] in (0, 1) and row["known"] in (0, 1)
     assert _draw(count=0) == []
     nothing = CONSTANTS, VOLUME, np.zeros_like(TRAINING), LIMITS
     with pytest.raises(DataError, match="420 cells, 0 of them.*`num_targets=0`"):
@@ -327,6 +380,18 @@ def test_distance_is_that_to_the_nearest_training_cell(found):
     # Rounded to 1e-6.
     np.testing.assert_allclose(distance, want, rtol=0, atol=5.1e-7)
     assert (distance > select.property_distance(points, known) + 1e-6).any()
+
+
+def test_known_are_targets_with_a_training_cell_near_in_the_tensor_alone(found):
+    constants, _ = _points(found)
+    off = abs(constants[:, None] - CONSTANTS[TRAINING]) / elasticity.PAPER_RANGES
+    least = off.mean(-1).min(1)
+    known = np.array([row["known"] for row in found])
+    np.testing.assert_array_equal(known, least <= 0.01)
+    assert 0 < known.sum() < COUNT
+    # The volume can be further away.
+    distance = np.array([row["distance"] for row in found])
+    assert (distance[known == 1] > 0.01).any()
 
 
 def test_quarter_lies_outside(found):

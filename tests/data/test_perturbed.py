@@ -4,11 +4,11 @@ import collections
 
 import numpy as np
 import pytest
-from data_helpers import write_cells
 from fem_helpers import smooth_octant, strut_octant
 
-from mmdiff.cells import symmetry, voxels
-from mmdiff.data import perturbed
+from mmdiff.cells import distance, surface, symmetry
+from mmdiff.cells.voxels import threshold_to_volume
+from mmdiff.data import perturbed, store
 from mmdiff.data.recipe import Perturbed, Recipe, Shard
 from mmdiff.elasticity import from_k_g_zener
 
@@ -20,6 +20,11 @@ RECIPE = Recipe(
     seed=2,
 )
 COUNT = 40
+
+
+def _field(seed):
+    octant = threshold_to_volume(smooth_octant(N, seed), 0.35)
+    return surface.from_voxels(octant)
 
 
 def _displacement(seed=0, amplitude=1.5, length=3.0):
@@ -77,43 +82,40 @@ def test_amplitude_and_length():
 
 
 def test_no_displacement_leaves_the_cell():
-    octant = strut_octant(N, 4)
-    field = perturbed.warp(octant, np.zeros((3, N, N, N)))
-    assert symmetry.is_cubic(field) and 0 <= field.min() and field.max() <= 1
-    np.testing.assert_array_equal(
-        voxels.threshold_to_volume(field, octant.mean()), octant
-    )
+    psi = _field(0)
+    field = perturbed.warp(psi, np.zeros((3, N, N, N)))
+    assert symmetry.is_cubic(field)
+    np.testing.assert_allclose(field, psi, atol=1e-9)
 
 
 def test_warp_moves_the_material():
-    # Two voxels to the right everywhere but at the mirrors.
-    octant = np.zeros((N, N, N), np.uint8)
-    octant[5:7] = octant[:, 5:7] = octant[:, :, 5:7] = 1
+    # Two spacings to the right everywhere but at the mirrors.
+    away = 1 - abs(np.arange(N) - 5.5)
+    psi = np.maximum(np.maximum(away[:, None, None], away[:, None]), away)
     profile = 2.0 * np.sin(np.pi * (np.arange(N) + 0.5) / N)
     displacement = np.zeros((3, N, N, N))
     for axis in range(3):
         shape = [1, 1, 1]
         shape[axis] = N
         displacement[axis] = profile.reshape(shape)
-    field = perturbed.warp(octant, displacement)
+    field = perturbed.warp(psi, displacement)
     line = field[:, 0, 0]
-    # The field at i is taken from i + 2: the plate appears two voxels lower.
-    assert np.argmax(line) in (3, 4) and line[6] < 0.5
+    # The field at i is taken from i + 2: the plate appears two spacings lower.
+    assert np.argmax(line) in (3, 4) and line[6] < 0 < line[3]
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_perturbed_cell_is_a_cubic_binary_of_near_volume(seed):
-    octant = voxels.threshold_to_volume(smooth_octant(N, seed), 0.35)
+def test_perturbed_cell_is_a_cubic_field_of_near_volume(seed):
+    psi = _field(seed)
     rng = np.random.default_rng(seed)
-    got = perturbed.perturb(rng, octant, amplitude=1.0, length=3.0, volume_jitter=0.02)
-    assert got.dtype == np.uint8 and set(np.unique(got)) == {0, 1}
+    got = perturbed.perturb(rng, psi, amplitude=1.0, length=3.0, volume_jitter=0.02)
     assert symmetry.is_cubic(got)
-    # Four standard deviations.
-    assert abs(got.mean() - octant.mean()) < 0.08
-    assert 0.01 < 1 - voxels.agreement(got, voxels.pack(octant[None]))[0] < 0.5
+    # Four standard deviations, and what samples miss of a volume.
+    assert abs(surface.volume(got) - surface.volume(psi)) < 0.1
+    assert 0.01 < 1 - ((got > 0) == (psi > 0)).mean() < 0.5
     again = perturbed.perturb(
         np.random.default_rng(seed),
-        octant,
+        psi,
         amplitude=1.0,
         length=3.0,
         volume_jitter=0.02,
@@ -123,28 +125,45 @@ def test_perturbed_cell_is_a_cubic_binary_of_near_volume(seed):
 
 def test_volume_stays_inside_the_possible():
     rng = np.random.default_rng(0)
-    for octant in (np.ones((6, 6, 6), np.uint8), strut_octant(6, 1)):
+    for octant in (strut_octant(8, 3), 1 - strut_octant(8, 3)):
+        psi = surface.from_voxels(octant)
         for _ in range(5):
-            got = perturbed.perturb(
-                rng, octant, amplitude=0.5, length=2, volume_jitter=0.5
-            )
-            assert 0 < got.mean() < 1
+            size = {"amplitude": 0.5, "length": 2.0, "volume_jitter": 0.5}
+            got = perturbed.perturb(rng, psi, **size)
+            assert got.min() < 0 < got.max()
+            assert abs(got - psi).max() < surface.SHIFT + 2.5
 
 
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory):
     """One auxetic cell, one stiff one and thirty soft ones that are all alike."""
     moduli = np.array([[0.002, 0.02, 1.0], [0.4, 0.2, 1.0], *[[0.05, 0.05, 1.0]] * 30])
-    octants = np.stack([strut_octant(8, 3 if i == 1 else 2) for i in range(32)])
-    records = [{"id": i, "family": 100 + i} for i in range(32)]
+    fields = [
+        surface.from_voxels(strut_octant(8, 4 if i == 1 else 3)) for i in range(32)
+    ]
+    # Every second one of the soft cells is closed.
+    records = [
+        {"id": i, "family": 100 + i, "trapped": 0.2 * (i > 1 and i % 2)}
+        for i in range(32)
+    ]
     root = tmp_path_factory.mktemp("earlier") / "data.zarr"
-    return write_cells(root, octants, from_k_g_zener(*moduli.T), records)
+    store.create(root, n=8, shards=1, shard_size=32, base={}, recipe={})
+    store.write_shard(
+        root,
+        0,
+        packed=distance.pack(np.stack(fields)),
+        constants=from_k_g_zener(*moduli.T),
+        volume=np.array([surface.volume(psi) for psi in fields]),
+        records=records,
+        rejected={},
+    )
+    return store.read_labels(root)
 
 
 def _parents(earlier, aim):
     shard = Shard(1, aim, aim, COUNT)
-    octants, records = perturbed.candidates(RECIPE, 7, shard, earlier)
-    assert octants.shape == (COUNT, 8, 8, 8)
+    fields, records = perturbed.candidates(RECIPE, 7, shard, earlier)
+    assert np.shape(fields) == (COUNT, 8, 8, 8)
     assert all(record["family"] == 100 + record["parent"] for record in records)
     assert {record["times"] for record in records} == {1, 2, 3}
     return collections.Counter(record["parent"] for record in records)
@@ -164,8 +183,9 @@ def test_poisson_draws_its_bins_alike(earlier):
 
 def test_joint_draws_bins_of_the_whole_space_alike(earlier):
     parents = _parents(earlier, "joint")
-    # The stiff cell has a volume of its own, too.
+    # The stiff cell has a volume of its own, too; closed soft cells are a bin.
     assert parents[0] >= 3 and parents[1] >= 3
+    assert sum(parents[i] for i in range(3, 32, 2)) >= 3
 
 
 def test_same_shard_same_candidates(earlier):

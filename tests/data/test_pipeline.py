@@ -16,7 +16,7 @@ from mmdiff.errors import DataError, MemoryLimitError
 RECIPE = Recipe(
     n=8,
     shard_size=2,
-    optimized=Optimized(4, 0, 0, 0, 0, 2),
+    optimized=Optimized(4, 0, 0, 0, 0, 0, 0, 2, 0),
     perturbed=Perturbed(everywhere=4, poisson=(), joint=(2,)),
 )
 
@@ -37,8 +37,9 @@ def _empty_shard(root, number):
     store.write_shard(
         root,
         number,
-        octants=np.zeros((0, 8, 8, 8), np.uint8),
+        packed=np.zeros((0, 120), np.int8),
         constants=np.zeros((0, 3)),
+        volume=np.zeros(0),
         records=[],
         rejected={"disconnected": 2},
         timing=dict.fromkeys(shard.STAGES, 0.25),

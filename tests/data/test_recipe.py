@@ -10,6 +10,7 @@ import pytest
 from mmdiff import main
 from mmdiff.data.recipe import (
     OTHER_KEYS,
+    Given,
     Optimized,
     Perturbed,
     Proposed,
@@ -27,9 +28,13 @@ RECIPE = Recipe(
         isotropic=0,
         poisson=8,
         poisson_isotropic=1,
+        auxetic=3,
+        auxetic_isotropic=0,
         target=0,
         plates=9,
+        lattices=0,
     ),
+    given=Given(count=10),
     perturbed=Perturbed(everywhere=17, poisson=(8, 16), joint=(3,)),
     proposed=Proposed(count=5),
 )
@@ -37,6 +42,9 @@ OTHER = {
     "n": 12,
     "shard_size": 9,
     "volume_range": (0.1, 0.8),
+    "wall": 0.04,
+    "gap": 0.02,
+    "drainable": 0.5,
     "similarity": 0.9,
     "distance": 0.1,
     "void": 1e-4,
@@ -47,14 +55,19 @@ OTHER = {
     "seed": 1,
 }
 OTHER_IN_GROUPS = {
+    "given": {"count": 11, "path": "elsewhere"},
     "optimized": {
         "bulk_shear": 21,
         "isotropic": 1,
         "poisson": 9,
         "poisson_isotropic": 2,
+        "auxetic": 4,
+        "auxetic_isotropic": 1,
         "target": 1,
         "plates": 10,
+        "lattices": 1,
         "steps": 49,
+        "ascent": 13,
         "radius": 3.0,
     },
     "perturbed": {
@@ -62,7 +75,7 @@ OTHER_IN_GROUPS = {
         "poisson": (8, 17),
         "joint": (3, 3),
         "amplitude": (0.5, 2.0),
-        "length": (3.0, 9.0),
+        "length": (4.0, 9.0),
         "times": 3,
         "volume_jitter": 0.05,
     },
@@ -83,9 +96,11 @@ def _counts(recipe):
 
 def test_plan_holds_what_is_asked_of_each_kind():
     assert _counts(RECIPE) == {
+        (0, "given", "given"): 10,
         (0, "optimized", "bulk_shear"): 20,
         (0, "optimized", "poisson"): 8,
         (0, "optimized", "poisson_isotropic"): 1,
+        (0, "optimized", "auxetic"): 3,
         (0, "optimized", "plates"): 9,
         (1, "everywhere", "everywhere"): 17,
         (2, "poisson", "poisson"): 8,
@@ -111,8 +126,8 @@ def test_rounds_are_consecutive_and_hold_every_shard():
     assert [number for shards in rounds for number in shards] == list(range(len(plan)))
     for number, shards in enumerate(rounds):
         assert {plan[i].round for i in shards} == {number}
-        assert len({plan[i].aim for i in shards}) == 1
-    assert [len(shards) for shards in rounds] == [7, 3, 1, 2, 1, 1]
+        assert len({plan[i].aim for i in shards}) == 1 + (number == 0)
+    assert [len(shards) for shards in rounds] == [10, 3, 1, 2, 1, 1]
 
 
 def test_rounds_without_candidates_are_left_out():
@@ -170,7 +185,7 @@ def test_digest_is_of_the_values_alone():
 
 def test_base_is_what_the_labels_are_for():
     recipe = dataclasses.replace(RECIPE, void=1e-4, tol=1e-3)
-    want = {"E": 1.0, "nu": 0.3, "void": 1e-4, "penal": 3.0, "tol": 1e-3}
+    want = {"E": 1.0, "nu": 0.3, "void": 1e-4, "penal": 1.0, "tol": 1e-3}
     assert recipe.base() == want
 
 
@@ -198,14 +213,17 @@ RANGES = {
     "workers=-1": "workers=-1 is too small. Set --config.workers to 0 or more",
     "optimized.target=-1": "Set --config.optimized.target to 0 or more",
     "optimized.steps=5": "Set --config.optimized.steps to 6 or more",
-    "optimized.radius=0": "Set --config.optimized.radius to more than 0 voxels",
+    "optimized.radius=0": "Set --config.optimized.radius to more than 0 spacings",
+    "given.count=-1": "Set --config.given.count to 0 or more",
+    "wall=0.5": "Set --config.wall to less than 0.5",
+    "drainable=1.5": "Set --config.drainable to 1 or less",
     "perturbed.joint=(8, -8)": r"perturbed.joint=\(8, -8\) is too small",
     "perturbed.times=0": "Set --config.perturbed.times to 1 or more",
     "perturbed.length=(0.0, 1.0)": "Set --config.perturbed.length to more than 0",
     "proposed.count=-2": "Set --config.proposed.count to 0 or more",
     "volume_range=(0.0, 0.9)": "Set --config.volume_range to more than 0",
     "volume_range=(0.1, 1.1)": "Set --config.volume_range to 1 or less",
-    "n=4": "Set --config.n to 8 voxels or more",
+    "n=4": "Set --config.n to 8 samples or more",
     "shard_size=0": "Set --config.shard_size to 1 or more",
     "test=-0.1": "Set --config.test to 0 or more",
     "void=nan": "void=nan is not a finite number",
@@ -226,6 +244,7 @@ def test_nothing_to_perturb():
     with pytest.raises(InputError, match=message):
         Recipe(optimized=Optimized(**empty))
     assert len(Recipe(optimized=Optimized(**{**empty, "plates": 1})).rounds()) > 1
+    assert Recipe(optimized=Optimized(**empty), given=Given(count=3)).plan()[0][3] == 3
 
 
 @pytest.mark.parametrize("variant", ["tiny", "small", "paper"])

@@ -5,6 +5,7 @@ import pytest
 from scipy import spatial
 
 from mmdiff import elasticity
+from mmdiff.cells.symmetry import multiplicity
 from mmdiff.data import select
 
 RANGES = np.array([*elasticity.PAPER_RANGES, 1.0])
@@ -120,42 +121,50 @@ def test_near_pairs_of_points_far_apart_or_alone():
     np.testing.assert_array_equal(select.near_pairs(points[[0, 0]], 0.0), [[0, 1]])
 
 
-def _similar(octant, *, away=0.0, distance=0.01, similarity=0.95, others=0):
-    """Compare with one empty octant `away`, and with solid ones at the same place."""
-    octants = np.zeros((1 + others, 5, 5, 4), np.uint8)
-    octants[:others] = 1
+def _similar(packed, *, away=0.0, distance=0.01, similarity=0.95, others=0):
+    """Compare with one empty cell `away`, and with solid ones at the same place."""
+    known = np.full((1 + others, 20), -9, np.int8)
+    known[:others] = 9
     points = np.full((1 + others, 4), 0.1)
     points[others, 2] += away
     return select.similar_to(
         np.full(4, 0.1),
-        octant,
+        packed,
         spatial.cKDTree(points),
-        lambda index: octants[index],
+        lambda index: known[index],
+        n=4,
         distance=distance,
         similarity=similarity,
     )
 
 
+def _packed(*solid):
+    """Return a packed cell of 4^3 samples, the given voxels of 20 solid."""
+    packed = np.full(20, -100, np.int8)
+    packed[list(solid)] = 1
+    return packed
+
+
 def test_similar_cells_agree_in_voxels_and_properties():
-    octant = np.zeros((5, 5, 4), np.uint8)
-    octant.ravel()[:5] = 1  # 95 of 100 voxels agree
-    assert _similar(octant)
-    assert not _similar(octant, similarity=0.96)
-    assert _similar(octant, away=0.009) and not _similar(octant, away=0.011)
-    octant.ravel()[5] = 1
-    assert not _similar(octant)
+    ones = np.flatnonzero(multiplicity(4) == 1)
+    one, three = _packed(*ones[:1]), _packed(*ones[:3])
+    # 1 and 3 of 64 voxels differ.
+    assert _similar(one) and _similar(three, similarity=61 / 64)
+    assert not _similar(three, similarity=0.96)
+    assert _similar(one, away=0.009) and not _similar(one, away=0.011)
+    # Orbits count by their voxels: one of six is too many.
+    assert not _similar(_packed(np.argmax(multiplicity(4))))
 
 
 def test_any_of_the_near_cells_can_be_the_similar_one():
-    octant = np.zeros((5, 5, 4), np.uint8)
-    assert _similar(octant, others=3)
-    assert not _similar(octant, others=3, away=0.02)
+    assert _similar(_packed(), others=3)
+    assert not _similar(_packed(), others=3, away=0.02)
 
 
 def test_nothing_is_similar_to_no_cell():
     tree = spatial.cKDTree(np.zeros((0, 4)))
     got = select.similar_to(
-        np.zeros(4), np.zeros((2, 2, 2)), tree, list, distance=1.0, similarity=0.0
+        np.zeros(4), _packed(), tree, list, n=4, distance=1.0, similarity=0.0
     )
     assert got is False
 

@@ -6,20 +6,42 @@ import shutil
 
 import numpy as np
 import pytest
+from data_helpers import random_packed
 
+from mmdiff.cells import distance
+from mmdiff.cells.symmetry import num_independent
 from mmdiff.data import dataset, store
 from mmdiff.errors import DataError
 
 N, SIZE, SHARDS = 4, 3, 4
+M = num_independent(N)
 RECIPE = {"seed": 5, "optimized": {"steps": 6}}
 BASE = {"E": 1.0, "nu": 0.3, "void": 1e-6, "penal": 3.0, "tol": 1e-5}
 
 
 def _shard(number, count=SIZE):
     rng = np.random.default_rng(number)
-    octants = rng.integers(0, 2, (count, N, N, N)).astype(np.uint8)
-    records = [{"id": SIZE * number + i, "split": i % 3} for i in range(count)]
-    return {"octants": octants, "constants": rng.random((count, 3)), "records": records}
+    records = [
+        {
+            "id": SIZE * number + i,
+            "split": i % 3,
+            "uncertainty": [0.01 * i, 0.02, 0.03],
+            "trapped": 0.25 * i,
+        }
+        for i in range(count)
+    ]
+    return {
+        "packed": random_packed(N, count, number),
+        "constants": rng.random((count, 3)),
+        "volume": rng.random(count),
+        "records": records,
+    }
+
+
+def _arrays(*parts):
+    """Return fields, constants and volumes of shards one after the other."""
+    names = ("packed", "constants", "volume")
+    return [np.concatenate([part[name] for part in parts]) for name in names]
 
 
 def _create(root, **changes):
@@ -46,41 +68,49 @@ def root(written, tmp_path):
 
 
 def test_round_trip(written):
-    octants, constants, volume, info = dataset.load_dataset(written)
+    data = dataset.load_dataset(written)
     parts = [_shard(0), _shard(1, 2)]
-    want = np.concatenate([p["octants"] for p in parts])
-    assert octants.dtype == np.uint8 and constants.dtype == np.float64
-    np.testing.assert_array_equal(octants, want)
-    np.testing.assert_array_equal(
-        constants, np.concatenate([p["constants"] for p in parts])
-    )
-    np.testing.assert_array_equal(volume, want.mean((1, 2, 3)))
+    assert data.packed.dtype == np.int8 and data.constants.dtype == np.float64
+    for got, want in zip(data[:3], _arrays(*parts), strict=True):
+        np.testing.assert_array_equal(got, want)
+    info = data.info
     assert info["records"] == parts[0]["records"] + parts[1]["records"]
     np.testing.assert_array_equal(info["split"], [0, 1, 2, 0, 1])
-    assert info["base"] == BASE
+    assert info["base"] == BASE and data.n == info["n"] == N
     assert [m["count"] for m in info["manifests"]] == [3, 2, 0]
     assert info["manifests"][1]["rejected"] == {"duplicate": 1}
+    np.testing.assert_array_equal(info["uncertainty"][:, 0], [0, 0.01, 0.02, 0, 0.01])
+    np.testing.assert_array_equal(data.drainable, [True, False, False, True, False])
+
+
+def test_fields_and_octants_are_those_of_the_samples(written):
+    data = dataset.load_dataset(written)
+    fields, octants = data.fields(), data.octants()
+    np.testing.assert_array_equal(fields, distance.unpack(data.packed, N))
+    np.testing.assert_array_equal(octants, fields > 0)
+    assert octants.dtype == np.uint8
+    np.testing.assert_array_equal(data.fields([3, 1]), fields[[3, 1]])
+    np.testing.assert_array_equal(data.octants(2), octants[2])
 
 
 def test_directory_above_is_found(written):
-    octants, _, _, _ = dataset.load_dataset(written.parent)
-    assert len(octants) == 5
-    assert len(dataset.load_dataset(str(written))[0]) == 5
+    assert len(dataset.load_dataset(written.parent).packed) == 5
+    assert len(dataset.load_dataset(str(written)).packed) == 5
 
 
 def test_arrays_are_plain_zarr_with_one_file_per_shard(written):
-    meta = json.loads((written / "octant" / "zarr.json").read_text())
-    assert meta["zarr_format"] == 3 and meta["shape"] == [SHARDS * SIZE, N, N, N]
-    files = [p for p in written.glob("octant/c/**/*") if p.is_file()]
-    names = {str(p.relative_to(written / "octant" / "c")) for p in files}
+    meta = json.loads((written / "field" / "zarr.json").read_text())
+    assert meta["zarr_format"] == 3 and meta["shape"] == [SHARDS * SIZE, M]
+    files = [p for p in written.glob("field/c/**/*") if p.is_file()]
+    names = {str(p.relative_to(written / "field" / "c")) for p in files}
     # An empty shard may be stored or not; manifests tell what is there.
-    assert {"0/0/0/0", "1/0/0/0"} <= names <= {f"{i}/0/0/0" for i in range(3)}
+    assert {"0/0", "1/0"} <= names <= {f"{i}/0" for i in range(3)}
 
 
 def test_selection_leaves_duplicates_out(root):
     store.write_selection(root, {"duplicates": [1, 4], "selected": [0, 3]})
-    octants, constants, _, info = dataset.load_dataset(root)
-    assert len(octants) == len(constants) == 3
+    packed, constants, _, info = dataset.load_dataset(root)
+    assert len(packed) == len(constants) == len(info["uncertainty"]) == 3
     assert [r["id"] for r in info["records"]] == [0, 2, 3]
     np.testing.assert_array_equal(info["selected"], [True, False, True])
 
@@ -104,24 +134,28 @@ def test_create_twice_is_allowed_for_the_same_layout_only(root):
 def test_older_format_is_named(root):
     layout = json.loads((root / "layout.json").read_text())
     (root / "layout.json").write_text(json.dumps({**layout, "format": 1}))
-    with pytest.raises(DataError, match="is of format 1, this version reads format 2"):
+    with pytest.raises(DataError, match="is of format 1, this version reads format 3"):
         dataset.load_dataset(root)
 
 
-def test_labels_leave_the_octants_on_disk(root):
+def test_labels_leave_the_fields_on_disk(root):
     labels = store.read_labels(root)
-    octants, constants, volume, info = dataset.load_dataset(root)
-    np.testing.assert_array_equal(labels.constants, constants)
-    np.testing.assert_array_equal(labels.volume, volume)
-    assert labels.records == info["records"]
+    data = dataset.load_dataset(root)
+    np.testing.assert_array_equal(labels.constants, data.constants)
+    np.testing.assert_array_equal(labels.volume, data.volume)
+    assert labels.records == data.info["records"] and labels.n == N
     np.testing.assert_array_equal(labels.rows, [0, 1, 2, 3, 4])
-    np.testing.assert_array_equal(labels.octants([4, 0, 4]), octants[[4, 0, 4]])
+    np.testing.assert_array_equal(labels.split, data.info["split"])
+    np.testing.assert_array_equal(labels.drainable, data.drainable)
+    some = [4, 0, 4]
+    np.testing.assert_array_equal(labels.packed(some), data.packed[some])
+    np.testing.assert_array_equal(labels.fields(some), data.fields(some))
     assert len(store.read_labels(root, [1]).records) == 2
     assert len(store.read_labels(root, []).records) == 0
-    (file,) = _files(root, "octant", 0)
+    (file,) = _files(root, "field", 0)
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(DataError, match="rows 0 to 4 fail their checksum"):
-        store.read_labels(root).octants([0, 4])
+        store.read_labels(root).packed([0, 4])
 
 
 def test_missing_and_damaged_shards(root):
@@ -131,8 +165,8 @@ def test_missing_and_damaged_shards(root):
     assert list(store.damaged(root)) == [1]
     assert "shard constants/c/1/0 fails" in store.damaged(root)[1]
     # What is left without it can still be read.
-    octants, _, _, info = dataset.load_dataset(root, skip_bad=True)
-    np.testing.assert_array_equal(octants, _shard(0)["octants"])
+    packed, _, _, info = dataset.load_dataset(root, skip_bad=True)
+    np.testing.assert_array_equal(packed, _shard(0)["packed"])
     assert info["skipped"] == [store.damaged(root)[1]]
     store.forget(root, 1)
     assert store.missing(root) == [1, 3] and store.damaged(root) == {}
@@ -148,13 +182,14 @@ def test_timings_stand_beside_the_manifests(root):
         root, 0, **parts, rejected={"duplicate": 0}, timing={"label": 2.0}
     )
     assert store.read_timings(root) == {0: {"label": 2.0}}
+    assert store.read_timings(root, [1]) == {}
     assert store.dataset_hash(store.read_manifests(root)) == before
 
 
 def test_plain_zarr_reads_it(written):
     zarr = pytest.importorskip("zarr")
     group = zarr.open_group(str(written), mode="r")
-    np.testing.assert_array_equal(group["octant"][:3], _shard(0)["octants"])
+    np.testing.assert_array_equal(group["field"][:3], _shard(0)["packed"])
     np.testing.assert_array_equal(group["constants"][3:5], _shard(1, 2)["constants"])
 
 
@@ -162,8 +197,8 @@ def test_arrays_without_manifest_do_not_count(root):
     # What a writer leaves that was killed before its last step.
     store.manifest_path(root, 0).unlink()
     (root / "manifests" / "shard_00003.json.77.tmp").write_text('{"shard": 3')
-    octants, _, _, info = dataset.load_dataset(root)
-    np.testing.assert_array_equal(octants, _shard(1, 2)["octants"])
+    packed, _, _, info = dataset.load_dataset(root)
+    np.testing.assert_array_equal(packed, _shard(1, 2)["packed"])
     assert [m["shard"] for m in info["manifests"]] == [1, 2]
 
 
@@ -175,7 +210,7 @@ def test_manifest_is_written_after_the_arrays(root, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         store.write_shard(root, 3, **_shard(3), rejected={})
     assert not store.manifest_path(root, 3).exists()
-    assert len(list(root.glob("octant/c/3/*"))) == 1
+    assert len(list(root.glob("field/c/3/*"))) == 1
     assert len(dataset.load_dataset(root)[0]) == 5
 
 
@@ -185,7 +220,7 @@ def _files(root, name, shard):
     ]
 
 
-@pytest.mark.parametrize("name", ["octant", "constants", "volume"])
+@pytest.mark.parametrize("name", ["field", "constants", "volume"])
 def test_flipped_byte_names_the_shard(root, name):
     (file,) = _files(root, name, 0)
     data = file.read_bytes()
@@ -206,7 +241,7 @@ def test_flipped_byte_names_the_shard(root, name):
     assert len(dataset.load_dataset(root)[0]) == 5
 
 
-@pytest.mark.parametrize("name", ["octant", "constants", "volume"])
+@pytest.mark.parametrize("name", ["field", "constants", "volume"])
 def test_missing_shard_file_is_not_read_as_zeros(root, name):
     (file,) = _files(root, name, 1)
     file.unlink()
@@ -251,29 +286,10 @@ def test_dataset_without_cells(tmp_path):
         dataset.load_dataset(tmp_path)
 
 
-def test_content_hash_depends_on_cells_and_tensors():
-    octants, constants = _shard(0)["octants"], _shard(0)["constants"]
-    digest = store.content_hash(octants, constants)
-    assert digest == store.content_hash(octants.copy(), constants.copy())
-    assert digest != store.content_hash(octants[::-1], constants)
-    assert digest != store.content_hash(octants, np.nextafter(constants, 1))
-
-
-def test_compact_copy_keeps_what_was_selected(root, tmp_path):
-    store.write_selection(root, {"duplicates": [2], "selected": [0, 4]})
-    dataset.compact(root, tmp_path / "copy.zarr", shard_size=4)
-    info = dataset.load_dataset(tmp_path / "copy.zarr")[3]
-    assert [r["id"] for r in info["records"]] == [0, 1, 3, 4]
-    np.testing.assert_array_equal(info["selected"], [True, False, False, True])
-
-
-def test_compact_copy_holds_the_same(written, tmp_path):
-    dataset.compact(written, tmp_path / "data.zarr", shard_size=4)
-    got, want = dataset.load_dataset(tmp_path), dataset.load_dataset(written)
-    for a, b in zip(got[:3], want[:3], strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert got[3]["records"] == want[3]["records"] and got[3]["base"] == BASE
-    assert [m["count"] for m in got[3]["manifests"]] == [4, 1]
-    assert store.read_layout(tmp_path / "data.zarr")["recipe"] == RECIPE
-    # Counts of rejected cells are kept in sum.
-    assert got[3]["manifests"][0]["rejected"] == {"duplicate": 3}
+def test_content_hash_depends_on_cells_tensors_and_volumes():
+    packed, constants, volume = _arrays(_shard(0))
+    digest = store.content_hash(packed, constants, volume)
+    assert digest == store.content_hash(packed.copy(), constants.copy(), volume)
+    assert digest != store.content_hash(packed[::-1], constants, volume)
+    assert digest != store.content_hash(packed, np.nextafter(constants, 1), volume)
+    assert digest != store.content_hash(packed, constants, np.nextafter(volume, 1))

@@ -5,6 +5,7 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from design_helpers import dataset_of_voxels
 
 from mmdiff import main
 from mmdiff.cells.voxels import threshold_to_volume
@@ -31,7 +32,7 @@ VOLUME = OCTANTS.mean((1, 2, 3))
 def known(monkeypatch):
     """Frames from light to heavy; stiffness in proportion to the volume."""
     constants = VOLUME[:, None] * np.array([0.4, 0.16, 0.12])
-    data = dataset.Dataset(OCTANTS, constants, VOLUME, {})
+    data = dataset_of_voxels(OCTANTS, constants)
     monkeypatch.setattr(dataset, "load_dataset", lambda path: data)
 
 

@@ -63,9 +63,8 @@ def made(tmp_path_factory):
 @pytest.mark.slow
 def test_files_and_what_they_say(made):
     folder, text = made
-    octants, constants, volume, info = dataset.load_dataset(folder)
-    assert len(octants) > 20
-    np.testing.assert_array_equal(volume, octants.mean((1, 2, 3)))
+    packed, constants, volume, info = dataset.load_dataset(folder)
+    assert len(packed) > 20
     with (folder / "labels.csv").open() as file:
         labels = list(csv.DictReader(file))
     assert [int(row["id"]) for row in labels] == [r["id"] for r in info["records"]]
@@ -74,18 +73,19 @@ def test_files_and_what_they_say(made):
     )
     splits = json.loads((folder / "splits.json").read_text())
     names = ("train", "validation", "test")
-    assert sum(len(splits[name]) for name in names) == len(octants)
+    assert sum(len(splits[name]) for name in names) == len(packed)
     assert set(splits["selected"]) <= set(splits["train"])
     assert len(splits["selected"]) == min(6, (info["split"] == select.TRAIN).sum())
     with (folder / "targets.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 8
     card = (folder / "DATASET_CARD.md").read_text()
-    assert f"{len(octants)} binary unit cells of 16^3 voxels" in card
+    assert f"{len(packed)} unit cells with cubic symmetry" in card
+    assert "1 cells, evenly chosen, were homogenized once more on 8 and 16" in card
     assert _hash(folder) in card
-    for name in ("properties", "space", "coverage", "sheet"):
+    for name in ("properties", "space", "coverage", "quality", "sheet", "auxetic"):
         assert (folder / f"{name}.png").stat().st_size > 2000
     # What it will take is said before it starts, with the machine.
-    start = text.index("36 candidates of 16^3 voxels in 9 shards: about")
+    start = text.index("36 candidates of 16^3 samples in 9 shards: about")
     assert start < text.index("36 candidates") + 1 < text.index("parents from")
     assert "per homogenization, measured" in text
     metrics = (folder / "metrics.jsonl").read_text().splitlines()
@@ -141,16 +141,16 @@ def test_flipped_byte_is_named_and_only_its_shard_is_made_again(made, tmp_path):
     before = _hash(folder)
     manifests = sorted((folder / "data.zarr" / "manifests").glob("*.json"))
     times = [p.stat().st_mtime_ns for p in manifests]
-    file = folder / "data.zarr/octant/c/1/0/0/0"
+    file = folder / "data.zarr/field/c/1/0"
     data = bytearray(file.read_bytes())
     data[40] ^= 1
     file.write_bytes(data)
-    with pytest.raises(DataError, match="octant/c/1/0/0/0 fails its checksum; 4 of"):
+    with pytest.raises(DataError, match="field/c/1/0 fails its checksum; 4 of"):
         dataset.load_dataset(folder)
     code, text = _run(folder, tmp_path, "workers=1")
     assert code == 0, text
     assert "is not whole: going on with it" in text
-    assert "octant/c/1/0/0/0 fails its checksum" in text
+    assert "field/c/1/0 fails its checksum" in text
     again = [p.stat().st_mtime_ns for p in manifests]
     assert [i for i, (a, b) in enumerate(zip(times, again, strict=True)) if a != b] == [
         1

@@ -4,18 +4,17 @@ import json
 
 import numpy as np
 import pytest
+from design_helpers import dataset_of_voxels
 
 from mmdiff import main
 from mmdiff.data import dataset
-from mmdiff.data.dataset import Dataset
 
 
 @pytest.fixture
 def known(monkeypatch):
     """Two training cells in place of the shipped ones."""
-    octants = np.ones((2, 8, 8, 8), np.uint8)
     labels = np.array([[0.2, 0.08, 0.06], [0.3, 0.1, 0.1]]), np.array([0.5, 0.6])
-    stored = Dataset(octants, *labels, {"split": np.zeros(2, int)})
+    stored = dataset_of_voxels(np.ones((2, 8, 8, 8)), *labels)
     monkeypatch.setattr(dataset, "load_dataset", lambda path, skip_bad: stored)
 
 
@@ -33,7 +32,9 @@ def _run(tmp_path, text, count, *options):
 
 
 def test_parts_of_tensors_are_measured_by_what_is_asked(quick, known, tmp_path, capsys):
-    text = "C11,C12,C44,K,nu,V\n0.2,0.08,0.06,,,\n,,,0.1,0.2,\n,,,0.21,,0.3\n"
+    text = (
+        "C11,C12,C44,K,nu,V,known\n0.2,0.08,0.06,,,,1\n,,,0.1,0.2,,0\n,,,0.21,,0.3,\n"
+    )
     assert _run(tmp_path, text, 3) == 0
     out = tmp_path / "out"
     metrics = json.loads((out / "metrics.json").read_text())
@@ -46,6 +47,7 @@ def test_parts_of_tensors_are_measured_by_what_is_asked(quick, known, tmp_path, 
         bulk = abs(0.24 * cell["volume"] - 0.1) / 0.888493
         assert cell["error"] == pytest.approx((bulk + 2 / 7 - 0.2) / 2, rel=1e-4)
     assert [r["infeasible"] for r in (whole, part, beyond)] == [False, False, True]
+    assert [r["known"] for r in (whole, part, beyond)] == [True, False, None]
     assert metrics["summary"]["infeasible"] == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "1 of 3 targets cannot be reached by any cell, the first in line 4" in said
@@ -55,6 +57,7 @@ def test_parts_of_tensors_are_measured_by_what_is_asked(quick, known, tmp_path, 
         assert (out / name).is_file()
     table = (out / "table.md").read_text()
     assert "| mmdiff, raw |" in table and "polished" not in table
+    assert "| a cell is known | 1 |" in table and "| none is known | 1 |" in table
 
 
 def test_an_evaluation_goes_on_with_what_is_missing(
@@ -85,11 +88,10 @@ def test_an_evaluation_goes_on_with_what_is_missing(
 
 
 def test_targets_are_those_of_the_test_cells(quick, no_plots, monkeypatch, tmp_path):
-    octants = np.ones((6, 8, 8, 8), np.uint8)
     constants = np.array([0.2, 0.08, 0.06]) * np.arange(1, 7)[:, None] / 6
     volume = np.linspace(0.3, 0.8, 6)
-    split = {"split": np.array([0, 0, 1, 2, 2, 2])}
-    stored = Dataset(octants, constants, volume, split)
+    octants, split = np.ones((6, 8, 8, 8)), np.array([0, 0, 1, 2, 2, 2])
+    stored = dataset_of_voxels(octants, constants, volume, split)
     monkeypatch.setattr(dataset, "load_dataset", lambda path, skip_bad: stored)
     options = ("--config.held_out=True", "--config.num_targets=3")
     assert _main(tmp_path, *options) == 0

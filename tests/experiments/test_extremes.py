@@ -18,7 +18,7 @@ from mmdiff.data import dataset
 from mmdiff.design.generate import sampler
 from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.schedule import ExponentialSchedule, schedule_to_dict
-from mmdiff.fem import accuracy, homogenize
+from mmdiff.fem import accuracy
 from mmdiff.io import render
 from mmdiff.models import noise_codec, weights
 from mmdiff.run import workdir
@@ -50,9 +50,8 @@ def _put_in_place(patch, data, drawn):
     patch.setattr(render, "render", lambda cell, **_: picture)
 
 
-def _constants(octant):
-    tensor, _ = homogenize.homogenize(octant)
-    return np.asarray(elasticity.voigt_to_cubic(tensor), np.float64)
+def _constants(psi):
+    return accuracy.estimate(psi).constants
 
 
 @pytest.fixture
@@ -257,5 +256,5 @@ def test_another_grid_than_the_network_has(samples, tmp_path, capsys, monkeypatc
     monkeypatch.setattr(weights, "load_weights", lambda path: ({}, {"octant": 32}))
     assert _run(tmp_path / "out") == 2
     error = capsys.readouterr().err
-    assert "have 16 voxels an edge and those of the network 64" in error
+    assert "have 16 samples an edge and those of the network 64" in error
     assert "Pass the --config.data it was trained on" in error

@@ -5,8 +5,10 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from design_helpers import dataset_of, dataset_of_voxels
 
 from mmdiff import main
+from mmdiff.cells import surface
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data import dataset
@@ -29,11 +31,11 @@ def _frame(volume):
 @pytest.fixture
 def known(quick, monkeypatch):
     """Five cells, a closed-form denoiser, and pairs that are counted, not solved."""
-    octants = np.stack([_frame(volume) for volume in VOLUMES])
-    volume = octants.mean((1, 2, 3))
+    fields = [surface.from_voxels(_frame(volume)) for volume in VOLUMES]
+    volume = np.array([surface.volume(psi) for psi in fields])
     # What `quick` calls their stiffness.
     constants = volume[:, None] * np.array([0.4, 0.16, 0.12])
-    data = dataset.Dataset(octants, constants, volume, {})
+    data = dataset_of(fields, constants, volume)
     monkeypatch.setattr(dataset, "load_dataset", lambda path: data)
 
     def denoise(x, t, x0_prev, cond):
@@ -134,10 +136,10 @@ def test_bad_input_exits_with_2(known, tmp_path, capsys, options, words):
 
 def test_another_grid_than_the_network_has(known, tmp_path, capsys, monkeypatch):
     cell = np.zeros((1, 4, 4, 4), np.uint8)
-    data = dataset.Dataset(cell, np.ones((1, 3)), np.ones(1), {})
+    data = dataset_of_voxels(cell, np.ones((1, 3)))
     monkeypatch.setattr(dataset, "load_dataset", lambda path: data)
     assert _run(tmp_path) == 2
-    words = "have 8 voxels an edge and those of the network 16"
+    words = "have 8 samples an edge and those of the network 16"
     assert words in capsys.readouterr().err
 
 

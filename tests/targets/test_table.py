@@ -37,6 +37,13 @@ def test_empty_fields_are_free(tmp_path):
     assert [line.number for line in lines] == [2, 4, 5]
     assert [line.index for line in lines] == [0, 1, 2]
     assert not any(line.problem for line in lines)
+    assert not any(line.known is not None for line in lines)
+
+
+def test_a_list_may_say_of_which_targets_a_cell_is_known(tmp_path):
+    lines = _read(tmp_path, "C11,Known\n0.1,1\n0.2,0\n0.3,\n0.4,maybe\n")
+    assert [line.known for line in lines] == [True, False, None, None]
+    assert not any(line.problem for line in lines)
 
 
 def test_titles_may_be_written_as_people_do(tmp_path):

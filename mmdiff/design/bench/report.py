@@ -25,7 +25,7 @@ GROUP = (
 CELL = ("wall_s", "cpu_s", "iterations", *elasticity.NAMES, "off_cubic")
 BATCH = ("cells_per_s", "one_by_one_per_s")
 STEP = ("step_s", "solve_s", "ratio", "batch_s", "one_by_one_s")
-SHARD = ("cells_per_hour", "make", "clean", "label", "check", "overhead")
+SHARD = ("cells_per_hour", "make", "mend", "label", "check", "overhead")
 PEER = ("cpu_s", "setup_s", "iterations", "deviation", "status")
 
 

@@ -1,4 +1,4 @@
-"""Cells that fit a body: cells of a dataset with the outermost layer of another.
+"""Cells that fit a body: voxels of a dataset with the outermost layer of another.
 
 Homogenized constants are those of a cell among its like. Where the faces of neighbours
 do not fit, the walls of one end in the void of the other and a structure is far softer
@@ -90,7 +90,7 @@ def isotropic_body(
     off = abs(np.log(elasticity.moduli(known)["zener"]))
     rows = np.flatnonzero(off <= max(np.log1p(ISOTROPY), off.min()))
     n = len(candidates[0])
-    some = [shrunk(data.octants[row], n) for row in _order(data)[:SAMPLE]]
+    some = [shrunk(octant, n) for octant in data.octants(_order(data)[:SAMPLE])]
     fit = [[joined(cell, candidates[row]) is not None for cell in some] for row in rows]
     fit = np.sum(fit, 1)
     rows = rows[fit >= 0.9 * fit.max()]
@@ -110,10 +110,10 @@ def make_pool(
     Cells of the dataset are made as small first; `most` of them are taken, if so many
     stay whole, and `advance` is called after every one.
     """
-    found, solid = {}, np.ones_like(data.octants[0])
+    found, solid = {}, np.ones_like(data.octants(0))
     # The order does not depend on how many are taken.
     for number in (SOLID, *_order(data).tolist()):
-        inside = solid if number == SOLID else data.octants[number]
+        inside = solid if number == SOLID else data.octants(number)
         octant = joined(shrunk(inside, len(body)), body)
         if octant is None or (key := pack(octant[None]).tobytes()) in found:
             continue
@@ -174,12 +174,12 @@ def _body(data, reference, m, evaluate, volume) -> UInt8[np.ndarray, "m m m"]:
         rows = near[np.argsort(abs(np.log(zener)))][:TRIED]
     else:
         rows = [int(reference)]
-        if rows[0] >= len(data.octants):
+        if rows[0] >= len(data.volume):
             raise InputError(
                 f"references={reference} is no cell of the dataset, which holds "
-                f"{len(data.octants)}. Pass 0 to {len(data.octants) - 1}."
+                f"{len(data.volume)}. Pass 0 to {len(data.volume) - 1}."
             )
-    found = [clean_octant(shrunk(data.octants[row], m))[0] for row in rows]
+    found = [clean_octant(shrunk(octant, m))[0] for octant in data.octants(rows)]
     found = [octant for octant in found if is_load_bearing(octant)]
     if not found:
         raise InputError(

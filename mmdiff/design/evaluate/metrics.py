@@ -173,17 +173,22 @@ def groups(
     constants: Float[np.ndarray, "N 3"],
     volume: Float[np.ndarray, "N"],
 ) -> list[dict[str, str]]:
-    """Return the rows of a table: targets in filled and in empty bins, and all.
+    """Return the rows of a table: targets near known cells, others, and all.
 
-    Bins are those of property space (`mmdiff.data.space`), filled by training cells;
-    targets that leave constants or the volume free have none and count among all.
+    A list may say of which targets a cell within 1 % is known. Of other lists targets
+    in bins of property space (`mmdiff.data.space`) that training cells fill are told
+    from those in empty ones; those that leave constants or the volume free have none
+    and count among all.
     """
+    known = [record["known"] for record in records]
     asked = np.array([[*map(r.get, elasticity.NAMES), r["V"]] for r in records], float)
-    has_bin = ~np.isnan(asked).any(1)
+    has_bin = ~np.isnan(asked).any(1) & [told is None for told in known]
     bins = np.full(len(records), -1)
     bins[has_bin] = space.bin_index(asked[has_bin, :3], asked[has_bin, 3])
     filled = np.isin(bins, space.bin_index(constants, volume))
     kinds = {
+        "a cell is known": np.array([told is True for told in known]),
+        "none is known": np.array([told is False for told in known]),
         "in filled bins": has_bin & filled,
         "in empty bins": has_bin & ~filled,
         "all": np.ones(len(records), bool),

@@ -33,8 +33,9 @@ def report(
 ) -> Report:
     """Return the report of an evaluation, of cells that were refined (`polished`).
 
-    The records are those of `metrics.measure`, with "infeasible", "refused" and
-    "seconds" each; constants and volume those of the training cells.
+    The records are those of `metrics.measure`, with "infeasible", "known" (see
+    `targets.table`), "refused" and "seconds" each; constants and volume those of the
+    training cells.
     """
     summary = metrics.summarize(records)
     filled, fresh = metrics.new_bins(records, constants, volume)
@@ -46,7 +47,7 @@ def report(
     summary["refused"] = dict(refused)
     tables = {
         "Beside published results": metrics.comparison(summary, polished),
-        "By the bin of the target": metrics.groups(records, constants, volume),
+        "By what is known of the target": metrics.groups(records, constants, volume),
     }
     draw = {
         "table.md": lambda path: _write_tables(path, tables.values()),

@@ -26,7 +26,7 @@ def edge_rows(
     band of the Zener ratio around 1, where it is asked, and `alike` the share of equal
     voxels from which two cells count as one.
     """
-    octants, constants, volume, _ = data
+    constants, volume = data.constants, data.volume
     moduli = elasticity.moduli(constants)
     allowed = abs(volume - quest.volume) <= band
     if quest.is_isotropic:
@@ -42,7 +42,8 @@ def edge_rows(
         if len(chosen) == count:
             break
         if chosen:
-            same = agreement(octants[row], pack(octants[chosen]), half_shift=True)
+            kept = pack(data.octants(chosen))
+            same = agreement(data.octants(row), kept, half_shift=True)
             if same.max() >= alike:
                 continue
         chosen.append(row)

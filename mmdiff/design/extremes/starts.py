@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from mmdiff.cells import grey, surface
+from mmdiff.cells import grey
 from mmdiff.data.dataset import Dataset
 from mmdiff.design.extremes.network import Network
 from mmdiff.design.extremes.quest import PROBLEM, Extreme, Quest, Shape
@@ -103,12 +103,10 @@ def _shapes(file: pathlib.Path, make: Callable[[], Sequence]) -> list[Shape]:
 
 
 def edge_starts(quest: Quest, rows: Sequence[int], setup: Setup) -> list[Start]:
-    """Return cells of the dataset as starts; see `edges.edge_rows`."""
-    file = setup.state / f"edges_{quest.name}.npz"
-    octants = (setup.data.octants[row] for row in rows)
-    shapes = _shapes(file, lambda: [surface.from_voxels(o) for o in octants])
+    """Return cells of the dataset as starts, as they are; see `edges.edge_rows`."""
     found = []
-    for i, (row, shape) in enumerate(zip(rows, shapes, strict=True)):
+    for i, row in enumerate(rows):
+        shape = Shape(setup.data.fields(row), setup.data.constants[row])
         start = Extreme(quest.name, "edge", i, f"dataset {row}", shape)
         found.append((start, of_field(shape.psi, setup.method.n)))
     return found

@@ -1,8 +1,9 @@
 """Homogenization of voxel files: of one cell, of many in a file, of a folder of files.
 
-One cell has its results in the folder given; of several, each has a folder below it,
-and a table and a page hold all of them. An interrupted run goes on with the cells that
-lack results, or whose file is no longer the one that these were computed from.
+Cells of a dataset are surfaces: their voxels are twice as fine as their samples. One
+cell has its results in the folder given; of several, each has a folder below it, and a
+table and a page hold all of them. An interrupted run goes on with the cells that lack
+results, or whose file is no longer the one that these were computed from.
 """
 
 import dataclasses
@@ -12,12 +13,12 @@ import itertools
 import json
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmdiff.cells import prepare
+from mmdiff.cells import prepare, surface
 from mmdiff.data import dataset
 from mmdiff.design.homogenize import characterize, remarks, report, solution
 from mmdiff.design.homogenize.geometry import Geometry
@@ -26,6 +27,7 @@ from mmdiff.io import page, read, write
 from mmdiff.io import report as reports
 from mmdiff.io.json import write_csv
 from mmdiff.run import console, workdir
+from mmdiff.typing import Float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,10 +48,14 @@ class Settings:
 
 
 class Cell(NamedTuple):
-    """Voxels as a file holds them, what is known of it, and where results go."""
+    """A cell of a file, what is known of it, and where results go.
+
+    `read()` returns the voxels as the file holds them, and the field of the octant or
+    None: those of a dataset are made when they are needed.
+    """
 
     label: str
-    voxels: np.ndarray
+    read: Callable[[], tuple[np.ndarray, Float[np.ndarray, "n n n"] | None]]
     info: dict[str, Any]
     folder: pathlib.Path
 
@@ -116,7 +122,8 @@ def homogenize_cell(cell: Cell, log: pathlib.Path, settings: Settings) -> dict:
     options, solver, material = settings.options, settings.solver, settings.material
     if cell.info["format"] == "dataset":
         options = dataclasses.replace(options, input_is="octant")
-    grid = prepare.prepare(cell.voxels, cell.label, options)
+    voxels, psi = cell.read()
+    grid = prepare.prepare(voxels, cell.label, options)
     start = time.perf_counter()
     found = characterize.analyse(
         grid,
@@ -126,6 +133,7 @@ def homogenize_cell(cell: Cell, log: pathlib.Path, settings: Settings) -> dict:
         settings.geometry,
         threshold=options.threshold,
         fields=settings.fields,
+        psi=psi,
     )
     seconds = time.perf_counter() - start
     notes = cell.info["notes"] + console.notes(found.notes)
@@ -191,20 +199,42 @@ def _same_file(values: Mapping, known: Mapping) -> bool:
 
 def _read(path: pathlib.Path, folder: pathlib.Path, settings: Settings) -> list[Cell]:
     """Return the chosen cells of a file, of several each with a folder of its own."""
-    array, info = dataset.read_voxels(path, key=settings.key, **settings.raw)
-    chosen = read.select(array, path.name, settings.index)
-    info = {**info, "notes": console.notes(info["notes"])}
-    info |= checksum(path) if path.is_file() else {}
+    if dataset.is_dataset(path):
+        chosen, info = _read_dataset(path, settings)
+    else:
+        array, info = read.read(path, key=settings.key, **settings.raw)
+        found = read.select(array, path.name, settings.index)
+        chosen = [(i, functools.partial(_as_it_is, voxels)) for i, voxels in found]
+        info |= {"notes": console.notes(info["notes"]), **checksum(path)}
     digits = len(str(len(chosen) - 1))
     return [
         Cell(
             label=path.name if number is None else f"{path.name}[{number}]",
-            voxels=voxels,
+            read=make,
             info=info,
             folder=folder / f"{i:0{digits}d}" if len(chosen) > 1 else folder,
         )
-        for i, (number, voxels) in enumerate(chosen)
+        for i, (number, make) in enumerate(chosen)
     ]
+
+
+def _read_dataset(path, settings):
+    """Return the chosen cells of a dataset: numbers and what makes each; and info."""
+    data = dataset.load_dataset(path)
+    shape = (len(data.volume), *(3 * (data.n,)))
+
+    def make(row):
+        psi = data.fields(row)
+        return surface.voxels(psi, 2 * data.n), psi
+
+    numbers = read.choose(shape, path.name, settings.index)
+    info = {"file": path.name, "format": "dataset", "array": None, "shape": [*shape]}
+    info |= {"dtype": data.packed.dtype.name, "notes": []}
+    return [(row, functools.partial(make, row)) for row in numbers], info
+
+
+def _as_it_is(voxels):
+    return voxels, None
 
 
 def _write_summary(source, folder, found, left_out) -> None:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmdiff import elasticity
-from mmdiff.cells import prepare, printable, printable_voxels, thickness
+from mmdiff.cells import prepare, printable, thickness
 from mmdiff.cells.prepare import Grid
 from mmdiff.design.homogenize import geometry as geometries
-from mmdiff.design.homogenize import properties, remarks
+from mmdiff.design.homogenize import printable_voxels, properties, remarks
 from mmdiff.design.homogenize.geometry import Geometry
 from mmdiff.design.homogenize.solution import Material, Solution, Solver, solve
 from mmdiff.fem import homogenize

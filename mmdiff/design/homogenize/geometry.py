@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmdiff.cells import prepare, printable_voxels, surface
+from mmdiff.cells import prepare, surface
 from mmdiff.cells.prepare import Grid
 from mmdiff.cells.resample import good_edge
 from mmdiff.cells.symmetry import is_cubic
+from mmdiff.design.homogenize import printable_voxels
 from mmdiff.design.homogenize.solution import Material, Solution, Solver, solve
 from mmdiff.elasticity import cubic_to_voigt, orthotropic_to_voigt, voigt_to_cubic
 from mmdiff.errors import InputError, check_ranges

@@ -6,7 +6,7 @@ import numpy as np
 
 from mmdiff.cells import prepare
 from mmdiff.data.dataset import Dataset
-from mmdiff.design.interpolate.family import Member, measured
+from mmdiff.design.interpolate.family import Member, measured, of_dataset
 from mmdiff.errors import InputError
 from mmdiff.io import read as files
 
@@ -33,14 +33,13 @@ def read(
 
 
 def _end(text: str, key: str, data) -> Member:
-    octants = data.octants
     if text.isdecimal():
-        if int(text) >= len(octants):
+        if int(text) >= len(data.volume):
             raise InputError(
-                f"{key}={text} is no cell of the dataset, which holds {len(octants)}. "
-                f"Pass `{key}=0` to {len(octants) - 1}."
+                f"{key}={text} is no cell of the dataset, which holds "
+                f"{len(data.volume)}. Pass `{key}=0` to {len(data.volume) - 1}."
             )
-        return _measured(octants[int(text)], data, f"dataset {text}", f"{key}={text}")
+        return of_dataset(data, int(text), f"dataset {text}")
     file = pathlib.Path(text)
     if not file.is_file() or file.suffix.lower() == ".raw":
         raise InputError(
@@ -52,7 +51,7 @@ def _end(text: str, key: str, data) -> Member:
         raise InputError(
             f"{key}={text} holds {len(array)} cells. Save the one as a file of its own."
         )
-    edge = 2 * octants.shape[-1]
+    edge = 2 * data.n
     # A finer one of the same mirror planes has more to tell than a resampled one.
     fits = len({*array.shape}) == 1 and array.shape[0] % edge == 0
     resize = 0 if fits else edge
@@ -64,14 +63,10 @@ def _end(text: str, key: str, data) -> Member:
             "network are. Pass a cell with mirror planes and equal axes."
         )
     octant = (grid.density > 0.5).astype(np.uint8)
-    return _measured(octant, data, file.name, f"{key}={text}")
-
-
-def _measured(octant, data, kind, name) -> Member:
-    found, flaw = measured(octant, data.octants.shape[-1], kind)
+    found, flaw = measured(octant, data.n, file.name)
     if found is None:
         raise InputError(
-            f"{name} is {flaw} once its steps are rounded off. Pass a connected cell "
-            "whose walls have three voxels or more."
+            f"{key}={text} is {flaw} once its steps are rounded off. Pass a connected "
+            "cell whose walls have three voxels or more."
         )
     return found

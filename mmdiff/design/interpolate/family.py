@@ -2,7 +2,8 @@
 
 Cells of high K/K_HS are sorted by volume, and the largest gaps between neighbours are
 filled with new ones until none exceeds a tolerance (arXiv 2401.13570, Fig. 5). Each is
-a level-set field with the tensor of its surface. How well neighbours fit: see `pairs`.
+a level-set field with the tensor of its surface, those of a dataset as they are there.
+How well neighbours fit: see `pairs`.
 """
 
 import pathlib
@@ -14,12 +15,12 @@ import numpy as np
 
 from mmdiff import bounds
 from mmdiff.cells import grey, surface
-from mmdiff.data.dataset import Dataset
+from mmdiff.data.dataset import Dataset, octants_in_parts
 from mmdiff.errors import InputError
 from mmdiff.fem import accuracy
 from mmdiff.run import console, saved
 from mmdiff.targets.target import Target, of_constants
-from mmdiff.typing import Bool, Float, Int
+from mmdiff.typing import Bool, Float, Int, Shaped
 
 LOOKED_AT = 24  # cells around one volume
 
@@ -59,6 +60,12 @@ def member_of(cell, kind: str, theta: float = float("nan")) -> Member:
     """Return a member from a cell with a field and the properties of its surface."""
     constants, doubt = np.asarray(cell.constants), np.asarray(cell.uncertainty)
     return Member(cell.psi, constants, doubt, float(cell.volume), kind, theta)
+
+
+def of_dataset(data: Dataset, row: int, kind: str = "dataset") -> Member:
+    """Return the member that is a cell of a dataset."""
+    constants, doubt = data.constants[row], data.info["uncertainty"][row]
+    return Member(data.fields(row), constants, doubt, float(data.volume[row]), kind)
 
 
 def measured(octant: np.ndarray, n: int, kind: str) -> tuple[Member | None, str]:
@@ -105,9 +112,7 @@ def begin(
     """Return the cells of a dataset that a family begins with, by volume.
 
     They are looked for at `count` (two or more) evenly spaced volumes from low to high,
-    with K/K_HS from the floor on; gaps wider than the tolerance get further cells. The
-    dataset tells the tensor of voxels: cells whose surface turns out to be below the
-    floor are replaced by others.
+    with K/K_HS from the floor on; gaps wider than the tolerance get further cells.
     """
     if not low < high:
         raise InputError(
@@ -115,26 +120,17 @@ def begin(
             "`low` below `high`."
         )
     share = bounds.hashin_shtrikman_ratios(data.constants, data.volume)["K"]
-    allowed, members = share >= floor, {}
-    while True:
-        chosen = spread_out(data.octants, data.volume, allowed, low, high, count)
-        chosen = with_gaps_filled(
-            chosen, data.octants, data.volume, allowed, tolerance
-        ).tolist()
-        for i in (i for i in chosen if i not in members):
-            members[i], _ = measured(data.octants[i], data.octants.shape[-1], "dataset")
-        bad = [i for i in chosen if members[i] is None or members[i].share < floor]
-        if not bad:
-            break
-        console.say(f"{len(bad)} of {len(chosen)} surfaces are below the floor")
-        allowed[bad] = False
+    faces = np.concatenate([part[:, 0] for part in octants_in_parts(data)])
+    known = (faces, data.volume, share >= floor)
+    chosen = spread_out(*known, low, high, count)
+    chosen = with_gaps_filled(chosen, *known, tolerance).tolist()
     if len(chosen) < 2:
         raise InputError(
             f"{len(chosen)} cells of the dataset have K/K_HS of {floor:g} or more at "
             f"volumes from {low:g} to {high:g}, and a family needs two. Lower `floor` "
             "or widen `low` and `high`."
         )
-    return [members[i] for i in chosen]
+    return [of_dataset(data, row) for row in chosen]
 
 
 def begin_once(file: pathlib.Path, data: Dataset, **options) -> list[Member]:
@@ -143,7 +139,7 @@ def begin_once(file: pathlib.Path, data: Dataset, **options) -> list[Member]:
 
 
 def spread_out(
-    octants: np.ndarray,
+    faces: Shaped[np.ndarray, "N n n"],
     volume: Float[np.ndarray, "N"],
     allowed: Bool[np.ndarray, "N"],
     low: float,
@@ -155,7 +151,7 @@ def spread_out(
     Around each of m evenly spaced volumes, the first and the last included, the nearest
     cells are looked at that are no nearer to another of these volumes. Of all ways to
     take one of each the one is returned whose neighbours agree in most voxels of their
-    outer faces. Volumes without a cell are left out.
+    outer faces, solid above 0.5. Volumes without a cell are left out.
     """
     steps = []  # rows around each volume, and the best way to each of them
     width = (high - low) / (m - 1)
@@ -166,11 +162,11 @@ def spread_out(
         rows = rows[np.argsort(away[rows], kind="stable")[:LOOKED_AT]]
         if not rows.size:
             continue
-        faces = 2.0 * (octants[rows, 0] > 0.5).reshape(len(rows), -1) - 1
+        signs = 2.0 * (faces[rows] > 0.5).reshape(len(rows), -1) - 1
         total = np.zeros((1, len(rows)))
         if steps:
-            total = steps[-1][2][:, None] + steps[-1][1] @ faces.T
-        steps.append((rows, faces, total.max(0), total.argmax(0)))
+            total = steps[-1][2][:, None] + steps[-1][1] @ signs.T
+        steps.append((rows, signs, total.max(0), total.argmax(0)))
     if not steps:
         return np.array([], int)
     place, chosen = steps[-1][2].argmax(), []
@@ -184,7 +180,7 @@ def spread_out(
 
 def with_gaps_filled(
     rows: Int[np.ndarray, "k"],
-    octants: np.ndarray,
+    faces: Shaped[np.ndarray, "N n n"],
     volume: Float[np.ndarray, "N"],
     allowed: Bool[np.ndarray, "N"],
     tolerance: float,
@@ -204,9 +200,8 @@ def with_gaps_filled(
             return None
         away = abs(volume[inside] - (low + high) / 2)
         middle = inside[away <= max((high - low) / 4, away.min())]
-        faces = octants[middle, 0] > 0.5
-        faces_of = (octants[row, 0] > 0.5 for row in (one, other))
-        fit = sum((faces == own).mean((1, 2)) for own in faces_of)
+        solid = faces > 0.5
+        fit = sum((solid[middle] == solid[row]).mean((1, 2)) for row in (one, other))
         return middle[np.argmax(fit)]
 
     while True:

@@ -165,10 +165,15 @@ def file_starts(
 ) -> Starts:
     """Return the cells of a voxel file or dataset; options as for `voxel_start`.
 
-    The key is the name of the array in a file that holds several, the index the number
-    of one cell of several, or "all".
+    Those of a dataset are surfaces, and need none. The key is the name of the array in
+    a file that holds several, the index the number of one cell of several, or "all".
     """
-    array, _ = dataset.read_voxels(path, key=key)
+    if dataset.is_dataset(path):
+        data = dataset.load_dataset(path)
+        shape = (len(data.volume), *(3 * (data.n,)))
+        rows = read.choose(shape, path.name, index)
+        return [(f"{path.name}[{i}]", of_field(data.fields(i), n)) for i in rows]
+    array, _ = read.read(path, key=key)
     found = []
     for number, voxels in read.select(array, path.name, index):
         label = path.name if number is None else f"{path.name}[{number}]"

@@ -47,7 +47,7 @@ def test_cells_are_the_references_and_the_worst_random_one():
 
 
 def test_each_figure_has_its_table():
-    shard = {"cells_per_hour": 900.0, "make": 1, "clean": 2, "label": 3, "check": 4}
+    shard = {"cells_per_hour": 900.0, "make": 1, "mend": 2, "label": 3, "check": 4}
     peer = {"edge": 16, "cell": "schwarz_p", "peer": "scipy-jacobi", "status": "done"}
     group = solver.summarize(CELLS[:4])
     tables = report.tables(

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from design_helpers import dataset_of_voxels
 
 from mmdiff.cells import surface
 from mmdiff.cells.connectivity import is_load_bearing
 from mmdiff.cells.symmetry import is_cubic
 from mmdiff.cells.voxels import threshold_to_volume
-from mmdiff.data.dataset import Dataset
 from mmdiff.design.cloak import pool as cloak_pool
 from mmdiff.design.interpolate import pairs
 from mmdiff.design.interpolate.family import Member
@@ -71,7 +71,7 @@ def test_the_pool_holds_each_cell_once_with_its_own_constants(evaluate):
     octants = np.stack(fine * 2).astype(np.uint8)
     volume = octants.mean((1, 2, 3))
     constants = volume[:, None] * np.array([0.4, 0.16, 0.12])
-    data = Dataset(octants, constants, volume, {})
+    data = dataset_of_voxels(octants, constants)
     body = _frame(0.4)
     seen = []
     pool = cloak_pool.make_pool(
@@ -110,7 +110,7 @@ def test_of_the_isotropic_bodies_that_cells_fit_the_softest_is_taken():
     octants = np.stack([_ball(volume) for volume in np.linspace(0.5, 0.9, 12)])
     volume = octants.mean((1, 2, 3))
     constants = volume[:, None] * np.array([0.4, 0.16, 0.12])
-    data = Dataset(octants, constants, volume, {})
+    data = dataset_of_voxels(octants, constants)
     # Balls touch each other in the middle of the faces, where these frames are void.
     bodies = [_ball(0.55), _ball(0.65), _ball(0.75), _frame(0.1)]
     stiff = dict(zip([b.sum() for b in bodies], (0.3, 0.2, 0.1, 0.01), strict=True))
@@ -129,13 +129,13 @@ def test_of_the_isotropic_bodies_that_cells_fit_the_softest_is_taken():
 
 OCTANTS = np.stack([_frame(volume) for volume in np.linspace(0.1, 0.95, 24)])
 VOLUME = OCTANTS.mean((1, 2, 3))
-DATA = Dataset(OCTANTS, VOLUME[:, None] * np.array([0.4, 0.16, 0.12]), VOLUME, {})
+DATA = dataset_of_voxels(OCTANTS, VOLUME[:, None] * np.array([0.4, 0.16, 0.12]))
 
 
 OPTIONS = {"edge": 2 * N, "void": VOID, "most": 3, "volume": 0.25}
 THIN = np.zeros((1, N, N, N), np.uint8)
 THIN[:, 0, 0, 0] = THIN[:, 6, 6, 6] = 1
-APART = Dataset(THIN, np.ones((1, 3)), np.ones(1), {})
+APART = dataset_of_voxels(THIN, np.ones((1, 3)))
 
 
 @pytest.mark.parametrize(

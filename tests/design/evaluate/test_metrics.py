@@ -50,7 +50,7 @@ def records():
     options = {"flaw": lambda cell: "thin walls" if cell.constants[0] > 0.23 else ""}
     full = metrics.measure(goal, cells, sampled, 2, known, **options)
     empty = metrics.measure(goal, [], [], 4, known, **options)
-    return [{**r, "seconds": 3.0} for r in (full, empty)]
+    return [{**r, "seconds": 3.0, "known": None} for r in (full, empty)]
 
 
 def test_summary(records):
@@ -106,6 +106,14 @@ def test_groups_by_the_bin_of_the_target(records):
     assert row["+- %"] == "1.44" and row["solves, s per cell"] == "8, 1.5"
     (none,) = metrics.groups(records[2:3], constants, volume)
     assert none["targets"] == "all"
+
+
+def test_groups_by_the_word_of_the_list(records):
+    records = [r | {"known": told} for r in records for told in (True, False, True)]
+    rows = metrics.groups(records, np.array([[0.2, 0.1, 0.05]]), np.array([0.4]))
+    assert [(row["targets"], row["number"]) for row in rows] == [
+        *(("a cell is known", "4"), ("none is known", "2"), ("all", "6"))
+    ]
 
 
 def test_new_bins(records):

@@ -30,6 +30,7 @@ def _record(text, count):
         "refused": refused,
         "seconds": 3.0,
         "infeasible": not count,
+        "known": None,
     }
 
 

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-from design_helpers import wave
+from design_helpers import dataset_of, wave
 
 from mmdiff import elasticity
 from mmdiff.bounds import hashin_shtrikman
 from mmdiff.cells import surface
 from mmdiff.cells.voxels import threshold_to_volume
-from mmdiff.data.dataset import Dataset
 from mmdiff.design.extremes import figures
 from mmdiff.design.extremes.quest import Extreme, Shape, make_quest
 
@@ -18,16 +17,10 @@ BULK, POISSON, YOUNG = (
     for name in ("bulk", "poisson", "young")
 )
 VOLUMES = (0.1, 0.46, 0.5, 0.9)
-OCTANTS = np.stack([threshold_to_volume(wave(), volume) for volume in VOLUMES])
-DATA = Dataset(
-    OCTANTS,
-    np.stack([elasticity.isotropic(0.5 * volume) for volume in VOLUMES]),
-    OCTANTS.mean((1, 2, 3)),
-    {},
-)
-
-
+OCTANTS = [threshold_to_volume(wave(), volume) for volume in VOLUMES]
 FIELDS = [surface.from_voxels(octant) for octant in OCTANTS]
+CONSTANTS = [elasticity.isotropic(0.5 * volume) for volume in VOLUMES]
+DATA = dataset_of(FIELDS, CONSTANTS, VOLUMES)
 
 
 def _start(name, kind, young, flaws=()):

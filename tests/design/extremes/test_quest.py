@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-from design_helpers import wave
+from design_helpers import dataset_of_voxels, wave
 
 from mmdiff import bounds, elasticity
 from mmdiff.cells import surface
 from mmdiff.cells.voxels import threshold_to_volume
-from mmdiff.data.dataset import Dataset
 from mmdiff.design.extremes import edges, report
 from mmdiff.design.extremes import quest as extreme
 from mmdiff.design.extremes.quest import Extreme, Shape
@@ -84,7 +83,7 @@ def test_edge_cells_are_the_best_near_ones_and_differ():
     constants[4] *= [1, 1, 1.5]  # not isotropic
     volume = np.array([0.4, 0.4, 0.42, 0.5, 0.4, 0.38])  # the fourth is far off
     options = {"band": 0.05, "isotropy": 0.1, "alike": 0.95}
-    data = Dataset(octants, constants, volume, {})
+    data = dataset_of_voxels(octants, constants, volume)
     rows = edges.edge_rows(quest, data, count=3, **options)
     # Shares of the bound at their own volumes; the second is a copy of the first.
     assert rows[0] == 0 and set(rows) == {0, 2, 5}
@@ -98,7 +97,7 @@ def test_edge_cells_of_poisson_keep_the_floor():
     nu = np.array([-0.8, -0.5, 0.2])
     young = np.array([0.005, 0.02, 0.1])
     constants = elasticity.from_e_nu_zener(young, nu, np.full(3, 0.2))
-    data = Dataset(octants, constants, np.full(3, 0.4), {})
+    data = dataset_of_voxels(octants, constants, np.full(3, 0.4))
     options = {"count": 3, "band": 0.05, "isotropy": 0.1, "alike": 1.0}
     rows = edges.edge_rows(_quest("poisson"), data, **options)
     assert rows == [1, 2]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from homogenize_helpers import schwarz
 
-from mmdiff.cells import mesh, surface
+from mmdiff.cells import distance, mesh, surface
 from mmdiff.cells.prepare import Options
 from mmdiff.cells.symmetry import cell_to_octant, octant_to_cell
 from mmdiff.data import store
@@ -137,21 +137,30 @@ def test_a_surface_is_written_as_it_was_homogenized(tmp_path):
     assert "surface, +-" in report and "surface.stl" in report
 
 
-def test_cells_of_a_dataset_are_octants(tmp_path):
+def test_cells_of_a_dataset_are_surfaces(tmp_path):
     root = tmp_path / "run/data.zarr"
+    psi = surface.from_voxels(cell_to_octant(schwarz()))
     store.create(root, n=8, shards=1, shard_size=1, base={}, recipe={})
     store.write_shard(
         root,
         0,
-        octants=cell_to_octant(schwarz())[None],
+        packed=distance.pack(psi)[None],
         constants=np.ones((1, 3)),
-        records=[{"id": 0, "split": 0}],
+        volume=np.ones(1),
+        records=[{"id": 0, "split": 0, "uncertainty": [0.1, 0.1, 0.1]}],
         rejected={},
     )
     (tmp_path / "out").mkdir()
-    [values], _ = run(root.parent, tmp_path)
+    chosen = Geometry(geometry="surface", refine="never")
+    [values], _ = run(root.parent, tmp_path, geometry=chosen)
+    # Voxels are twice as fine as the samples.
     assert values["resolution"] == 16 and values["input"]["is"] == "octant"
-    assert values["volume"] == pytest.approx(schwarz().mean())
+    assert values["input"]["shape"] == [1, 8, 8, 8]
+    stored_psi = np.load(tmp_path / "out/surface.npz")["psi"]
+    np.testing.assert_allclose(stored_psi, psi, atol=distance.CLIP / distance.STEPS)
+    assert values["volume"] == pytest.approx(surface.volume(psi), abs=2e-3)
+    with pytest.raises(InputError, match="run holds one cell .*, so index=3 is none"):
+        run(root.parent, tmp_path, index="3")
     assert batch.is_current(root.parent, tmp_path / "out")
     store.manifest_path(root, 0).write_text("{")
     with pytest.raises(DataError, match="is damaged"):

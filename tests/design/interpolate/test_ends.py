@@ -3,10 +3,10 @@
 import field_helpers
 import numpy as np
 import pytest
+from design_helpers import dataset_of_voxels
 
 from mmdiff.cells import surface
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.data.dataset import Dataset
 from mmdiff.design.interpolate import ends
 from mmdiff.design.interpolate.family import Member
 from mmdiff.errors import InputError
@@ -15,7 +15,7 @@ from mmdiff.fem import accuracy
 CUBE = np.zeros((8, 8, 8), np.uint8)
 CUBE[:4, :4, :4] = 1
 CELLS = np.stack([1 - CUBE, 1 - CUBE[::-1, ::-1, ::-1]])
-DATA = Dataset(CELLS, np.array([[1.0, 2, 3], [4, 5, 6]]), CELLS.mean((1, 2, 3)), {})
+DATA = dataset_of_voxels(CELLS, [[1.0, 2, 3], [4, 5, 6]])
 
 
 @pytest.fixture(autouse=True)
@@ -45,9 +45,12 @@ def test_ends_are_files_numbers_or_the_usual_cells(file):
     first, second = ends.read((file("cell.npy"), "1"), None, DATA)
     np.testing.assert_array_equal(first.psi, surface.from_voxels(1 - CUBE))
     assert first.kind == "cell.npy" and second.kind == "dataset 1"
-    # Of the surface, whatever the dataset says of its voxels.
-    constants = surface.volume(second.psi) * field_helpers.RATES
-    np.testing.assert_allclose(second.constants, constants, rtol=1e-3)
+    constants = surface.volume(first.psi) * field_helpers.RATES
+    np.testing.assert_allclose(first.constants, constants, rtol=1e-3)
+    # A cell of the dataset is what that says of it.
+    np.testing.assert_array_equal(second.psi, DATA.fields(1))
+    assert second.constants.tolist() == [4, 5, 6] and second.volume == DATA.volume[1]
+    np.testing.assert_allclose(second.uncertainty, [0.04, 0.05, 0.06])
     assert first.theta == 0 and second.theta == np.pi / 2
     usual = Member(CUBE - 0.5, np.ones(3), np.ones(3), 0.5, "usual")
     found = ends.read(("", "0"), (usual, usual), DATA)
@@ -77,10 +80,10 @@ def test_ends_that_cannot_be_used_are_refused(file, first, words):
         ends.read((file(first), "1"), None, DATA)
 
 
-def test_ends_that_cannot_be_homogenized_are_refused(monkeypatch):
+def test_ends_that_cannot_be_homogenized_are_refused(monkeypatch, file):
     def estimate(psi):
         return field_helpers.estimate(psi)._replace(converged=False, residual=0.2)
 
     monkeypatch.setattr(accuracy, "estimate", estimate)
-    with pytest.raises(InputError, match="first=0 is not homogenized .residual 0.2."):
-        ends.read(("0", "1"), None, DATA)
+    with pytest.raises(InputError, match="cell.npy is not homogenized .residual 0.2."):
+        ends.read((file("cell.npy"), "1"), None, DATA)

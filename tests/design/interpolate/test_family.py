@@ -5,10 +5,10 @@ import itertools
 import jax
 import numpy as np
 import pytest
+from design_helpers import dataset_of
 
 from mmdiff import bounds, elasticity
 from mmdiff.cells import surface
-from mmdiff.data.dataset import Dataset
 from mmdiff.design.interpolate import family
 from mmdiff.design.interpolate.family import Member
 from mmdiff.errors import InputError
@@ -72,7 +72,7 @@ def test_cells_that_do_not_belong_are_not_taken(volume, share):
 def test_cells_are_spread_over_the_volumes_and_above_the_floor():
     volume = np.array([0.9, 0.32, 0.33, 0.42, 0.47, 0.39, 0.1])
     allowed = np.array([True, False, True, True, True, True, True])
-    alike = np.ones((7, 4, 4, 4), np.uint8)
+    alike = np.ones((7, 4, 4), np.uint8)
     chosen = family.spread_out(alike, volume, allowed, 0.3, 0.5, 3)
     # Of equal faces the volume nearest to an evenly spaced one counts.
     assert volume[chosen].tolist() == [0.33, 0.39, 0.47]
@@ -83,11 +83,11 @@ def test_cells_are_spread_over_the_volumes_and_above_the_floor():
 def test_gaps_are_filled_with_what_is_allowed_and_fits():
     volume = np.array([0.3, 0.5, 0.37, 0.41, 0.43, 0.9, 0.39])
     allowed = np.array([True, True, True, False, True, True, True])
-    octants = np.zeros((7, 4, 4, 4))
-    octants[[3, 4, 6]] = 1
+    faces = np.zeros((7, 4, 4))
+    faces[[3, 4, 6]] = 1
 
     def filled(rows, tolerance):
-        found = family.with_gaps_filled(rows, octants, volume, allowed, tolerance)
+        found = family.with_gaps_filled(rows, faces, volume, allowed, tolerance)
         return volume[found].tolist()
 
     # 0.41 is the middle but not allowed, 0.39 and 0.43 do not fit; then what is left.
@@ -98,13 +98,12 @@ def test_gaps_are_filled_with_what_is_allowed_and_fits():
 
 def test_of_all_chains_the_one_whose_faces_fit_best_is_taken():
     rng = np.random.default_rng(0)
-    octants = rng.integers(0, 2, (15, 3, 3, 3))
+    faces = rng.integers(0, 2, (15, 3, 3))
     volume = np.linspace(0.3, 0.6, 15)
-    chosen = family.spread_out(octants, volume, volume > 0, 0.299, 0.601, 3)
+    chosen = family.spread_out(faces, volume, volume > 0, 0.299, 0.601, 3)
 
     def fit(chain):
-        faces = ((octants[i, 0], octants[j, 0]) for i, j in itertools.pairwise(chain))
-        return sum((one == other).mean() for one, other in faces)
+        return sum((faces[i] == faces[j]).mean() for i, j in itertools.pairwise(chain))
 
     chains = itertools.product(range(4), range(4, 11), range(11, 15))
     best = max(fit(chain) for chain in chains)
@@ -112,30 +111,22 @@ def test_of_all_chains_the_one_whose_faces_fit_best_is_taken():
     assert np.digitize(chosen, [4, 11]).tolist() == [0, 1, 2]
 
 
-def test_a_family_begins_with_cells_whose_surface_is_near_the_bound(monkeypatch):
-    volume, labels = (0.28, 0.32, 0.38, 0.44, 0.6), (0.9, 0.7, 0.95, 0.9, 0.9)
-    octants = np.stack([surface.voxels(_frame(v), 8) for v in volume])
-    volume = octants.mean((1, 2, 3))
-    constants = np.stack([*map(_constants, volume, labels)])
-    data = Dataset(octants, constants, volume, {})
-    seen = []
-
-    def estimate(psi):
-        """Return 0.85 of the bound, of the fourth less than its voxels have."""
-        share = surface.volume(psi)
-        seen.append(int(abs(share - volume).argmin()))
-        found = _constants(share, 0.3 if seen[-1] == 3 else 0.85)
-        parts = (found, 0.01 * found, found, found, share, 1e-6, True)
-        return accuracy.Estimate(*parts)
-
-    monkeypatch.setattr(accuracy, "estimate", estimate)
+def test_a_family_begins_with_cells_of_the_dataset_near_the_bound(monkeypatch):
+    volume, shares = np.array([0.28, 0.32, 0.38, 0.44, 0.6]), (0.9, 0.7, 0.95, 0.9, 0.9)
+    constants = np.stack([*map(_constants, volume, shares)])
+    data = dataset_of([_frame(v) for v in volume], constants, volume)
+    monkeypatch.delattr(accuracy, "estimate")  # all is known of them
     options = {"count": 2, "low": 0.25, "high": 0.65, "tolerance": 0.2}
     begun = family.begin(data, floor=0.8, **options)
-    # That one is replaced; the other is not measured again.
-    assert seen == [3, 4, 2]
-    found = [member.volume for member in begun]
-    np.testing.assert_allclose(found, volume[[2, 4]], atol=2e-3)
-    assert all(member.share == pytest.approx(0.85) for member in begun)
+    # The heaviest and the one at the middle; the gap of 0.22 gets another.
+    rows = [int(abs(volume - member.volume).argmin()) for member in begun]
+    assert rows == sorted(rows) and 1 not in rows
+    for row, member in zip(rows, begun, strict=True):
+        np.testing.assert_array_equal(member.psi, data.fields(row))
+        np.testing.assert_array_equal(member.constants, constants[row])
+        np.testing.assert_array_equal(member.uncertainty, 0.01 * constants[row])
+        assert member.kind == "dataset" and member.volume == volume[row]
+    assert family.widest(begun) <= 0.2
     with pytest.raises(InputError, match="0 cells of the dataset have K/K_HS of 0.99"):
         family.begin(data, floor=0.99, **options)
     with pytest.raises(InputError, match="low=0.7 and high=0.65 are no range"):

@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 import pytest
-from design_helpers import wave
+from design_helpers import dataset_of, wave
 from field_helpers import RATES
 from field_helpers import estimate as volume_estimate
 
@@ -63,6 +63,19 @@ def test_all_cells_of_a_file_are_starts(tmp_path):
     np.testing.assert_allclose(found[1][1].max(), 0.05 + 0.9 * 0.5, rtol=1e-6)
     ((label, _),) = starts.file_starts(path, N, index="1")
     assert label == "cell.npy[1]"
+
+
+def test_cells_of_a_dataset_are_starts_on_any_grid(tmp_path, monkeypatch):
+    data = dataset_of([wave(), wave() + 0.4], np.ones((2, 3)), [0.5, 0.6])
+    monkeypatch.setattr(starts.dataset, "is_dataset", lambda path: True)
+    monkeypatch.setattr(starts.dataset, "load_dataset", lambda path: data)
+    ((label, grid),) = starts.file_starts(tmp_path / "run", 2 * N, index="1")
+    assert label == "run[1]" and grid.dtype == np.float32
+    shares = surface.fractions(data.fields(1), 2 * N)
+    np.testing.assert_allclose(grid, 0.05 + 0.9 * shares, rtol=1e-6)  # float32
+    assert len(starts.file_starts(tmp_path / "run", N, index="all")) == 2
+    with pytest.raises(InputError, match="run holds 2 cells .shape .2, 8, 8, 8"):
+        starts.file_starts(tmp_path / "run", N)
 
 
 def test_an_orthotropic_design_may_start_from_an_orthotropic_cell():

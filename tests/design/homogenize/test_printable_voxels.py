@@ -5,12 +5,12 @@ import pytest
 
 from mmdiff.cells import surface
 from mmdiff.cells.printable import printability
-from mmdiff.cells.printable_voxels import (
+from mmdiff.cells.symmetry import octant_to_cell
+from mmdiff.design.homogenize.printable_voxels import (
     faithful_field,
     printability_of_voxels,
     samples,
 )
-from mmdiff.cells.symmetry import octant_to_cell
 
 
 def test_pieces_meet_through_the_faces_of_the_cell():
