@@ -7,8 +7,9 @@ shapes have beyond their spectrum, in units of the error that estimate leaves:
   x0 = clip(x0_lin(x_t, t)) + std(t) F(x_t, t, x0_prev, x0_lin, cond).
 
 Clipping to [-1, 1], where fields end, takes a tenth off the squared error and needs
-single samples, which a network that sees patches does not carry. So its task has the same size at all times, and where there is little noise the answer
-is right before anything is learned.
+single samples, which a network that sees patches does not carry. So its task has the
+same size at all times, and where there is little noise the answer is right before
+anything is learned.
 """
 
 from collections.abc import Callable, Mapping
