@@ -24,10 +24,11 @@ import jax
 import numpy as np
 
 from mmdiff import assets, main
+from mmdiff.cells import symmetry
 from mmdiff.data import dataset, select
 from mmdiff.design.generate import pipeline, sampler
 from mmdiff.design.generate.search import Budget, search
-from mmdiff.diffusion import conditions, process, schedule
+from mmdiff.diffusion import conditions, linear, process, schedule
 from mmdiff.io.json import markdown
 from mmdiff.models import denoiser, unet, weights
 from mmdiff.targets import target
@@ -35,20 +36,23 @@ from mmdiff.train import checkpoint, denoising, loop, state
 
 TARGETS, SAMPLES, SAMPLING_STEPS, NEWTON = 12, 4, 16, (0, 2)
 HELD_OUT = 128  # validation cells
-TIMES = (0.1, 0.3, 0.5, 0.7)
+TIMES = (0.03, 0.1, 0.3, 0.5, 0.7)
 NOISE = schedule.ExponentialSchedule()
 
 
 class Variant(NamedTuple):
-    """How a network is trained and sampled: `denoiser(model, schedule)`, noise."""
+    """How a network is trained and sampled.
+
+    `denoiser(model, schedule, prior)` and the noise.
+    """
 
     denoiser: object
     noise: object
 
 
-def _plain(model, noise_schedule, make=denoiser.make_denoiser):
+def _plain(*args):
     """Return the denoiser without self-conditioning."""
-    apply = make(model, noise_schedule)
+    apply = denoiser.make_denoiser(*args)
 
     def forgetful(params, *args):
         bound = process.without_previous(functools.partial(apply, params))
@@ -59,23 +63,29 @@ def _plain(model, noise_schedule, make=denoiser.make_denoiser):
 
 def variants(n: int) -> dict[str, Variant]:
     """Return the three ways by name, for octants of side n."""
-    # The likelihood of a voxel is that of the noise it really has.
-    by_voxel = functools.partial(
-        denoiser.make_denoiser, variance=process.averaged_variance(n)
-    )
+
+    def of_averaged(model, noise_schedule, prior):
+        # The ratio of field and noise is that of the noise it really has: its variance
+        # in a coefficient is one over the multiplicity.
+        most = n**3 / symmetry.num_independent(n)
+        spectrum = tuple(most * value for value in prior.spectrum)
+        prior = linear.Prior(prior.mean, spectrum)
+        return denoiser.make_denoiser(model, noise_schedule, prior)
+
     return {
         "default": Variant(denoiser.make_denoiser, process.symmetric_noise),
         "no self-conditioning": Variant(_plain, process.symmetric_noise),
-        "averaged noise": Variant(by_voxel, process.averaged_noise),
+        "averaged noise": Variant(of_averaged, process.averaged_noise),
     }
 
 
 class Data(NamedTuple):
-    """Training and held-out examples, and the scaling of their conditions."""
+    """Training and held-out examples, scaling of their conditions, prior of fields."""
 
     training: denoising.Examples
     held_out: denoising.Examples
     conditions: conditions.Conditions
+    prior: linear.Prior
 
 
 def load(config, root="") -> Data:
@@ -85,15 +95,16 @@ def load(config, root="") -> Data:
     training = denoising.examples(data, chosen, config.balance)
     validation = data.info["split"] == select.VALIDATION
     held = validation & (np.cumsum(validation) <= HELD_OUT)
-    names = ("C11", "C12", "C44", "V")
-    scaling = conditions.fit_conditions(names, training.cond, config.power)
-    return Data(training, denoising.examples(data, held), scaling)
+    scaling = conditions.fit_conditions(conditions.NAMES, training.cond, config.power)
+    prior = linear.fit_prior(training.packed)
+    return Data(training, denoising.examples(data, held), scaling, prior)
 
 
 def train(folder, variant: Variant, data: Data, config, steps: int):
     """Return averaged parameters, header and held-out errors at `TIMES`."""
-    octant = data.training.octant.shape[-1]
-    fields = {**config.model.to_dict(), "conditions": 4}
+    octant = symmetry.side(data.training.packed.shape[-1])
+    fields = config.model.to_dict()
+    fields |= {"conditions": len(conditions.NAMES), "linear": True}
     model = unet.UNet(**fields)
     last = {}
 
@@ -106,7 +117,7 @@ def train(folder, variant: Variant, data: Data, config, steps: int):
     values |= {"log_every": 50, "checkpoint_every": max(steps // 2, 1)}
     settings = loop.Settings.from_values(values)
     diffusion = denoising.Diffusion(
-        variant.denoiser(model, NOISE),
+        variant.denoiser(model, NOISE, data.prior),
         data.conditions,
         NOISE,
         noise=variant.noise,
@@ -129,7 +140,8 @@ def train(folder, variant: Variant, data: Data, config, steps: int):
         "octant": octant,
         "schedule": schedule.schedule_to_dict(NOISE),
         "cond": data.conditions.to_dict(),
-        "training": {"labels": data.training.cond.astype(float).tolist()},
+        "prior": data.prior.to_dict(),
+        "training": {"labels": data.training.cond[:, :4].astype(float).tolist()},
     }
     return result.state.ema, meta, [last[f"validation_t{t:g}"] for t in TIMES]
 
@@ -184,7 +196,7 @@ def study(folder: pathlib.Path, steps: int = 300, root="") -> list[dict]:
     """
     _, config, _ = main.load_config("configs/train.py:cpu")
     data = load(config, root)
-    n = data.training.octant.shape[-1]
+    n = symmetry.side(data.training.packed.shape[-1])
     check = pipeline.make_check(n, pipeline.Settings(polish_steps=0))
     rows = []
     for name, variant in variants(n).items():

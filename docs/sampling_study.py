@@ -37,12 +37,12 @@ SAMPLES, NEWTON = 4, 2
 NEWTONS = (0, 1, 2, 3)  # Newton steps of the guidance
 POLISH_STEPS = (*range(7), 8, 12, 20, 40)
 STEP_COUNTS = (4, 8, 16, 32, 50)
-SHARPEN = ((3.0, 3.0), (1.5, 1.5), (1.0, 2.0), (0.5, 2.0))  # of `fem_guidance.SHARPEN`
+WIDTH = ((0.5, 0.5), (1.0, 1.0), (2.0, 0.5), (3.0, 0.5))  # of `fem_guidance.WIDTH`
 SMOOTHING = (0.1, 0.7, 1.0, 1.5, 2.0)  # of `fem_guidance.SMOOTHING`; 0.1 is none
 # Few constants asked, Poisson's ratio negative: the hardest to hang together.
 AUXETIC = ("nu=-0.4,V=0.3", "E=0.02,nu=-0.3", "E=0.03,nu=-0.2", "nu=-0.5,V=0.4")
 PARTS = (
-    *("steps", "weight", "newton", "sharpen", "smooth", "auxetic"),
+    *("steps", "weight", "newton", "width", "smooth", "auxetic"),
     *("polish", "outside", "bulk", "stages"),
 )
 WEIGHTS = (0.5, 1.0, 2.0, 4.0)
@@ -288,10 +288,10 @@ def main(arguments: list[str]) -> None:
         sweep(study, goals, "weight", "guidance", WEIGHTS)
     if "newton" in parts:
         sweep(study, goals, "newton", "newton", NEWTONS)
-    if "sharpen" in parts:
-        guiding(study, goals, "SHARPEN", "sharpened by, t = 1 and 0", SHARPEN)
+    if "width" in parts:
+        guiding(study, goals, "WIDTH", "half width at t = 1 and 0, spacings", WIDTH)
     if "smooth" in parts:
-        guiding(study, goals, "SMOOTHING", "smoothed over, voxels", SMOOTHING)
+        guiding(study, goals, "SMOOTHING", "smoothed over, spacings", SMOOTHING)
     if "auxetic" in parts:
         auxetic = [target.parse(text) for text in AUXETIC]
         sweep(study, auxetic, "newton", "newton", (0, 2, 3))

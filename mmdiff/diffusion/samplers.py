@@ -27,14 +27,15 @@ Correction = Callable[
 
 
 def time_grid(
-    steps: int, *, first: float = 1.0, last: float = 0.02
+    steps: int, *, first: float = 1.0, last: float = 0.005, power: float = 1.5
 ) -> Float[Array, "s"]:
-    """Return steps + 1 times from `first` down to `last`, uniform in t.
+    """Return steps + 1 times from `first` down to `last`, denser towards the end.
 
-    Uniform in t is what training draws. The last step ends at a small positive time,
-    where the clipped estimate is the answer; lambda would be infinite at gamma = 1.
+    The answer is the estimate at the last time but one: of fields, unlike binary
+    voxels, that is as exact as its time is small. `power` 1 is uniform in t. The last
+    step ends at a small positive time; lambda would be infinite at gamma = 1.
     """
-    return jnp.linspace(first, last, steps + 1)
+    return last + (first - last) * jnp.linspace(1.0, 0.0, steps + 1) ** power
 
 
 def ddim(
@@ -125,7 +126,7 @@ def sample(
     sampler: Sampler = dpm_solver,
     noise: Noise = symmetric_noise,
 ) -> Float[Array, "b n n n"]:
-    """Draw one octant per row of conditions.
+    """Draw one field per row of conditions.
 
     Example i starts from `fold_in(key, i)`, so that more rows do not change the first.
 
@@ -141,7 +142,7 @@ def sample(
       noise: draws the state at the first time, as in training.
 
     Returns:
-      The last x0 estimate, in [-1, 1]; solid where positive.
+      The last x0 estimate, in [-1, 1]: a field, solid where positive.
     """
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(cond.shape[0]))
     x = jax.vmap(lambda key: noise(key, n))(keys)

@@ -67,8 +67,14 @@ def test_order_of_convergence(sampler, order):
     assert order - 0.2 < slope < order + 0.35
 
 
-def test_times_fall_evenly():
-    np.testing.assert_allclose(samplers.time_grid(2), [1, 0.51, 0.02], rtol=1e-6)
+def test_times_fall_ever_less():
+    even = samplers.time_grid(2, last=0.02, power=1.0)
+    np.testing.assert_allclose(even, [1, 0.51, 0.02], rtol=1e-6)
+    times = np.asarray(samplers.time_grid(16))
+    np.testing.assert_allclose(times[[0, -1]], [1, 0.005], rtol=1e-6)
+    assert (np.diff(times) < 0).all() and (np.diff(times, 2) > 0).all()
+    # The estimate that is the answer.
+    assert times[-2] < 0.03
 
 
 def test_a_perfect_denoiser_is_followed_to_the_end():

@@ -14,6 +14,8 @@ from data_helpers import write_noise
 
 from mmdiff import main
 from mmdiff.data.dataset import load_dataset
+from mmdiff.diffusion.conditions import NAMES
+from mmdiff.models.denoiser import prior_of
 from mmdiff.models.weights import load_weights, save_weights
 from mmdiff.run import workdir
 
@@ -54,8 +56,10 @@ def test_training_and_what_it_writes(dataset, tmp_path, capsys):
     params, meta = load_weights(out / "ema.npz")
     assert meta["octant"] == 8 and meta["training"]["steps"] == 4
     assert meta["base"]["nu"] == 0.3 and meta["base"]["penal"] == 3.0
-    octants, *_, info = load_dataset(dataset)
-    assert len(meta["training"]["labels"]) == (info["split"] == 0).sum()
+    split = load_dataset(dataset).info["split"]
+    assert np.shape(meta["training"]["labels"]) == ((split == 0).sum(), 4)
+    assert meta["cond"]["names"] == [*NAMES] and meta["model"]["linear"]
+    assert prior_of(meta).spectrum[0] > 0
     assert params
     assert meta["training"]["cells"] == 13
     card = (out / "MODEL_CARD.md").read_text()
@@ -71,6 +75,31 @@ def test_training_and_what_it_writes(dataset, tmp_path, capsys):
     assert "is not whole: going on with it" in capsys.readouterr().out
     assert main.main(argv) == 0
     assert "already done" in capsys.readouterr().out
+
+
+def test_a_warm_start_has_the_weights_of_its_file(dataset, tmp_path, capsys):
+    first = tmp_path / "first"
+    argv = _argv(dataset, first, "steps=2", "half=False", "loss_weight=std")
+    assert main.main(argv) == 0
+    weights = first / "ema.npz"
+    still = f"steps=1 learning_rate=1e-9 half=False init={weights}".split()
+    assert main.main(_argv(dataset, tmp_path / "second", *still)) == 0
+    (old, one), (new, other) = map(load_weights, (weights, tmp_path / "second/ema.npz"))
+    assert one["cond"] == other["cond"] and one["prior"] == other["prior"]
+    for a, b in zip(*map(jax.tree.leaves, (old, new)), strict=True):
+        # One step of next to no length.
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    capsys.readouterr()
+    for option, message in (
+        ("model.width=4", "has width=8 and the configured network has 4"),
+        ("linear=False", "has linear=True and the configured network has False"),
+    ):
+        argv = _argv(dataset, tmp_path / "third", f"init={weights}", option)
+        assert main.main(argv) == 2
+        assert message in capsys.readouterr().err
+    argv = _argv(dataset, tmp_path / "third", "loss_weight=time")
+    assert main.main(argv) == 2
+    assert "loss_weight='time' is unknown" in capsys.readouterr().err
 
 
 def test_tensorboard_is_asked_for_and_absent(dataset, tmp_path, capsys, monkeypatch):

@@ -17,7 +17,10 @@ SCHEDULE = ExponentialSchedule()
 FREE = jnp.full(4, -1.0)
 WAVE = np.cos(np.pi * (np.arange(8) + 0.5) / 8)
 FIELD = WAVE[:, None, None] + WAVE[:, None] + WAVE
-BALL, FRAME = threshold_to_volume(-FIELD, 0.3), threshold_to_volume(FIELD, 0.4)
+BALL, FRAME = (
+    2.0 * threshold_to_volume(field, share) - 1
+    for field, share in ((-FIELD, 0.3), (FIELD, 0.4))
+)
 
 
 def _denoise(x, t, x0_prev, cond):
@@ -35,7 +38,7 @@ def codec():
 def noises(codec):
     keys = jax.random.split(jax.random.key(0))
     return [
-        codec.encode(key, jnp.asarray(2.0 * cell - 1, jnp.float32), FREE)
+        codec.encode(key, jnp.asarray(cell, jnp.float32), FREE)
         for key, cell in zip(keys, (BALL, FRAME), strict=True)
     ]
 
@@ -54,7 +57,7 @@ def test_noises_keep_the_symmetry_and_have_the_variance_of_noise(noises):
         assert is_cubic(np.asarray(noise))
         assert 0.8 < noise.std() < 1.2
         # What a clean octant leads to, with none of the noise of the last time.
-        x = jnp.sqrt(SCHEDULE.gamma(times[-1])) * (2.0 * cell - 1)
+        x = jnp.sqrt(SCHEDULE.gamma(times[-1])) * cell
         x = x[None].astype(jnp.float32)
         clean = invert(denoise, x, FREE[None], times, schedule=SCHEDULE)
         # Two values only; absolute values of a normal variable have 0.6 here.
@@ -69,7 +72,7 @@ def test_guidance_acts_when_decoding_alone():
         return 0 * x0 + target_values[None, None, None]
 
     guided = noise_codec.make_noise_codec(_denoise, SCHEDULE, steps=4, guide=guide)
-    x0 = jnp.asarray(2.0 * BALL - 1, jnp.float32)
+    x0 = jnp.asarray(BALL, jnp.float32)
     noise = guided.encode(jax.random.key(0), x0, FREE)
     back = guided.decode(noise, FREE)
     assert not seen and noise_codec.returned(back, BALL) == 1

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from model_helpers import FIELDS, fresh_params
 
+from mmdiff.diffusion.conditions import NAMES
 from mmdiff.errors import DataError
 from mmdiff.models.unet import UNet
-from mmdiff.models.weights import load_weights, save_weights, sidecar
+from mmdiff.models.weights import load_model, load_weights, save_weights, sidecar
 
 _MODEL = UNet(**FIELDS)
 _FIELDS = {
@@ -71,3 +72,13 @@ def test_header_of_another_network_is_refused(tmp_path, params, change):
     path = save_weights(tmp_path / "w.npz", params, meta)
     with pytest.raises(DataError, match="another network|cannot be built"):
         load_weights(path)
+
+
+def test_a_model_of_other_conditions_is_refused(tmp_path, params):
+    meta = {**_META, "cond": {"names": [*NAMES]}}
+    path = save_weights(tmp_path / "w.npz", params, meta)
+    assert load_model(path).meta == meta
+    meta["cond"]["names"].remove("drainable")
+    save_weights(path, params, meta)
+    with pytest.raises(DataError, match="has the conditions C11, .* another version"):
+        load_model(path)

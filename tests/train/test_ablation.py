@@ -44,7 +44,7 @@ def test_three_networks_are_trained_and_measured(study, dataset, tmp_path, capsy
     rows = study.study(out, 2, dataset)
     assert [row["variant"] for row in rows] == list(study.variants(8))
     errors = np.array([row["held out"] for row in rows])
-    assert errors.shape == (3, 4) and (np.diff(errors, axis=1) > 0).all()
+    assert errors.shape == (3, 5) and (np.diff(errors, axis=1) > 0).all()
     # Six times less noise at most voxels: an easier question at the same time.
     assert (errors[2] < errors[0]).all()
     assert all(0 <= row["newton 0"]["valid"] <= 100 for row in rows)

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from data_helpers import BASE
+from data_helpers import BASE, RECORD, random_packed
 from model_helpers import FIELDS, fresh_params
 from train_helpers import OPTIMIZER, params, settings
 
@@ -25,9 +25,10 @@ def test_shards_that_are_left_out_are_noted(tmp_path, capsys):
         store.write_shard(
             root,
             number,
-            octants=np.ones((2, n, n, n), np.uint8),
+            packed=random_packed(n, 2),
             constants=np.ones((2, 3)),
-            records=[{"id": 2 * number + i, "split": 0} for i in range(2)],
+            volume=np.ones(2),
+            records=[RECORD | {"id": 2 * number + i, "split": 0} for i in range(2)],
             rejected={},
         )
     (root / "constants/c/0/0").write_bytes(b"damaged")

@@ -67,6 +67,14 @@ def test_a_tensor_is_told_as_it_is(told, volume):
     )
 
 
+@pytest.mark.parametrize("text", ["0.11,0.045,0.04", "nu=0.2,zener=1"])
+def test_open_void_is_told_where_it_is_asked(told, text):
+    meta = {"octant": 32, "training": {"labels": KNOWN}}
+    draw = sampler.make_sampler({}, meta, num_samples=2, drainable=True)
+    values, _ = draw(jax.random.key(0), target.parse(text))
+    assert values["drainable"] == 1 and "drainable" not in told(text)[0]
+
+
 @pytest.mark.parametrize("volume", [None, 0.33])
 def test_a_part_of_a_tensor_is_completed_for_each_sample(told, volume):
     values, wanted = told("nu=0.2,zener=1", volume)
