@@ -168,14 +168,14 @@ def test_training_by_two_processes(dataset, tmp_path):
 
 def test_damaged_dataset_is_refused_or_skipped(dataset, tmp_path, capsys):
     broken = shutil.copytree(dataset, tmp_path / "broken")
-    file = broken / "data.zarr/octant/c/0/0/0/0"
+    file = broken / "data.zarr/field/c/0/0"
     data = bytearray(file.read_bytes())
     data[50] ^= 1
     file.write_bytes(data)
     argv = _argv(broken, tmp_path / "out")
     assert main.main(argv) == 3
     error = capsys.readouterr().err
-    assert "octant/c/0/0/0/0 fails its checksum; 16 of 16 cells are unreadable" in error
+    assert "field/c/0/0 fails its checksum; 16 of 16 cells are unreadable" in error
     assert "--config.skip_bad=True" in error
     # Without its only shard nothing is left.
     assert main.main([*argv, "--config.skip_bad=true"]) == 3
