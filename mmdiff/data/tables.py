@@ -217,7 +217,7 @@ def throughput(
         whole = np.median([sum(t[s] for s in shard.STAGES) for _, t in found])
         accepted = np.median([counts[number] for number, _ in found])
         solves = each["label"] + (each["make"] if aim == OPTIMIZED else 0.0)
-        known = aim != PROPOSED and kind != "plates"
+        known = aim != PROPOSED and kind not in ("plates", "lattices")
         beside = sum(each.values()) - solves
         rows.append(
             {

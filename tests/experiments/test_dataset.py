@@ -17,8 +17,8 @@ from mmdiff.data import dataset, select, store
 from mmdiff.errors import DataError
 
 OPTIONS = (
-    "n=8 shard_size=4 subset=6 num_targets=8 optimized.bulk_shear=8 optimized.poisson=0"
-    " optimized.plates=4 optimized.steps=12 optimized.radius=1.2"
+    "n=16 shard_size=4 subset=6 num_targets=8 optimized.bulk_shear=0"
+    " optimized.plates=4 optimized.lattices=8"
     " perturbed.everywhere=8 perturbed.poisson=(8,) perturbed.joint=(8,)"
     " perturbed.amplitude=(0.1,0.4) perturbed.length=(1.0,2.0) test=0.3"
 ).split()
@@ -80,12 +80,12 @@ def test_files_and_what_they_say(made):
         assert len(list(csv.DictReader(file))) == 8
     card = (folder / "DATASET_CARD.md").read_text()
     assert f"{len(packed)} unit cells with cubic symmetry" in card
-    assert "1 cells, evenly chosen, were homogenized once more on 8 and 16" in card
+    assert "1 cells, evenly chosen, were homogenized once more on 16 and 32" in card
     assert _hash(folder) in card
     for name in ("properties", "space", "coverage", "quality", "sheet", "auxetic"):
         assert (folder / f"{name}.png").stat().st_size > 2000
     # What it will take is said before it starts, with the machine.
-    start = text.index("36 candidates of 16^3 samples in 9 shards: about")
+    start = text.index("36 candidates of 32^3 samples in 9 shards: about")
     assert start < text.index("36 candidates") + 1 < text.index("parents from")
     assert "per homogenization, measured" in text
     metrics = (folder / "metrics.jsonl").read_text().splitlines()
