@@ -188,6 +188,7 @@ def write(
 
 def draw(folder: pathlib.Path, contents: tables.Contents) -> bool:
     """Draw space, coverage, quality and two sheets of cells; return if all of it is."""
+    folder.mkdir(parents=True, exist_ok=True)
     labels, kept = contents.labels, contents.kept
     cells = labels.constants[kept], labels.volume[kept]
     records = [labels.records[i] for i in np.flatnonzero(kept)]

@@ -33,9 +33,9 @@ STAGES = ("make", "mend", "label", "check")  # of a shard, in order; see its tim
 MIN_MARGIN = 1e-4  # of stability, below which nothing carries load
 ROUNDS = 4  # of mending
 KEPT = 0.95  # of the least wall and gap, after storage in 8 bits
-# Mean uncertainty over the ranges of the constants from which on a label is taken from
-# grids twice as fine, and from which on a cell is refused.
-UNSURE, UNCERTAIN = 0.02, 0.04
+# Uncertainty from which on a label is taken from grids twice as fine, and from which on
+# a cell is refused: the mean over the ranges of the constants, and relative to them.
+UNSURE, UNCERTAIN = (0.02, 0.2), (0.04, 0.3)
 # Labels that a design step, and a moved surface's, takes as long as; see
 # `labels_worth`.
 STEP_WORTH = {"bulk_shear": 0.12, "isotropic": 0.12, "poisson": 0.13}
@@ -166,13 +166,14 @@ def label(recipe: Recipe, psi: Float[np.ndarray, "n n n"]) -> accuracy.Estimate:
         return accuracy.estimate(psi, **solver)
     coarse = {"elements": recipe.n // 2, "rule": accuracy.COARSE_RULE}
     found = accuracy.estimate(psi, **coarse, **solver)
-    if _doubt(found) <= UNSURE or not found.converged:
+    if not _exceeds(found, UNSURE) or not found.converged:
         return found
     return accuracy.estimate(psi, coarse=found.fine, **solver)
 
 
-def _doubt(found: accuracy.Estimate) -> float:
-    return float((found.uncertainty / PAPER_RANGES).mean())
+def _exceeds(found: accuracy.Estimate, limits: tuple[float, float]) -> bool:
+    size = np.linalg.norm(found.uncertainty) / np.linalg.norm(found.constants)
+    return (found.uncertainty / PAPER_RANGES).mean() > limits[0] or size > limits[1]
 
 
 def _refusal(found: accuracy.Estimate) -> str:
@@ -180,7 +181,7 @@ def _refusal(found: accuracy.Estimate) -> str:
         return "unconverged"
     if min(stability_margins(found.constants).values()) < MIN_MARGIN:
         return "not load bearing"
-    return "uncertain" if _doubt(found) > UNCERTAIN else ""
+    return "uncertain" if _exceeds(found, UNCERTAIN) else ""
 
 
 def _told(found: Printability, label: accuracy.Estimate) -> dict:

@@ -235,6 +235,7 @@ def test_what_cannot_be_mended_is_refused(tmp_path, monkeypatch):
         ({"converged": False}, "unconverged"),
         ({"constants": np.array([0.1, 0.1, 0.1])}, "not load bearing"),
         ({"uncertainty": np.array([0.3, 0.1, 0.1])}, "uncertain"),
+        ({"uncertainty": np.array([0.01, 0.03, 0.08])}, "uncertain"),
     ],
 )
 def test_labels_that_say_nothing_are_refused(tmp_path, monkeypatch, changes, reason):
@@ -253,7 +254,7 @@ def test_labels_that_say_nothing_are_refused(tmp_path, monkeypatch, changes, rea
 def test_labels_of_doubt_come_from_finer_elements(monkeypatch):
     psi, recipe = surface.from_voxels(strut_octant(16, 8)), Recipe(n=16)
     coarse = shard.label(recipe, psi)
-    monkeypatch.setattr(shard, "UNSURE", 0.0)
+    monkeypatch.setattr(shard, "UNSURE", (0.0, 0.0))
     fine = shard.label(recipe, psi)
     assert (fine.uncertainty < coarse.uncertainty).all()
     np.testing.assert_allclose(fine.coarse, coarse.fine)
