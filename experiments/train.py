@@ -10,19 +10,18 @@ import dataclasses
 import pathlib
 
 import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mmdiff.data.dataset import training_cells
 from mmdiff.data.select import VALIDATION, coverage_radius
 from mmdiff.diffusion import linear
-from mmdiff.diffusion.conditions import NAMES, Conditions, fit_conditions
+from mmdiff.diffusion.conditions import NAMES
 from mmdiff.diffusion.schedule import schedule_from_dict, schedule_to_dict
 from mmdiff.errors import InputError
 from mmdiff.io.report import NO_PLOTS
-from mmdiff.models.denoiser import make_denoiser, prior_of
+from mmdiff.models.denoiser import make_denoiser
 from mmdiff.models.unet import UNet
-from mmdiff.models.weights import init_params, load_model, load_weights, save_weights
+from mmdiff.models.weights import load_weights, save_weights
 from mmdiff.run import tensorboard
 from mmdiff.run.console import note
 from mmdiff.run.workdir import read_metrics
@@ -59,7 +58,9 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     validation = denoising.examples(data, held_out) if held_out.any() else None
     fields = config.model.to_dict()
     fields |= {"conditions": len(NAMES), "linear": config.linear}
-    params, conditions, prior = begin(config, fields, data.n, training)
+    ranges = {"power": config.power, "seed": config.seed}
+    begun = denoising.begin(config.init, fields, data.n, training, **ranges)
+    params, conditions, prior = begun
     cells = f"{chosen.sum()} training and {held_out.sum()} validation cells"
     record.say_start(cells, data.n, params)
     diffusion = denoising.Diffusion(
@@ -97,31 +98,6 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     if not figures.loss_curve(workdir / "loss.png", rows):
         note(NO_PLOTS)
     record.say_end(path, settings, result)
-
-
-def begin(config, fields, n: int, training):
-    """Return the parameters to start from, the conditions and the prior of the data.
-
-    Those of `config.init` mean what they say with their own conditions and prior.
-    """
-    if not config.init:
-        return (
-            init_params(UNet(**fields), jax.random.key(config.seed), n),
-            fit_conditions(NAMES, training.cond, config.power),
-            linear.fit_prior(training.packed),
-        )
-    params, meta = load_model(config.init)
-    own = {**meta["model"], "octant": meta["octant"]}
-    asked = {**fields, "octant": n}
-    odd = [name for name, value in asked.items() if own.get(name) != value]
-    if odd:
-        raise InputError(
-            f"init={config.init} has {odd[0]}={own.get(odd[0])} and the configured "
-            f"network has {asked[odd[0]]}. Use the settings it was trained with."
-        )
-    prior = prior_of(meta) or linear.fit_prior(training.packed)
-    params = jax.tree.map(jnp.asarray, params)
-    return params, Conditions.from_dict(meta["cond"]), prior
 
 
 def intact(folder: pathlib.Path) -> bool:

@@ -48,7 +48,7 @@ def tensor_space(
     axis.plot([0, top], [0, top], color=INK, lw=0.8, label="isotropic")
     points = axis.scatter((c11 - c12) / 2, c44, **style)
     axis.set(xlabel="(C11 - C12) / 2", ylabel="C44", title="bounds of laminates")
-    axis.legend(fontsize=8, loc="lower right")
+    axis.legend(fontsize=8, loc="lower right", framealpha=1)
     axis = figure.add_subplot(1, 3, 3)
     line = np.linspace(0, 1, 200)
     axis.plot(line, hashin_shtrikman(line)[0], color=INK, lw=1)

@@ -173,7 +173,8 @@ def label(recipe: Recipe, psi: Float[np.ndarray, "n n n"]) -> accuracy.Estimate:
 
 def _exceeds(found: accuracy.Estimate, limits: tuple[float, float]) -> bool:
     size = np.linalg.norm(found.uncertainty) / np.linalg.norm(found.constants)
-    return (found.uncertainty / PAPER_RANGES).mean() > limits[0] or size > limits[1]
+    off = (found.uncertainty / PAPER_RANGES).mean()
+    return bool(off > limits[0] or size > limits[1])
 
 
 def _refusal(found: accuracy.Estimate) -> str:

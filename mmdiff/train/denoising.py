@@ -13,10 +13,16 @@ import numpy as np
 import optax
 
 from mmdiff.data.dataset import Dataset
-from mmdiff.data.loader import make_batches
 from mmdiff.data.select import balanced_rows
 from mmdiff.data.space import bin_index
+from mmdiff.diffusion.conditions import NAMES, Conditions, fit_conditions
+from mmdiff.diffusion.linear import Prior, fit_prior
+from mmdiff.errors import InputError
+from mmdiff.models.denoiser import prior_of
+from mmdiff.models.unet import UNet
+from mmdiff.models.weights import init_params, load_model
 from mmdiff.train import loop
+from mmdiff.train.loader import make_batches
 from mmdiff.train.state import create_state
 from mmdiff.train.step import Diffusion, make_evaluation, make_step
 from mmdiff.typing import Bool, Float, Int, Int8
@@ -47,6 +53,41 @@ def examples(
     cond = np.column_stack([constants, volume, data.drainable[chosen]])
     rows = balanced_rows(bin_index(constants, volume), balance)
     return Examples(data.packed[chosen], cond.astype(np.float32), rows)
+
+
+def begin(
+    path: str,
+    fields: Mapping[str, Any],
+    n: int,
+    data: Examples,
+    *,
+    power: float,
+    seed: int,
+) -> tuple[Any, Conditions, Prior]:
+    """Return the parameters to start from, the conditions and the prior of the fields.
+
+    Fresh ones of a network with the given fields, on n samples along the octant, for the
+    examples; or those of a weights file, whose parameters mean what they say with its
+    own conditions and prior.
+
+    Raises:
+      InputError: if the weights are those of another network.
+    """
+    if not path:
+        params = init_params(UNet(**fields), jax.random.key(seed), n)
+        return params, fit_conditions(NAMES, data.cond, power), fit_prior(data.packed)
+    params, meta = load_model(path)
+    own = {**meta["model"], "octant": meta["octant"]}
+    asked = {**fields, "octant": n}
+    odd = [name for name, value in asked.items() if own.get(name) != value]
+    if odd:
+        raise InputError(
+            f"init={path} has {odd[0]}={own.get(odd[0])} and the configured network "
+            f"has {asked[odd[0]]}. Use the settings it was trained with."
+        )
+    prior = prior_of(meta) or fit_prior(data.packed)
+    params = jax.tree.map(jnp.asarray, params)
+    return params, Conditions.from_dict(meta["cond"]), prior
 
 
 def train(

@@ -16,7 +16,7 @@ import optax
 
 from mmdiff import bounds, elasticity
 from mmdiff.data.dataset import Dataset
-from mmdiff.data.loader import make_batches
+from mmdiff.train.loader import make_batches
 from mmdiff.models import regressor
 from mmdiff.train import loop
 from mmdiff.train.state import TrainState, create_state

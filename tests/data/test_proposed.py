@@ -8,7 +8,7 @@ from design_helpers import wave
 from fem_helpers import strut_octant
 from model_helpers import FIELDS, fresh_params
 
-from mmdiff.cells import surface
+from mmdiff.cells import distance, surface
 from mmdiff.data import proposed, space
 from mmdiff.data.recipe import Proposed, Recipe, Shard
 from mmdiff.diffusion.conditions import NAMES, fit_conditions
@@ -39,9 +39,10 @@ def model(tmp_path_factory):
 def earlier(tmp_path_factory):
     return write_cells(
         tmp_path_factory.mktemp("earlier") / "data.zarr",
-        strut_octant(8, 3)[None],
+        distance.pack(surface.from_voxels(strut_octant(8, 3)))[None],
         np.array([[0.15, 0.04, 0.03]]),
         [{"id": 0, "family": 0, "aim": "optimized"}],
+        n=8,
     )
 
 
@@ -78,8 +79,8 @@ def _candidates(recipe, earlier, number=9):
 @pytest.mark.slow
 def test_targets_lie_in_empty_bins_beside_filled_ones(model, earlier, draw):
     recipe = _recipe(model)
-    octants, records = _candidates(recipe, earlier)
-    assert octants.shape == (4, 8, 8, 8) and set(np.unique(octants)) <= {0, 1}
+    fields, records = _candidates(recipe, earlier)
+    assert np.shape(fields) == (4, 8, 8, 8)
     beside = space.frontier(earlier.constants, earlier.volume, recipe.volume_range)
     points = np.array([list(record["target"].values()) for record in records])
     assert set(space.bin_index(points[:, :3], points[:, 3])) <= set(beside)
@@ -92,27 +93,16 @@ def test_targets_lie_in_empty_bins_beside_filled_ones(model, earlier, draw):
         1e-4,
     )
     again = _candidates(recipe, earlier)
-    np.testing.assert_array_equal(octants, again[0])
-    assert not np.array_equal(octants, _candidates(recipe, earlier, 10)[0])
+    np.testing.assert_array_equal(fields, again[0])
+    assert not np.array_equal(fields, _candidates(recipe, earlier, 10)[0])
 
 
 @pytest.mark.slow
-def test_surfaces_come_nearer_to_their_targets_by_steps(
-    model, earlier, draw, monkeypatch
-):
-    voxels, fields = surface.voxels, {}
-
-    def remember(psi, m):
-        octant = voxels(psi, m)
-        fields[octant.tobytes()] = psi
-        return octant
-
-    monkeypatch.setattr(surface, "voxels", remember)
+def test_surfaces_come_nearer_to_their_targets_by_steps(model, earlier, draw):
     errors = []
     for steps in (0, 6):
-        octants, _ = _candidates(_recipe(model, steps), earlier)
+        psi, _ = _candidates(_recipe(model, steps), earlier)
         targets = np.array([[*values.values()][:4] for values in draw[-4:]])
-        psi = [fields[octant.tobytes()] for octant in octants]
         volumes = [*map(surface.volume, psi)]
         # Of few steps the constants get most: a volume counts a tenth of an error.
         np.testing.assert_allclose(volumes, targets[:, 3], atol=0.03)

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPE = Recipe(
     n=8,
     shard_size=4,
-    optimized=Optimized(8, 0, 0, 0, 0, 4, steps=30, radius=1.2),
+    optimized=Optimized(8, 0, 0, 0, 0, 0, 0, 4, 0, steps=30, radius=1.2),
     perturbed=Perturbed(8, (), (), amplitude=(0.1, 0.4), length=(1.0, 2.0)),
 )
 # Shards one after the other in one process, on a core that it claims as a task does.
@@ -251,8 +251,8 @@ def test_why_a_shard_failed(ray_tasks, cluster, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(ray, "init", lambda address: None)  # it runs already
     monkeypatch.setattr(ray, "shutdown", lambda: None)
-    # Of 512 voxels 133.1 to 133.9 would have to be solid: round 0 yields no cell.
+    # No plate has just that volume: round 0 yields no cell.
     options = "n=8 shard_size=1 optimized.bulk_shear=0 optimized.poisson=0 "
-    options += "optimized.plates=1 volume_range=(0.26,0.2615)"
+    options += "optimized.plates=1 optimized.lattices=0 volume_range=(0.26,0.26001)"
     run = _refused(ray_tasks, capsys, 3, "has no accepted cell in the rounds before")
     run(*_command(tmp_path, *options.split()))

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Round 0: a shard of optimized cells and one of plates. Round 1: a perturbed one.
 SMALL = (
     "n=8 shard_size=4 optimized.bulk_shear=4 optimized.poisson=0 optimized.plates=4 "
+    "optimized.lattices=0 "
     "optimized.steps=6 optimized.radius=1.2 perturbed.everywhere=4 "
     "perturbed.poisson=() perturbed.joint=() perturbed.amplitude=(0.1,0.4) "
     "perturbed.length=(1.0,2.0) num_targets=4 subset=4"

@@ -117,7 +117,7 @@ class TestTraces:
             denoising.make_step(helpers.DIFFUSION, helpers.OPTIMIZER)
         )
         batch = {
-            "octant": helpers.DATA.octant[:8],
+            "packed": helpers.DATA.packed[:8],
             "cond": np.zeros((8, 4), np.float32),
             "index": np.arange(8, dtype=np.int32),
         }

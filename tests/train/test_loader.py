@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmdiff.data import loader
+from mmdiff.train import loader
 from mmdiff.errors import InputError
 
 SIZES = {"examples": 23, "batch_size": 4}  # five batches and a rest of three
