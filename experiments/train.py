@@ -6,7 +6,6 @@ schedule, the spectrum of the linear estimate, the ranges of the conditions and 
 material.
 """
 
-import dataclasses
 import pathlib
 
 import jax
@@ -59,19 +58,19 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     fields = config.model.to_dict()
     fields |= {"conditions": len(NAMES), "linear": config.linear}
     ranges = {"power": config.power, "seed": config.seed}
-    begun = denoising.begin(config.init, fields, data.n, training, **ranges)
-    params, conditions, prior = begun
+    params, conditions, prior = denoising.begin(
+        config.init, fields, data.n, training, **ranges
+    )
     cells = f"{chosen.sum()} training and {held_out.sum()} validation cells"
     record.say_start(cells, data.n, params)
+    std = linear.make_std(prior, schedule, data.n)
     diffusion = denoising.Diffusion(
         make_denoiser(UNet(**fields), schedule, prior if config.linear else None),
         conditions,
         schedule,
         drop_rate=config.drop_rate,
+        weight=linear.make_weight(std) if config.loss_weight == "std" else None,
     )
-    if config.loss_weight == "std":
-        weight = linear.make_weight(linear.make_std(prior, schedule, data.n))
-        diffusion = dataclasses.replace(diffusion, weight=weight)
     settings = Settings.from_values(config.to_dict())
     result = train(config, workdir, settings, diffusion, params, training, validation)
     if jax.process_index():

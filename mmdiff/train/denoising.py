@@ -66,9 +66,9 @@ def begin(
 ) -> tuple[Any, Conditions, Prior]:
     """Return the parameters to start from, the conditions and the prior of the fields.
 
-    Fresh ones of a network with the given fields, on n samples along the octant, for the
-    examples; or those of a weights file, whose parameters mean what they say with its
-    own conditions and prior.
+    Fresh ones of a network with the given fields, on n samples along the octant, for
+    the examples; or those of a weights file, whose parameters mean what they say with
+    its own conditions and prior.
 
     Raises:
       InputError: if the weights are those of another network.

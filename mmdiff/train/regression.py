@@ -16,9 +16,9 @@ import optax
 
 from mmdiff import bounds, elasticity
 from mmdiff.data.dataset import Dataset
-from mmdiff.train.loader import make_batches
 from mmdiff.models import regressor
 from mmdiff.train import loop
+from mmdiff.train.loader import make_batches
 from mmdiff.train.state import TrainState, create_state
 from mmdiff.train.step import descend, random_half_shift, to_x0
 from mmdiff.typing import Array, Bool, Float, Int8, Key, Shaped

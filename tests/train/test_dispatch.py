@@ -118,7 +118,7 @@ class TestTraces:
         )
         batch = {
             "packed": helpers.DATA.packed[:8],
-            "cond": np.zeros((8, 4), np.float32),
+            "cond": np.zeros((8, 5), np.float32),
             "index": np.arange(8, dtype=np.int32),
         }
         args = jax.random.key(0), parallel.shard(batch, 1)

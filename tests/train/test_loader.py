@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mmdiff.train import loader
 from mmdiff.errors import InputError
+from mmdiff.train import loader
 
 SIZES = {"examples": 23, "batch_size": 4}  # five batches and a rest of three
 
