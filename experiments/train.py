@@ -57,10 +57,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     validation = denoising.examples(data, held_out) if held_out.any() else None
     fields = config.model.to_dict()
     fields |= {"conditions": len(NAMES), "linear": config.linear}
-    ranges = {"power": config.power, "seed": config.seed}
-    params, conditions, prior = denoising.begin(
-        config.init, fields, data.n, training, **ranges
-    )
+    params, conditions, prior = denoising.begin(config, fields, data.n, training)
     cells = f"{chosen.sum()} training and {held_out.sum()} validation cells"
     record.say_start(cells, data.n, params)
     std = linear.make_std(prior, schedule, data.n)

@@ -56,33 +56,28 @@ def examples(
 
 
 def begin(
-    path: str,
-    fields: Mapping[str, Any],
-    n: int,
-    data: Examples,
-    *,
-    power: float,
-    seed: int,
+    config: Mapping[str, Any], fields: Mapping[str, Any], n: int, data: Examples
 ) -> tuple[Any, Conditions, Prior]:
     """Return the parameters to start from, the conditions and the prior of the fields.
 
     Fresh ones of a network with the given fields, on n samples along the octant, for
-    the examples; or those of a weights file, whose parameters mean what they say with
-    its own conditions and prior.
+    the examples, by the config's `power` and `seed`; or those of its weights file
+    `init`, whose parameters mean what they say with its own conditions and prior.
 
     Raises:
       InputError: if the weights are those of another network.
     """
-    if not path:
-        params = init_params(UNet(**fields), jax.random.key(seed), n)
-        return params, fit_conditions(NAMES, data.cond, power), fit_prior(data.packed)
-    params, meta = load_model(path)
+    if not config["init"]:
+        params = init_params(UNet(**fields), jax.random.key(config["seed"]), n)
+        conditions = fit_conditions(NAMES, data.cond, config["power"])
+        return params, conditions, fit_prior(data.packed)
+    params, meta = load_model(config["init"])
     own = {**meta["model"], "octant": meta["octant"]}
     asked = {**fields, "octant": n}
     odd = [name for name, value in asked.items() if own.get(name) != value]
     if odd:
         raise InputError(
-            f"init={path} has {odd[0]}={own.get(odd[0])} and the configured network "
+            f"init={config['init']} has {odd[0]}={own.get(odd[0])} and the configured network "
             f"has {asked[odd[0]]}. Use the settings it was trained with."
         )
     prior = prior_of(meta) or fit_prior(data.packed)
