@@ -77,8 +77,8 @@ def begin(
     odd = [name for name, value in asked.items() if own.get(name) != value]
     if odd:
         raise InputError(
-            f"init={config['init']} has {odd[0]}={own.get(odd[0])} and the configured network "
-            f"has {asked[odd[0]]}. Use the settings it was trained with."
+            f"init={config['init']} has {odd[0]}={own.get(odd[0])} and the configured "
+            f"network has {asked[odd[0]]}. Use the settings it was trained with."
         )
     prior = prior_of(meta) or fit_prior(data.packed)
     params = jax.tree.map(jnp.asarray, params)
