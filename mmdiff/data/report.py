@@ -33,8 +33,8 @@ _MADE = {
 _DEFORMED = "by smooth random deformation of earlier cells"
 _TEMPLATE = """# Dataset card
 
-{cells} unit cells with cubic symmetry and the elastic constants of their surfaces
-{size}: {made}.
+{cells} unit cells with cubic symmetry and the elastic constants of their surfaces{size}:
+{made}.
 Each is a level-set field: distances from the surface on {n}^3 samples of the octant, of
 which the {independent} independent ones are stored in 8 bits.
 {extract}
@@ -240,9 +240,9 @@ def card(
     for row in rounds:
         rejected.update(row["rejected"])
     seconds = sum(timing[s] for timing in timings.values() for s in shard.STAGES)
-    size, part = f"({size_bytes / 1e6:.1f} MB)", ""
+    size, part = f" ({size_bytes / 1e6:.1f} MB)", ""
     if extract is not None:
-        size, part = "(packed)", _extract_text(extract, size_bytes)
+        size, part = "", _extract_text(extract, size_bytes)
     missing = len(recipe.plan()) - len(manifests)
     return _TEMPLATE.format(
         cells=len(records),

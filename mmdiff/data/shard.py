@@ -38,10 +38,10 @@ KEPT = 0.95  # of the least wall and gap, after storage in 8 bits
 UNSURE, UNCERTAIN = (0.02, 0.2), (0.04, 0.3)
 # Labels that a design step, and a moved surface's, takes as long as; see
 # `labels_worth`.
-STEP_WORTH = {"bulk_shear": 0.12, "isotropic": 0.12, "poisson": 0.13}
-STEP_WORTH |= {"poisson_isotropic": 0.15, "target": 0.15}
-ASCENT_WORTH = 2.0
-REST_WORTH = 2.5  # of a candidate beside its design
+STEP_WORTH = {"bulk_shear": 0.2, "isotropic": 0.3, "poisson": 0.25}
+STEP_WORTH |= {"poisson_isotropic": 0.35, "target": 0.3}
+ASCENT_WORTH = 2.7
+REST_WORTH = 5.5  # of a candidate beside its design
 
 
 def create(recipe: Recipe, root: pathlib.Path) -> None:
