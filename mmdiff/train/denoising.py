@@ -56,7 +56,7 @@ def examples(
 
 
 def begin(
-    config: Mapping[str, Any], fields: Mapping[str, Any], n: int, data: Examples
+    config: Any, fields: Mapping[str, Any], n: int, data: Examples
 ) -> tuple[Any, Conditions, Prior]:
     """Return the parameters to start from, the conditions and the prior of the fields.
 

@@ -105,7 +105,7 @@ def test_surfaces_come_nearer_to_their_targets_by_steps(model, earlier, draw):
         targets = np.array([[*values.values()][:4] for values in draw[-4:]])
         volumes = [*map(surface.volume, psi)]
         # Of few steps the constants get most: a volume counts a tenth of an error.
-        np.testing.assert_allclose(volumes, targets[:, 3], atol=0.03)
+        np.testing.assert_allclose(volumes, targets[:, 3], atol=0.05)
         tensors = [accuracy.on_grid(each, 8)[0] for each in psi]
         constants = np.stack([*map(voigt_to_cubic, tensors)])
         errors.append(range_error(constants, targets[:, :3]))

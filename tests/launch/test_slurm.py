@@ -229,6 +229,6 @@ def test_jobs_make_a_dataset_and_are_not_submitted_twice(tmp_path):
     assert store.missing(out / "data.zarr") == []
     octants, *_ = dataset.load_dataset(out)
     assert len((out / "labels.csv").read_text().splitlines()) == 1 + len(octants)
-    assert "unit cells of 16^3 voxels" in (out / "DATASET_CARD.md").read_text()
+    assert "unit cells with cubic symmetry" in (out / "DATASET_CARD.md").read_text()
     (close,) = run()
     assert close["job-name"] == "mmdiff-close" and "dependency" not in close
