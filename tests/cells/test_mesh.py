@@ -133,7 +133,7 @@ def test_cells_of_the_dataset_are_meshed_true_to_volume():
         check_mesh(psi, vertices, faces, 10.0)
         volume = surface.fractions(psi, 96, cubic=False).mean()
         # Rough cells: radii of two spacings and less everywhere.
-        assert mesh_volume(vertices, faces) / 1000 == pytest.approx(volume, rel=2e-3)
+        assert mesh_volume(vertices, faces) / 1000 == pytest.approx(volume, rel=3e-3)
         assert len(faces) < 600_000
 
 
