@@ -33,8 +33,8 @@ _MADE = {
 _DEFORMED = "by smooth random deformation of earlier cells"
 _TEMPLATE = """# Dataset card
 
-{cells} unit cells with cubic symmetry and the elastic constants of their surfaces{size}:
-{made}.
+{cells} unit cells with cubic symmetry and the elastic constants of their
+surfaces{size}: {made}.
 Each is a level-set field: distances from the surface on {n}^3 samples of the octant, of
 which the {independent} independent ones are stored in 8 bits.
 {extract}

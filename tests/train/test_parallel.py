@@ -25,7 +25,7 @@ run = parallel.parallel_step(make_step(helpers.DIFFUSION, helpers.OPTIMIZER))
 devices = jax.local_device_count()
 cond = np.asarray(helpers.CONDITIONS.normalize(jnp.asarray(helpers.DATA.cond)))[:8]
 batch = {
-    "octant": helpers.DATA.octant[:8],
+    "packed": helpers.DATA.packed[:8],
     "cond": cond,
     "index": np.arange(8, dtype=np.int32),
 }
