@@ -68,3 +68,11 @@ def connected(
     if pieces > 1:
         psi = drop_pieces(psi)
     return psi, ""
+
+
+def repaired(
+    psi: Float[np.ndarray, "n n n"], symmetry: str = "cubic"
+) -> Float[np.ndarray, "n n n"] | None:
+    """Return a field without loose pieces, None where it is no good (`connected`)."""
+    psi, flaw = connected(psi, symmetry)
+    return None if flaw else psi

@@ -44,6 +44,11 @@ def candidates(
 @functools.lru_cache(maxsize=2)
 def _ordered(path: str, seed: int):
     """Return a dataset and its rows, the bins of property space in turn."""
+    if path and not dataset.is_dataset(path):
+        raise InputError(
+            f"given.path={path} is no dataset. Give the workdir of configs/dataset.py, "
+            "or leave `given.path` empty for the shipped cells."
+        )
     data = dataset.load_dataset(path)
     index = space.bin_index(data.constants, data.volume)
     return data, select.uniform_order(np.random.default_rng(seed), index)

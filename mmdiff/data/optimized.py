@@ -176,17 +176,12 @@ def _moved(rng, recipe, shard):
             evaluate,
             steps=recipe.optimized.ascent,
             widths=widths(psi, printing),
-            repair=_whole,
+            repair=grey.repaired,
         )
         fields.append(moved.psi)
         objective = {"kind": shard.kind, "V": round(volume, 6)}
         records.append({"objective": objective | {"least E": round(least, 6)}})
     return fields, records
-
-
-def _whole(psi):
-    psi, flaw = grey.connected(psi)
-    return None if flaw else psi
 
 
 def _lattices(rng, n, count, low, high):

@@ -51,17 +51,12 @@ def candidates(
                 evaluate,
                 volume=values["V"],
                 steps=recipe.proposed.polish_steps,
-                repair=_repaired,
+                repair=grey.repaired,
             ).psi
         fields.append(None if flaw else psi)
         rounded = {k: round(v, 6) for k, v in values.items()}
         records.append({"target": rounded, "model": name, "family": FAMILY})
     return fields, records
-
-
-def _repaired(psi):
-    psi, flaw = grey.connected(psi)
-    return None if flaw else psi
 
 
 @functools.lru_cache(maxsize=2)

@@ -19,7 +19,7 @@ from scipy import optimize
 
 from mmdiff import elasticity
 from mmdiff.cells import mend, surface
-from mmdiff.cells.grey import connected, of_density
+from mmdiff.cells.grey import of_density, repaired
 from mmdiff.cells.mend import PRINTING, Printing
 from mmdiff.fem import accuracy
 from mmdiff.fem.accuracy import Estimate
@@ -202,7 +202,7 @@ def _ascent(problem, limits, symmetry, printing) -> _Task:
             evaluate,
             steps=steps,
             widths=widths(psi, printing),
-            repair=lambda trial: _connected(trial, symmetry),
+            repair=lambda trial: repaired(trial, symmetry),
             symmetry=symmetry,
         )
         return _to_volume(moved, limits.volume, evaluate)
@@ -231,7 +231,7 @@ def _approach(problem, limits, symmetry, printing) -> _Task:
             volume=volume,
             steps=steps,
             goal=GOAL / 4,
-            repair=lambda trial: _connected(trial, symmetry),
+            repair=lambda trial: repaired(trial, symmetry),
             widths=widths(psi, printing),
         )
         pairs = zip(moved.errors, moved.volumes, strict=True)
@@ -242,11 +242,6 @@ def _approach(problem, limits, symmetry, printing) -> _Task:
         return -float(elasticity.range_error(constants, target)), violation(found)
 
     return _Task(improve, judge, lambda value, off: -value <= GOAL and off <= 0)
-
-
-def _connected(psi, symmetry):
-    psi, flaw = connected(psi, symmetry)
-    return None if flaw else psi
 
 
 def make_outputs(problem: Problem, limits: Limits) -> Callable[[np.ndarray], Outputs]:
