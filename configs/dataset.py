@@ -124,7 +124,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
 
     # Finite elements of the labels.
     config.void = 1e-6
-    config.tol = 1e-2
+    config.tol = 1e-4
     config.maxiter = 200
 
     # Shares of the families kept apart.

@@ -128,21 +128,21 @@ def clean_octant(
     piece is not symmetric; such a cell has no connected symmetric part and comes back
     empty.
     """
-    n = octant.shape[-1]
-    cell, count, share = keep_largest(octant_to_cell(octant))
-    kept = cell[:n, :n, :n]
-    symmetric = np.array_equal(octant_to_cell(kept), cell)
-    if symmetry == "cubic":
-        symmetric = symmetric and is_cubic(kept)
-    if not symmetric:
+    pieces = mirror_pieces(np.asarray(octant) > 0)
+    if not pieces.sizes.size:
+        return octant, 0, 0.0
+    count, largest = int(pieces.copies.sum()), pieces.largest
+    kept = pieces.labels == largest
+    symmetric = pieces.copies[largest - 1] == 1
+    if not symmetric or (symmetry == "cubic" and not is_cubic(kept)):
         return np.zeros_like(octant), count, 0.0
-    return kept, count, share
+    return kept.astype(octant.dtype), count, float(kept.sum() / pieces.sizes.sum())
 
 
 def is_load_bearing(octant: np.ndarray) -> bool:
     """Whether the solid of the octant's cell is one piece that spans all three axes."""
-    cell = octant_to_cell(octant)
-    return periodic_pieces(cell)[1] == 1 and all(spanning_axes(cell))
+    pieces = mirror_pieces(np.asarray(octant) > 0)
+    return bool(pieces.copies.sum() == 1 and pieces.ends.all())
 
 
 class MirrorPieces(NamedTuple):

@@ -22,6 +22,7 @@ from mmdiff.typing import Float, Int8
 
 CLIP = 2.81  # spacings from the surface at which fields end
 STEPS = 127  # stored numbers on each side of the surface
+_FAR = 5.0  # spacings, at which fields are level
 _BESIDE = 0.6  # spacings beside a point of the surface: near it, that is a plane
 
 
@@ -38,11 +39,15 @@ def redistance(psi: Float[np.ndarray, "n n n"]) -> Float[np.ndarray, "n n n"]:
     A field without a surface is refused.
     """
     psi, n = np.asarray(psi, np.float64), psi.shape[-1]
-    found = find_surface(make_grid(psi))
+    found = find_surface(make_grid(psi), wedged=True)
     if not len(found.points):
         raise InputError("the field is all solid or all void; it has no surface.")
-    samples = np.stack(np.unravel_index(orbit_first(n), psi.shape), 1).astype(float)
-    length, nearest = cKDTree(found.points).query(samples)
+    # Of a point and its images the nearest to a sample of the wedge lies in it.
+    samples = np.stack(np.unravel_index(orbit_first(n), psi.shape), 1)
+    samples = -np.sort(-samples, axis=1).astype(np.float64)
+    tree = cKDTree(found.points, balanced_tree=False, compact_nodes=False)
+    length, nearest = tree.query(samples, distance_upper_bound=_FAR)
+    length, nearest = np.minimum(length, _FAR), nearest % len(found.points)
     way = samples - found.points[nearest]
     across = (way * found.normals[nearest]).sum(1)
     beside = np.sqrt(np.maximum(length**2 - across**2, 0.0))
@@ -51,7 +56,7 @@ def redistance(psi: Float[np.ndarray, "n n n"]) -> Float[np.ndarray, "n n n"]:
     distance = np.where(beside < _BESIDE, abs(across), length)
     levelled = spread(level_off(sign * distance), n)
     off = surface.volume(psi) - surface.volume(levelled)
-    return levelled + off * n**3 / found.areas.sum()
+    return levelled + off * n**3 / (6 * found.areas.sum())
 
 
 def pack(psi: Float[np.ndarray, "*b n n n"]) -> Int8[np.ndarray, "*b m"]:

@@ -14,18 +14,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from mmdiff.cells.connectivity import MirrorPieces, mirror_pieces
-from mmdiff.cells.printable import (
-    SHARE,
-    Chords,
-    Printability,
-    chords,
-    find_surface,
-    make_grid,
-    printability,
-    wedge,
-)
-from mmdiff.cells.surface import centres, sample
+from mmdiff.cells.connectivity import MirrorPieces
+from mmdiff.cells.printable import SHARE, Chords, Printability, View
 from mmdiff.cells.symmetry import (
     gather_independent,
     is_cubic,
@@ -120,33 +110,31 @@ def mend(
         the start again, with gaps first.
     """
     flaw = Printing(wall, gap, drainable).flaw
-    start, psi = psi, fill_specks(drop_pieces(psi))
-    before = printability(start)
-    found = before if psi is start else printability(psi)
+    start = View(psi)
+    whole = _without_specks(_without_pieces(start))
     for sign in (1, -1):
-        mended, after, count, drilled, filled = psi, found, 0, 0, 0
-        while count < rounds and flaw(after):
-            mended = _walls_and_gaps(mended, wall, gap, count, sign)
+        view, count, drilled, filled = whole, 0, 0, 0
+        while count < rounds and flaw(view.printability):
+            view = _walls_and_gaps(view, wall, gap, count, sign)
             if drainable:
-                mended, *holes = drain(mended, gap * 2 * psi.shape[-1])
+                view, *holes = _drained(view, gap * 2 * psi.shape[-1])
                 drilled, filled = drilled + holes[0], filled + holes[1]
-            mended = fill_specks(drop_pieces(mended))
-            after, count = printability(mended), count + 1
-        if ok := not flaw(after):
+            view, count = _without_specks(_without_pieces(view)), count + 1
+        if ok := not flaw(view.printability):
             break
     differ = 0.0
-    if mended is not start:
-        differ = float(((_fine(mended) > 0) != (_fine(start) > 0)).mean())
-    return mended, Mended(before, after, count, drilled, filled, differ, ok)
+    if view is not start:
+        differ = float(((view.grid.value > 0) != (start.grid.value > 0)).mean())
+    before, after = start.printability, view.printability
+    return view.psi, Mended(before, after, count, drilled, filled, differ, ok)
 
 
-def _walls_and_gaps(psi, wall, gap, count, sign):
-    """Return the field with walls thickened first (sign 1), or gaps widened (-1)."""
+def _walls_and_gaps(view, wall, gap, count, sign):
+    """Return the view with walls thickened first (sign 1), or gaps widened (-1)."""
     first, second = (wall, gap) if sign > 0 else (gap, wall)
-    width, extra = 2 * psi.shape[-1], min(0.05 * count, 0.2)
-    psi = thicken(sign * psi, first * width, extra=extra)
-    psi = clear(psi, second * width, extra=extra, fill=count >= PATIENCE)
-    return sign * psi
+    width, extra = 2 * view.psi.shape[-1], min(0.05 * count, 0.2)
+    view = _thicker(view, first * width, sign, extra)
+    return _cleared(view, second * width, -sign, extra, fill=count >= PATIENCE)
 
 
 def add_balls(
@@ -186,22 +174,32 @@ def drop_pieces(psi: Float[np.ndarray, "n n n"]) -> Float[np.ndarray, "n n n"]:
     Where the largest piece is one of several that are images of each other there is
     none to keep: the field comes back as it is.
     """
-    solid = mirror_pieces(_fine(psi) > 0)
+    return _without_pieces(View(psi)).psi
+
+
+def _without_pieces(view):
+    solid = view.solid
     if solid.copies.sum() < 2 or solid.copies[solid.largest - 1] > 1:
-        return psi
+        return view
     loose = (solid.labels > 0) & (solid.labels != solid.largest)
-    if is_cubic(psi) and not is_cubic(loose):
-        return psi
-    return dig_balls(psi, _places(np.argwhere(loose)), _CLEAR)
+    if view.cubic and not is_cubic(loose):
+        return view
+    return _with_balls(view, _places(np.argwhere(loose)), _CLEAR, -1)
 
 
 def fill_specks(
     psi: Float[np.ndarray, "n n n"], share: float = SPECK
 ) -> Float[np.ndarray, "n n n"]:
     """Return the field without closed pores of less than a share of the void."""
-    void = mirror_pieces(_fine(psi) <= 0)
+    return _without_specks(View(psi), share).psi
+
+
+def _without_specks(view, share=SPECK):
+    void = view.void
     small = ~void.endless & (void.sizes / void.copies < share * void.sizes.sum())
-    return add_balls(psi, _places(np.argwhere(_select(void, small))), _CLEAR)
+    if not small.any():
+        return view
+    return _with_balls(view, _places(np.argwhere(_select(void, small))), _CLEAR, 1)
 
 
 def thicken(
@@ -212,15 +210,19 @@ def thicken(
     The field comes back as it is if `printability` finds no such wall; `extra` spacings
     are added to the radius.
     """
-    thin = _thin(psi, wall, 1)
-    return add_balls(psi, thin.middles, wall / 2 + MARGIN + extra)
+    return _thicker(View(psi), wall, 1, extra).psi
 
 
 def widen(
     psi: Float[np.ndarray, "n n n"], gap: float, *, extra: float = 0.0
 ) -> Float[np.ndarray, "n n n"]:
     """Return the field with void added where gaps are thinner; see `thicken`."""
-    return -thicken(-psi, gap, extra=extra)
+    return _thicker(View(psi), gap, -1, extra).psi
+
+
+def _thicker(view, limit, sign, extra):
+    thin = _thin(view, limit, sign)
+    return _with_balls(view, thin.middles, limit / 2 + MARGIN + extra, sign)
 
 
 def clear(
@@ -231,26 +233,33 @@ def clear(
     Those of less than half the limit, or with `fill` all, are filled, the others
     widened: whatever changes less.
     """
-    thin = _thin(psi, gap, -1)
-    closed = thin.lengths < (np.inf if fill else gap / 2)
-    psi = add_balls(psi, thin.middles[closed], gap / 2 + extra)
-    return dig_balls(psi, thin.middles[~closed], gap / 2 + MARGIN + extra)
+    return _cleared(View(psi), gap, -1, extra, fill).psi
 
 
-def _thin(psi, limit, sign) -> Chords:
-    """Return the chords under a limit; none if they are less than `SHARE`."""
-    grid = make_grid(psi)
-    found = find_surface(grid)
-    if is_cubic(psi):  # balls are added round all images
-        found = wedge(found)
-    every = chords(grid, found, sign=sign, reach=limit * SLACK + grid.h)
+def _cleared(view, limit, sign, extra, fill):
+    """Return the view without thin parts of the phase of a sign; see `clear`."""
+    thin = _thin(view, limit, sign)
+    closed = thin.lengths < (np.inf if fill else limit / 2)
+    radius = limit / 2 + extra
+    view = _with_balls(view, thin.middles[closed], radius, -sign)
+    return _with_balls(view, thin.middles[~closed], radius + MARGIN, sign)
+
+
+def _thin(view, limit, sign) -> Chords:
+    """Return the chords under a limit; none if they are less than `SHARE`.
+
+    Of cubic fields those in the wedge: balls are added round all images.
+    """
+    every = view.chords(sign, limit * SLACK + view.grid.h)
     thin = (every.lengths < limit * SLACK) & (every.least(SHARE) < limit)
     return Chords(*(part[thin] for part in every))
 
 
-def _fine(psi):
-    """Return the field on a grid of half the spacing, on which pieces are told."""
-    return sample(psi, centres(psi.shape[-1], 2 * psi.shape[-1]))
+def _with_balls(view, points, radius, sign):
+    """Return the view with balls of solid (sign 1) or void round points."""
+    if not len(points):
+        return view
+    return View((add_balls if sign > 0 else dig_balls)(view.psi, points, radius))
 
 
 def _places(index) -> Float[np.ndarray, "p 3"]:
@@ -272,8 +281,13 @@ def drain(
     planes to the pore's own images. A pore of less volume than its hole is filled.
     Nearest pores come first and are open to the next.
     """
-    void, radius = mirror_pieces(_fine(psi) <= 0), gap / 2 + MARGIN
-    opened, cubic = _select(void, void.endless), is_cubic(psi)
+    view, drilled, filled = _drained(View(psi), gap)
+    return view.psi, drilled, filled
+
+
+def _drained(view, gap):
+    void, radius, cubic = view.void, gap / 2 + MARGIN, view.cubic
+    opened = _select(void, void.endless)
     pores = set((1 + np.flatnonzero(~void.endless)).tolist())
     holes, fills, drilled, filled = [np.empty((0, 3))], [np.empty((0, 3))], 0, 0
     found = None
@@ -291,8 +305,8 @@ def drain(
         else:
             holes += [_hole(*line, 2 * radius + gap, pore) for line in lines]
             opened, drilled, found = opened | pore, drilled + 1, None
-    psi = add_balls(psi, np.concatenate(fills), _CLEAR)
-    return dig_balls(psi, np.concatenate(holes), radius), drilled, filled
+    view = _with_balls(view, np.concatenate(fills), _CLEAR, 1)
+    return _with_balls(view, np.concatenate(holes), radius, -1), drilled, filled
 
 
 class _Ways(NamedTuple):

@@ -9,6 +9,7 @@ balls of diameter w (unchanged by opening) has no chord under w. `cells.mend` me
 """
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +18,11 @@ from scipy import ndimage
 from mmdiff.cells.connectivity import MirrorPieces, mirror_pieces
 from mmdiff.cells.surface import centres, sample, slopes
 from mmdiff.cells.symmetry import is_cubic
-from mmdiff.typing import Float
+from mmdiff.typing import Bool, Float
 
 SHARE = 5e-4  # of the surface: chords of less area are not looked at
 FACING = -0.5  # cosine between the normals at the ends of a wall, at most
+REACH = 4.0  # spacings up to which chords are looked for at first
 _SAME = 1e-9  # spacings: coordinates that are one
 STEEP = np.cos(np.deg2rad(44.0))  # one degree off, so that 45 itself is printed
 
@@ -111,17 +113,22 @@ def make_grid(psi: Float[np.ndarray, "n n n"], m: int | None = None) -> Grid:
     return Grid(sample(psi, points), slopes(psi, points), n / len(points))
 
 
-def find_surface(grid: Grid) -> Surface:
+def find_surface(grid: Grid, *, wedged: bool = False) -> Surface:
     """Return where the lines of a grid cross the surface, with normals and areas.
 
     A line stands for an area h^2 across it, and a patch of unit normal u is crossed by
-    the lines of all three axes: |u_x| + |u_y| + |u_z| times per h^2.
+    the lines of all three axes: |u_x| + |u_y| + |u_z| times per h^2. Of cubic fields
+    `wedged` gives the part of `wedge` alone.
     """
-    found = []
+    found, solid = [], grid.value > 0
     for axis in range(3):
         value = np.moveaxis(grid.value, axis, 0)
         slope = np.moveaxis(grid.slope, axis + 1, 1)
-        low = np.nonzero((value[:-1] > 0) != (value[1:] > 0))
+        inside = np.moveaxis(solid, axis, 0)
+        crossed = inside[:-1] != inside[1:]
+        if wedged:
+            crossed &= _near_wedge(len(value), axis)
+        low = np.nonzero(crossed)
         high = (low[0] + 1, *low[1:])
         part = value[low] / (value[low] - value[high])
         place = np.stack(low).astype(np.float64)
@@ -131,7 +138,22 @@ def find_surface(grid: Grid) -> Surface:
         found.append(np.concatenate([(place + 0.5) * grid.h - 0.5, normal]))
     points, normals = np.split(np.concatenate(found, axis=1).T, 2, axis=1)
     normals = normals / np.maximum(np.linalg.norm(normals, axis=1), 1e-12)[:, None]
-    return Surface(points, normals, grid.h**2 / np.maximum(abs(normals).sum(1), 1e-12))
+    areas = grid.h**2 / np.maximum(abs(normals).sum(1), 1e-12)
+    surface = Surface(points, normals, areas)
+    return wedge(surface) if wedged else surface
+
+
+@functools.lru_cache(maxsize=12)
+def _near_wedge(m: int, axis: int) -> Bool[np.ndarray, "k m m"]:
+    """Return the pieces of lines along an axis, which comes first, that touch x>=y>=z.
+
+    A piece lies between neighbouring points, k = m - 1 of them on a line.
+    """
+    x, y, z = np.indices((m, m, m))
+    inside = np.moveaxis((x >= y) & (y >= z), axis, 0)
+    touched = inside[:-1] | inside[1:]
+    touched.setflags(write=False)
+    return touched
 
 
 def wedge(surface: Surface) -> Surface:
@@ -174,15 +196,6 @@ def chords(grid: Grid, surface: Surface, *, sign: int = 1, reach: float) -> Chor
     return Chords(lengths, fold(middles, outside), surface.areas)
 
 
-def _least(grid, surface, sign):
-    """Return the least chord, looked for near the surface first, then over a period."""
-    for reach in (4.0, 16.0, 2 * grid.h * len(grid.value)):
-        found = chords(grid, surface, sign=sign, reach=reach).least()
-        if np.isfinite(found):
-            break
-    return found
-
-
 def fold(points: Float[np.ndarray, "p 3"], n: float) -> Float[np.ndarray, "p 3"]:
     """Return points mirrored into the octant of n spacings, from sample 0."""
     place = np.mod(points + 0.5, 2 * n)
@@ -192,6 +205,71 @@ def fold(points: Float[np.ndarray, "p 3"], n: float) -> Float[np.ndarray, "p 3"]
 def trapped_share(void: MirrorPieces) -> float:
     """Return the share of closed pores in pieces of void."""
     return float(void.sizes[~void.endless].sum() / max(void.sizes.sum(), 1))
+
+
+class View:
+    """A field on a grid twice as fine, and what is seen of it there, each made once."""
+
+    def __init__(self, psi: Float[np.ndarray, "n n n"], m: int | None = None):
+        """Look at a field on m^3 points of the octant, by default twice as fine."""
+        self.psi, self.cubic = psi, is_cubic(psi)
+        self._m, self._chords = m, {}
+
+    @functools.cached_property
+    def grid(self) -> Grid:
+        """Values and slopes."""
+        return make_grid(self.psi, self._m)
+
+    @functools.cached_property
+    def solid(self) -> MirrorPieces:
+        """The pieces of solid."""
+        return mirror_pieces(self.grid.value > 0)
+
+    @functools.cached_property
+    def void(self) -> MirrorPieces:
+        """The pieces of void."""
+        return mirror_pieces(self.grid.value <= 0)
+
+    @functools.cached_property
+    def surface(self) -> Surface:
+        """The surface; of cubic fields the part of it that is in the `wedge`."""
+        return find_surface(self.grid, wedged=self.cubic)
+
+    def chords(self, sign: int, reach: float) -> Chords:
+        """Return the chords of `surface`, see `chords`, up to a reach at least."""
+        known, found = self._chords.get(sign, (0.0, None))
+        if known < reach:
+            reach = max(reach, REACH)
+            found = chords(self.grid, self.surface, sign=sign, reach=reach)
+            self._chords[sign] = reach, found
+        return found
+
+    def least(self, sign: int) -> float:
+        """Return the least chord: of what is near first, then within a period."""
+        found = np.inf
+        for reach in (REACH, 4 * REACH, 2 * self.psi.shape[-1]):
+            if not np.isfinite(found):
+                found = self.chords(sign, reach).least()
+        return found
+
+    @functools.cached_property
+    def printability(self) -> Printability:
+        """What a printer asks of the field."""
+        surface, solid, n = self.surface, self.solid, self.psi.shape[-1]
+        # Of a face and its mirror image one faces down.
+        flat = (abs(surface.normals) > STEEP) * surface.areas[:, None] / 2
+        share = flat.sum(0) / max(surface.areas.sum(), 1e-12)
+        down = share.mean() if self.cubic else share[2]
+        shares = solid.sizes / (solid.copies * max(solid.sizes.sum(), 1))
+        return Printability(
+            pieces=int(solid.copies.sum()),
+            loose=float(1 - shares.max()) if shares.size else 0.0,
+            void_pieces=int(self.void.copies.sum()),
+            trapped=trapped_share(self.void),
+            wall=float(self.least(1) / (2 * n)),
+            gap=float(self.least(-1) / (2 * n)),
+            overhang=float(down),
+        )
 
 
 def printability(
@@ -210,24 +288,4 @@ def printability(
       >>> round(printability(plate).wall * 32, 2)
       7.0
     """
-    grid = make_grid(psi, m)
-    n = psi.shape[-1]
-    solid, void = mirror_pieces(grid.value > 0), mirror_pieces(grid.value <= 0)
-    surface, cubic = find_surface(grid), is_cubic(psi)
-    if cubic:
-        surface = wedge(surface)
-    wall, gap = (_least(grid, surface, sign) / (2 * n) for sign in (1, -1))
-    # Of a face and its mirror image one faces down.
-    flat = (abs(surface.normals) > STEEP) * surface.areas[:, None] / 2
-    share = flat.sum(0) / max(surface.areas.sum(), 1e-12)
-    down = share.mean() if cubic else share[2]
-    shares = solid.sizes / (solid.copies * max(solid.sizes.sum(), 1))
-    return Printability(
-        pieces=int(solid.copies.sum()),
-        loose=float(1 - shares.max()) if shares.size else 0.0,
-        void_pieces=int(void.copies.sum()),
-        trapped=trapped_share(void),
-        wall=float(wall),
-        gap=float(gap),
-        overhang=float(down),
-    )
+    return View(np.asarray(psi, np.float64), m).printability

@@ -64,10 +64,13 @@ def corners(n: int, m: int) -> tuple[float, ...]:
 
 def _product(psi, matrices):
     """Apply one matrix along each axis."""
-    xp = np if isinstance(psi, np.ndarray) else jnp
+    if isinstance(psi, np.ndarray):  # without transposes in between
+        first, second, third = (matrix.astype(psi.dtype) for matrix in matrices)
+        psi = second @ (psi @ third.T)
+        return (first @ psi.reshape(len(psi), -1)).reshape(-1, *psi.shape[1:])
     for axis, matrix in enumerate(matrices):
-        matrix = xp.asarray(matrix, psi.dtype)
-        psi = xp.moveaxis(xp.tensordot(matrix, psi, axes=(1, axis)), 0, axis)
+        matrix = jnp.asarray(matrix, psi.dtype)
+        psi = jnp.moveaxis(jnp.tensordot(matrix, psi, axes=(1, axis)), 0, axis)
     return psi
 
 
@@ -89,9 +92,16 @@ def slopes(
 ) -> Float[AnyArray, "3 m m m"]:
     """Return the derivatives of the field along x, y and z, per spacing."""
     value, slope = _matrices(psi.shape[-1], points)
+    if isinstance(psi, np.ndarray) and is_cubic(psi):
+        return np.stack(_turned(_product(psi, (slope, value, value))))
     xp = np if isinstance(psi, np.ndarray) else jnp
     first = ((slope, value, value), (value, slope, value), (value, value, slope))
     return xp.stack([_product(psi, matrices) for matrices in first])
+
+
+def _turned(along_x):
+    """Return the slopes of a cubic field along x, y and z from that along x."""
+    return along_x, along_x.transpose(1, 0, 2), along_x.transpose(1, 2, 0)
 
 
 def at_points(
@@ -154,15 +164,40 @@ def fractions(
     n = psi.shape[-1]
     split = max(1, round(n / (m * _FINEST)))
     points = centres(n, m * split)
-    value, slope = sample(psi, points), slopes(psi, points)
-    xp = np if isinstance(psi, np.ndarray) else jnp
-    distance = value * (m * split / n) / xp.sqrt((slope**2).sum(0) + 1e-12)
-    if xp is np:  # most are not cut
-        share, cut = (value > 0).astype(value.dtype), abs(distance) < _HALF_DIAGONAL
-        share[cut] = cut_fraction(distance[cut], slope[:, cut])
+    if isinstance(psi, np.ndarray):
+        share = _shares(psi, points, is_cubic(psi))
     else:
-        share = cut_fraction(distance, slope)
+        value, slope = sample(psi, points), slopes(psi, points)
+        share = cut_fraction(_in_edges(value, slope, m * split / n), slope)
     share = share.reshape(m, split, m, split, m, split).mean((1, 3, 5))
+    return _exact(share) if cubic else share
+
+
+def _in_edges(value, slope, per_spacing):
+    """Return the distance of a surface of these values and slopes, in edges."""
+    xp = np if isinstance(value, np.ndarray) else jnp
+    return value * per_spacing / xp.sqrt((slope**2).sum(0) + 1e-12)
+
+
+def _shares(psi, points, cubic):
+    """Return the solid share round each point; of cubic fields one of each orbit."""
+    n, m = psi.shape[-1], len(points)
+    symmetry = "cubic" if cubic else "orthotropic"
+    value = gather_independent(sample(psi, points), symmetry)
+    share = (value > 0).astype(value.dtype)
+    slope = gather_independent(slopes(psi, points), symmetry)
+    distance = _in_edges(value, slope, m / n)
+    cut = abs(distance) < _HALF_DIAGONAL  # most are not
+    share[cut] = cut_fraction(distance[cut], slope[:, cut])
+    return spread(share, m, symmetry)
+
+
+def halved(
+    share: Float[AnyArray, "m m m"], *, cubic: bool = True
+) -> Float[AnyArray, "h h h"]:
+    """Return the solid shares of elements twice as large."""
+    h = len(share) // 2
+    share = share.reshape(h, 2, h, 2, h, 2).mean((1, 3, 5))
     return _exact(share) if cubic else share
 
 

@@ -156,8 +156,9 @@ MOVED = {
 def _moved(rng, recipe, shard):
     """Return deformed re-entrant lattices moved to a lower Poisson's ratio."""
     problem, printing = MOVED[shard.kind], Printing(recipe.wall, recipe.gap, True)
-    solver = {"void": recipe.void, "tol": recipe.tol, "maxiter": recipe.maxiter}
-    evaluate = move.make_evaluate(recipe.n, **solver)
+    solver = {"void": recipe.void, "maxiter": recipe.maxiter}
+    tol = max(recipe.tol, move.TOL)  # labels are more exact than steps
+    evaluate = move.make_evaluate(recipe.n, tol=tol, **solver)
     least_volume = lattices.volumes("re-entrant", recipe.n)[0] + 1e-3
     fields, records = [], []
     for _ in range(shard.count):

@@ -36,8 +36,9 @@ def candidates(
     if not len(empty):  # everything is covered: aim anywhere
         empty = space.reachable_bins(*limits)
     targets = space.draw_in_bins(rng, rng.choice(empty, shard.count), limits)
-    solver = {"void": recipe.void, "tol": recipe.tol, "maxiter": recipe.maxiter}
-    evaluate = move.make_evaluate(recipe.n, **solver)
+    solver = {"void": recipe.void, "maxiter": recipe.maxiter}
+    tol = max(recipe.tol, move.TOL)  # labels are more exact than steps
+    evaluate = move.make_evaluate(recipe.n, tol=tol, **solver)
     fields, records = [], []
     for i, target in enumerate(targets):
         values = dict(zip((*NAMES, "V"), target.tolist(), strict=True))

@@ -110,7 +110,7 @@ class Recipe:
     similarity: float = 0.995
     distance: float = 0.002
     void: float = 1e-6  # stiffness of void, residual and iterations of the labels
-    tol: float = 1e-2
+    tol: float = 1e-4
     maxiter: int = 200
     validation: float = 0.05  # shares of the families kept apart
     test: float = 0.05

@@ -17,9 +17,8 @@ import numpy as np
 from scipy import spatial
 
 from mmdiff.cells import distance, grey, surface
-from mmdiff.cells.connectivity import is_load_bearing
 from mmdiff.cells.mend import Printing, mend
-from mmdiff.cells.printable import Printability, printability
+from mmdiff.cells.printable import Printability, View
 from mmdiff.cells.symmetry import num_independent
 from mmdiff.data import given, optimized, perturbed, proposed, select, store
 from mmdiff.data.recipe import GIVEN, OPTIMIZED, PROPOSED, Recipe, Shard
@@ -35,13 +34,13 @@ ROUNDS = 4  # of mending
 KEPT = 0.95  # of the least wall and gap, after storage in 8 bits
 # Uncertainty from which on a label is taken from grids twice as fine, and from which on
 # a cell is refused: the mean over the ranges of the constants, and relative to them.
-UNSURE, UNCERTAIN = (0.02, 0.2), (0.04, 0.3)
+UNSURE, UNCERTAIN = (0.03, 0.3), (0.04, 0.3)
 # Labels that a design step, and a moved surface's, takes as long as; see
 # `labels_worth`.
-STEP_WORTH = {"bulk_shear": 0.2, "isotropic": 0.3, "poisson": 0.25}
-STEP_WORTH |= {"poisson_isotropic": 0.35, "target": 0.3}
-ASCENT_WORTH = 2.7
-REST_WORTH = 5.5  # of a candidate beside its design
+STEP_WORTH = {"bulk_shear": 0.16, "isotropic": 0.25, "poisson": 0.2}
+STEP_WORTH |= {"poisson_isotropic": 0.28, "target": 0.25}
+ASCENT_WORTH = 2.2
+REST_WORTH = 2.5  # of a candidate beside its design
 
 
 def create(recipe: Recipe, root: pathlib.Path) -> None:
@@ -145,11 +144,12 @@ def printed(
         return None, "not mended"
     packed = distance.pack(distance.redistance(psi))
     psi = distance.unpack(packed, recipe.n)
-    found = printability(psi)
+    view = View(psi)
+    found = view.printability
     nearly = Printing(KEPT * recipe.wall, KEPT * recipe.gap, drainable)
     if nearly.flaw(found):
         return None, "not mended"
-    if not is_load_bearing(surface.voxels(psi, recipe.n)):
+    if not view.solid.ends.all():
         return None, "not load bearing"
     if not low <= surface.volume(psi) <= high:
         return None, "volume out of range"
@@ -168,7 +168,8 @@ def label(recipe: Recipe, psi: Float[np.ndarray, "n n n"]) -> accuracy.Estimate:
     found = accuracy.estimate(psi, **coarse, **solver)
     if not _exceeds(found, UNSURE) or not found.converged:
         return found
-    return accuracy.estimate(psi, coarse=found.fine, **solver)
+    known = {"coarse": found.fine, "fields": accuracy.refined(found.fields)}
+    return accuracy.estimate(psi, **known, **solver)
 
 
 def _exceeds(found: accuracy.Estimate, limits: tuple[float, float]) -> bool:

@@ -9,16 +9,19 @@ difference. That and the uncertainty are fitted to cells whose tensors are known
 body-fitted quadratic tetrahedra; see docs/accuracy.md.
 """
 
+import functools
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from mmdiff.cells import surface
 from mmdiff.elasticity import NU, voigt_to_constants
-from mmdiff.fem import homogenize
+from mmdiff.fem import homogenize, multigrid
 from mmdiff.fem.homogenize import MAXITER, TOL, VOID
 from mmdiff.typing import AnyArray, Array, Float
 
+GAIN = 5e-4  # share of a constant by which a solver's last step changes it, at most
 LEAST_PART = 0.1  # no constant counts as smaller than this part of all three
 
 
@@ -103,9 +106,14 @@ def on_grid(
 ) -> tuple[Float[Array, "6 6"], float, homogenize.Info]:
     """Return tensor, volume and solve on m^3 elements of the octant."""
     share = surface.fractions(psi, m, cubic=symmetry == "cubic")
-    options = {"tol": tol, "maxiter": maxiter, "fields": fields, "symmetry": symmetry}
-    tensor, info = homogenize.homogenize(share, void=void, penal=1.0, nu=nu, **options)
+    options = {"void": void, "nu": nu, "tol": tol, "maxiter": maxiter}
+    tensor, info = of_shares(share, symmetry=symmetry, fields=fields, **options)
     return tensor, float(share.mean()), info
+
+
+def of_shares(share: Float[AnyArray, "m m m"], **options):
+    """Return tensor and solve of elements that are solid in part, until it settles."""
+    return homogenize.homogenize(share, penal=1.0, gain=GAIN, **options)
 
 
 def estimate(
@@ -130,22 +138,37 @@ def estimate(
       **solver: void, nu, tol and maxiter as for `mmdiff.homogenize`.
     """
     psi = np.asarray(psi, np.float64)
-    m = psi.shape[-1] if elements is None else elements
+    m, options = elements or psi.shape[-1], {"symmetry": symmetry, **solver}
+    cubic = {"cubic": symmetry == "cubic"}
+    share = surface.fractions(psi, 2 * m, **cubic)
     if coarse is None:
-        tensor, *_ = on_grid(psi, m, symmetry=symmetry, **solver)
+        if m <= psi.shape[-1]:  # both grids are means over one of half a spacing
+            half = surface.halved(share, **cubic)
+        else:
+            half = surface.fractions(psi, m, **cubic)
+        tensor, info = of_shares(half, **options)
         coarse = np.asarray(voigt_to_constants(tensor, symmetry), np.float64)
-    options = {"symmetry": symmetry, "fields": fields, **solver}
-    tensor, volume, info = on_grid(psi, 2 * m, **options)
+        fields = refined(info.fields) if fields is None else fields
+    tensor, info = of_shares(share, fields=fields, **options)
     fine = np.asarray(voigt_to_constants(tensor, symmetry), np.float64)
     return Estimate(
         *extrapolate(np.asarray(coarse), fine, rule),
         coarse=np.asarray(coarse),
         fine=fine,
-        volume=volume,
+        volume=float(share.mean()),
         residual=float(info.residual.max()),
         converged=bool(info.converged.all()),
         fields=info.fields,
     )
+
+
+@jax.jit
+def refined(fields: Float[Array, "l 3 k k k"]) -> Float[Array, "l 3 m m m"]:
+    """Return fields in the edges of elements half as large, m = 2 k - 1 nodes."""
+    loads, size = len(fields), 2 * fields.shape[-1] - 1
+    prolong = functools.partial(multigrid.prolong, n=size - 1)
+    fine = jax.vmap(prolong)(fields.reshape(loads, 3, -1))
+    return 2 * fine.reshape(loads, 3, size, size, size)
 
 
 def of_coarse(

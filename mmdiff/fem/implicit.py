@@ -83,8 +83,17 @@ class _System:
             return force
         return self.from_line(self.masked(self.to_line(force)))
 
-    def invert(self, stiff, b, start, tol, maxiter, floor):
-        """Return the solutions of lines b and what `solve.verified` says of them."""
+    def macro_energy(self, stiff):
+        """Return twice the energy of each load without any fluctuation."""
+        unit = element.stiffness_tensor(self.nu)
+        each_one = np.einsum("li,ij,lj->l", self.cases.strain, unit, self.cases.strain)
+        return stiff.mean() * stiff.size * jnp.asarray(each_one, stiff.dtype)
+
+    def invert(self, stiff, b, start, floor, whole, tol, maxiter, gain):
+        """Return the solutions of lines b and what `solve.verified` says of them.
+
+        Floors and whole energies are those of each line.
+        """
         line = flat.flatten(stiff)
         setup = functools.partial(self.setup, stiff)
         hierarchies = each(setup, jnp.asarray(self.fixed))
@@ -92,18 +101,20 @@ class _System:
         masks = jnp.stack([self.free(k, stiff.dtype) for k in kinds])
         diagonal, _ = flat.node_blocks(line, self.n, self.nu)
 
-        def one(b, start, floor, kind):
+        def one(b, start, floor, whole, kind):
             hierarchy = jax.tree.map(lambda a: a[kind], hierarchies)
 
             def apply(u):
                 return self.product(line, u) * masks[kind]
 
-            limits = {"tol": tol, "floor": floor}
+            limits = {"tol": tol, "floor": floor, "gain": gain}
             cycle = functools.partial(self.cycle, hierarchy)
-            x, info = solve.pcg(apply, cycle, b, start, maxiter=maxiter, **limits)
+            x, info = solve.pcg(
+                apply, cycle, b, start, maxiter=maxiter, whole=whole, **limits
+            )
             return x, solve.verified(apply, b, x, info, diagonal=diagonal, **limits)
 
-        return each(one, b, start, floor, jnp.asarray(self.kind))
+        return each(one, b, start, floor, whole, jnp.asarray(self.kind))
 
 
 def make_displacement(
@@ -113,38 +124,39 @@ def make_displacement(
     nu: float = NU,
     degrees: tuple[int, int] = multigrid.DEGREES,
 ) -> Callable:
-    """Return `displacement(stiff, *, tol, maxiter, fields=None) -> (x, SolveInfo)`.
+    """Return `displacement(stiff, *, tol, maxiter, fields, gain) -> (x, SolveInfo)`.
 
     x (l, 3, m, m, m) holds the fluctuation of every load, in voxel edges; of periodic
     cells, those of zero mean. It is differentiable in the moduli `stiff` (n, n, n),
     forward and reverse, to any order. The solves of the derivatives meet the same
     tolerance relative to their own right-hand sides, within the same number of
-    iterations; `SolveInfo` tells of the first solve only and has no derivatives. The
-    degrees are those of the smoother, see `multigrid.make_multigrid`.
+    iterations; `SolveInfo` tells of the first solve only and has no derivatives. `gain`
+    is for that one alone, see `solve.pcg`; fields are where it starts. The degrees are those of the smoother, see `multigrid.make_multigrid`.
     """
     cases = boundary.loads(symmetry)
     system = _System(n, cases, nu, degrees)
 
     @jax.custom_jvp
-    def solution(stiff, start, tol, maxiter):
+    def solution(stiff, start, tol, maxiter, gain):
         b = system.forces(stiff)
         rounding = jnp.finfo(b.dtype).eps * stiff.max() * n**1.5
         floor = jnp.full(b.shape[0], rounding)
         start = system.to_line(system.admissible(start))
-        x, info = system.invert(stiff, b, start, tol, maxiter, floor)
+        whole = system.macro_energy(stiff)
+        x, info = system.invert(stiff, b, start, floor, whole, tol, maxiter, gain)
         return system.from_line(x), info
 
     @solution.defjvp
     def derivative(primals, tangents):
-        stiff, _, tol, maxiter = primals
+        stiff, _, tol, maxiter, _ = primals
         change = tangents[0]
         x, info = solution(*primals)
         frozen = lax.stop_gradient(stiff)
 
         def inverse(b):
             b = system.masked(system.to_line(system.admissible(b)))
-            start, floor = jnp.zeros_like(b), jnp.zeros(b.shape[0], b.dtype)
-            x, _ = system.invert(frozen, b, start, tol, maxiter, floor)
+            start, none = jnp.zeros_like(b), jnp.zeros(b.shape[0], b.dtype)
+            x, _ = system.invert(frozen, b, start, none, none, tol, maxiter, 0.0)
             return system.from_line(x)
 
         slope = lax.custom_linear_solve(
@@ -155,9 +167,9 @@ def make_displacement(
         )
         return (x, info), (slope, jax.tree.map(solve.no_tangent, info))
 
-    def displacement(stiff, *, tol, maxiter, fields=None):
+    def displacement(stiff, *, tol, maxiter, fields=None, gain=0.0):
         if fields is None:
             fields = jnp.zeros(cases.field_shape(n), stiff.dtype)
-        return solution(stiff, fields, tol, maxiter)
+        return solution(stiff, fields, tol, maxiter, gain)
 
     return displacement

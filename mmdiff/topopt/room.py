@@ -48,9 +48,9 @@ def displacements(
         return _spread(bounds, n, cubic)
     places = np.stack(np.unravel_index(index[near], psi.shape), 1)
     grid = printable.make_grid(psi)
-    found = printable.find_surface(grid)
+    found = printable.find_surface(grid, wedged=cubic)
     if cubic:  # the rest are images of these
-        places, found = -np.sort(-places, axis=1), printable.wedge(found)
+        places = -np.sort(-places, axis=1)
     _, nearest = cKDTree(found.points).query(places)
     for side, (width, sign) in enumerate(zip(widths, (1, -1), strict=True)):
         reach = width + 2 * radius + grid.h
