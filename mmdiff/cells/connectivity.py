@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from mmdiff.cells.symmetry import is_cubic, octant_to_cell
+from mmdiff.cells.symmetry import is_cubic
 from mmdiff.typing import Bool, Int
 
 

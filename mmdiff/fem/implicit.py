@@ -131,7 +131,8 @@ def make_displacement(
     forward and reverse, to any order. The solves of the derivatives meet the same
     tolerance relative to their own right-hand sides, within the same number of
     iterations; `SolveInfo` tells of the first solve only and has no derivatives. `gain`
-    is for that one alone, see `solve.pcg`; fields are where it starts. The degrees are those of the smoother, see `multigrid.make_multigrid`.
+    is for that one alone, see `solve.pcg`; fields are where it starts. The degrees are
+    those of the smoother, see `multigrid.make_multigrid`.
     """
     cases = boundary.loads(symmetry)
     system = _System(n, cases, nu, degrees)

@@ -145,3 +145,22 @@ def test_touching_both_faces_is_not_enough():
     cell[0, 5, 4] = True
     assert connectivity.spanning_axes(cell)[0] is True
     assert connectivity.winding_axes(cell) == (False, False, False)
+
+
+def test_octants_are_judged_as_their_cells():
+    rng = np.random.default_rng(1)
+    bearing = 0
+    for share in np.linspace(0.2, 0.8, 60):
+        octant = symmetry.spread(rng.random(35) < share, 5)
+        cell = symmetry.octant_to_cell(octant)
+        whole = connectivity.periodic_pieces(cell)[1] == 1
+        expected = whole and all(connectivity.spanning_axes(cell))
+        assert connectivity.is_load_bearing(octant) == expected
+        bearing += expected
+        kept, count, part = connectivity.clean_octant(octant)
+        largest, pieces, held = connectivity.keep_largest(cell)
+        assert count == pieces
+        if kept.any() and held > 0.5:  # no other piece is as large
+            np.testing.assert_array_equal(symmetry.octant_to_cell(kept), largest)
+            assert part == pytest.approx(held)
+    assert 5 < bearing < 55

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 from fem_helpers import random_octant
+from scipy.ndimage import gaussian_filter
 
 from mmdiff.cells import lattices, surface
 from mmdiff.cells.connectivity import mirror_pieces, periodic_pieces, winding_axes
 from mmdiff.cells.printable import (
+    View,
     chords,
     find_surface,
     fold,
@@ -14,7 +16,7 @@ from mmdiff.cells.printable import (
     printability,
     wedge,
 )
-from mmdiff.cells.symmetry import octant_to_cell
+from mmdiff.cells.symmetry import octant_to_cell, symmetrize
 
 N = 24
 X, Y, Z = np.indices((N, N, N), np.float64)
@@ -194,3 +196,28 @@ def test_a_wedge_of_a_cubic_surface_stands_for_all_of_it():
             assert chords(grid, part, sign=sign, reach=12.0).least() == pytest.approx(
                 whole, rel=1e-9
             )
+
+
+def test_the_surface_of_a_wedge_is_found_by_itself():
+    rng = np.random.default_rng(0)
+    for psi in (lattices.lattice("P sheet", 0.4, N), _bumpy(rng)):
+        grid = make_grid(psi)
+        some, part = find_surface(grid, wedged=True), wedge(find_surface(grid))
+        for own, other in zip(some, part, strict=True):
+            np.testing.assert_array_equal(own, other)
+
+
+def _bumpy(rng):
+    return symmetrize(np.asarray(gaussian_filter(rng.normal(size=(N, N, N)), 1.5)))
+
+
+def test_a_view_makes_what_it_is_asked_for_once():
+    view = View(_field(2 - X))  # and its image: 5 spacings
+    assert view.grid is view.grid and view.solid is view.solid
+    near = view.chords(1, 2.0)
+    assert view.chords(1, 3.0) is near and view.chords(-1, 3.0) is not near
+    assert not np.isfinite(near.lengths).any()
+    far = view.chords(1, 9.0)
+    assert far is not near and view.chords(1, 2.0) is far
+    np.testing.assert_allclose(far.lengths, 5.0, atol=0.01)
+    assert view.printability == printability(view.psi)

@@ -145,3 +145,27 @@ def test_soft_fractions_say_where_a_surface_has_to_go():
     low, high = ends
     # Central differences; the slope is of float32 sums.
     np.testing.assert_allclose((slope * change).sum(), (high - low) / 2e-3, rtol=1e-3)
+
+
+def test_cubic_fields_are_looked_at_once_for_all_images():
+    psi, points = _bumpy(), surface.centres(8, 16)
+    # JAX arrays take the way without symmetry.
+    plain = np.asarray(surface.slopes(jnp.asarray(psi), points))
+    np.testing.assert_allclose(surface.slopes(psi, points), plain, atol=2e-6)
+    uneven = psi + 1e-12 * np.arange(8)  # cubic but for rounding
+    for m in (4, 8, 16, 32):
+        share = surface.fractions(psi, m)
+        np.testing.assert_allclose(
+            surface.fractions(uneven, m, cubic=False), share, atol=1e-9
+        )
+        assert is_cubic(share)
+
+
+def test_shares_of_elements_twice_as_large_are_means():
+    share = surface.fractions(_bumpy(), 16)
+    half = surface.halved(share)
+    np.testing.assert_allclose(half, surface.fractions(_bumpy(), 8), atol=1e-12)
+    assert is_cubic(half)
+    uneven = share * np.linspace(0, 1, 16)
+    half = surface.halved(uneven, cubic=False)
+    assert half[1, 2, 3] == pytest.approx(uneven[2:4, 4:6, 6:8].mean())

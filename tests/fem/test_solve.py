@@ -176,7 +176,7 @@ def test_sums_over_large_grids_stay_accurate_in_float32():
     np.testing.assert_allclose(got, 0.01 * a.size, rtol=1e-5)
 
 
-def _check(matrix, b, x, info, *, tol, floor=1e-300, dtype=np.float64):
+def _check(matrix, b, x, info, *, tol, floor=1e-300, gain=0.0, dtype=np.float64):
     return solve.verified(
         functools.partial(_multiply, matrix),
         jnp.asarray(b.reshape(SHAPE), dtype),
@@ -185,6 +185,7 @@ def _check(matrix, b, x, info, *, tol, floor=1e-300, dtype=np.float64):
         diagonal=jnp.ones(8, dtype),
         tol=tol,
         floor=jnp.asarray(floor, dtype),
+        gain=gain,
     )
 
 
@@ -220,3 +221,54 @@ def test_verified_loads_of_zero_and_nan(x64):
     b[3] = np.nan
     got = _check(matrix, b, 0 * b, INFO, tol=1e-6)
     assert not got.converged and np.isnan(got.residual)
+
+
+def _energies(matrix, b, whole, gain, **options):
+    x, info = _solve_to(matrix, b, jnp.asarray(whole), gain, **options)
+    return whole - 2 * b @ x + x @ matrix @ x, info
+
+
+@jax.jit
+def _solve_to(matrix, b, whole, gain, x0=None):
+    x0 = jnp.zeros_like(b) if x0 is None else x0
+    x, info = solve.pcg(
+        functools.partial(_multiply, matrix),
+        lambda r: r,
+        b.reshape(SHAPE),
+        x0.reshape(SHAPE),
+        tol=1e-12,
+        maxiter=100,
+        floor=1e-300,
+        gain=gain,
+        whole=whole,
+    )
+    return x.reshape(SIZE), info
+
+
+def test_a_solve_ends_where_its_energy_has_settled(x64):
+    matrix, b = _system(condition=10.0)
+    least = b @ np.linalg.solve(matrix, b)
+    steps = []
+    for left in (1.0, 0.1, 0.01):  # soft cells: little is left of the whole energy
+        whole = least * (1 + left)
+        energy, info = _energies(matrix, b, whole, 1e-3)
+        assert info.converged and info.residual > 1e-6
+        assert 0 <= energy / (left * least) - 1 < 2e-3
+        steps.append(int(info.iterations))
+    assert steps[0] < steps[1] < steps[2] < 24
+    # From a start near the end, the first step tells.
+    near = np.linalg.solve(matrix, b) * (1 + 1e-3)
+    energy, info = _energies(matrix, b, 2 * least, 1e-3, x0=near)
+    assert info.iterations == 1 and abs(energy / least - 1) < 1e-5
+    _, info = _energies(matrix, b, 2 * least, 0.0)
+    assert info.residual <= 1e-12
+
+
+def test_what_has_settled_counts_as_converged(x64):
+    matrix, b = _system()
+    x, info = run(matrix, b)
+    loose = (1 + 1e-6) * x
+    assert not _check(matrix, b, loose, info, tol=1e-12).converged
+    assert _check(matrix, b, loose, info, tol=1e-12, gain=1e-3).converged
+    stopped = info._replace(converged=jnp.asarray(False))
+    assert not _check(matrix, b, loose, stopped, tol=1e-12, gain=1e-3).converged
