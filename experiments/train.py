@@ -19,7 +19,7 @@ from mmdiff.diffusion.schedule import schedule_from_dict, schedule_to_dict
 from mmdiff.errors import InputError
 from mmdiff.io.report import NO_PLOTS
 from mmdiff.models.denoiser import make_denoiser
-from mmdiff.models.unet import UNet
+from mmdiff.models.network import fields_of, make_network
 from mmdiff.models.weights import load_weights, save_weights
 from mmdiff.run import tensorboard
 from mmdiff.run.console import note
@@ -55,14 +55,16 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     training = denoising.examples(data, chosen, config.balance)
     held_out = data.info["split"] == VALIDATION
     validation = denoising.examples(data, held_out) if held_out.any() else None
-    fields = config.model.to_dict()
+    fields = fields_of(config.model.to_dict())
     fields |= {"conditions": len(NAMES), "linear": config.linear}
     params, conditions, prior = denoising.begin(config, fields, data.n, training)
     cells = f"{chosen.sum()} training and {held_out.sum()} validation cells"
     record.say_start(cells, data.n, params)
     std = linear.make_std(prior, schedule, data.n)
     diffusion = denoising.Diffusion(
-        make_denoiser(UNet(**fields), schedule, prior if config.linear else None),
+        make_denoiser(
+            make_network(**fields), schedule, prior if config.linear else None
+        ),
         conditions,
         schedule,
         drop_rate=config.drop_rate,
@@ -74,7 +76,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         return
     rows, labels = read_metrics(workdir), training.cond[:, :4].astype(float)
     meta = {
-        "model": fields,
+        "model": fields | {"dtype": "float32"},  # short runs need no other
         "octant": data.n,
         "schedule": schedule_to_dict(schedule),
         "prior": prior.to_dict() if config.linear else None,

@@ -166,11 +166,15 @@ def _images(n):
 
 @functools.lru_cache(maxsize=8)
 def _basis(n):
-    """Return the orthonormal DCT-II matrix, a coefficient a row."""
-    return fft.dct(np.eye(n), axis=0, norm="ortho")
+    """Return the orthonormal DCT-II matrix, a coefficient a row; read-only."""
+    matrix = fft.dct(np.eye(n), axis=0, norm="ortho")
+    matrix.setflags(write=False)
+    return matrix
 
 
 @functools.lru_cache(maxsize=8)
 def _multiplicity(n):
-    """Return the number of images of each coefficient."""
-    return symmetry.spread(symmetry.multiplicity(n), n)
+    """Return the number of images of each coefficient; read-only."""
+    images = symmetry.spread(symmetry.multiplicity(n), n)
+    images.setflags(write=False)
+    return images

@@ -19,12 +19,12 @@ import jax.numpy as jnp
 
 from mmdiff.diffusion.linear import Prior, make_linear
 from mmdiff.diffusion.schedule import Schedule
-from mmdiff.models.unet import UNet
+from mmdiff.models.network import Network
 from mmdiff.typing import Array, Float
 
 
 def make_denoiser(
-    model: UNet, schedule: Schedule, prior: Prior | None = None
+    model: Network, schedule: Schedule, prior: Prior | None = None
 ) -> Callable[..., Float[Array, "b n n n"]]:
     """Return `apply(params, x, t, x0_prev, cond)`, the estimate of x0 (b, n, n, n).
 

@@ -28,9 +28,14 @@ def check_network(network: Any, octant: int) -> jnp.dtype:
             f"octants of {octant}^3 voxels do not divide by patch times 2^(levels - 1) "
             f"= {stride}. Lower `patch` or shorten `multipliers`."
         )
-    if network.dtype not in ("float32", "bfloat16"):
-        raise InputError(f"no compute type {network.dtype!r}. Use float32 or bfloat16.")
-    return jnp.dtype(network.dtype)
+    return check_dtype(network.dtype)
+
+
+def check_dtype(name: str) -> jnp.dtype:
+    """Return the compute type of a name; InputError unless it is one of two."""
+    if name not in ("float32", "bfloat16"):
+        raise InputError(f"no compute type {name!r}. Use float32 or bfloat16.")
+    return jnp.dtype(name)
 
 
 @jax.custom_vjp

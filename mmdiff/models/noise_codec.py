@@ -18,7 +18,7 @@ from mmdiff.diffusion.inversion import invert
 from mmdiff.diffusion.process import q_sample, symmetric_noise, without_previous
 from mmdiff.diffusion.schedule import Schedule, schedule_from_dict
 from mmdiff.models.denoiser import make_denoiser, prior_of
-from mmdiff.models.unet import UNet
+from mmdiff.models.network import make_network
 from mmdiff.typing import Array, Denoiser, Float
 
 
@@ -78,7 +78,7 @@ def load_noise_codec(params, meta: dict, **settings) -> tuple[NoiseCodec, Condit
     The arguments are those of `weights.Model` and the settings of `make_noise_codec`.
     """
     schedule = schedule_from_dict(meta["schedule"])
-    apply = make_denoiser(UNet(**meta["model"]), schedule, prior_of(meta))
+    apply = make_denoiser(make_network(**meta["model"]), schedule, prior_of(meta))
 
     def denoise(x, t, x0_prev, cond):
         return apply(params, x, t, x0_prev, cond)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from mmdiff.diffusion import conditions, guidance, samplers, schedule
 from mmdiff.diffusion.process import Noise, symmetric_noise
 from mmdiff.models.denoiser import make_denoiser, prior_of
-from mmdiff.models.unet import UNet
+from mmdiff.models.network import make_network
 from mmdiff.typing import AnyArray, Array, Float, Scalar
 
 
@@ -44,7 +44,7 @@ def make_draw(
     """
     scaling = conditions.Conditions.from_dict(meta["cond"])
     noise = schedule.schedule_from_dict(meta["schedule"])
-    apply = denoiser(UNet(**meta["model"]), noise, prior_of(meta))
+    apply = denoiser(make_network(**meta["model"]), noise, prior_of(meta))
     n = int(meta["octant"])
 
     @jax.jit

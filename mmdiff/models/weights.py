@@ -2,7 +2,8 @@
 
 The format needs nothing but NumPy to read. Arrays may be stored as float16 (half the
 size, about 5e-4 relative rounding); they are always returned as float32. The header
-holds the fields of the network (`UNet(**meta["model"])`) and a record of its training.
+holds the fields of the network (`make_network(**meta["model"])`) and a record of its
+training.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from mmdiff import assets
 from mmdiff.diffusion.conditions import NAMES
 from mmdiff.errors import DataError
 from mmdiff.io.write import write_bytes, write_npz
-from mmdiff.models.unet import UNet
+from mmdiff.models.network import Network, make_network
 
 _META = "__meta__"
 _HINT = (
@@ -97,7 +98,7 @@ def load_model(path: str | os.PathLike = "") -> Model:
 def load_weights(
     path: str | os.PathLike,
     *,
-    network: Callable[..., Any] = UNet,
+    network: Callable[..., Any] = make_network,
     init: Callable[..., Any] | None = None,
     hint: str = _HINT,
 ) -> tuple[dict, dict[str, Any]]:
@@ -105,7 +106,7 @@ def load_weights(
 
     Args:
       path: file that `save_weights` wrote.
-      network: type of the network, made from `meta["model"]`.
+      network: makes the network, of the fields `meta["model"]`.
       init: `init(network, key, octant)`, its fresh parameters; None for `init_params`.
       hint: way out, for the messages.
 
@@ -163,7 +164,7 @@ def sha256(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def init_params(model: UNet, key, octant: int) -> dict:
+def init_params(model: Network, key, octant: int) -> dict:
     """Return fresh parameters of a network for octants of side `octant`."""
     field, cond = jnp.zeros((1, *3 * (octant,))), jnp.zeros((1, model.conditions))
     inputs = field, jnp.zeros((1,)), field, cond, field

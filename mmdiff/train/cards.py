@@ -31,7 +31,7 @@ Targets beyond these ranges are extrapolation.
 ## Rebuild
 
 `mmdiff.models.weights.load_weights` returns `(params, meta)`; the network is
-`UNet(**meta["model"])`. The SHA-256 of the file stands in `ema.npz.sha256`.
+`make_network(**meta["model"])`. The SHA-256 of the file stands in `ema.npz.sha256`.
 """
 
 _REGRESSOR = """# Model card

@@ -19,7 +19,7 @@ from mmdiff.diffusion.conditions import NAMES, Conditions, fit_conditions
 from mmdiff.diffusion.linear import Prior, fit_prior
 from mmdiff.errors import InputError
 from mmdiff.models.denoiser import prior_of
-from mmdiff.models.unet import UNet
+from mmdiff.models.network import make_network
 from mmdiff.models.weights import init_params, load_model
 from mmdiff.train import loop
 from mmdiff.train.loader import make_batches
@@ -27,6 +27,7 @@ from mmdiff.train.state import create_state
 from mmdiff.train.step import Diffusion, make_evaluation, make_step
 from mmdiff.typing import Bool, Float, Int, Int8
 
+COMPUTE = ("dtype", "remat")  # how a network is computed, not what it is
 TIMES = (0.03, 0.1, 0.3, 0.5, 0.7)  # of the noise levels that are validated
 
 
@@ -68,12 +69,12 @@ def begin(
       InputError: if the weights are those of another network.
     """
     if not config["init"]:
-        params = init_params(UNet(**fields), jax.random.key(config["seed"]), n)
+        params = init_params(make_network(**fields), jax.random.key(config["seed"]), n)
         conditions = fit_conditions(NAMES, data.cond, config["power"])
         return params, conditions, fit_prior(data.packed)
     params, meta = load_model(config["init"])
-    own = {**meta["model"], "octant": meta["octant"]}
-    asked = {**fields, "octant": n}
+    own = {"kind": "unet", **meta["model"], "octant": meta["octant"]}
+    asked = {k: v for k, v in fields.items() if k not in COMPUTE} | {"octant": n}
     odd = [name for name, value in asked.items() if own.get(name) != value]
     if odd:
         raise InputError(
