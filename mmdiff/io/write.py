@@ -18,6 +18,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from numpy.typing import ArrayLike
 
+_3MF_LEVEL = 2  # of compression: files a quarter larger, in half of the time
 _3MF_CORE = "http://schemas.microsoft.com/3dmanufacturing/core/2015/02"
 _OPC = "http://schemas.openxmlformats.org/package/2006"
 
@@ -90,14 +91,8 @@ def write_3mf(
 
     Of vertices (v, 3) and faces (f, 3), wound outward, each edge in two triangles.
     """
-    points = "".join(
-        '<vertex x="{:.6g}" y="{:.6g}" z="{:.6g}"/>'.format(*v)
-        for v in np.asarray(vertices).tolist()
-    )
-    triangles = "".join(
-        '<triangle v1="{}" v2="{}" v3="{}"/>'.format(*f)
-        for f in np.asarray(faces).tolist()
-    )
+    points = _rows('<vertex x="%.6g" y="%.6g" z="%.6g"/>', vertices)
+    triangles = _rows('<triangle v1="%d" v2="%d" v3="%d"/>', faces)
     xml = '<?xml version="1.0" encoding="UTF-8"?>\n'
     model = (
         f'{xml}<model unit="millimeter" xml:lang="en-US" xmlns="{_3MF_CORE}">'
@@ -125,8 +120,14 @@ def write_3mf(
             # A fixed date makes equal cells equal files.
             info = zipfile.ZipInfo(member, (1980, 1, 1, 0, 0, 0))
             info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, text)
+            archive.writestr(info, text, compresslevel=_3MF_LEVEL)
     return write_bytes(path, buffer.getvalue())
+
+
+def _rows(template: str, rows: np.ndarray) -> str:
+    """Return the template filled with each row: in one go, several times as fast."""
+    rows = np.asarray(rows)
+    return template * len(rows) % tuple(rows.ravel().tolist())
 
 
 def write_glb(
