@@ -1,9 +1,8 @@
 """Train the denoiser on a stored dataset and write its weights, card and curves.
 
 Resumes from `workdir/checkpoints`. The weights file holds the moving average of the
-parameters with everything that sampling needs: the network's fields, the noise
-schedule, the spectrum of the linear estimate, the ranges of the conditions and the base
-material.
+parameters with all that sampling needs: fields of the network, noise schedule, spectrum
+of the linear estimate, ranges of the conditions, base material.
 """
 
 import pathlib
@@ -61,10 +60,9 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     cells = f"{chosen.sum()} training and {held_out.sum()} validation cells"
     record.say_start(cells, data.n, params)
     std = linear.make_std(prior, schedule, data.n)
+    own = prior if config.linear else None
     diffusion = denoising.Diffusion(
-        make_denoiser(
-            make_network(**fields), schedule, prior if config.linear else None
-        ),
+        make_denoiser(make_network(**fields), schedule, own),
         conditions,
         schedule,
         drop_rate=config.drop_rate,
@@ -79,7 +77,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         "model": fields | {"dtype": "float32"},  # short runs need no other
         "octant": data.n,
         "schedule": schedule_to_dict(schedule),
-        "prior": prior.to_dict() if config.linear else None,
+        "prior": own and own.to_dict(),
         "cond": conditions.to_dict(),
         "base": data.info["base"],
         "training": {

@@ -17,6 +17,7 @@ from mmdiff.data import figures, finish, shard, space, spot_checks, store, table
 from mmdiff.data.recipe import GIVEN, OPTIMIZED, PROPOSED, Recipe
 from mmdiff.data.spot_checks import SpotChecks
 from mmdiff.errors import InputError
+from mmdiff.fem import accuracy
 from mmdiff.io import plots
 from mmdiff.io.json import write_csv, write_json
 from mmdiff.io.report import NO_PLOTS
@@ -40,10 +41,11 @@ which the {independent} independent ones are stored in 8 bits.
 {extract}
 Base material E = 1, nu = 0.3; Voigt order 11 22 33 23 13 12, engineering shear; void
 stiffness {void:g}. A constant is the limit of two grids of trilinear elements that have
-the modulus of their solid share (`mmdiff.fem.accuracy`); relative residual of the fine
-one {tol:g} (largest of the stored cells {residual:.1e}). Every cell is one periodic
-piece and spans all axes. {drainable:.1f} % are drainable: no void of theirs is closed
-in, all of it runs on through the repeated cell.
+the modulus of their solid share (`mmdiff.fem.accuracy`), each solved until a step
+changes it by less than {gain:g} of it, or to a relative residual of {tol:g} (largest of
+the stored cells {residual:.1e}). Every cell is one periodic piece and spans all axes.
+{drainable:.1f} % are drainable: no void of theirs is closed in, all of it runs on
+through the repeated cell.
 
 ## Properties
 
@@ -263,6 +265,7 @@ def card(
         unfinished=f"{missing} shards were not finished." if missing else "",
         void=recipe.void,
         tol=recipe.tol,
+        gain=accuracy.GAIN,
         residual=max(record["residual"] for record in records),
         properties=_table(
             [name, v.min(), np.median(v), v.max()] for name, v in values.items()

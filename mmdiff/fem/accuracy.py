@@ -106,14 +106,26 @@ def on_grid(
 ) -> tuple[Float[Array, "6 6"], float, homogenize.Info]:
     """Return tensor, volume and solve on m^3 elements of the octant."""
     share = surface.fractions(psi, m, cubic=symmetry == "cubic")
-    options = {"void": void, "nu": nu, "tol": tol, "maxiter": maxiter}
-    tensor, info = of_shares(share, symmetry=symmetry, fields=fields, **options)
+    limits = {"void": void, "tol": tol, "maxiter": maxiter}
+    options = {"symmetry": symmetry, "nu": nu, "fields": fields}
+    tensor, info = of_shares(share, **limits, **options)
     return tensor, float(share.mean()), info
 
 
-def of_shares(share: Float[AnyArray, "m m m"], **options):
-    """Return tensor and solve of elements that are solid in part, until it settles."""
-    return homogenize.homogenize(share, penal=1.0, gain=GAIN, **options)
+def of_shares(
+    share: Float[AnyArray, "m m m"],
+    *,
+    void: float = VOID,
+    tol: float = TOL,
+    maxiter: int = MAXITER,
+    **options,
+) -> tuple[Float[Array, "6 6"], homogenize.Info]:
+    """Return tensor and solve of elements that are solid in part, until it settles.
+
+    Options are those of `homogenize.homogenize`.
+    """
+    numbers = homogenize.Numbers(void, 1.0, tol, maxiter, GAIN)
+    return homogenize.homogenize_to(numbers, share, **options)
 
 
 def estimate(

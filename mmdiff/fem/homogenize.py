@@ -56,6 +56,26 @@ class Info(NamedTuple):
     fields: Float[Array, "l 3 m m m"]
 
 
+class Numbers(NamedTuple):
+    """What may change without another compilation.
+
+    Attributes:
+      void: modulus of void as a fraction of solid.
+      penal: exponent of the density.
+      tol: relative residual of the solves.
+      maxiter: most conjugate-gradient iterations.
+      gain: a solve also ends with a step that changes its C_ii by a smaller share; 0
+        for the residual alone. Errors are of that order, in soft cells, too, whose
+        residuals say little.
+    """
+
+    void: Scalar = VOID
+    penal: Scalar = PENAL
+    tol: Scalar = TOL
+    maxiter: Scalar = MAXITER
+    gain: Scalar = 0.0
+
+
 def modulus(
     density: Float[AnyArray, "..."], void: Scalar = VOID, penal: Scalar = PENAL
 ) -> Float[AnyArray, "..."]:
@@ -176,8 +196,10 @@ def make_homogenizer(
     """
     run = _make_run(n, symmetry, nu)
 
+    numbers = Numbers(void, penal, tol, maxiter)
+
     def homogenizer(density: Float[AnyArray, "n n n"], fields=None):
-        return run(density, fields, void, penal, tol, maxiter, 0.0)
+        return run(density, fields, numbers)
 
     return homogenizer
 
@@ -186,7 +208,8 @@ def _make_run(n, symmetry, nu):
     check_edge(n)
     solve_modulus = make_solver(n, symmetry, nu=nu)
 
-    def run(density, fields, void, penal, tol, maxiter, gain):
+    def run(density, fields, numbers):
+        void, penal, tol, maxiter, gain = numbers
         stiff = modulus(density, void, penal)
         limits = {"tol": tol, "maxiter": maxiter, "gain": gain}
         return solve_modulus(stiff, fields=fields, void=void, **limits)
@@ -233,7 +256,6 @@ def homogenize(
     tol: Scalar = TOL,
     maxiter: Scalar = MAXITER,
     fields: Float[AnyArray, "l 3 m m m"] | None = None,
-    gain: Scalar = 0.0,
 ) -> tuple[Float[Array, "6 6"], Info]:
     """Return the effective tensor of one cell.
 
@@ -258,9 +280,6 @@ def homogenize(
       tol: relative residual of the solves.
       maxiter: most conjugate-gradient iterations.
       fields: `Info.fields` of a similar design, for a warm start.
-      gain: a solve also ends with a step that changes its C_ii by a smaller share; 0
-        for the residual alone. Errors are of that order, in soft cells, too, whose
-        residuals say little.
 
     Returns:
       C, the 6x6 tensor for E = 1 in Voigt order 11 22 33 23 13 12 (engineering shear),
@@ -283,6 +302,19 @@ def homogenize(
       >>> [round(float(c), 3) for c in (C[0, 0], C[0, 1], C[3, 3])]
       [0.166, 0.021, 0.017]
     """
+    numbers = Numbers(void, penal, tol, maxiter)
+    return homogenize_to(numbers, density, symmetry=symmetry, nu=nu, fields=fields)
+
+
+def homogenize_to(
+    numbers: Numbers,
+    density: Shaped[AnyArray, "..."] | Sequence,
+    *,
+    symmetry: str = "cubic",
+    nu: float = NU,
+    fields: Float[AnyArray, "l 3 m m m"] | None = None,
+) -> tuple[Float[Array, "6 6"], Info]:
+    """Return the effective tensor of one cell; see `homogenize` and `Numbers`."""
     load_cases = boundary.loads(symmetry)
     if not hasattr(density, "shape"):
         density = np.asarray(density)
@@ -294,16 +326,15 @@ def homogenize(
             f"fields have shape {fields.shape}; a {symmetry} solve on {n}^3 elements "
             f"needs {shape}. Pass Info.fields of a solve of the same kind."
         )
-    _check_values(density, symmetry, void)
+    _check_values(density, symmetry, numbers.void)
     density = jnp.asarray(density)
     if density.dtype != jnp.float64:
         density = density.astype(jnp.float32)
     dtype = density.dtype
     fields = jnp.zeros(shape, dtype) if fields is None else jnp.asarray(fields, dtype)
-    void, penal, tol, gain = (jnp.asarray(v, dtype) for v in (void, penal, tol, gain))
-    run = compiled(n, symmetry, nu)
-    maxiter = jnp.asarray(maxiter, jnp.int32)
-    return run(density, fields, void, penal, tol, maxiter, gain)
+    kinds = Numbers(dtype, dtype, dtype, jnp.int32, dtype)
+    numbers = Numbers(*map(jnp.asarray, numbers, kinds))
+    return compiled(n, symmetry, nu)(density, fields, numbers)
 
 
 def check_shape(shape: tuple[int, ...]) -> None:

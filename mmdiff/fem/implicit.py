@@ -107,12 +107,10 @@ class _System:
             def apply(u):
                 return self.product(line, u) * masks[kind]
 
-            limits = {"tol": tol, "floor": floor, "gain": gain}
+            limits = solve.Limits(tol, floor, maxiter, gain, whole)
             cycle = functools.partial(self.cycle, hierarchy)
-            x, info = solve.pcg(
-                apply, cycle, b, start, maxiter=maxiter, whole=whole, **limits
-            )
-            return x, solve.verified(apply, b, x, info, diagonal=diagonal, **limits)
+            x, info = solve.pcg(apply, cycle, b, start, limits)
+            return x, solve.verified(apply, b, x, info, limits, diagonal=diagonal)
 
         return each(one, b, start, floor, whole, jnp.asarray(self.kind))
 
@@ -131,8 +129,8 @@ def make_displacement(
     forward and reverse, to any order. The solves of the derivatives meet the same
     tolerance relative to their own right-hand sides, within the same number of
     iterations; `SolveInfo` tells of the first solve only and has no derivatives. `gain`
-    is for that one alone, see `solve.pcg`; fields are where it starts. The degrees are
-    those of the smoother, see `multigrid.make_multigrid`.
+    is for that one alone, see `solve.Limits`; fields are where it starts. The degrees
+    are those of the smoother, see `multigrid.make_multigrid`.
     """
     cases = boundary.loads(symmetry)
     system = _System(n, cases, nu, degrees)

@@ -48,26 +48,37 @@ def _norm(a):
     return jnp.sqrt(_dot(a, a))
 
 
+class Limits(NamedTuple):
+    """When a solve ends.
+
+    Attributes:
+      tol: target of |b - K x| / |b|.
+      floor: rounding level of |b|: a b below it counts as zero.
+      maxiter: most iterations.
+      gain: a step that lowers the energy by less than this share of it is the last one,
+        as later ones lower it by less and less; 0 for the residual alone.
+      whole: energy of x = 0; that of others is whole - 2 b^T x + x^T K x.
+    """
+
+    tol: Scalar
+    floor: Scalar
+    maxiter: Scalar
+    gain: Scalar = 0.0
+    whole: Scalar = 0.0
+
+
 def pcg(
     apply: Callable[[Array], Array],
     precondition: Callable[[Array], Array],
     b: Float[Array, "3 s"],
     x0: Float[AnyArray, "3 s"],
-    *,
-    tol: Scalar,
-    maxiter: Scalar,
-    floor: Scalar,
-    gain: Scalar = 0.0,
-    whole: Scalar = 0.0,
+    limits: Limits,
 ) -> tuple[Float[Array, "3 s"], SolveInfo]:
     """Solve K x = b from x0, K symmetric and positive (semi)definite.
 
-    `precondition` applies a symmetric positive definite approximation of its inverse;
-    `tol` is the target of |b - K x| / |b|. A b of a norm below `floor`, the rounding
-    level of b, counts as zero. It also ends with a step that lowers the energy
-    whole - 2 b^T x + x^T K x by less than the share `gain` of it; later steps lower it
-    by less and less.
+    `precondition` applies a symmetric positive definite approximation of its inverse.
     """
+    tol, floor, maxiter, gain, whole = limits
     norm_b = _norm(b)
     target = jnp.where(norm_b > floor, tol * norm_b, floor)
     r = b - apply(x0)
@@ -116,11 +127,9 @@ def verified(
     b: Float[Array, "3 s"],
     x: Float[Array, "3 s"],
     info: SolveInfo,
+    limits: Limits,
     *,
     diagonal: Float[Array, "s"],
-    tol: Scalar,
-    floor: Scalar,
-    gain: Scalar = 0.0,
 ) -> SolveInfo:
     """Return the outcome as it is, with the residual of x computed anew.
 
@@ -131,6 +140,7 @@ def verified(
     the tolerance and `ROUNDINGS` times that level together, as a root mean square. With
     a `gain` the iteration's own word counts, too: its energy has settled.
     """
+    tol, floor, _, gain, _ = limits
     norm_b, residual = _norm(b), _norm(b - apply(x))
     rounding = ROUNDINGS * jnp.finfo(x.dtype).eps * _norm(diagonal[None] * x)
     allowed = jnp.where(norm_b > floor, jnp.hypot(tol * norm_b, rounding), floor)

@@ -188,10 +188,10 @@ class _Box:
         def one(b, start, given):
             b, start = b.reshape(3, -1), start.reshape(3, -1)
             floor = eps * jnp.linalg.norm(diagonal[None] * given.reshape(3, -1))
-            limits = {"tol": tol, "floor": floor}
+            limits = solve.Limits(tol, floor, maxiter)
             cycle = functools.partial(self.cycle, hierarchy)
-            x, info = solve.pcg(apply, cycle, b, start, maxiter=maxiter, **limits)
-            info = solve.verified(apply, b, x, info, diagonal=diagonal, **limits)
+            x, info = solve.pcg(apply, cycle, b, start, limits)
+            info = solve.verified(apply, b, x, info, limits, diagonal=diagonal)
             return x.reshape(nodes), info
 
         return each(one, b, start, given)

@@ -89,11 +89,10 @@ def test_fields_of_a_coarse_grid_start_the_fine_one(psi):
         2 * np.stack([fields] * 2) * (np.array([1, 3])[:, None, None, None, None]),
         rtol=1e-6,
     )
-    cold = homogenize(surface.fractions(psi, 16), penal=1.0, gain=accuracy.GAIN)[1]
+    cold = accuracy.of_shares(surface.fractions(psi, 16))[1]
     found, info = homogenize(surface.fractions(psi, 8), penal=1.0)
     start = accuracy.refined(info.fields)
-    options = {"penal": 1.0, "gain": accuracy.GAIN, "fields": start}
-    warm = homogenize(surface.fractions(psi, 16), **options)[1]
+    warm = accuracy.of_shares(surface.fractions(psi, 16), fields=start)[1]
     assert warm.iterations.sum() < cold.iterations.sum()
 
 
@@ -103,9 +102,7 @@ def test_soft_cells_are_solved_to_the_same_share_of_their_stiffness():
     share = surface.fractions(data.fields([soft])[0], 16)
     exact = constants(share, 1.0)
     # By the residual alone a soft cell seems to be done early.
-    found = [
-        np.asarray(voigt_to_cubic(homogenize(share, penal=1.0, **limits)[0]))
-        for limits in ({"tol": 3e-2}, {"tol": 1e-6, "gain": accuracy.GAIN})
-    ]
+    found = homogenize(share, penal=1.0, tol=3e-2), accuracy.of_shares(share, tol=1e-6)
+    found = [np.asarray(voigt_to_cubic(tensor)) for tensor, _ in found]
     loose, settled = (abs(c / exact - 1).max() for c in found)
     assert settled < accuracy.GAIN < 0.1 * loose

@@ -31,9 +31,7 @@ def _pcg(matrix, preconditioner, b, x0, tol, maxiter, floor):
         functools.partial(_multiply, preconditioner),
         b.reshape(SHAPE),
         x0.reshape(SHAPE),
-        tol=tol,
-        maxiter=maxiter,
-        floor=floor,
+        solve.Limits(tol, floor, maxiter),
     )
     return x.reshape(SIZE), info
 
@@ -182,10 +180,8 @@ def _check(matrix, b, x, info, *, tol, floor=1e-300, gain=0.0, dtype=np.float64)
         jnp.asarray(b.reshape(SHAPE), dtype),
         jnp.asarray(x.reshape(SHAPE), dtype),
         info,
+        solve.Limits(tol, jnp.asarray(floor, dtype), 100, gain),
         diagonal=jnp.ones(8, dtype),
-        tol=tol,
-        floor=jnp.asarray(floor, dtype),
-        gain=gain,
     )
 
 
@@ -236,11 +232,7 @@ def _solve_to(matrix, b, whole, gain, x0=None):
         lambda r: r,
         b.reshape(SHAPE),
         x0.reshape(SHAPE),
-        tol=1e-12,
-        maxiter=100,
-        floor=1e-300,
-        gain=gain,
-        whole=whole,
+        solve.Limits(1e-12, 1e-300, 100, gain, whole),
     )
     return x.reshape(SIZE), info
 

@@ -35,7 +35,8 @@ class Cell:
         known at that step.
       volumes: volume at each of these.
       solves: finite-element solutions that it took.
-      sampled: constants of the sample, before its surface was moved.
+      sampled: constants of the sample, mended where it did not print, before its
+        surface was moved to the target.
       as_voxels: constants of the binary cell of 128^3 voxels, one element each, as
         arXiv 2401.13570 measures; NaN where they were not computed.
       resolution: voxels along the edge in `voxels`.

@@ -161,7 +161,9 @@ def make_refine(
         residual, aim = targets.residual(target), goal(target)
         psi, possible = mended(cell.psi)
         result = accuracy.estimate(psi, coarse=evaluate(psi).values[:3], **solver)
-        errors, volumes, solves = [cell.error], [cell.volume], cell.solves + 2
+        sampled, solves = result.constants, cell.solves + 2
+        errors = [float(targets.error(target, sampled))]
+        volumes = [result.volume]
         found, repair = [], complying
         for _ in range(ROUNDS):
             shift = result.constants - result.coarse
@@ -191,7 +193,7 @@ def make_refine(
                 target,
                 history=tuple(errors),
                 volumes=tuple(volumes),
-                sampled=cell.sampled,
+                sampled=sampled,
                 solves=solves,
             )
             found.append(made)
