@@ -30,7 +30,7 @@ from mmdiff.design.generate import pipeline, sampler
 from mmdiff.design.generate.search import Budget, search
 from mmdiff.diffusion import conditions, linear, process, schedule
 from mmdiff.io.json import markdown
-from mmdiff.models import denoiser, unet, weights
+from mmdiff.models import denoiser, network, weights
 from mmdiff.targets import target
 from mmdiff.train import checkpoint, denoising, loop, state
 
@@ -103,9 +103,9 @@ def load(config, root="") -> Data:
 def train(folder, variant: Variant, data: Data, config, steps: int):
     """Return averaged parameters, header and held-out errors at `TIMES`."""
     octant = symmetry.side(data.training.packed.shape[-1])
-    fields = config.model.to_dict()
+    fields = network.fields_of(config.model.to_dict())
     fields |= {"conditions": len(conditions.NAMES), "linear": True}
-    model = unet.UNet(**fields)
+    model = network.make_network(**fields)
     last = {}
 
     def note(metrics):
