@@ -38,6 +38,24 @@ def check_dtype(name: str) -> jnp.dtype:
     return jnp.dtype(name)
 
 
+def check_conditions(count: int, given: int) -> None:
+    """Raise InputError unless as many conditions are given as a network has."""
+    if given != count:
+        raise InputError(
+            f"the network has {count} conditions and was given {given}. Give one value "
+            "for each, -1 where it is free."
+        )
+
+
+def check_heads(channels: int, heads: int) -> None:
+    """Raise InputError unless attention heads can share channels."""
+    if channels % heads:
+        raise InputError(
+            f"{channels} channels do not divide by {heads} attention heads. Make "
+            f"`width` a multiple of {heads}."
+        )
+
+
 @jax.custom_vjp
 def conv3d_by_planes(
     x: Float[Array, "b p q r c"], kernel: Float[Array, "s1 s2 s3 c o"]
@@ -220,11 +238,7 @@ class SelfAttention(nn.Module):
     def __call__(self, x: Float[Array, "b n n n c"]) -> Float[Array, "b n n n c"]:
         """Return x + attention(norm(x))."""
         b, c = x.shape[0], x.shape[-1]
-        if c % self.heads:
-            raise InputError(
-                f"{c} channels do not divide by {self.heads} attention heads. Make "
-                f"`width` a multiple of {self.heads}."
-            )
+        check_heads(c, self.heads)
         h = _norm(c, self.groups, self.dtype, "norm")(x).reshape(b, -1, c)
         qkv = nn.Dense(3 * c, dtype=self.dtype, name="qkv")(h)
         q, k, v = jnp.split(qkv.reshape(b, -1, 3 * self.heads, c // self.heads), 3, 2)

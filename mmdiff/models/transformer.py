@@ -57,7 +57,14 @@ class Transformer(nn.Module):
         x0_lin: Float[Array, "b n n n"] | None = None,
     ) -> Float[Array, "b n n n"]:
         """Return x0 or its correction; see `typing.Denoiser` and `linear`."""
-        self._check(x.shape[-1], cond.shape[-1])
+        layers.check_conditions(self.conditions, cond.shape[-1])
+        layers.check_heads(self.width, self.heads)
+        layers.check_dtype(self.dtype)
+        if x.shape[-1] % self.patch:
+            raise InputError(
+                f"octants of {x.shape[-1]}^3 samples do not divide into blocks of "
+                f"{self.patch}^3. Choose another `patch`."
+            )
         half = self.dtype == "bfloat16"
         inputs = [x, x0_prev, x0_lin] if self.linear else [x, x0_prev]
         h = tokens.to_tokens(jnp.stack(inputs, -1), self.patch)
@@ -74,24 +81,6 @@ class Transformer(nn.Module):
         h = _norm(h) * (1 + scale) + shift
         out = Dense(self.patch**3, zero=True, half=half, name="tokens_out")(h)
         return tokens.to_field(out, x.shape[-1])
-
-    def _check(self, n, conditions):
-        if conditions != self.conditions:
-            raise InputError(
-                f"the network has {self.conditions} conditions and was given "
-                f"{conditions}. Give one value for each, -1 where it is free."
-            )
-        if n % self.patch:
-            raise InputError(
-                f"octants of {n}^3 samples do not divide into blocks of {self.patch}^3."
-                " Choose another `patch`."
-            )
-        if self.width % self.heads:
-            raise InputError(
-                f"{self.width} channels do not divide by {self.heads} attention heads. "
-                f"Make `width` a multiple of {self.heads}."
-            )
-        layers.check_dtype(self.dtype)
 
 
 class Block(nn.Module):

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax.numpy as jnp
 
-from mmdiff.errors import InputError
 from mmdiff.models import layers
 from mmdiff.typing import Array, Float
 
@@ -66,11 +65,7 @@ class UNet(nn.Module):
         x0_lin: Float[Array, "b n n n"] | None = None,
     ) -> Float[Array, "b n n n"]:
         """Return x0 or its correction; see `typing.Denoiser` and `linear`."""
-        if cond.shape[-1] != self.conditions:
-            raise InputError(
-                f"the network has {self.conditions} conditions and was given "
-                f"{cond.shape[-1]}. Give one value for each, -1 where it is free."
-            )
+        layers.check_conditions(self.conditions, cond.shape[-1])
         levels, dtype = len(self.multipliers), layers.check_network(self, x.shape[-1])
         block_type = nn.remat(layers.ResBlock) if self.remat else layers.ResBlock
         widths = [self.width * m for m in self.multipliers]

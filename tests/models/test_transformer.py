@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from model_helpers import check_uses_every_input, network_inputs, perturbed
 
 from mmdiff.cells import symmetry
-from mmdiff.diffusion.process import symmetric_noise
 from mmdiff.errors import InputError
 from mmdiff.models import tokens
 from mmdiff.models.network import fields_of, make_network
@@ -17,25 +17,9 @@ from mmdiff.models.weights import init_params, load_weights, save_weights
 FIELDS = {"patch": 2, "width": 8, "depth": 2, "heads": 2, "ratio": 2, "embedding": 8}
 
 
-def _inputs(n=8, b=2):
-    keys = jax.random.split(jax.random.key(2), b)
-    x = jax.vmap(lambda key: symmetric_noise(key, n))(keys)
-    return x, jnp.linspace(0.2, 0.8, b), x[::-1], jnp.full((b, 5), 0.5)
-
-
-def _apply(model):
-    """Away from the zero-initialised start, where the output is zero."""
-    shapes = jax.eval_shape(model.init, jax.random.key(0), *_inputs())["params"]
-    rng = np.random.default_rng(0)
-    params = jax.tree.map(
-        lambda s: rng.normal(0, 0.3, s.shape).astype(np.float32), shapes
-    )
-    return jax.jit(lambda *args: model.apply({"params": params}, *args))
-
-
 @pytest.mark.parametrize("p", [1, 2, 4])
 def test_tokens_hold_all_that_a_field_has(p):
-    x = jnp.stack(_inputs()[:1])[0]
+    x = jnp.stack(network_inputs()[:1])[0]
     blocks = tokens.to_tokens(x[..., None], p)
     assert blocks.shape == (2, symmetry.num_independent(8 // p), p**3)
     np.testing.assert_array_equal(tokens.to_field(blocks, 8), x)
@@ -70,23 +54,12 @@ def test_derivatives_of_fields_are_those_of_plain_gathers():
 
 @pytest.mark.parametrize("options", [{}, {"patch": 4, "remat": True}])
 def test_output_is_cubic_and_uses_every_input(options):
-    apply = _apply(Transformer(**{**FIELDS, **options}))
-    x, t, prev, cond = _inputs()
-    out = apply(x, t, prev, cond)
-    assert out.shape == x.shape and out.dtype == jnp.float32
-    assert symmetry.is_cubic(out)
-    for changed in (
-        (x + 0.1, t, prev, cond),
-        (x, t + 0.1, prev, cond),
-        (x, t, prev * 0, cond),
-        (x, t, prev, cond.at[:, 2].set(-1.0)),
-    ):
-        assert np.abs(apply(*changed) - out).max() > 1e-4
+    check_uses_every_input(Transformer(**{**FIELDS, **options}))
 
 
 def test_far_samples_and_no_other_examples_are_seen():
-    apply = _apply(Transformer(**FIELDS))
-    x, *rest = _inputs()
+    apply = perturbed(Transformer(**FIELDS))
+    x, *rest = network_inputs()
     out = apply(x, *rest)
     corner = x.at[0, 7, 7, 7].add(1.0)
     moved = np.abs(apply(corner, *rest) - out)
@@ -95,14 +68,14 @@ def test_far_samples_and_no_other_examples_are_seen():
 
 def test_a_new_network_guesses_zero():
     model = Transformer(**FIELDS, linear=True)
-    params, inputs = init_params(model, jax.random.key(0), 8), _inputs()
+    params, inputs = init_params(model, jax.random.key(0), 8), network_inputs()
     out = model.apply({"params": params}, *inputs, inputs[0])
     assert np.abs(out).max() == 0
 
 
 def test_factors_in_bfloat16_are_close_to_float32():
     full, half = (
-        _apply(Transformer(**FIELDS, dtype=dtype))(*_inputs())
+        perturbed(Transformer(**FIELDS, dtype=dtype))(*network_inputs())
         for dtype in ("float32", "bfloat16")
     )
     assert half.dtype == jnp.float32
@@ -136,7 +109,7 @@ def test_half_products_have_half_products_as_derivatives():
 def test_what_does_not_fit_is_told(options, part):
     model = Transformer(**{**FIELDS, **options})
     with pytest.raises(InputError, match=part):
-        jax.eval_shape(model.init, jax.random.key(0), *_inputs())
+        jax.eval_shape(model.init, jax.random.key(0), *network_inputs())
 
 
 def test_networks_are_made_of_their_kind_and_fields():

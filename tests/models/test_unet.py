@@ -4,34 +4,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from model_helpers import FIELDS, fresh_params
+from model_helpers import (
+    FIELDS,
+    check_uses_every_input,
+    fresh_params,
+    network_inputs,
+    perturbed,
+)
 
-from mmdiff.cells import symmetry
-from mmdiff.diffusion.process import symmetric_noise
 from mmdiff.errors import InputError
 from mmdiff.models.unet import UNet
 
 _FIELDS = dict(patch=2, width=4, multipliers=(1, 2), middle=0, groups=2, embedding=4)
-
-
-def _inputs(n=8, b=2):
-    keys = jax.random.split(jax.random.key(2), b)
-    x = jax.vmap(lambda key: symmetric_noise(key, n))(keys)
-    return x, jnp.linspace(0.2, 0.8, b), x[::-1], jnp.full((b, 5), 0.5)
-
-
-def _perturbed(model):
-    """Parameters away from the zero-initialised start, where the output is zero."""
-    shapes = jax.eval_shape(model.init, jax.random.key(0), *_inputs())["params"]
-    rng = np.random.default_rng(0)
-    return jax.tree.map(
-        lambda s: rng.normal(0, 0.3, s.shape).astype(np.float32), shapes
-    )
-
-
-def _apply(model):
-    params = _perturbed(model)
-    return jax.jit(lambda *args: model.apply({"params": params}, *args))
 
 
 @pytest.mark.parametrize(
@@ -39,23 +23,12 @@ def _apply(model):
     [{}, {"refine": 3, "middle": 1, "attention": (1,), "heads": 2, "remat": True}],
 )
 def test_output_is_cubic_and_uses_every_input(options):
-    apply = _apply(UNet(**{**_FIELDS, **options}))
-    x, t, prev, cond = _inputs()
-    out = apply(x, t, prev, cond)
-    assert out.shape == x.shape and out.dtype == jnp.float32
-    assert symmetry.is_cubic(out)
-    for changed in (
-        (x + 0.1, t, prev, cond),
-        (x, t + 0.1, prev, cond),
-        (x, t, prev * 0, cond),
-        (x, t, prev, cond.at[:, 2].set(-1.0)),
-    ):
-        assert np.abs(apply(*changed) - out).max() > 1e-4
+    check_uses_every_input(UNet(**{**_FIELDS, **options}))
 
 
 def test_examples_do_not_see_each_other():
-    apply = _apply(UNet(**_FIELDS))
-    args = _inputs()
+    apply = perturbed(UNet(**_FIELDS))
+    args = network_inputs()
     # Another batch size may sum in another order; outputs are of order one.
     np.testing.assert_allclose(
         apply(*args)[:1], apply(*[a[:1] for a in args]), atol=1e-4
@@ -63,17 +36,17 @@ def test_examples_do_not_see_each_other():
 
 
 def test_a_new_network_guesses_zero():
-    x, t, prev, cond = _inputs(n=4)
+    x, t, prev, cond = network_inputs(n=4)
     params = {"params": fresh_params()}
     out = jax.jit(UNet(**FIELDS).apply)(params, x, t, prev, cond)
     assert np.abs(out).max() == 0
 
 
 def test_bfloat16_is_close_to_float32():
-    full = _apply(UNet(**_FIELDS))(*_inputs())
+    full = perturbed(UNet(**_FIELDS))(*network_inputs())
     # The mixed types of this option are meant, inside flax too.
     with jax.numpy_dtype_promotion("standard"):
-        half = _apply(UNet(**_FIELDS, dtype="bfloat16"))(*_inputs())
+        half = perturbed(UNet(**_FIELDS, dtype="bfloat16"))(*network_inputs())
     assert half.dtype == jnp.float32
     # bfloat16 keeps 8 bits; some twenty layers add up to a few percent of the scale.
     assert np.abs(half - full).max() < 0.1 * np.abs(full).max()
@@ -92,4 +65,4 @@ def test_bfloat16_is_close_to_float32():
 def test_networks_that_cannot_be_are_refused(changes, message):
     model = UNet(**{**_FIELDS, **changes})
     with pytest.raises(InputError, match=message):
-        jax.eval_shape(model.init, jax.random.key(0), *_inputs())
+        jax.eval_shape(model.init, jax.random.key(0), *network_inputs())
