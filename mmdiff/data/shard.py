@@ -40,7 +40,7 @@ UNSURE, UNCERTAIN = (0.03, 0.3), (0.04, 0.3)
 STEP_WORTH = {"bulk_shear": 0.16, "isotropic": 0.25, "poisson": 0.2}
 STEP_WORTH |= {"poisson_isotropic": 0.28, "target": 0.25}
 ASCENT_WORTH = 2.2
-REST_WORTH = 2.5  # of a candidate beside its design
+REST_WORTH = 4.5  # of a candidate beside its design
 
 
 def create(recipe: Recipe, root: pathlib.Path) -> None:
@@ -236,7 +236,8 @@ class _Known:
 def labels_worth(recipe: Recipe, shard: Shard) -> float:
     """Return how many labels a shard takes as long as, roughly.
 
-    Measured for 32 samples on one core (`DATASET_CARD.md` of the shipped cells).
+    For 32 samples on one core: the rest from 18 shards of deformed cells (30 s each, a
+    label 0.10 s), designs scaled from when labels took a fifth longer.
     """
     if shard.aim == PROPOSED:
         return shard.count * (REST_WORTH + 2 + 1.2 * recipe.proposed.polish_steps)

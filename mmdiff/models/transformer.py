@@ -3,7 +3,7 @@
 One block in six is a token, the others are its images (`models.tokens`): a sixth of the
 arithmetic of a network on the octant. The rest is a diffusion transformer (Peebles and
 Xie, arXiv 2212.09748): time and conditions scale, shift and gate every branch. Per
-second of a CPU core it learns several times as fast as `UNet` (docs/ablation.md).
+second of a CPU core it learns faster than `UNet` (docs/ablation.md).
 """
 
 import flax.linen as nn
