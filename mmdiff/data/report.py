@@ -136,7 +136,8 @@ elements along the octant. So much are the labels off:
 |---|---|---|---|
 {rows}
 
-{within:.1f} % of the constants are within their stated uncertainty.
+{within:.1f} % of the constants are within their stated uncertainty. Of the voxels of
+these cells, one for each sample, {thin:.2g} % are in features one voxel thick.
 """
 _EXTRACT = """
 **This folder holds {count} of them** ({megabytes:.1f} MB): {train} training cells,
@@ -320,6 +321,7 @@ def _checks_text(checks: SpotChecks, recipe: Recipe) -> str:
         double=2 * recipe.n,
         rows=_table(row.values() for row in spot_checks.summary(checks)),
         within=100 * spot_checks.within(checks),
+        thin=100 * checks.thin.mean(),
     )
 
 

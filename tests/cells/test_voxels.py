@@ -19,6 +19,16 @@ def test_threshold_switches_the_highest_orbits(volume):
     assert abs(octant.mean() - volume) <= 3 / 6**3
 
 
+@pytest.mark.parametrize("solid", [0, 1])
+def test_features_of_one_voxel_are_thin(solid):
+    octant = np.full((8, 8, 8), 1 - solid, np.uint8)
+    octant[:, 2:4, :] = solid  # two voxels thick
+    octant[0] = solid  # and two with its mirror image
+    assert voxels.thin_share(octant) == 0
+    octant[:, 6, 3:5] = solid  # a beam of one by two voxels
+    assert voxels.thin_share(octant) == pytest.approx(7 * 2 / 8**3)
+
+
 @pytest.mark.parametrize("n", [4, 5])  # 125 voxels fill no whole number of bytes
 def test_agreement_is_the_share_of_equal_voxels(n):
     rng = np.random.default_rng(n)

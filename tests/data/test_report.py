@@ -19,6 +19,7 @@ CHECKS = SpotChecks(
     stored=np.array([[0.5, 0.2, 0.1], [0.3, 0.1, 0.1]]),
     uncertainty=np.full((2, 3), 0.01),
     fine=np.array([[0.52, 0.2, 0.1], [0.3, 0.1, 0.1]]),
+    thin=np.array([0.002, 0.003]),
     seconds=1.5,
 )
 MACHINE = {"machine": "a {small} machine", "size_bytes": 12_340_000}
@@ -94,6 +95,7 @@ def test_card_states_how_far_labels_may_be_off_and_are(text, contents):
     assert "2 cells, evenly chosen, were homogenized once more on 8 and 16" in text
     assert float(rows[4][3]) == pytest.approx(100 * 0.02 / 1.330768 / 3, rel=1e-3)
     assert "83.3 % of the constants are within" in text
+    assert "each sample, 0.25 % are in features one voxel thick" in text
 
 
 def test_card_without_checks_says_nothing_of_them(contents):

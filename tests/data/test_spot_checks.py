@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from data_helpers import BASE, smooth_fields, write_cells
 
-from mmdiff.cells import distance
+from mmdiff.cells import distance, surface, voxels
 from mmdiff.data import spot_checks
 from mmdiff.fem import accuracy
 
@@ -51,6 +51,8 @@ def test_labels_are_compared_with_what_the_fields_give(labels):
         assert solver == {name: BASE[name] for name in ("void", "nu")}
     np.testing.assert_array_equal(checks.stored, CONSTANTS[[0, 2]])
     np.testing.assert_array_equal(checks.fine, fine)
+    octants = [surface.voxels(psi, 8) for psi in labels.fields([0, 2])]
+    assert checks.thin.tolist() == [voxels.thin_share(octant) for octant in octants]
     assert spot_checks.within(checks) == pytest.approx(5 / 6)
     relative = spot_checks.summary(checks)[1]
     most = 100 * np.hypot(0.004, 0.0015) / np.linalg.norm(fine[0])
