@@ -19,6 +19,7 @@ RANGES = {
     "newton": "[0, inf)",
     "polish_steps": "[0, inf)",
     "spare": "[0, inf)",
+    "workers": "[0, inf)",
     "min_wall": "[0, 0.5)",
     "min_gap": "[0, 0.5)",
 }
@@ -42,6 +43,9 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.num_samples = 4
     config.seed = 0
     config.checkpoint = ""
+    # Processes that work on targets side by side; 0 for one on every core. The numbers
+    # do not depend on it.
+    config.workers = 0
     # As for configs/generate.py.
     config.steps = 16
     config.guidance = 1.0

@@ -24,6 +24,7 @@ RANGES = {
     "min_gap_mm": "[0, inf) mm",
     "resolution": "[64, 256]",
     "time_limit_s": "[0, inf) s",
+    "workers": "[0, inf)",
     "base.E": "(0, inf)",
     "solver.void": "(0, 1)",
     "solver.tol": "(0, 1)",
@@ -84,6 +85,9 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # each batch and, once there is a cell, before each to polish, so that the last of
     # these may run over. 0 for one round without a limit.
     config.time_limit_s = 0.0
+    # Processes that work on targets of a list, 0 for one on every core. Cells do not
+    # depend on it.
+    config.workers = 0
     # Ask also for what exceeds the Hashin-Shtrikman and Voigt bounds.
     config.allow_infeasible = False
 

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from mmdiff.data import finish, pipeline, report, shard, spot_checks, store, tables
 from mmdiff.data.recipe import Recipe, from_config
-from mmdiff.run import console, environment, workdir
+from mmdiff.run import console, environment, workdir, workers
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
@@ -24,16 +24,16 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         store.forget(root, number)
     todo = store.missing(root)
     if todo:
-        workers = min(other["workers"] or environment.cores(), len(todo))
-        with pipeline.local_pool(workers) as pool:
+        count = min(other["workers"] or environment.cores(), len(todo))
+        with workers.local_pool(count) as pool:
             pace = pool.submit(pipeline.probe, root).result()
-            report.announce(recipe, root, todo, pace, workers)
+            report.announce(recipe, root, todo, pace, count)
             with console.progress("shards", len(todo)) as advance:
                 pipeline.run_rounds(
                     root,
                     pool,
                     seconds_per_label=pace,
-                    workers=workers,
+                    workers=count,
                     on_shard=functools.partial(record, folder, recipe, advance),
                 )
     close(folder, other)

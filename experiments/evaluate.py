@@ -1,5 +1,6 @@
 """Accuracy, validity, diversity and novelty of a model on a list of targets."""
 
+import functools
 import json
 import pathlib
 
@@ -30,7 +31,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         lines = targets.read_list(_path(config.targets), config.num_targets)
         beyond = targets.infeasible(lines)
         goals = [line.target for line in lines]
-    model = weights.load_model(config.checkpoint)
+    weights.load_model(config.checkpoint)  # refused before anything is measured
     data = dataset.load_dataset(config.data, skip_bad=config.skip_bad)
     if config.held_out:
         test = data.info["split"] == select.TEST
@@ -40,12 +41,14 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     parts = dataset.octants_in_parts(data, training)
     packed = np.concatenate([voxels.pack(part) for part in parts])
     settings = pipeline.settings_of(config.to_dict())
-    measure = runs.make_measure(model, settings, config.num_samples, packed)
+    prepare = functools.partial(
+        runs.make_measure, config.checkpoint, settings, config.num_samples, config.seed
+    )
     known = [line.known for line in lines] or [None] * len(goals)
     records = [
         record
         | {"infeasible": record["target"] in beyond, "known": known[record["target"]]}
-        for record in runs.run(folder, goals, measure, seed=config.seed)
+        for record in runs.run(folder, goals, prepare, packed, processes=config.workers)
     ]
     labels = data.constants[training], data.volume[training]
     found = report(records, *labels, polished=bool(config.polish_steps))

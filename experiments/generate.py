@@ -1,5 +1,6 @@
 """Cells for a target tensor, or a list of them: sample, check, rank, polish, write."""
 
+import functools
 import json
 import pathlib
 import time
@@ -7,12 +8,9 @@ import time
 import jax
 from ml_collections import ConfigDict
 
-from mmdiff import elasticity
 from mmdiff.design.generate import batch, pipeline
-from mmdiff.design.generate.report import report
 from mmdiff.errors import InputError
 from mmdiff.io.report import write
-from mmdiff.models import weights
 from mmdiff.run import console
 from mmdiff.targets import feasibility, target
 
@@ -30,7 +28,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         project_cubic=config.project_cubic,
     )
     feasibility.check_feasible(asked, allow_infeasible=config.allow_infeasible)
-    make = _make_maker(config)
+    make = batch.make_maker(config.to_dict())
     cells, counts, found = make(asked, jax.random.key(config.seed), start)
     if not cells:
         raise InputError(pipeline.no_cell(counts))
@@ -54,38 +52,14 @@ def intact(folder: pathlib.Path) -> bool:
     return batch.is_whole(folder, config["targets"], base=base, allow_infeasible=anyway)
 
 
-def _make_maker(config) -> batch.Make:
-    """Return `(target, key, start) -> cells, counts, report` as configured."""
-    settings = pipeline.settings_of(config.to_dict() | config.solver.to_dict())
-    make = pipeline.make_generate(
-        weights.load_model(config.checkpoint),
-        settings,
-        num_cells=config.num_best,
-        num_samples=config.num_samples,
-    )
-    stated = {
-        "void": settings.void,
-        "tol": settings.tol,
-        "base_E": config.base.E,
-        "base_nu": elasticity.NU,
-        "cell_size_mm": config.cell_size_mm,
-    }
-
-    def make_report(asked, key, start):
-        cells, counts, distance = make(asked, key, start)
-        provenance = {"training_distance": distance, "counts": counts}
-        return cells, counts, report(asked, cells, stated | provenance)
-
-    return make_report
-
-
 def _run_list(config, folder):
     """Generate cells for each target of a list, in a folder of its own."""
     base = config.base.E
     options = {key: config[key] for key in ("allow_infeasible", "skip_bad")}
     lines, skipped = batch.read(config.targets, folder, base=base, **options)
-    batch.run(folder, lines, lambda: _make_maker(config), seed=config.seed, base=base)
-    found = batch.report(folder, lines, skipped)
+    prepare = functools.partial(batch.make_unit, folder, config.to_dict())
+    batch.run(folder, lines, prepare, base=base, processes=config.workers)
+    found = batch.summary_report(folder, lines, skipped)
     write(folder, found)
     (rows,) = found.tables.values()
     console.table([[*row.values()] for row in rows], [*rows[0]])

@@ -37,9 +37,9 @@ def make(root: Path, rounds, *, gpus: float = 0.0) -> int:
     @ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)
     def shard_task(root, shard):
         from mmdiff.data import pipeline
-        from mmdiff.run import environment
+        from mmdiff.run import environment, workers
 
-        pipeline.claim_core()
+        workers.claim_core()
         environment.silence_xla()
         environment.enable_compilation_cache()
         return pipeline.shard_unit(root, shard)

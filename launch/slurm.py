@@ -121,9 +121,9 @@ def plan(settings, workdir: Path, rest: list[str]):
 def task(root: str, base: str) -> None:
     """Make the shard of this array task."""
     from mmdiff.data import pipeline
-    from mmdiff.run import environment
+    from mmdiff.run import environment, workers
 
-    pipeline.claim_core()
+    workers.claim_core()
     environment.silence_xla()
     environment.enable_compilation_cache()
     pipeline.shard_unit(root, int(base) + int(os.environ["SLURM_ARRAY_TASK_ID"]))

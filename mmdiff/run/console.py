@@ -28,6 +28,7 @@ class _Sink:
 
 
 _sink: _Sink | None = None
+_collected: list[str] | None = None  # what a worker has said, see `collecting`
 
 
 @contextmanager
@@ -46,8 +47,25 @@ def logging_to(path: Path, spell: Callable[[str], str] = str) -> Iterator[None]:
             _sink = before
 
 
+@contextmanager
+def collecting() -> Iterator[list[str]]:
+    """Yield a list that takes what is said inside the block, in place of print and log.
+
+    For workers, whose parent says it.
+    """
+    global _collected
+    before, _collected = _collected, []
+    try:
+        yield _collected
+    finally:
+        _collected = before
+
+
 def say(text: str = "") -> str:
     """Print one or more lines, log them, and return them as they were said."""
+    if _collected is not None:
+        _collected.append(text)
+        return text
     text = _sink.spell(text) if _sink else text
     _show(text)
     log(text)

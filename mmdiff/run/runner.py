@@ -54,7 +54,7 @@ def execute(job: Job) -> int:
         if settings is not None:
             if _is_done(job, settings, earlier):
                 return 0
-            if job.overwrite or settings != plain(job.settings):
+            if job.overwrite or _difference(settings, plain(job.settings)):
                 workdirs.clear(job.workdir, earlier)
                 earlier = {}
         spell = functools.partial(with_flags, settings=job.settings)
@@ -232,6 +232,10 @@ def _smaller(settings: Mapping[str, Any]) -> str:
     return "Try a smaller batch or resolution."
 
 
+# Keys of configs that change how fast a run goes, not what comes out.
+_NO_MATTER = {"config.workers"}
+
+
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Return in words where two config.json differ; empty where they do not."""
     if old.get("experiment") != new["experiment"]:
@@ -239,7 +243,7 @@ def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     before, now = flat(old), flat(new)
     pairs = {
         key: (before.get(key, "absent"), now.get(key, "absent"))
-        for key in sorted(before.keys() | now.keys())
+        for key in sorted((before.keys() | now.keys()) - _NO_MATTER)
     }
     parts = [
         f"{key} is {there!r} there and {here!r} here"

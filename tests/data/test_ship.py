@@ -86,7 +86,8 @@ def _check(labels, index, on_cell):
     constants = labels.constants[index]
     off = np.full(constants.shape, 0.01)
     ids = [labels.records[i]["id"] for i in index]
-    return spot_checks.SpotChecks(ids, constants, off, constants, np.zeros(len(ids)), 1.0)
+    thin = np.zeros(len(ids))
+    return spot_checks.SpotChecks(ids, constants, off, constants, thin, 1.0)
 
 
 def test_a_part_of_what_is_finished_ships(ship, source, tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from mmdiff.diffusion import conditions
 from mmdiff.fem import homogenize
 from mmdiff.io import plots
 from mmdiff.models import weights
+from mmdiff.run import workers
 from mmdiff.topopt import move
 
 N = 8
@@ -56,7 +57,8 @@ def _forget():
 
 @pytest.fixture
 def quick(monkeypatch):
-    """A model that draws noise, and stiffness in proportion to the volume."""
+    """A model that draws noise, stiffness in proportion to the volume, no workers."""
+    monkeypatch.setattr(workers, "on_cpu", lambda: False)
     drawn = []
 
     def make_sampler(params, meta, *, num_samples, **settings):

@@ -125,3 +125,20 @@ def test_bad_settings_of_an_evaluation(quick, known, options, said, tmp_path, ca
 def test_bad_lists_of_targets(text, said, tmp_path, capsys):
     assert _run(tmp_path, text, 1) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_records_do_not_depend_on_the_number_of_workers(tmp_path):
+    quick = ["--config.newton=0", "--config.steps=4", "--config.drainable=False"]
+    found = []
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        assert (
+            _main(
+                folder, "--config.num_targets=3", *quick, f"--config.workers={workers}"
+            )
+            == 0
+        )
+        records = json.loads((folder / "metrics.json").read_text())["targets"]
+        found.append([{**record, "seconds": None} for record in records])
+    assert found[0] == found[1] and sum(len(record["raw"]) for record in found[0])

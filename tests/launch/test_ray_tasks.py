@@ -31,8 +31,8 @@ RECIPE = Recipe(
 UNDISTURBED = """
 import sys
 from mmdiff.data import pipeline
-from mmdiff.run import environment
-pipeline.claim_core()
+from mmdiff.run import environment, workers
+workers.claim_core()
 environment.silence_xla()
 environment.enable_compilation_cache()
 for shard in range(int(sys.argv[2])):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmdiff.data import dataset, pipeline, store
-from mmdiff.run import environment
+from mmdiff.run import environment, workers
 
 ROOT = Path(__file__).resolve().parents[2]
 # Round 0: a shard of optimized cells and one of plates. Round 1: a perturbed one.
@@ -136,7 +136,7 @@ def test_task_counts_from_its_base(slurm, monkeypatch):
     made = []
     monkeypatch.setattr(pipeline, "shard_unit", lambda *args: made.append(args))
     # This process keeps its cores, its environment and its cache.
-    monkeypatch.setattr(pipeline, "claim_core", lambda: made.append("core"))
+    monkeypatch.setattr(workers, "claim_core", lambda: made.append("core"))
     monkeypatch.setattr(environment, "silence_xla", lambda: None)
     monkeypatch.setattr(environment, "enable_compilation_cache", lambda: None)
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "7")

@@ -194,6 +194,20 @@ def test_an_unfinished_run_is_resumed(job, capsys):
     assert state(job)["attempt"] == 2
 
 
+def test_the_number_of_workers_makes_no_other_run(job, capsys):
+    def stopped():
+        (job.workdir / "part").write_text("half")
+        raise KeyboardInterrupt
+
+    def rest():
+        assert (job.workdir / "part").read_text() == "half"
+
+    assert runner.execute(replace(changed(job, workers=2), run=stopped)) == 130
+    assert runner.execute(replace(changed(job, workers=1), run=rest)) == 0
+    assert runner.execute(changed(job, workers=3)) == 0
+    assert "already done" in capsys.readouterr().out
+
+
 FAILURES = [
     (InputError("bad target. Mend it."), 2, "bad target. Mend it."),
     (DataError("no checkpoint. Train."), 3, "no checkpoint. Train."),

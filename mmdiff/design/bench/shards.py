@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-from mmdiff.run import environment
+from mmdiff.run import environment, workers
 
 AIMS = ("bulk_shear", "poisson", "everywhere")
 
@@ -24,15 +24,15 @@ def main(edge: int, size: int) -> dict:
     from mmdiff.data import pipeline, shard, store, tables
     from mmdiff.data.recipe import Optimized, Perturbed, Recipe
 
-    workers = environment.cores()
+    count = environment.cores()
     recipe = Recipe(
         n=edge // 2,
         shard_size=size,
-        optimized=Optimized(workers * size, 0, workers * size, 0, 0, 0),
-        perturbed=Perturbed(4 * workers * size, (), ()),
+        optimized=Optimized(count * size, 0, count * size, 0, 0, 0),
+        perturbed=Perturbed(4 * count * size, (), ()),
     )
     rates = {}
-    with tempfile.TemporaryDirectory() as folder, pipeline.local_pool(workers) as pool:
+    with tempfile.TemporaryDirectory() as folder, workers.local_pool(count) as pool:
         for seed in (1, 0):
             root = pathlib.Path(folder) / str(seed) / "data.zarr"
             recipe = dataclasses.replace(recipe, seed=seed)
@@ -49,7 +49,7 @@ def main(edge: int, size: int) -> dict:
         )
     for row in rows:
         rates[row["kind"]] |= row
-    return {"edge": edge, "workers": workers, "kinds": rates}
+    return {"edge": edge, "workers": count, "kinds": rates}
 
 
 if __name__ == "__main__":

@@ -61,15 +61,13 @@ def measure(
     cells: Sequence[Cell],
     sampled: Sequence[Cell],
     refused: int,
-    known: UInt8[np.ndarray, "N b"],
     flaw: Callable[[Cell], str],
 ) -> dict:
     """Return the record of one target from its refined cells and its first samples.
 
     Of these `sampled` are the good ones, as sampled, and `refused` the number of
-    others; those drawn in place of bad or far ones do not count. `known` are the
-    training octants, see `voxels.pack`; `flaw` says what keeps a cell from being
-    printed.
+    others; those drawn in place of bad or far ones do not count. `flaw` says what keeps
+    a cell from being printed.
     """
     return {
         **request(target),
@@ -89,11 +87,17 @@ def measure(
                 "polish_steps": len(cell.history) - 1,
                 "solves": cell.solves,
                 "flaw": flaw(cell),
-                "nearest": float(agreement(cell.octant, known, half_shift=True).max()),
             }
             for cell in cells
         ],
     }
+
+
+def nearest(
+    octant: UInt8[np.ndarray, "n n n"], known: UInt8[np.ndarray, "N b"]
+) -> float:
+    """Return the similarity to the nearest of many octants, packed by `voxels.pack`."""
+    return float(agreement(octant, known, half_shift=True).max())
 
 
 def _errors(target, cell) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """Cells for each of many targets and what is measured of them, target by target.
 
-The records go to metrics.jsonl, from which a run that was stopped goes on. A record
-counts only where it is of the very target, since a list may have been edited.
+Targets are units of work for all cores. The records go to metrics.jsonl, from which a
+run that was stopped goes on. A record counts only where it is of the very target, since
+a list may have been edited.
 """
 
 import dataclasses
@@ -17,24 +18,30 @@ from mmdiff.design.evaluate import metrics
 from mmdiff.design.generate import pipeline
 from mmdiff.design.generate.search import Budget
 from mmdiff.io.json import plain
-from mmdiff.models.weights import Model
-from mmdiff.run import console, workdir
+from mmdiff.models import weights
+from mmdiff.run import console, workdir, workers
 from mmdiff.targets.target import Target
 from mmdiff.typing import UInt8
 
 
 def make_measure(
-    model: Model,
-    settings: pipeline.Settings,
-    num_samples: int,
-    known: UInt8[np.ndarray, "N b"],
-) -> Callable[..., dict]:
-    """Return `measure(key, target)`, the record of a target, see `metrics.measure`.
+    checkpoint: str, settings: pipeline.Settings, num_samples: int, seed: int
+) -> Callable[..., tuple[dict, list[np.ndarray]]]:
+    """Return `measure(i, target)`: the record of target i and octants of its cells.
 
     All of the `num_samples` samples of each target are refined; settings without
-    polishing measure the samples of the model as they are. `known` are the training
-    octants, see `voxels.pack`.
+    polishing measure the samples of the model as they are.
+
+    Args:
+      checkpoint: weights file of the model, empty for the shipped one.
+      settings: how cells are drawn, checked and refined.
+      num_samples: samples of each target.
+      seed: of all targets.
+
+    Returns:
+      a function, whose records are those of `metrics.measure` and more.
     """
+    model = weights.load_model(checkpoint)
     n = int(model.meta["octant"])
     draw = pipeline.make_draw(model, settings, num_samples)
     sampled = dataclasses.replace(settings, polish_steps=0)
@@ -42,7 +49,8 @@ def make_measure(
     find = pipeline.make_find(n, settings, num_samples)
     budget = Budget(rounds=2, spare=settings.spare)
 
-    def measure(key, target):
+    def measure(i, target):
+        key = jax.random.fold_in(jax.random.key(seed), i)
         start = time.perf_counter()
         # Drawn once for both searches, with the key of their first batch.
         first = draw(jax.random.fold_in(key, 0), target)
@@ -58,11 +66,13 @@ def make_measure(
         if not settings.polish_steps:
             cells, refused, seconds = raw, counts, time.perf_counter() - start
         bad, flaw = counts["sampled"] - len(raw), settings.printing.flaw
-        return {
-            **metrics.measure(target, cells, raw, bad, known, flaw),
+        record = {
+            "target": i,
+            **metrics.measure(target, cells, raw, bad, flaw),
             "refused": {k: v for k, v in refused.items() if k != "sampled"},
             "seconds": seconds,
         }
+        return record, [cell.octant for cell in cells]
 
     return measure
 
@@ -70,22 +80,30 @@ def make_measure(
 def run(
     folder: pathlib.Path,
     targets: Sequence[Target],
-    measure: Callable[..., dict],
+    prepare: Callable[[], Callable],
+    known: UInt8[np.ndarray, "N b"],
     *,
-    seed: int = 0,
+    processes: int = 0,
 ) -> list[dict]:
-    """Return the records of targets, measured where there are none in the folder."""
+    """Return the records of targets, measured where there are none in the folder.
+
+    Args:
+      folder: of the run.
+      targets: all of them.
+      prepare: returns `measure` of a process, see `make_measure`.
+      known: training octants, see `voxels.pack`.
+      processes: that measure beside each other, 0 for one on every core.
+    """
     done = stored(folder, targets)
-    key = jax.random.key(seed)
-    for i, target in enumerate(targets):
-        if i in done:
-            continue
-        record = {"target": i} | measure(jax.random.fold_in(key, i), target)
+    units = [(i, target) for i, target in enumerate(targets) if i not in done]
+    for _, (record, octants) in workers.run_units(prepare, units, workers=processes):
+        for cell, octant in zip(record["cells"], octants, strict=True):
+            cell["nearest"] = metrics.nearest(octant, known)
         workdir.append_metrics(folder, record)
-        done[i] = plain(record)
+        done[record["target"]] = plain(record)
         errors = [cell["error"] for cell in record["cells"]]
         best = f"{100 * min(errors):.2f} %" if errors else "no valid cell"
-        console.say(f"target {i}: {best}, {record['seconds']:.1f} s")
+        console.say(f"target {record['target']}: {best}, {record['seconds']:.1f} s")
     return [done[i] for i in range(len(targets))]
 
 

@@ -1,8 +1,8 @@
 """Cells for a list of targets: a folder for each, a table, a summary and a page.
 
-A target is done when its folder holds the whole result of that very target, so that a
-list that was stopped, edited or extended goes on with what is not. Table, summary and
-page are made of what lies in the folders.
+Targets are units of work for all cores. One is done when its folder holds the whole
+result of that very target, so that a list that was stopped, edited or extended goes on
+with what is not. Table, summary and page are made of what lies in the folders.
 """
 
 import json
@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import numpy as np
 
-from mmdiff.design.generate import pipeline, properties
+from mmdiff import elasticity
+from mmdiff.design.generate import pipeline, properties, report
 from mmdiff.design.generate.cell import Cell
 from mmdiff.errors import InputError
 from mmdiff.io import page
@@ -22,7 +23,8 @@ from mmdiff.io import report as reports
 from mmdiff.io.cell_files import KINDS
 from mmdiff.io.json import plain
 from mmdiff.io.report import Report
-from mmdiff.run import console, workdir
+from mmdiff.models import weights
+from mmdiff.run import console, workdir, workers
 from mmdiff.targets import quantities, table
 from mmdiff.targets.table import Line
 from mmdiff.targets.target import Target
@@ -71,38 +73,81 @@ def read(
     return good, bad
 
 
+def make_maker(values: Mapping) -> Make:
+    """Return the function that makes the cells of a target as configured.
+
+    The values are those of configs/generate.py.
+    """
+    settings = pipeline.settings_of({**values, **values["solver"]})
+    make = pipeline.make_generate(
+        weights.load_model(values["checkpoint"]),
+        settings,
+        num_cells=values["num_best"],
+        num_samples=values["num_samples"],
+    )
+    stated = {
+        "void": settings.void,
+        "tol": settings.tol,
+        "base_E": values["base"]["E"],
+        "base_nu": elasticity.NU,
+        "cell_size_mm": values["cell_size_mm"],
+    }
+
+    def make_report(asked, key, start):
+        cells, counts, distance = make(asked, key, start)
+        provenance = {"training_distance": distance, "counts": counts}
+        return cells, counts, report.report(asked, cells, stated | provenance)
+
+    return make_report
+
+
+def make_unit(
+    folder: pathlib.Path, values: Mapping, make_maker: Callable[..., Make] = make_maker
+) -> Callable[[Line], float]:
+    """Return the function that makes and writes the cells of a line, in its folder.
+
+    What it returns are the seconds that it took.
+    """
+    make, key = make_maker(values), jax.random.key(values["seed"])
+
+    def unit(line):
+        start = time.monotonic()
+        own = jax.random.fold_in(key, line.index)
+        cells, counts, found = make(line.target, own, start)
+        clear(folder / line.name)
+        for text in reports.write(folder / line.name, found):
+            console.note(text)
+        result = pipeline.no_cell(counts)
+        if cells:
+            best = 100 * cells[0].error
+            result = f"best of {len(cells)} {best:.2f} % from the target."
+        seconds = time.monotonic() - start
+        console.say(f"{line.name} ({seconds:.1f} s): {result}")
+        return seconds
+
+    return unit
+
+
 def run(
     folder: pathlib.Path,
     lines: Sequence[Line],
-    make_maker: Callable[[], Make],
+    prepare: Callable[[], Callable[[Line], float]],
     *,
-    seed: int = 0,
     base: float = 1.0,
+    processes: int = 0,
 ) -> None:
     """Make and write the cells of each target that is not done.
 
-    Each target has a folder of its own in that of the run. `make_maker` is called once,
-    where a target is left to do; what it returns is given the key of the line's place.
+    Each target has a folder of its own in that of the run, and a key that depends on
+    the place of its line. `prepare` returns the function of a process for it, see
+    `make_unit`; 0 processes are one on every core.
     """
-    make, key = None, jax.random.key(seed)
-    for line in lines:
-        place = folder / line.name
-        if is_done(place, line.target, base):
-            continue
-        start = time.monotonic()
-        make = make or make_maker()
-        own = jax.random.fold_in(key, line.index)
-        cells, counts, report = make(line.target, own, start)
-        clear(place)
-        for text in reports.write(place, report):
-            console.note(text)
-        found = pipeline.no_cell(counts)
-        if cells:
-            best = 100 * cells[0].error
-            found = f"best of {len(cells)} {best:.2f} % from the target."
-        seconds = time.monotonic() - start
+    left = [
+        (line,) for line in lines if not is_done(folder / line.name, line.target, base)
+    ]
+    for i, seconds in workers.run_units(prepare, left, workers=processes):
+        (line,) = left[i]
         workdir.append_metrics(folder, {"target": line.name, "seconds": seconds})
-        console.say(f"{line.name} ({seconds:.1f} s): {found}")
 
 
 def is_whole(
@@ -198,7 +243,7 @@ def overview(line: Mapping) -> dict[str, str]:
     }
 
 
-def report(
+def summary_report(
     folder: pathlib.Path, lines: Sequence[Line], skipped: Sequence[Line] = ()
 ) -> Report:
     """Return the report of a list whose targets are done, from what lies in the folder.

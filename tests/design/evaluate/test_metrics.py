@@ -48,8 +48,10 @@ def records():
     sampled = [_cell([0.21, 0.1, 0.05], 0), _cell([0.24, 0.1, 0.05], 1)]
     cells = [_cell([0.2, 0.1, 0.05], 0), _cell([0.22, 0.1, 0.05], 1)]
     options = {"flaw": lambda cell: "thin walls" if cell.constants[0] > 0.23 else ""}
-    full = metrics.measure(goal, cells, sampled, 2, known, **options)
-    empty = metrics.measure(goal, [], [], 4, known, **options)
+    full = metrics.measure(goal, cells, sampled, 2, **options)
+    for cell, record in zip(cells, full["cells"], strict=True):
+        record["nearest"] = metrics.nearest(cell.octant, known)
+    empty = metrics.measure(goal, [], [], 4, **options)
     return [{**r, "seconds": 3.0, "known": None} for r in (full, empty)]
 
 

@@ -24,7 +24,9 @@ PACKED = pack(np.stack([octant(seed=seed) for seed in range(3)]))
 def _record(text, count):
     goal = parse(text)
     cells = count * [make_cell(wave(), estimate(wave()), goal)]
-    record = metrics.measure(goal, cells, cells, 1, PACKED, lambda cell: "")
+    record = metrics.measure(goal, cells, cells, 1, lambda cell: "")
+    for cell, found in zip(cells, record["cells"], strict=True):
+        found["nearest"] = metrics.nearest(cell.octant, PACKED)
     refused = {"thin walls": 2, "disconnected": count}
     return record | {
         "refused": refused,

@@ -1,6 +1,5 @@
 """Records of an evaluation: first samples and refined cells of a target, resumed."""
 
-import jax
 import numpy as np
 import pytest
 from design_helpers import fields
@@ -10,8 +9,9 @@ from mmdiff.cells.voxels import pack
 from mmdiff.design.evaluate import metrics, runs
 from mmdiff.design.generate import sampler
 from mmdiff.design.generate.pipeline import Settings
+from mmdiff.models import weights
 from mmdiff.models.weights import Model
-from mmdiff.run import workdir
+from mmdiff.run import workdir, workers
 from mmdiff.targets.target import parse
 
 KNOWN = pack(np.ones((1, 8, 8, 8), np.uint8))
@@ -31,8 +31,12 @@ def test_first_samples_and_refined_cells_are_measured(monkeypatch, steps):
     monkeypatch.setattr(sampler, "make_sampler", make_sampler)
     patch(monkeypatch)
     settings = Settings(polish_steps=steps, spare=0, drainable=False)
-    measure = runs.make_measure(Model({}, {"octant": 8}), settings, 3, KNOWN)
-    record = measure(jax.random.key(0), parse("C11=0.3"))
+    model = Model({}, {"octant": 8})
+    monkeypatch.setattr(weights, "load_model", lambda checkpoint: model)
+    measure = runs.make_measure("", settings, 3, 0)
+    record, octants = measure(5, parse("C11=0.3"))
+    assert record["target"] == 5 and len(octants) == 3
+    assert {octant.shape for octant in octants} == {(8, 8, 8)}
     # The first samples are drawn once, for the raw measure and for the refined cells.
     assert len(drawn) == 1 and record["sampled"] == 3
     raw = sorted(cell["raw_error"] for cell in record["raw"])
@@ -50,23 +54,31 @@ def test_first_samples_and_refined_cells_are_measured(monkeypatch, steps):
         assert errors == raw
 
 
-def test_records_of_other_targets_are_made_again(tmp_path, capsys):
+def test_records_of_other_targets_are_made_again(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(workers, "on_cpu", lambda: False)
     asked, made = [parse("C11=0.3"), parse("E=0.1,nu=0.2", volume=0.3)], []
+    octant = np.zeros((8, 8, 8), np.uint8)
+    octant[:2] = 1
 
-    def measure(key, target):
+    def measure(i, target):
         made.append(target)
         cells = [{"error": 0.01}] if len(made) == 1 else []
-        return {**metrics.request(target), "cells": cells, "seconds": 1.0}
+        record = {"target": i, **metrics.request(target), "cells": cells}
+        return record | {"seconds": 1.0}, [octant] * len(cells)
 
-    first = runs.run(tmp_path, asked, measure)
+    def run(folder, targets):
+        return runs.run(folder, targets, lambda: measure, KNOWN)
+
+    first = run(tmp_path, asked)
+    assert first[0]["cells"] == [{"error": 0.01, "nearest": 0.25}]
     assert "target 0: 1.00 %, 1.0 s\ntarget 1: no valid" in capsys.readouterr().out
-    assert runs.run(tmp_path, asked, measure) == first and made == asked
+    assert run(tmp_path, asked) == first and made == asked
     asked[1] = parse("E=0.1,nu=0.3", volume=0.3)
     assert list(runs.stored(tmp_path, asked)) == [0]
-    again = runs.run(tmp_path, asked, measure)
+    again = run(tmp_path, asked)
     assert again[0] == first[0] and made[2:] == asked[1:]
     assert again[1]["asked"] == {"E": 0.1, "nu": 0.3}
     # A shorter list, and a line that a killed run left torn.
-    assert runs.run(tmp_path, asked[:1], measure) == first[:1]
+    assert run(tmp_path, asked[:1]) == first[:1]
     workdir.append_metrics(tmp_path, {"target": 0, "asked": {}})
-    assert runs.run(tmp_path, asked, measure) == again and len(made) == 3
+    assert run(tmp_path, asked) == again and len(made) == 3

@@ -15,6 +15,7 @@ from mmdiff.errors import InputError
 from mmdiff.io import cell_files
 from mmdiff.io import report as io_report
 from mmdiff.io.report import write
+from mmdiff.run import workers
 from mmdiff.targets import table, target
 
 LIST = "name,C11,C12,C44,E,V\nwhole,0.2,0.08,0.06,,\npart,,,,0.15,\nnone,,,0.09,,\n"
@@ -22,9 +23,10 @@ LIST = "name,C11,C12,C44,E,V\nwhole,0.2,0.08,0.06,,\npart,,,,0.15,\nnone,,,0.09,
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder of a run, where pictures and plots cost nothing."""
+    """A folder of a run, where pictures, plots and workers cost nothing."""
     image = np.zeros((8, 8, 3), np.uint8)
     monkeypatch.setattr(cell_files.render, "render", lambda *args, **options: image)
+    monkeypatch.setattr(workers, "on_cpu", lambda: False)
     for name in ("contact_sheet", "modulus_spheres", "parity"):
         monkeypatch.setattr(f"mmdiff.io.plots.{name}", lambda *args, **options: True)
     return tmp_path / "out"
@@ -39,6 +41,11 @@ def _make(goal, key=None, start=None, base=1.0):
     settings = {"base_E": base, "cell_size_mm": 10.0, "counts": counts}
     cells = count * [cell]
     return cells, counts, report(goal, cells, settings)
+
+
+def _run(folder, lines, make):
+    values = {"seed": 0}
+    batch.run(folder, lines, lambda: batch.make_unit(folder, values, lambda _: make))
 
 
 def _lines(path, text=LIST):
@@ -93,9 +100,9 @@ def test_a_list_goes_on_where_it_was_stopped(folder, tmp_path, capsys, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(io_report, "write", killed)
         with pytest.raises(KeyboardInterrupt):
-            batch.run(folder, lines, lambda: make)
+            _run(folder, lines, make)
     assert not batch.is_whole(folder, path)
-    batch.run(folder, lines, lambda: make)
+    _run(folder, lines, make)
     # "whole" was there, the target without a cell counts.
     asked = [dict(goal.asked) for goal in made[2:]]
     assert len(made) == 4 and asked == [{"E": 0.15}, {"C44": 0.09}]
@@ -109,7 +116,7 @@ def test_a_list_goes_on_where_it_was_stopped(folder, tmp_path, capsys, monkeypat
     # A line that was added, and one that was changed.
     lines = _lines(path, LIST.replace("0.15", "0.16") + "more,,,,0.2,\n")
     assert not batch.is_whole(folder, path)
-    batch.run(folder, lines, lambda: make)
+    _run(folder, lines, make)
     assert [dict(goal.asked) for goal in made[4:]] == [{"E": 0.16}, {"E": 0.2}]
     path.unlink()
     assert batch.is_whole(folder, path)
@@ -154,9 +161,9 @@ def test_lists_that_cannot_be_worked_on(tmp_path, name, text, part):
 def done(folder, tmp_path):
     lines = _lines(tmp_path / "list.csv")
     folder.mkdir()
-    batch.run(folder, lines, lambda: _make)
+    _run(folder, lines, _make)
     skipped = [table.Line(5, 3, "bad", None, "too <stiff>.")]
-    return folder, batch.report(folder, lines, skipped)
+    return folder, batch.summary_report(folder, lines, skipped)
 
 
 def test_the_report_sums_up_the_best_cells(done):

@@ -1,0 +1,191 @@
+"""Worker processes, each on a core of its own, and units of work for them.
+
+XLA counts the cores when it is loaded and splits its sums by that number, so results
+differ in their last bits between one thread and two, and designs then part ways. And
+its threads spin while they wait: two of them on one core are three times slower than
+one. So a worker claims its core before JAX is imported, one and several of them compute
+the same bytes, and this module imports JAX inside its functions only.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import pathlib
+import secrets
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from mmdiff.errors import MemoryLimitError
+from mmdiff.run import console, environment
+
+_locks = []  # the open lock of this process's core
+_units = {}  # the function for units of this process, by the run that it is of
+
+
+def claim_core() -> int | None:
+    """Keep this process to one core that no other worker holds; returns which.
+
+    Call it before JAX is imported. Cores are claimed by locked files in the directory
+    for temporary files, so that processes of any launcher respect each other. Where a
+    system cannot do this nothing happens: results are as good, but not the same bytes.
+    """
+    try:
+        import fcntl
+
+        allowed = sorted(os.sched_getaffinity(0))
+    except (ImportError, AttributeError):
+        return None
+    if _locks or len(allowed) == 1:
+        return allowed[0]
+    chosen = allowed[os.getpid() % len(allowed)]  # should all be taken
+    for core in allowed:
+        path = pathlib.Path(tempfile.gettempdir()) / f"mmdiff-core-{core}.lock"
+        try:
+            file = path.open("a")
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue
+        _locks.append(file)
+        chosen = core
+        break
+    os.sched_setaffinity(0, {chosen})
+    return chosen
+
+
+def start_worker(
+    parent: int, cache: str | None, least: float, stopped: Any = None
+) -> None:
+    """Prepare a process of `local_pool`, which ends with its parent.
+
+    Args:
+      parent: number of that process.
+      cache: directory of compiled programs, None for none.
+      least: seconds of compilation from which on a program is kept there.
+      stopped: event on which the process ends at once, whatever it does.
+    """
+    claim_core()
+    # An interrupt of the terminal goes to all processes; the parent answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if cache:
+        import jax
+
+        jax.config.update("jax_compilation_cache_dir", cache)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
+
+    def watch():
+        # A killed parent closes no pipe that its workers would not hold open, too.
+        while os.getppid() == parent and not (stopped and stopped.is_set()):
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def on_cpu() -> bool:
+    """Whether work may go to several processes; an accelerator belongs to one."""
+    import jax
+
+    return jax.default_backend() == "cpu"
+
+
+@contextlib.contextmanager
+def local_pool(workers: int) -> Iterator[futures.Executor]:
+    """Yield processes of this machine, each of them on a core of its own.
+
+    They end with this process, even if that is killed, and share its compilation cache.
+    With an accelerator this one does the work.
+    """
+    import jax
+
+    if not on_cpu():
+        with futures.ThreadPoolExecutor(1) as pool:
+            yield pool
+        return
+    cache = jax.config.jax_compilation_cache_dir
+    least = jax.config.jax_persistent_cache_min_compile_time_secs
+    # JAX is multithreaded: a forked copy can hang, a spawned one starts clean.
+    context = multiprocessing.get_context("spawn")
+    stopped = context.Event()
+    pool = futures.ProcessPoolExecutor(
+        workers,
+        mp_context=context,
+        initializer=start_worker,
+        initargs=(os.getpid(), cache, least, stopped),
+    )
+    try:
+        yield pool
+    except BaseException:
+        stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def run_units(
+    prepare: Callable[[], Callable[..., Any]],
+    units: Sequence[tuple],
+    *,
+    workers: int = 0,
+) -> Iterator[tuple[int, Any]]:
+    """Yield place and result of every unit, in the order in which they are done.
+
+    Each worker calls `prepare` once and what that returns with the arguments of a unit:
+    `prepare` has to be importable by name, and results must not depend on the units
+    done before. What units say is said here. With an accelerator they are done in turn,
+    by this process.
+
+    Args:
+      prepare: loads models and makes programs; a `functools.partial` of plain values.
+      units: arguments of each.
+      workers: processes, 0 for one on every core.
+
+    Raises:
+      MemoryLimitError: if a worker was ended from outside.
+    """
+    if not units:
+        return
+    if not on_cpu():
+        unit = prepare()
+        yield from ((place, unit(*given)) for place, given in enumerate(units))
+        return
+    run, done, seconds = secrets.token_hex(8), 0, 0.0
+    with local_pool(min(workers or environment.cores(), len(units))) as pool:
+        waiting = {
+            pool.submit(run_unit, run, prepare, given): place
+            for place, given in enumerate(units)
+        }
+        try:
+            for future in futures.as_completed(waiting):
+                result, said, compiling = future.result()
+                for text in said:
+                    console.say(text)
+                done, seconds = done + 1, seconds + compiling
+                yield waiting[future], result
+        except BrokenProcessPool as error:
+            raise MemoryLimitError(
+                f"a worker process was ended from outside after {done} of {len(units)} "
+                "were done, most often for want of memory. What is finished is kept: "
+                "run the same command with fewer `workers`."
+            ) from error
+    console.log(f"compile time of all workers: {seconds:.1f} s")
+
+
+def run_unit(
+    run: str, prepare: Callable[[], Callable[..., Any]], arguments: tuple
+) -> tuple[Any, list[str], float]:
+    """Return result, lines said and seconds of compilation of a unit.
+
+    What was prepared for the last run is kept.
+    """
+    with environment.CompileClock() as clock, console.collecting() as said:
+        if run not in _units:
+            _units.clear()
+            _units[run] = prepare()
+        result = _units[run](*arguments)
+    return result, said, clock.seconds
