@@ -29,6 +29,7 @@ RANGES = {
     "edge_alike": "(0, 1]",
     "design_resolution": "[16, inf)",
     "num_starts": "[1, inf)",
+    "workers": "[0, inf)",
     "per_start": "[1, inf)",
     "sampling_steps": "[1, inf)",
     "newton": "[0, inf)",
@@ -71,6 +72,9 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.data = ""
     config.checkpoint = ""
     config.seed = 0
+    # Processes that work on starts side by side; 0 for one on every core. The cells do
+    # not depend on it.
+    config.workers = 0
 
     # Edge cells: how many, and how many of them are optimized themselves, for
     # comparison; how far from the volume and from isotropy; the share of equal voxels

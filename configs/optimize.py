@@ -20,6 +20,7 @@ RANGES = {
     "min_E": "[0, inf)",
     "design_resolution": "[16, inf)",
     "num_starts": "[1, inf)",
+    "workers": "[0, inf)",
     "waves": "[1, inf)",
     "num_best": "[1, inf)",
     "seed": "[0, inf)",
@@ -85,6 +86,9 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # Cells to write, the best ones.
     config.num_best = {"tiny": 2, "small": 4, "paper": 4}[variant]
     config.seed = 0
+    # Processes that work on starts side by side; 0 for one on every core. The cells do
+    # not depend on it.
+    config.workers = 0
 
     # Of a start from a file: "cell" or "octant" (the part [0, 1/2]^3 of it), name of
     # the array, number of the cell or "all", value of solid (255 for masks).

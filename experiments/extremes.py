@@ -100,4 +100,5 @@ def _setup(config, method, folder) -> Setup:
         num_plates=config.num_plates,
         waves=config.waves,
         seed=config.seed,
+        workers=config.workers,
     )

@@ -1,6 +1,8 @@
 """Optimize a cell: starts, design loop, moved surface, check, files."""
 
+import functools
 import pathlib
+from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
@@ -15,7 +17,8 @@ from mmdiff.run import console
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
     """Optimize cells as the config asks and write them to `folder`."""
-    request, method = _check(config)
+    ask, method = _check(config)
+    request = ask()
     notes = console.notes(request.notes)
     state = folder / "state"
     state.mkdir(exist_ok=True)
@@ -31,7 +34,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
 
     kinds, count = starts.kinds(config.start), config.num_starts
     begun = starts.stored(state / "starts.npz", kinds, make, count)
-    entries = runs.run_starts(begun, request, method, folder)
+    entries = runs.run_stored(begun, ask, method, folder, processes=config.workers)
     best = ranking.ranked(entries)[0]
     notes += console.notes(ranking.failures(entries))
     base, nu = config.base.E, config.base.nu
@@ -61,8 +64,8 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     console.say(found.values["summary"])
 
 
-def _check(config) -> tuple[Request, Method]:
-    """Return what is asked and how it is done; refuse what cannot work."""
+def _check(config) -> tuple[Callable[[], Request], Method]:
+    """Return what gives the request, and the method; refuse what cannot work."""
     same = (
         *("design_resolution", "symmetry", "radius", "robust"),
         *("steps", "refine_steps", "resolution"),
@@ -82,7 +85,8 @@ def _check(config) -> tuple[Request, Method]:
     kinds = starts.kinds(config.start)
     for kind in kinds:
         method.settings(runs.stages_of(kind))
-    request = problem.request(
+    ask = functools.partial(
+        problem.request,
         config.objective,
         Constraints(config.vf, config.vf_is, config.isotropy, config.min_E),
         target=config.target,
@@ -92,9 +96,10 @@ def _check(config) -> tuple[Request, Method]:
         symmetry=config.symmetry,
         allow_infeasible=config.allow_infeasible,
     )
+    target = ask().target
     for kind in kinds:
-        starts.check(kind, method, request.target)
-    return request, method
+        starts.check(kind, method, target)
+    return ask, method
 
 
 def _starts(kind, config, request, method, lattices) -> starts.Starts:

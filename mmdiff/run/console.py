@@ -28,7 +28,7 @@ class _Sink:
 
 
 _sink: _Sink | None = None
-_collected: list[str] | None = None  # what a worker has said, see `collecting`
+_listener: Callable[[str], None] | None = None  # of a worker, see `saying_to`
 
 
 @contextmanager
@@ -48,23 +48,23 @@ def logging_to(path: Path, spell: Callable[[str], str] = str) -> Iterator[None]:
 
 
 @contextmanager
-def collecting() -> Iterator[list[str]]:
-    """Yield a list that takes what is said inside the block, in place of print and log.
+def saying_to(listener: Callable[[str], None]) -> Iterator[None]:
+    """Give what is said inside the block to a function, in place of print and log.
 
     For workers, whose parent says it.
     """
-    global _collected
-    before, _collected = _collected, []
+    global _listener
+    before, _listener = _listener, listener
     try:
-        yield _collected
+        yield
     finally:
-        _collected = before
+        _listener = before
 
 
 def say(text: str = "") -> str:
     """Print one or more lines, log them, and return them as they were said."""
-    if _collected is not None:
-        _collected.append(text)
+    if _listener is not None:
+        _listener(text)
         return text
     text = _sink.spell(text) if _sink else text
     _show(text)

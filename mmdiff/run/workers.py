@@ -8,6 +8,7 @@ the same bytes, and this module imports JAX inside its functions only.
 """
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import pathlib
@@ -26,6 +27,7 @@ from mmdiff.run import console, environment
 
 _locks = []  # the open lock of this process's core
 _units = {}  # the function for units of this process, by the run that it is of
+_tell = None  # takes messages of units: a kind, and what goes with it
 
 
 def claim_core() -> int | None:
@@ -59,7 +61,11 @@ def claim_core() -> int | None:
 
 
 def start_worker(
-    parent: int, cache: str | None, least: float, stopped: Any = None
+    parent: int,
+    cache: str | None,
+    least: float,
+    stopped: Any = None,
+    messages: Any = None,
 ) -> None:
     """Prepare a process of `local_pool`, which ends with its parent.
 
@@ -68,8 +74,11 @@ def start_worker(
       cache: directory of compiled programs, None for none.
       least: seconds of compilation from which on a program is kept there.
       stopped: event on which the process ends at once, whatever it does.
+      messages: queue for what units tell, None for nobody.
     """
+    global _tell
     claim_core()
+    _tell = messages and messages.put
     # An interrupt of the terminal goes to all processes; the parent answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if cache:
@@ -95,11 +104,12 @@ def on_cpu() -> bool:
 
 
 @contextlib.contextmanager
-def local_pool(workers: int) -> Iterator[futures.Executor]:
+def local_pool(workers: int, messages: Any = None) -> Iterator[futures.Executor]:
     """Yield processes of this machine, each of them on a core of its own.
 
     They end with this process, even if that is killed, and share its compilation cache.
-    With an accelerator this one does the work.
+    With an accelerator this one does the work. `messages` is a queue, see
+    `start_worker`.
     """
     import jax
 
@@ -116,7 +126,7 @@ def local_pool(workers: int) -> Iterator[futures.Executor]:
         workers,
         mp_context=context,
         initializer=start_worker,
-        initargs=(os.getpid(), cache, least, stopped),
+        initargs=(os.getpid(), cache, least, stopped, messages),
     )
     try:
         yield pool
@@ -132,6 +142,7 @@ def run_units(
     units: Sequence[tuple],
     *,
     workers: int = 0,
+    on_advance: Callable[[int, str], None] = lambda steps, info: None,
 ) -> Iterator[tuple[int, Any]]:
     """Yield place and result of every unit, in the order in which they are done.
 
@@ -144,6 +155,7 @@ def run_units(
       prepare: loads models and makes programs; a `functools.partial` of plain values.
       units: arguments of each.
       workers: processes, 0 for one on every core.
+      on_advance: receives what units tell by `advance`.
 
     Raises:
       MemoryLimitError: if a worker was ended from outside.
@@ -151,22 +163,26 @@ def run_units(
     if not units:
         return
     if not on_cpu():
-        unit = prepare()
-        yield from ((place, unit(*given)) for place, given in enumerate(units))
+        yield from _in_turn(prepare, units, on_advance)
         return
     run, done, seconds = secrets.token_hex(8), 0, 0.0
-    with local_pool(min(workers or environment.cores(), len(units))) as pool:
+    count = min(workers or environment.cores(), len(units))
+    messages = multiprocessing.get_context("spawn").SimpleQueue()
+    with local_pool(count, messages) as pool:
         waiting = {
             pool.submit(run_unit, run, prepare, given): place
             for place, given in enumerate(units)
         }
         try:
-            for future in futures.as_completed(waiting):
-                result, said, compiling = future.result()
-                for text in said:
-                    console.say(text)
-                done, seconds = done + 1, seconds + compiling
-                yield waiting[future], result
+            while waiting:
+                ready, _ = futures.wait(waiting, 0.2, futures.FIRST_COMPLETED)
+                # What a unit told came before its result.
+                while not messages.empty():
+                    _answer(messages.get(), on_advance)
+                for future in ready:
+                    result, compiling = future.result()
+                    done, seconds = done + 1, seconds + compiling
+                    yield waiting.pop(future), result
         except BrokenProcessPool as error:
             raise MemoryLimitError(
                 f"a worker process was ended from outside after {done} of {len(units)} "
@@ -176,16 +192,48 @@ def run_units(
     console.log(f"compile time of all workers: {seconds:.1f} s")
 
 
+def advance(steps: int = 1, info: str = "") -> None:
+    """Tell whoever waits for the unit at work how far it is; see `console.progress`."""
+    if _tell is not None:
+        _tell(("advance", steps, info))
+
+
 def run_unit(
     run: str, prepare: Callable[[], Callable[..., Any]], arguments: tuple
-) -> tuple[Any, list[str], float]:
-    """Return result, lines said and seconds of compilation of a unit.
+) -> tuple[Any, float]:
+    """Return result and seconds of compilation of a unit.
 
-    What was prepared for the last run is kept.
+    What was prepared for the last run is kept; what is said goes to the parent.
     """
-    with environment.CompileClock() as clock, console.collecting() as said:
+    with environment.CompileClock() as clock, console.saying_to(_say):
         if run not in _units:
             _units.clear()
             _units[run] = prepare()
         result = _units[run](*arguments)
-    return result, said, clock.seconds
+    return result, clock.seconds
+
+
+def _say(text):
+    if _tell is not None:
+        _tell(("say", text))
+
+
+def _answer(message, on_advance):
+    kind, *content = message
+    if kind == "say":
+        console.say(*content)
+    else:
+        on_advance(*content)
+
+
+def _in_turn(prepare, units, on_advance):
+    """Yield place and result of every unit, done by this process."""
+    global _tell
+    unit, before = prepare(), _tell
+    for place, given in enumerate(units):
+        _tell = functools.partial(_answer, on_advance=on_advance)
+        try:
+            result = unit(*given)
+        finally:
+            _tell = before
+        yield place, result

@@ -44,6 +44,7 @@ def quick_programs():
     _forget()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "jit", jit)
+        patch.setattr(workers, "on_cpu", lambda: False)
         yield
     _forget()
 
@@ -56,9 +57,14 @@ def _forget():
 
 
 @pytest.fixture
-def quick(monkeypatch):
-    """A model that draws noise, stiffness in proportion to the volume, no workers."""
+def no_workers(monkeypatch):
+    """Units of work are done by this process, which a test may have changed."""
     monkeypatch.setattr(workers, "on_cpu", lambda: False)
+
+
+@pytest.fixture
+def quick(monkeypatch, no_workers):
+    """A model that draws noise, and stiffness in proportion to the volume."""
     drawn = []
 
     def make_sampler(params, meta, *, num_samples, **settings):

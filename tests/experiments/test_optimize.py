@@ -179,11 +179,12 @@ def test_killed_and_resumed_writes_the_same_bits(tmp_path):
     for name in ("density.npz", "cells.npz"):
         with np.load(whole / name) as one, np.load(killed / name) as other:
             assert all(one[k].tobytes() == other[k].tobytes() for k in one.files)
-    # A kill loses one chunk at most: its line was not written, or is there twice.
+    # A kill loses one chunk of each start at work at most, whose line was not written
+    # or is there twice; and a worker may write one more before it sees that it is over.
     steps = [(x["start"], x["step"]) for x in workdir.read_metrics(killed)]
     undisturbed = [(x["start"], x["step"]) for x in workdir.read_metrics(whole)]
     assert sorted(set(steps)) == sorted(undisturbed)
-    assert len(steps) <= len(undisturbed) + 2 and before >= 4
+    assert len(steps) <= len(undisturbed) + 2 * 2 * 2 and before >= 4
 
 
 @pytest.mark.slow

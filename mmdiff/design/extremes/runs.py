@@ -1,11 +1,13 @@
 """The search of a quest: starts optimized, the best cell varied.
 
-Every result is kept in a file of its own below the state of the run, with the number of
-finite-element solutions that it took.
+Starts are units of work for all cores. Every result is kept in a file of its own below
+the state of the run, with the number of finite-element solutions that it took.
 """
 
 import dataclasses
+import functools
 import math
+import pathlib
 from collections.abc import Callable, Sequence
 
 import jax
@@ -13,12 +15,13 @@ import numpy as np
 
 from mmdiff.design.extremes import quest as extreme
 from mmdiff.design.extremes import starts
-from mmdiff.design.extremes.quest import Extreme, Quest, Shape
+from mmdiff.design.extremes.quest import PROBLEM, Extreme, Quest, Shape
 from mmdiff.design.extremes.starts import Setup
 from mmdiff.design.extremes.variants import VariantPlan, varied
 from mmdiff.design.optimize import resumable
-from mmdiff.design.optimize.method import RunSpec
-from mmdiff.run import console
+from mmdiff.design.optimize.method import Method, make_run_spec
+from mmdiff.run import console, workers
+from mmdiff.topopt.problem import Limits
 from mmdiff.typing import Float, Key
 
 
@@ -36,13 +39,16 @@ def search(
     cells of the dataset, see `edges.edge_rows`, the key that of samples and variants.
     """
     begun = starts.make_starts(quest, rows, key, setup)
-    total = sum(grid is not None for _, grid in begun) * setup.spec.settings.steps
-    with console.progress(f"{quest.name}, design steps", total) as advance:
-        tools = setup.spec, setup, advance
-        found = [
-            start if grid is None else run(quest, start, grid, *tools)
-            for start, grid in begun
-        ]
+    found = [start for start, _ in begun]
+    places = [i for i, (_, grid) in enumerate(begun) if grid is not None]
+    steps = sum(stage.steps for stage in setup.method.settings().stages)
+    prepare = functools.partial(make_unit, setup.method, setup.folder)
+    title = f"{quest.name}, design steps"
+    with console.progress(title, len(places) * steps) as advance:
+        units = [(quest, *begun[i]) for i in places]
+        options = {"workers": setup.workers, "on_advance": advance}
+        for i, result in workers.run_units(prepare, units, **options):
+            found[places[i]] = result
     best, returned = extreme.best(quest, found), None
     if best is None:
         console.note(
@@ -72,30 +78,32 @@ def _variants(quest, best, key, setup, plan) -> tuple[list[Extreme], float]:
     return found, returned
 
 
-def run(
-    quest: Quest,
-    begun: Extreme,
-    grid: Float[np.ndarray, "n n n"],
-    spec: RunSpec,
-    setup: Setup,
-    advance: Callable[..., None],
-) -> Extreme:
-    """Return a start, of the density `grid`, with its result of the design loop."""
-    outcome = resumable.tracked(
-        grid,
-        dataclasses.replace(spec, limits=quest.limits),
-        name=begun.name,
-        label=begun.name,
-        folder=setup.folder,
-        advance=advance,
-        show=lambda line: f"{line['value']:.4f}",
-    )
-    constants = np.where(outcome.converged, outcome.constants, np.nan)
-    shape = Shape(outcome.psi, constants)
-    return dataclasses.replace(
-        begun,
-        after=shape,
-        flaws=extreme.flaws(quest, shape),
-        steps=outcome.steps,
-        solutions=outcome.steps + int(outcome.solutions),
-    )
+def make_unit(method: Method, folder: pathlib.Path) -> Callable[..., Extreme]:
+    """Return `unit(quest, begun, grid)`, a start with its result of the design loop.
+
+    The loop begins with the density `grid`.
+    """
+    # Compiled once; each quest has limits of its own.
+    spec = make_run_spec(PROBLEM, Limits(math.nan), method)
+
+    def unit(quest: Quest, begun: Extreme, grid: Float[np.ndarray, "n n n"]):
+        outcome = resumable.tracked(
+            grid,
+            dataclasses.replace(spec, limits=quest.limits),
+            name=begun.name,
+            label=begun.name,
+            folder=folder,
+            advance=workers.advance,
+            show=lambda line: f"{line['value']:.4f}",
+        )
+        constants = np.where(outcome.converged, outcome.constants, np.nan)
+        shape = Shape(outcome.psi, constants)
+        return dataclasses.replace(
+            begun,
+            after=shape,
+            flaws=extreme.flaws(quest, shape),
+            steps=outcome.steps,
+            solutions=outcome.steps + int(outcome.solutions),
+        )
+
+    return unit

@@ -6,8 +6,6 @@ run does not make them again.
 """
 
 import dataclasses
-import functools
-import math
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -17,16 +15,15 @@ import numpy as np
 from mmdiff.cells import grey
 from mmdiff.data.dataset import Dataset
 from mmdiff.design.extremes.network import Network
-from mmdiff.design.extremes.quest import PROBLEM, Extreme, Quest, Shape
+from mmdiff.design.extremes.quest import Extreme, Quest, Shape
 from mmdiff.design.generate.search import search
 from mmdiff.design.optimize import starts
-from mmdiff.design.optimize.method import Method, RunSpec, make_run_spec
+from mmdiff.design.optimize.method import Method
 from mmdiff.design.optimize.starts import of_field
 from mmdiff.fem import accuracy
 from mmdiff.run import console, saved
 from mmdiff.targets.target import of_constants
 from mmdiff.topopt import finish
-from mmdiff.topopt.problem import Limits
 from mmdiff.typing import Float, Key
 
 # A start that is not optimized has no density.
@@ -46,16 +43,12 @@ class Setup:
     num_plates: int  # plate lattices that are optimized
     waves: int = 4  # highest wave number of random starts
     seed: int = 0  # of random starts
+    workers: int = 0  # processes for the starts, 0 for one on every core
 
     @property
     def state(self) -> pathlib.Path:
         """Folder of what is kept."""
         return self.folder / "state"
-
-    @functools.cached_property
-    def spec(self) -> RunSpec:
-        """The design loop, compiled once; each quest has limits of its own."""
-        return make_run_spec(PROBLEM, Limits(math.nan), self.method)
 
 
 def make_starts(

@@ -24,7 +24,7 @@ from mmdiff.io.report import write
 from mmdiff.models import noise_codec
 from mmdiff.models.noise_codec import NoiseCodec
 from mmdiff.models.weights import Model
-from mmdiff.run import workdir
+from mmdiff.run import workdir, workers
 from mmdiff.topopt import optimize
 from mmdiff.topopt.optimize import COLUMNS, Loop, State
 
@@ -74,6 +74,7 @@ def drawn(monkeypatch):
     ):
         monkeypatch.setattr(module, name, value)
     field_helpers.patch(monkeypatch)
+    monkeypatch.setattr(workers, "on_cpu", lambda: False)
     return targets
 
 
