@@ -46,7 +46,7 @@ def main():
         start = time.perf_counter()
         jax.block_until_ready(setup(stiff, fixed))
         print(f"octant {n}^3: set-up {1e3 * (time.perf_counter() - start):.1f}")
-        coarser = multigrid.Hierarchy(hierarchy.levels[1:], hierarchy.coarse_inverse)
+        coarser = multigrid.Hierarchy(hierarchy.levels[1:], hierarchy.coarse)
         degrees = 2 * multigrid.DEGREES[1:]
         _, coarse_cycle = multigrid.make_multigrid(
             n // 2, NU, periodic=False, degrees=degrees

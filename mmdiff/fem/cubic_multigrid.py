@@ -23,6 +23,7 @@ from mmdiff.fem.cubic import Shape
 from mmdiff.fem.multigrid import DEGREES
 from mmdiff.fem.operator import EXACT
 from mmdiff.fem.vcycle import (
+    DenseInverse,
     Smoother,
     chebyshev,
     dense_inverse,
@@ -51,7 +52,7 @@ class Hierarchy(NamedTuple):
     """All that the cycle needs and that depends on the constants."""
 
     levels: tuple[Level, ...]
-    coarse_inverse: Float[Array, "d d"]
+    coarse: DenseInverse
 
 
 def level_shapes(shape: Shape, coarsest: int = COARSEST) -> list[Shape]:
@@ -139,12 +140,14 @@ def make_multigrid(
             mask = jnp.asarray(free[i], lines.dtype)
             levels.append(Level(lines, level_blocks(lines, mask, size)))
         matrix = _assemble(constants)
-        return Hierarchy(tuple(levels), dense_inverse(matrix, mask.reshape(-1)))
+        inverse = dense_inverse(
+            matrix, mask.reshape(-1), most=max(int(free[-1].sum()), 1)
+        )
+        return Hierarchy(tuple(levels), inverse)
 
     def descend(hierarchy, b, i):
         if i == len(shapes) - 1:
-            x = jnp.matmul(hierarchy.coarse_inverse, b.reshape(-1), precision=EXACT)
-            return x.reshape(b.shape)
+            return hierarchy.coarse.apply(b)
         constants, blocks = hierarchy.levels[i]
         smoother = Smoother(
             lambda u: cubic.apply(constants, u, shapes[i]),

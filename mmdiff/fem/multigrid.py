@@ -16,6 +16,7 @@ from jax import lax
 from mmdiff.fem import boundary, element, flat
 from mmdiff.fem.operator import EXACT
 from mmdiff.fem.vcycle import (
+    DenseInverse,
     Smoother,
     chebyshev,
     dense_inverse,
@@ -46,7 +47,7 @@ class Hierarchy(NamedTuple):
     """Everything the cycle needs; depends on the moduli and on the fixed dofs."""
 
     levels: tuple[Level, ...]
-    coarse_inverse: Float[Array, "d d"]
+    coarse: DenseInverse
 
 
 def level_sizes(n: int) -> list[int]:
@@ -58,6 +59,14 @@ def level_sizes(n: int) -> list[int]:
     while sizes[-1] > COARSEST:
         sizes.append((sizes[-1] + 1) // 2)
     return sizes
+
+
+def most_free(m: int) -> int:
+    """Return how many dofs of m^3 elements between mirrors are free, at most.
+
+    That is under normal strains, where each component is fixed on two faces.
+    """
+    return 3 * (m - 1) * (m + 1) ** 2
 
 
 def coarsen(modulus: Float[Array, "n n n"]) -> Float[Array, "h h h"]:
@@ -168,7 +177,10 @@ def make_multigrid(
             line = flat.flatten(modulus)
             levels.append(Level(line, _level_blocks(line, mask, m, nu, periodic)))
         matrix = _assemble(modulus, nu, periodic)
-        return Hierarchy(tuple(levels), dense_inverse(matrix, mask.reshape(-1)))
+        free = 3 * (m + 1) ** 3 if periodic else most_free(m)
+        return Hierarchy(
+            tuple(levels), dense_inverse(matrix, mask.reshape(-1), most=free)
+        )
 
     def complete(u, m):
         return boundary.copy_images(u, m) if periodic else u
@@ -176,8 +188,7 @@ def make_multigrid(
     def descend(hierarchy, b, i):
         m = sizes[i]
         if i == len(sizes) - 1:
-            x = jnp.matmul(hierarchy.coarse_inverse, b.reshape(-1), precision=EXACT)
-            return complete(x.reshape(b.shape), m)
+            return complete(hierarchy.coarse.apply(b), m)
         modulus, blocks = hierarchy.levels[i]
         smoother = Smoother(
             lambda u: applies[i](modulus, u),
