@@ -85,8 +85,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # each batch and, once there is a cell, before each to polish, so that the last of
     # these may run over. 0 for one round without a limit.
     config.time_limit_s = 0.0
-    # Processes that work on targets of a list, 0 for one on every core. Cells do not
-    # depend on it.
+    # Processes for samples and cells, or the targets of a list; 0 for one on each core.
+    # Cells do not depend on it.
     config.workers = 0
     # Ask also for what exceeds the Hashin-Shtrikman and Voigt bounds.
     config.allow_infeasible = False

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from mmdiff.design.generate import batch, pipeline
 from mmdiff.errors import InputError
 from mmdiff.io.report import write
-from mmdiff.run import console
+from mmdiff.run import console, workers
 from mmdiff.targets import feasibility, target
 
 
@@ -28,8 +28,13 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         project_cubic=config.project_cubic,
     )
     feasibility.check_feasible(asked, allow_infeasible=config.allow_infeasible)
-    make = batch.make_maker(config.to_dict())
-    cells, counts, found = make(asked, jax.random.key(config.seed), start)
+    values = config.to_dict()
+    prepare = functools.partial(
+        pipeline.make_unit, config.checkpoint, batch.settings_of(values)
+    )
+    with workers.opened(prepare, workers=config.workers) as units:
+        make = batch.make_maker(values, units)
+        cells, counts, found = make(asked, jax.random.key(config.seed), start)
     if not cells:
         raise InputError(pipeline.no_cell(counts))
     console.notes(write(folder, found))

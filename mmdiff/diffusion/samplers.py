@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from mmdiff.diffusion.process import Noise, symmetric_noise
 from mmdiff.diffusion.schedule import Schedule, half_log_snr
-from mmdiff.typing import Array, Denoiser, Float, Key
+from mmdiff.typing import Array, Denoiser, Float, Key, Scalar
 
 Sampler = Callable[..., Float[Array, "b n n n"]]
 # (x0, t) -> x0 with t a scalar: moves the estimates of a batch.
@@ -125,10 +125,12 @@ def sample(
     times: Float[Array, "s"],
     sampler: Sampler = dpm_solver,
     noise: Noise = symmetric_noise,
+    first: Scalar = 0,
 ) -> Float[Array, "b n n n"]:
     """Draw one field per row of conditions.
 
-    Example i starts from `fold_in(key, i)`, so that more rows do not change the first.
+    Example i starts from `fold_in(key, first + i)`, so that more rows do not change the
+    first, and shares of a batch can be drawn apart.
 
     Args:
       key: typed key.
@@ -140,11 +142,13 @@ def sample(
       sampler: `dpm_solver` or `ddim`; with a correction bound by
         `functools.partial(sampler, correct=...)`.
       noise: draws the state at the first time, as in training.
+      first: number of the first example.
 
     Returns:
       The last x0 estimate, in [-1, 1]: a field, solid where positive.
     """
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(cond.shape[0]))
+    numbers = first + jnp.arange(cond.shape[0])
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers)
     x = jax.vmap(lambda key: noise(key, n))(keys)
     return sampler(denoise, x, cond, times, schedule=schedule)[1]
 

@@ -25,7 +25,9 @@ def make_draw(
     denoiser: Callable = make_denoiser,
     initial: Noise = symmetric_noise,
 ) -> Callable[..., Float[Array, "b n n n"]]:
-    """Return `draw(key, values, goal=None) -> (num_samples, n, n, n)` in [-1, 1].
+    """Return `draw(key, values, goal=None, first=0) -> (num_samples, n, n, n)`.
+
+    Fields in [-1, 1], those from number `first` on of all that the key gives.
 
     `values` are raw conditions by name, such as {"C11": 0.1, "V": 0.3}, of all samples
     or one for each; those left out stay free. Compiles once for all of them. `goal`
@@ -48,7 +50,7 @@ def make_draw(
     n = int(meta["octant"])
 
     @jax.jit
-    def run(key, params, cond, goal):
+    def run(key, params, cond, goal, first):
         def denoise(x, t, x0_prev, cond):
             return apply(params, x, t, x0_prev, cond)
 
@@ -62,11 +64,14 @@ def make_draw(
             times=samplers.time_grid(steps),
             sampler=functools.partial(samplers.dpm_solver, correct=correct),
             noise=initial,
+            first=first,
         )
 
-    def draw(key, values: Mapping[str, Scalar | Float[AnyArray, "b"]], goal=None):
+    def draw(
+        key, values: Mapping[str, Scalar | Float[AnyArray, "b"]], goal=None, first=0
+    ):
         cond = scaling.from_values(**values)
         cond = jnp.broadcast_to(cond, (num_samples, cond.shape[-1]))
-        return run(key, params, cond, goal)
+        return run(key, params, cond, goal, first)
 
     return draw

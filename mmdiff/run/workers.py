@@ -137,14 +137,36 @@ def local_pool(workers: int, messages: Any = None) -> Iterator[futures.Executor]
     pool.shutdown()
 
 
+# run(units) -> place and result of every unit, in the order in which they are done
+Run = Callable[[Sequence[tuple]], Iterator[tuple[int, Any]]]
+Advance = Callable[[int, str], None]
+
+
 def run_units(
     prepare: Callable[[], Callable[..., Any]],
     units: Sequence[tuple],
     *,
     workers: int = 0,
-    on_advance: Callable[[int, str], None] = lambda steps, info: None,
+    on_advance: Advance = lambda steps, info: None,
 ) -> Iterator[tuple[int, Any]]:
     """Yield place and result of every unit, in the order in which they are done.
+
+    The units are all that there are; see `opened`.
+    """
+    if units:
+        count = min(workers or environment.cores(), len(units))
+        with opened(prepare, workers=count, on_advance=on_advance) as run:
+            yield from run(units)
+
+
+@contextlib.contextmanager
+def opened(
+    prepare: Callable[[], Callable[..., Any]],
+    *,
+    workers: int = 0,
+    on_advance: Advance = lambda steps, info: None,
+) -> Iterator[Run]:
+    """Yield `run(units)`, which has units done by workers; any number of times.
 
     Each worker calls `prepare` once and what that returns with the arguments of a unit:
     `prepare` has to be importable by name, and results must not depend on the units
@@ -153,43 +175,50 @@ def run_units(
 
     Args:
       prepare: loads models and makes programs; a `functools.partial` of plain values.
-      units: arguments of each.
       workers: processes, 0 for one on every core.
       on_advance: receives what units tell by `advance`.
 
     Raises:
       MemoryLimitError: if a worker was ended from outside.
     """
-    if not units:
-        return
     if not on_cpu():
-        yield from _in_turn(prepare, units, on_advance)
+        yield functools.partial(_in_turn, functools.cache(prepare), on_advance)
         return
-    run, done, seconds = secrets.token_hex(8), 0, 0.0
-    count = min(workers or environment.cores(), len(units))
     messages = multiprocessing.get_context("spawn").SimpleQueue()
-    with local_pool(count, messages) as pool:
+    name, seconds = secrets.token_hex(8), []
+
+    def run(units):
         waiting = {
-            pool.submit(run_unit, run, prepare, given): place
+            pool.submit(run_unit, name, prepare, given): place
             for place, given in enumerate(units)
         }
-        try:
-            while waiting:
-                ready, _ = futures.wait(waiting, 0.2, futures.FIRST_COMPLETED)
-                # What a unit told came before its result.
-                while not messages.empty():
-                    _answer(messages.get(), on_advance)
-                for future in ready:
-                    result, compiling = future.result()
-                    done, seconds = done + 1, seconds + compiling
-                    yield waiting.pop(future), result
-        except BrokenProcessPool as error:
-            raise MemoryLimitError(
-                f"a worker process was ended from outside after {done} of {len(units)} "
-                "were done, most often for want of memory. What is finished is kept: "
-                "run the same command with fewer `workers`."
-            ) from error
-    console.log(f"compile time of all workers: {seconds:.1f} s")
+        while waiting:
+            ready, _ = futures.wait(waiting, 0.2, futures.FIRST_COMPLETED)
+            # What a unit told came before its result.
+            while not messages.empty():
+                _answer(messages.get(), on_advance)
+            for future in ready:
+                result, compiling = _result(future, len(units) - len(waiting))
+                seconds.append(compiling)
+                yield waiting.pop(future), result
+
+    count = workers or environment.cores()
+    with local_pool(count, messages) as pool:
+        yield run
+    if sum(seconds) > count:
+        each = f"{sum(seconds) / count:.1f} s"
+        console.say(f"compile time of {count} workers: {each} each")
+
+
+def _result(future, done):
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise MemoryLimitError(
+            f"a worker process was ended from outside, with {done} units done, "
+            "most often for want of memory. What is finished is kept: run the same "
+            "command with fewer `workers`."
+        ) from error
 
 
 def advance(steps: int = 1, info: str = "") -> None:
@@ -226,7 +255,7 @@ def _answer(message, on_advance):
         on_advance(*content)
 
 
-def _in_turn(prepare, units, on_advance):
+def _in_turn(prepare, on_advance, units):
     """Yield place and result of every unit, done by this process."""
     global _tell
     unit, before = prepare(), _tell

@@ -44,6 +44,12 @@ def _draw(rows, denoise=_gaussian, *, steps=5, **options):
     return np.asarray(run())
 
 
+def test_shares_of_a_batch_are_drawn_apart():
+    whole = _draw(5)
+    np.testing.assert_allclose(_draw(2, first=3), whole[3:], rtol=1e-6)
+    assert len(np.unique(whole[:, 0, 0, 0])) == 5
+
+
 @pytest.mark.parametrize(
     ("sampler", "order"), [(samplers.ddim, 1), (samplers.dpm_solver, 2)]
 )

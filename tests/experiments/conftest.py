@@ -68,11 +68,11 @@ def quick(monkeypatch, no_workers):
     drawn = []
 
     def make_sampler(params, meta, *, num_samples, **settings):
-        def draw(key, target):
+        def draw(key, target, first=0, total=0):
             drawn.append(target)
             wave = np.cos(np.pi * (np.arange(N) + 0.5) / N)
             smooth = wave[:, None, None] + wave[:, None] + wave
-            shifts = 0.2 * np.arange(num_samples) + 0.1 * len(drawn)
+            shifts = 0.2 * (first + np.arange(num_samples)) + 0.1 * len(drawn)
             if dict(target.asked).get("C44") == 0.09:  # that one it cannot do
                 shifts = shifts - 5
             return np.round(smooth + shifts[:, None, None, None], 9) / distance.CLIP

@@ -73,17 +73,23 @@ def read(
     return good, bad
 
 
-def make_maker(values: Mapping) -> Make:
+def settings_of(values: Mapping) -> pipeline.Settings:
+    """Return the settings of the values of configs/generate.py."""
+    return pipeline.settings_of({**values, **values["solver"]})
+
+
+def make_maker(values: Mapping, run: workers.Run | None = None) -> Make:
     """Return the function that makes the cells of a target as configured.
 
-    The values are those of configs/generate.py.
+    The values are those of configs/generate.py; `run` see `pipeline.make_generate`.
     """
-    settings = pipeline.settings_of({**values, **values["solver"]})
+    settings = settings_of(values)
     make = pipeline.make_generate(
         weights.load_model(values["checkpoint"]),
         settings,
         num_cells=values["num_best"],
         num_samples=values["num_samples"],
+        run=run,
     )
     stated = {
         "void": settings.void,

@@ -56,27 +56,29 @@ def make_sampler(
     drainable: bool = False,
     **settings,
 ) -> Callable[..., Float[Array, "b n n n"]]:
-    """Return `draw(key, target) -> (num_samples, n, n, n)` fields in [-1, 1].
+    """Return `draw(key, target, first=0, total=0) -> (num_samples, n, n, n)`.
 
-    Guidance see `choose_guidance`, the other settings and the network
-    `mmdiff.models.sampling.make_draw`. With `drainable` cells are asked whose void is
-    one open piece, else any.
+    These are fields in [-1, 1]: a whole batch, or from number `first` on a share of one
+    of `total` samples. Guidance see `choose_guidance`, the other settings and the
+    network `mmdiff.models.sampling.make_draw`. With `drainable` cells are asked whose
+    void is one open piece, else any.
     """
     guide = choose_guidance(guide, int(meta["octant"]), newton)
     draw = make_draw(params, meta, num_samples=num_samples, guide=guide, **settings)
     known = np.array(meta["training"]["labels"])
     further = {"drainable": 1.0} if drainable else {}
 
-    def draw_for(key, target: Target):
+    def draw_for(key, target: Target, first: int = 0, total: int = 0):
         if target.is_determined:
             values = dict(target.counted)
             if target.volume is not None:
                 values["V"] = target.volume
-            return draw(key, values | further, target_values(target))
+            return draw(key, values | further, target_values(target), first)
         seed = np.asarray(jax.random.key_data(key))
-        rows = complete(target, known, num_samples, seed)
+        rows = complete(target, known, total or num_samples, seed)
+        rows = rows[first : first + num_samples]
         goals = [target_values(of_constants(row[:3], target.volume)) for row in rows]
         values = dict(zip((*elasticity.NAMES, "V"), rows.T, strict=True))
-        return draw(key, values | further, np.stack(goals))
+        return draw(key, values | further, np.stack(goals), first)
 
     return draw_for

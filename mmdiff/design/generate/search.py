@@ -11,7 +11,8 @@ target.
 import collections
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,6 +24,11 @@ from mmdiff.targets.target import Target
 from mmdiff.typing import Key
 
 ROUNDS = 4  # batches of samples drawn before giving up
+
+
+def in_turn(function: Callable, items: Sequence, *args: Any) -> Iterator:
+    """Yield `function(item, *args)` of each item, one after the other."""
+    return (function(item, *args) for item in items)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,18 +53,21 @@ def search(
     target: Target,
     *,
     draw: Callable,
-    check: Callable[..., Cell],
+    check: Callable[..., Cell | None] | str,
     num_best: int,
-    refine: Callable[[Cell, Target], Cell] | None = None,
+    refine: Callable[[Cell, Target], Cell] | str | None = None,
     flaw: Callable[[Cell], str] = lambda cell: "",
     budget: Budget = Budget(),
+    each: Callable[..., Iterable] = in_turn,
 ) -> tuple[list[Cell], dict[str, int]]:
     """Return the `num_best` best cells for a target and counts of the samples.
 
     `draw(key, target)` gives arrays (b, n, n, n), and `check(psi, target)` the verified
     cell of a field, None where it does not converge. `refine` makes a cell meet the
     target; without it cells come as sampled. `flaw` says why a cell is left out, ""
-    for none.
+    for none. `each` applies `check` and `refine`, or what it knows by these names,
+    to many, in order; what it does beyond what is wanted is left out, so that cells do
+    not depend on it.
     """
     counts = collections.Counter()
     waiting, done, seen = [], [], set()
@@ -77,43 +86,49 @@ def search(
 
     for i in itertools.count():
         samples = np.asarray(draw(jax.random.fold_in(key, i), target))
-        waiting += _verified(samples, target, check, seen, counts)
+        fields = _new(samples, target, seen, counts)
+        cells = [cell for cell in each(check, fields, target) if cell]
+        counts["unconverged"] += len(fields) - len(cells)
+        waiting += cells
         waiting.sort(key=rank)
         last = not timed and i + 1 == budget.rounds
         if not (timed or last or done) and len(waiting) < num_best:
             continue
         # Of each batch as many are refined as are returned in all, and the spare ones.
         most = num_best if timed else num_best + spare - len(done)
-        while most > 0 and refine and waiting:
-            if ended() or (timed and done and not budget.time_left()):
-                break
-            cell = refine(waiting.pop(0), target)
-            if reason := flaw(cell):
-                counts[reason] += 1
-            else:
-                done.append(cell)
-                most -= 1
+        stopped = not refine
+        while most > 0 and waiting and not stopped:
+            # So many are wanted anyway, or else one in place of another.
+            batch = waiting[: max(min(num_best - len(done), most), 1)]
+            refined = iter(each(refine, batch, target))
+            for _ in batch:
+                stopped = ended() or (timed and done and not budget.time_left())
+                if stopped:
+                    break
+                cell = next(refined)
+                waiting.pop(0)
+                if reason := flaw(cell):
+                    counts[reason] += 1
+                else:
+                    done.append(cell)
+                    most -= 1
         used_up = not refine or len(done) >= num_best + spare
         if last or ended() or (not budget.time_left() if timed else used_up):
             best = done if refine else waiting
-            return sorted(best, key=rank)[:num_best], dict(counts)
+            return sorted(best, key=rank)[:num_best], dict(+counts)
 
 
-def _verified(samples, target, check, seen, counts) -> list[Cell]:
-    """Return the new, connected and converged cells of a batch; count the others."""
-    cells = []
+def _new(samples, target, seen, counts) -> list[np.ndarray]:
+    """Return the new and connected fields of a batch; count the others."""
+    fields = []
     counts["sampled"] += len(samples)
     for sample in samples:
         psi, reason = to_field(sample, target.volume)
         if not reason and psi.tobytes() in seen:
             reason = "duplicate"
-        cell = None
-        if not reason:
-            seen.add(psi.tobytes())
-            cell = check(psi, target)
-            reason = "" if cell else "unconverged"
         if reason:
             counts[reason] += 1
         else:
-            cells.append(cell)
-    return cells
+            seen.add(psi.tobytes())
+            fields.append(psi)
+    return fields

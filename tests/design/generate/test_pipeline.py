@@ -1,9 +1,11 @@
 """`mmdiff.generate`: its settings and refusals, on known fields."""
 
+import functools
 import runpy
 from pathlib import Path
 
 import field_helpers
+import jax
 import numpy as np
 import pytest
 from design_helpers import block, fields
@@ -12,6 +14,7 @@ import mmdiff as mm
 from mmdiff.design.generate import pipeline, sampler
 from mmdiff.errors import InputError
 from mmdiff.models.weights import Model
+from mmdiff.run import workers
 
 CONFIG = Path(__file__).parents[3] / "configs/generate.py"
 META = {"octant": 8, "training": {"labels": [[0.2, 0.08, 0.06, 0.5]], "coverage": 0.01}}
@@ -28,7 +31,13 @@ def drawn(monkeypatch):
     def make_sampler(params, meta, **options):
         settings.update(options)
         count = options["num_samples"]
-        return lambda key, target: fields(count) if count > 1 else block()[None]
+
+        def draw(key, target, first=0, total=0):
+            if max(count, total) == 1:
+                return block()[None]
+            return fields(total or count)[first : first + count]
+
+        return draw
 
     monkeypatch.setattr(sampler, "make_sampler", make_sampler)
     field_helpers.patch(monkeypatch)
@@ -66,6 +75,25 @@ def test_cells_for_a_text(drawn):
     np.testing.assert_allclose(share, [c.volume for c in cells], atol=1e-2)
     expected = {"num_samples": 3, "steps": 5, "weight": 2.0, "newton": 2}
     assert drawn == expected | {"guide": "homogenizer", "drainable": False}
+
+
+def test_workers_give_the_cells_of_one_process(drawn, monkeypatch):
+    monkeypatch.setattr(workers, "on_cpu", lambda: False)
+    monkeypatch.setattr(pipeline, "load_model", lambda checkpoint: MODEL)
+    settings = pipeline.Settings(polish_steps=4, resolution=64, **ANY)
+    count = {"num_cells": 2, "num_samples": 5}
+    target, key = mm.target(TARGET), jax.random.key(0)
+    one, told, _ = pipeline.make_generate(MODEL, settings, **count)(target, key)
+    prepare = functools.partial(pipeline.make_unit, "", settings)
+    with workers.opened(prepare) as run:
+        make = pipeline.make_generate(MODEL, settings, **count, run=run)
+        for _ in range(2):  # the second time all is ready
+            other, said, _ = make(target, key)
+            assert said == told and len(other) == 2
+            for cell, like in zip(other, one, strict=True):
+                np.testing.assert_array_equal(cell.constants, like.constants)
+                assert cell.voxels.shape == (64, 64, 64)
+                assert np.isfinite(cell.as_voxels).all()
 
 
 def test_cells_as_sampled(drawn):

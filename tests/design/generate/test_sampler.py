@@ -47,13 +47,17 @@ def told(monkeypatch):
     """`draw(text, volume)` that returns what network and guidance are told."""
 
     def make_draw(params, meta, *, num_samples, guide, **settings):
-        return lambda key, values, wanted: (values, wanted)
+        return lambda key, values, wanted, first: (values, wanted)
 
     monkeypatch.setattr(sampler, "make_draw", make_draw)
     meta = {"octant": 32, "training": {"labels": KNOWN}}
-    draw = sampler.make_sampler({}, meta, num_samples=5)
     key = jax.random.key(0)
-    return lambda text, volume=None: draw(key, target.parse(text, volume=volume))
+
+    def run(text, volume=None, count=5, **share):
+        draw = sampler.make_sampler({}, meta, num_samples=count)
+        return draw(key, target.parse(text, volume=volume), **share)
+
+    return run
 
 
 @pytest.mark.parametrize("volume", [None, 0.3])
@@ -82,6 +86,10 @@ def test_a_part_of_a_tensor_is_completed_for_each_sample(told, volume):
     constants = np.column_stack([values[name] for name in ("C11", "C12", "C44")])
     got = quantities.values(constants, ("nu", "zener"))
     np.testing.assert_allclose(got, np.tile([0.2, 1.0], (5, 1)), atol=1e-3)
+    share = told("nu=0.2,zener=1", volume, count=2, first=2, total=5)
+    for name, value in values.items():
+        np.testing.assert_array_equal(share[0][name], value[2:4])
+    np.testing.assert_array_equal(share[1], wanted[2:4])
     # The network is told a volume, the guidance only that which is asked.
     assert wanted.shape == (5, len(guide.NAMES))
     np.testing.assert_allclose(wanted[:, :3], constants, rtol=1e-6)

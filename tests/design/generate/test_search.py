@@ -77,6 +77,27 @@ def test_what_cannot_be_printed_is_counted_and_replaced():
     assert counts == {"sampled": 4, "thin walls": 2}
 
 
+@pytest.mark.parametrize("spare", [0, 2])
+def test_cells_do_not_depend_on_what_is_done_side_by_side(spare):
+    asked = []
+
+    def at_once(task, items, target):
+        asked.append((task, len(items)))
+        known = {"check": _check, "refine": _halved}
+        return [known[task](item, target) for item in items]
+
+    options = {"num_best": 2, "budget": Budget(spare=spare)}
+    batch = fields(5, seed=1)
+    one = _search(HALF, lambda _: batch, refine=_halved, **options)
+    names = {"check": "check", "refine": "refine", "each": at_once}
+    other = _search(HALF, lambda _: batch, **names, **options)
+    assert [cell.error for cell in one[0]] == [cell.error for cell in other[0]]
+    assert one[1:] == other[1:]
+    # Those that are wanted at once, the others one by one.
+    assert asked[:2] == [("check", 5), ("refine", 2)]
+    assert asked[2:] == [("refine", 1)] * (len(asked) - 2)
+
+
 class _Clock:
     """Time that passes with every question."""
 
