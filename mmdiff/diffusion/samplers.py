@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from mmdiff.diffusion.process import Noise, symmetric_noise
 from mmdiff.diffusion.schedule import Schedule, half_log_snr
-from mmdiff.typing import Array, Denoiser, Float, Key, Scalar
+from mmdiff.typing import Array, Denoiser, Float, Key, Keys, Scalar
 
 Sampler = Callable[..., Float[Array, "b n n n"]]
 # (x0, t) -> x0 with t a scalar: moves the estimates of a batch.
@@ -116,7 +116,7 @@ def dpm_solver(
 
 
 def sample(
-    key: Key,
+    key: Key | Keys,
     denoise: Denoiser,
     cond: Float[Array, "b k"],
     n: int,
@@ -125,15 +125,13 @@ def sample(
     times: Float[Array, "s"],
     sampler: Sampler = dpm_solver,
     noise: Noise = symmetric_noise,
-    first: Scalar = 0,
 ) -> Float[Array, "b n n n"]:
     """Draw one field per row of conditions.
 
-    Example i starts from `fold_in(key, first + i)`, so that more rows do not change the
-    first, and shares of a batch can be drawn apart.
+    Example i starts from `fold_in(key, i)`, so that more rows do not change the first.
 
     Args:
-      key: typed key.
+      key: typed key, or one for each row in place of these.
       denoise: predicts x0, guided or not.
       cond: normalised conditions, -1 where free.
       n: octant side.
@@ -142,15 +140,18 @@ def sample(
       sampler: `dpm_solver` or `ddim`; with a correction bound by
         `functools.partial(sampler, correct=...)`.
       noise: draws the state at the first time, as in training.
-      first: number of the first example.
 
     Returns:
       The last x0 estimate, in [-1, 1]: a field, solid where positive.
     """
-    numbers = first + jnp.arange(cond.shape[0])
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers)
+    keys = key if key.ndim else numbered(key, cond.shape[0])
     x = jax.vmap(lambda key: noise(key, n))(keys)
     return sampler(denoise, x, cond, times, schedule=schedule)[1]
+
+
+def numbered(key: Key, count: int, first: Scalar = 0) -> Keys:
+    """Return the keys of so many examples of a batch, from number `first` on."""
+    return jax.vmap(lambda i: jax.random.fold_in(key, first + i))(jnp.arange(count))
 
 
 def _coefficients(schedule, times, dtype):

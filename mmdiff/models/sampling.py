@@ -56,7 +56,7 @@ def make_draw(
 
         correct = None if guide is None else (lambda x0, t: guide(x0, t, goal))
         return samplers.sample(
-            key,
+            samplers.numbered(key, num_samples, first),
             guidance.classifier_free_guidance(denoise, weight),
             cond,
             n,
@@ -64,7 +64,6 @@ def make_draw(
             times=samplers.time_grid(steps),
             sampler=functools.partial(samplers.dpm_solver, correct=correct),
             noise=initial,
-            first=first,
         )
 
     def draw(

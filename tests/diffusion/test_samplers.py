@@ -31,7 +31,7 @@ def _exact(x, t0, t1):
     return np.sqrt(g1) * _MEAN + np.sqrt(g1 * _SCALE**2 + 1 - g1) * unit
 
 
-def _draw(rows, denoise=_gaussian, *, steps=5, **options):
+def _draw(rows, denoise=_gaussian, *, steps=5, first=None, **options):
     """Draw octants of 4^3 voxels."""
 
     @quick_jit
@@ -39,7 +39,9 @@ def _draw(rows, denoise=_gaussian, *, steps=5, **options):
         times = samplers.time_grid(steps)
         known = {"schedule": _SCHEDULE, "times": times} | options
         cond = jnp.zeros((rows, 2))
-        return samplers.sample(jax.random.key(5), denoise, cond, 4, **known)
+        key = jax.random.key(5)
+        keys = key if first is None else samplers.numbered(key, rows, first)
+        return samplers.sample(keys, denoise, cond, 4, **known)
 
     return np.asarray(run())
 

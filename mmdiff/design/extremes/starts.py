@@ -16,7 +16,7 @@ from mmdiff.cells import grey
 from mmdiff.data.dataset import Dataset
 from mmdiff.design.extremes.network import Network
 from mmdiff.design.extremes.quest import Extreme, Quest, Shape
-from mmdiff.design.generate.search import search
+from mmdiff.design.generate.search import in_turn, search
 from mmdiff.design.optimize import starts
 from mmdiff.design.optimize.method import Method
 from mmdiff.design.optimize.starts import of_field
@@ -133,7 +133,7 @@ def _drawn(edges, key, network, count) -> dict[str, np.ndarray]:
             jax.random.fold_in(key, i),
             of_constants(edge.before.constants, edge.before.volume),
             draw=network.draw,
-            check=network.check,
+            check=in_turn(network.check),
             num_best=len(part),
         )
         # Samples that were refused have been paid for as well.

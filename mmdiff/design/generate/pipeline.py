@@ -17,7 +17,7 @@ from mmdiff.cells.mend import Printing
 from mmdiff.design.generate import sampler
 from mmdiff.design.generate.cell import RESOLUTION, Cell, make_cell
 from mmdiff.design.generate.refine import make_refine
-from mmdiff.design.generate.search import Budget, search
+from mmdiff.design.generate.search import Budget, in_turn, search
 from mmdiff.errors import InputError, check_ranges
 from mmdiff.fem import accuracy, homogenize
 from mmdiff.models.weights import Model, load_model
@@ -258,7 +258,18 @@ def make_find(
 
     For octants of n^3 samples; see `search`.
     """
-    check, improve = make_check(n, settings), make_improve(n, settings)
+    improve = make_improve(n, settings)
+    return _make_find(
+        in_turn(make_check(n, settings)),
+        improve and in_turn(improve),
+        in_turn(_finished),
+        settings=settings,
+        num_cells=num_cells,
+    )
+
+
+def _make_find(check, refine, finish, *, settings, num_cells):
+    """Return `find` of functions that each take many fields or cells."""
 
     def find(key: Key, target: Target, draw: Callable, budget: Budget):
         cells, counts = search(
@@ -267,11 +278,11 @@ def make_find(
             draw=draw,
             check=check,
             num_best=num_cells,
-            refine=improve,
+            refine=refine,
             flaw=settings.printing.flaw,
             budget=budget,
         )
-        return [_finished(cell, settings) for cell in cells], counts
+        return list(finish(cells, settings)), counts
 
     return find
 
@@ -332,29 +343,20 @@ def _make_draw_apart(run: Run, num_samples: int) -> Callable:
 def _make_find_apart(run: Run, settings: Settings, num_cells: int) -> Callable:
     """Return what `make_find` does, its tasks done by workers."""
 
-    def each(task, items, *args):
-        found = run([(task, item, *args) for item in items])
-        yield from (result for _, result in sorted(found, key=_place))
+    def each(task):
+        def results(items, *args):
+            found = dict(run([(task, item, *args) for item in items]))
+            yield from (found[i] for i in range(len(found)))
 
-    def find(key: Key, target: Target, draw: Callable, budget: Budget):
-        cells, counts = search(
-            key,
-            target,
-            draw=draw,
-            check="check",
-            num_best=num_cells,
-            refine="refine" if settings.polish_steps else None,
-            flaw=settings.printing.flaw,
-            budget=budget,
-            each=each,
-        )
-        return list(each("finish", cells, settings)), counts
+        return results
 
-    return find
-
-
-def _place(done):
-    return done[0]
+    return _make_find(
+        each("check"),
+        each("refine") if settings.polish_steps else None,
+        each("finish"),
+        settings=settings,
+        num_cells=num_cells,
+    )
 
 
 def _finished(cell, settings):

@@ -11,8 +11,7 @@ target.
 import collections
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
 
 import jax
 import numpy as np
@@ -26,9 +25,9 @@ from mmdiff.typing import Key
 ROUNDS = 4  # batches of samples drawn before giving up
 
 
-def in_turn(function: Callable, items: Sequence, *args: Any) -> Iterator:
-    """Yield `function(item, *args)` of each item, one after the other."""
-    return (function(item, *args) for item in items)
+def in_turn(function: Callable) -> Callable[..., Iterator]:
+    """Return what yields `function(item, *args)` of each item, one after the other."""
+    return lambda items, *args: (function(item, *args) for item in items)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,21 +52,19 @@ def search(
     target: Target,
     *,
     draw: Callable,
-    check: Callable[..., Cell | None] | str,
+    check: Callable[..., Iterable[Cell | None]],
     num_best: int,
-    refine: Callable[[Cell, Target], Cell] | str | None = None,
+    refine: Callable[..., Iterable[Cell]] | None = None,
     flaw: Callable[[Cell], str] = lambda cell: "",
     budget: Budget = Budget(),
-    each: Callable[..., Iterable] = in_turn,
 ) -> tuple[list[Cell], dict[str, int]]:
     """Return the `num_best` best cells for a target and counts of the samples.
 
-    `draw(key, target)` gives arrays (b, n, n, n), and `check(psi, target)` the verified
-    cell of a field, None where it does not converge. `refine` makes a cell meet the
-    target; without it cells come as sampled. `flaw` says why a cell is left out, ""
-    for none. `each` applies `check` and `refine`, or what it knows by these names,
-    to many, in order; what it does beyond what is wanted is left out, so that cells do
-    not depend on it.
+    `draw(key, target)` gives arrays (b, n, n, n), `check(fields, target)` the verified
+    cell of each field, None where it does not converge. `refine(cells, target)` makes
+    cells meet the target, in their order; without it they come as sampled. What it does
+    beyond what is wanted is left out: the outcome is that of `in_turn`, whatever is
+    done side by side. `flaw` says why a cell is left out, "" for none.
     """
     counts = collections.Counter()
     waiting, done, seen = [], [], set()
@@ -87,7 +84,7 @@ def search(
     for i in itertools.count():
         samples = np.asarray(draw(jax.random.fold_in(key, i), target))
         fields = _new(samples, target, seen, counts)
-        cells = [cell for cell in each(check, fields, target) if cell]
+        cells = [cell for cell in check(fields, target) if cell]
         counts["unconverged"] += len(fields) - len(cells)
         waiting += cells
         waiting.sort(key=rank)
@@ -100,7 +97,7 @@ def search(
         while most > 0 and waiting and not stopped:
             # So many are wanted anyway, or else one in place of another.
             batch = waiting[: max(min(num_best - len(done), most), 1)]
-            refined = iter(each(refine, batch, target))
+            refined = iter(refine(batch, target))
             for _ in batch:
                 stopped = ended() or (timed and done and not budget.time_left())
                 if stopped:

@@ -14,7 +14,7 @@ import numpy as np
 from mmdiff.cells import plates, prepare, surface
 from mmdiff.data import dataset
 from mmdiff.design.generate import pipeline
-from mmdiff.design.generate.search import search
+from mmdiff.design.generate.search import in_turn, search
 from mmdiff.design.optimize.method import Method
 from mmdiff.errors import InputError
 from mmdiff.fem import accuracy, homogenize
@@ -148,7 +148,7 @@ def generated_starts(
         jax.random.key(seed),
         target,
         draw=pipeline.make_draw(model, settings, max(count, 4)),
-        check=pipeline.make_check(int(model.meta["octant"]), settings),
+        check=in_turn(pipeline.make_check(int(model.meta["octant"]), settings)),
         num_best=count,
     )
     if not cells:

@@ -11,7 +11,7 @@ from field_helpers import estimate
 from mmdiff.cells.connectivity import is_load_bearing
 from mmdiff.design.generate.cell import make_cell
 from mmdiff.design.generate.refine import GOAL
-from mmdiff.design.generate.search import ROUNDS, Budget, search
+from mmdiff.design.generate.search import ROUNDS, Budget, in_turn, search
 from mmdiff.targets.target import of_constants, parse
 
 FAR = of_constants((0.9, 0.3, 0.3))  # not in proportion: no cell meets it
@@ -28,7 +28,7 @@ def _halved(cell, target):
     return dataclasses.replace(cell, error=cell.error / 2, history=errors)
 
 
-def _search(target, draw, **options):
+def _search(target, draw, *, apply=in_turn, **options):
     """Return cells, counts and how often was drawn; `draw(number)` gives the fields."""
     drawn = []
 
@@ -37,6 +37,8 @@ def _search(target, draw, **options):
         return draw(len(drawn))
 
     options = {"check": _check, "num_best": 2} | options
+    for task in {"check", "refine"} & options.keys():
+        options[task] = apply(options[task])
     cells, counts = search(jax.random.key(0), target, draw=count, **options)
     assert all(one is target for one in drawn)
     return cells, counts, len(drawn)
@@ -81,21 +83,22 @@ def test_what_cannot_be_printed_is_counted_and_replaced():
 def test_cells_do_not_depend_on_what_is_done_side_by_side(spare):
     asked = []
 
-    def at_once(task, items, target):
-        asked.append((task, len(items)))
-        known = {"check": _check, "refine": _halved}
-        return [known[task](item, target) for item in items]
+    def at_once(task):
+        def results(items, target):
+            asked.append((task.__name__, len(items)))
+            return [task(item, target) for item in items]
+
+        return results
 
     options = {"num_best": 2, "budget": Budget(spare=spare)}
     batch = fields(5, seed=1)
     one = _search(HALF, lambda _: batch, refine=_halved, **options)
-    names = {"check": "check", "refine": "refine", "each": at_once}
-    other = _search(HALF, lambda _: batch, **names, **options)
+    other = _search(HALF, lambda _: batch, apply=at_once, refine=_halved, **options)
     assert [cell.error for cell in one[0]] == [cell.error for cell in other[0]]
     assert one[1:] == other[1:]
     # Those that are wanted at once, the others one by one.
-    assert asked[:2] == [("check", 5), ("refine", 2)]
-    assert asked[2:] == [("refine", 1)] * (len(asked) - 2)
+    assert asked[:2] == [("_check", 5), ("_halved", 2)]
+    assert asked[2:] == [("_halved", 1)] * (len(asked) - 2)
 
 
 class _Clock:
