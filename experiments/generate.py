@@ -33,7 +33,8 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         pipeline.make_unit, config.checkpoint, batch.settings_of(values)
     )
     with workers.opened(prepare, workers=config.workers) as units:
-        make = batch.make_maker(values, units)
+        # An accelerator draws and checks all samples at once.
+        make = batch.make_maker(values, units if workers.on_cpu() else None)
         cells, counts, found = make(asked, jax.random.key(config.seed), start)
     if not cells:
         raise InputError(pipeline.no_cell(counts))
