@@ -8,7 +8,7 @@ import time
 import jax
 from ml_collections import ConfigDict
 
-from mmdiff.design.generate import batch, pipeline
+from mmdiff.design.generate import apart, batch, pipeline
 from mmdiff.errors import InputError
 from mmdiff.io.report import write
 from mmdiff.run import console, workers
@@ -30,7 +30,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     feasibility.check_feasible(asked, allow_infeasible=config.allow_infeasible)
     values = config.to_dict()
     prepare = functools.partial(
-        pipeline.make_unit, config.checkpoint, batch.settings_of(values)
+        apart.make_unit, config.checkpoint, batch.settings_of(values)
     )
     with workers.opened(prepare, workers=config.workers) as units:
         # An accelerator draws and checks all samples at once.

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from mmdiff import elasticity
-from mmdiff.design.generate import pipeline, properties, report
+from mmdiff.design.generate import apart, pipeline, properties, report
 from mmdiff.design.generate.cell import Cell
 from mmdiff.errors import InputError
 from mmdiff.io import page
@@ -81,16 +81,15 @@ def settings_of(values: Mapping) -> pipeline.Settings:
 def make_maker(values: Mapping, run: workers.Run | None = None) -> Make:
     """Return the function that makes the cells of a target as configured.
 
-    The values are those of configs/generate.py; `run` see `pipeline.make_generate`.
+    The values are those of configs/generate.py; `run` see `apart.make_generate`.
     """
     settings = settings_of(values)
-    make = pipeline.make_generate(
-        weights.load_model(values["checkpoint"]),
-        settings,
-        num_cells=values["num_best"],
-        num_samples=values["num_samples"],
-        run=run,
-    )
+    count = {"num_cells": values["num_best"], "num_samples": values["num_samples"]}
+    known = weights.load_model(values["checkpoint"]), settings
+    if run is None:
+        make = pipeline.make_generate(*known, **count)
+    else:
+        make = apart.make_generate(run, *known, **count)
     stated = {
         "void": settings.void,
         "tol": settings.tol,

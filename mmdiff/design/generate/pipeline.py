@@ -22,9 +22,8 @@ from mmdiff.errors import InputError, check_ranges
 from mmdiff.fem import accuracy, homogenize
 from mmdiff.models.weights import Model, load_model
 from mmdiff.run import console
-from mmdiff.run.workers import Run
 from mmdiff.targets import feasibility
-from mmdiff.targets.target import Target, of_constants, parse
+from mmdiff.targets.target import Target, parse
 from mmdiff.topopt import move
 from mmdiff.typing import Key
 
@@ -197,24 +196,22 @@ def make_generate(
     *,
     num_cells: int = 4,
     num_samples: int = 8,
-    run: Run | None = None,
+    parts: tuple[Callable, Callable] | None = None,
 ) -> Callable[..., tuple[list[Cell], dict[str, int], float]]:
     """Return `make(target, key, start=None) -> cells, counts, distance`.
 
     The cells come best first, the counts are those of `search`, and the distance is
     that to the nearest training cell, a fraction, noted where it is large. `start` is
     the `time.monotonic()` at which a time limit begins, None for now. Programs are
-    compiled once for all targets; arguments see `generate`. With `run` of
-    `workers.opened`, of units of `make_unit`, samples and cells go to all cores.
+    compiled once for all targets; arguments see `generate`. `parts` are functions
+    in place of those that `make_draw` and `make_find` return.
     """
     check_settings(settings, num_cells=num_cells, num_samples=num_samples)
     model = load_model() if model is None else model
-    if run is None:
-        draw = make_draw(model, settings, num_samples)
-        find = make_find(int(model.meta["octant"]), settings, num_cells)
-    else:
-        draw = _make_draw_apart(run, num_samples)
-        find = _make_find_apart(run, settings, num_cells)
+    draw, find = parts or (
+        make_draw(model, settings, num_samples),
+        make_find(int(model.meta["octant"]), settings, num_cells),
+    )
     known = np.array(model.meta["training"]["labels"])
     limit = settings.time_limit_s
 
@@ -259,16 +256,23 @@ def make_find(
     For octants of n^3 samples; see `search`.
     """
     improve = make_improve(n, settings)
-    return _make_find(
+    return find_with(
         in_turn(make_check(n, settings)),
         improve and in_turn(improve),
-        in_turn(_finished),
+        in_turn(finished),
         settings=settings,
         num_cells=num_cells,
     )
 
 
-def _make_find(check, refine, finish, *, settings, num_cells):
+def find_with(
+    check: Callable,
+    refine: Callable | None,
+    finish: Callable,
+    *,
+    settings: Settings,
+    num_cells: int,
+) -> Callable[..., tuple[list[Cell], dict[str, int]]]:
     """Return `find` of functions that each take many fields or cells."""
 
     def find(key: Key, target: Target, draw: Callable, budget: Budget):
@@ -287,79 +291,8 @@ def _make_find(check, refine, finish, *, settings, num_cells):
     return find
 
 
-SHARE = 2  # samples that a worker draws at a time
-
-
-def make_unit(checkpoint: str, settings: Settings) -> Callable[..., Any]:
-    """Return `unit(task, *args)`, what a worker does for `make_generate`.
-
-    The tasks are "draw", "check", "refine" and "finish", and "ready", which compiles
-    what the last three need; the checkpoint is a weights file, empty for the shipped
-    one.
-    """
-    model = load_model(checkpoint)
-    n, draw = int(model.meta["octant"]), make_draw(model, settings, SHARE)
-    check = make_check(n, settings)
-
-    def draw_share(data, target, first, total):
-        key = jax.random.wrap_key_data(data)
-        return np.asarray(draw(key, target, first, total))[: total - first]
-
-    def ready():
-        wave = np.cos(np.pi * (np.arange(n) + 0.5) / n)
-        psi = wave[:, None, None] + wave[:, None] + wave
-        check(psi, of_constants((0.1, 0.05, 0.05)))
-        quick = settings.solver | {"maxiter": 1}
-        accuracy.estimate(psi, coarse=np.ones(3), **quick)
-
-    tasks = {
-        "ready": ready,
-        "draw": draw_share,
-        "check": check,
-        "refine": make_improve(n, settings),
-        "finish": _finished,
-    }
-    return lambda task, *args: tasks[task](*args)
-
-
-def _make_draw_apart(run: Run, num_samples: int) -> Callable:
-    """Return what `make_draw` does, shares of a batch drawn by workers."""
-    before = [("ready",)]  # by one of them while others compile the sampler
-
-    def draw(key: Key, target: Target):
-        data = np.asarray(jax.random.key_data(key))
-        units = [
-            ("draw", data, target, first, num_samples)
-            for first in range(0, num_samples, SHARE)
-        ]
-        found = dict(run(before + units))
-        shares = [found[len(before) + i] for i in range(len(units))]
-        before.clear()
-        return np.concatenate(shares)
-
-    return draw
-
-
-def _make_find_apart(run: Run, settings: Settings, num_cells: int) -> Callable:
-    """Return what `make_find` does, its tasks done by workers."""
-
-    def each(task):
-        def results(items, *args):
-            found = dict(run([(task, item, *args) for item in items]))
-            yield from (found[i] for i in range(len(found)))
-
-        return results
-
-    return _make_find(
-        each("check"),
-        each("refine") if settings.polish_steps else None,
-        each("finish"),
-        settings=settings,
-        num_cells=num_cells,
-    )
-
-
-def _finished(cell, settings):
+def finished(cell: Cell, settings: Settings) -> Cell:
+    """Return a cell as it is delivered: with what its voxels would measure."""
     binary = accuracy.of_voxels(cell.psi, RESOLUTION // 2, **settings.solver)
     return dataclasses.replace(cell, as_voxels=binary, resolution=settings.resolution)
 

@@ -11,7 +11,7 @@ import pytest
 from design_helpers import block, fields
 
 import mmdiff as mm
-from mmdiff.design.generate import pipeline, sampler
+from mmdiff.design.generate import apart, pipeline, sampler
 from mmdiff.errors import InputError
 from mmdiff.models.weights import Model
 from mmdiff.run import workers
@@ -79,14 +79,14 @@ def test_cells_for_a_text(drawn):
 
 def test_workers_give_the_cells_of_one_process(drawn, monkeypatch):
     monkeypatch.setattr(workers, "on_cpu", lambda: False)
-    monkeypatch.setattr(pipeline, "load_model", lambda checkpoint: MODEL)
+    monkeypatch.setattr(apart, "load_model", lambda checkpoint: MODEL)
     settings = pipeline.Settings(polish_steps=4, resolution=64, **ANY)
     count = {"num_cells": 2, "num_samples": 5}
     target, key = mm.target(TARGET), jax.random.key(0)
     one, told, _ = pipeline.make_generate(MODEL, settings, **count)(target, key)
-    prepare = functools.partial(pipeline.make_unit, "", settings)
+    prepare = functools.partial(apart.make_unit, "", settings)
     with workers.opened(prepare) as run:
-        make = pipeline.make_generate(MODEL, settings, **count, run=run)
+        make = apart.make_generate(run, MODEL, settings, **count)
         for _ in range(2):  # the second time all is ready
             other, said, _ = make(target, key)
             assert said == told and len(other) == 2
