@@ -1,7 +1,6 @@
 """Run `mmdiff.main` on this machine in a process of its own.
 
-Runs that use several processes (`--config.workers` of configs/dataset.py) start them by
-themselves.
+Runs that use several processes (`--config.workers`) start them by themselves.
 
     python launch/local.py --config=configs/generate.py --workdir=out
 """

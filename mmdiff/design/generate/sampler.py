@@ -76,7 +76,8 @@ def make_sampler(
             return draw(key, values | further, target_values(target), first)
         seed = np.asarray(jax.random.key_data(key))
         rows = complete(target, known, total or num_samples, seed)
-        rows = rows[first : first + num_samples]
+        # As many in the last share, too: another number is another program.
+        rows = rows.take(first + np.arange(num_samples), axis=0, mode="clip")
         goals = [target_values(of_constants(row[:3], target.volume)) for row in rows]
         values = dict(zip((*elasticity.NAMES, "V"), rows.T, strict=True))
         return draw(key, values | further, np.stack(goals), first)

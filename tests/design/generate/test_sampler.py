@@ -90,6 +90,8 @@ def test_a_part_of_a_tensor_is_completed_for_each_sample(told, volume):
     for name, value in values.items():
         np.testing.assert_array_equal(share[0][name], value[2:4])
     np.testing.assert_array_equal(share[1], wanted[2:4])
+    last = told("nu=0.2,zener=1", volume, count=2, first=4, total=5)[1]
+    np.testing.assert_array_equal(last, wanted[[4, 4]])
     # The network is told a volume, the guidance only that which is asked.
     assert wanted.shape == (5, len(guide.NAMES))
     np.testing.assert_allclose(wanted[:, :3], constants, rtol=1e-6)
