@@ -44,6 +44,8 @@ RANGES = {
     "model.middle": "[0, inf)",
     "model.attention": "[0, inf)",
     "model.depth": "[1, inf)",
+    "model.outer": "[0, inf)",
+    "model.outer_width": "[1, inf)",
     "model.heads": "[1, inf)",
     "model.embedding": "[1, inf)",
     "model.refine": "[0, inf)",
@@ -113,6 +115,9 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.model.refine = 0
     # Of a transformer: blocks, instead of multipliers to refine.
     config.model.depth = 6
+    # Blocks on either side of these, whose tokens go eight in one to those in between.
+    config.model.outer = 0
+    config.model.outer_width = 128
     # "bfloat16" doubles the pace of a transformer on processors with units for it, with
     # jax 0.12 or later; sums stay float32.
     config.model.dtype = "float32"
@@ -126,6 +131,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
         config.sample_every = 2000
         config.model.kind = "transformer"
         config.model.width = 256
+        config.model.depth = 8
+        config.model.outer = 2
         config.model.embedding = 256
     elif variant == "small":
         config.batch_size = 128

@@ -8,8 +8,17 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmdiff.data import finish, pipeline, report, shard, spot_checks, store, tables
-from mmdiff.data.recipe import Recipe, from_config
+from mmdiff.data import (
+    finish,
+    given,
+    pipeline,
+    report,
+    shard,
+    spot_checks,
+    store,
+    tables,
+)
+from mmdiff.data.recipe import GIVEN, Recipe, from_config
 from mmdiff.run import console, environment, workdir, workers
 
 
@@ -23,6 +32,8 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         console.note(f"{what} Shard {number} is made again.")
         store.forget(root, number)
     todo = store.missing(root)
+    if any(recipe.plan()[number].kind == GIVEN for number in todo):
+        given.check(recipe)
     if todo:
         count = min(other["workers"] or environment.cores(), len(todo))
         with workers.local_pool(count) as pool:

@@ -21,24 +21,31 @@ def candidates(
 ) -> tuple[list[Float[np.ndarray, "n n n"]], list[dict]]:
     """Return the candidates of a shard of given cells, and their records."""
     data, order = _ordered(recipe.given.path, recipe.seed)
-    if data.n != recipe.n:
-        raise InputError(
-            f"given.path: the cells of that dataset have {data.n} samples along the "
-            f"octant, this one has n={recipe.n}. Give another one, or `given.count=0`."
-        )
     first = sum(s.count for s in recipe.plan()[:number] if s.kind == GIVEN)
     rows = order[first : first + shard.count]
-    if len(rows) < shard.count:
-        raise InputError(
-            f"given.count={recipe.given.count}: that dataset has {len(order)} cells. "
-            f"Pass `given.count={len(order)}`."
-        )
     records = []
     for row in rows:
         earlier = data.info["records"][row]
         family = FIRST_FAMILY - abs(earlier["family"])
         records.append({"given": earlier["id"], "family": family})
     return list(data.fields(rows)), records
+
+
+def check(recipe: Recipe) -> None:
+    """Raise InputError unless the earlier dataset is one, and has the cells asked."""
+    if not recipe.given.count:
+        return
+    data, order = _ordered(recipe.given.path, recipe.seed)
+    if data.n != recipe.n:
+        raise InputError(
+            f"given.path: the cells of that dataset have {data.n} samples along the "
+            f"octant, this one has n={recipe.n}. Give another one, or `given.count=0`."
+        )
+    if len(order) < recipe.given.count:
+        raise InputError(
+            f"given.count={recipe.given.count}: that dataset has {len(order)} cells. "
+            f"Pass `given.count={len(order)}`."
+        )
 
 
 @functools.lru_cache(maxsize=2)

@@ -4,7 +4,8 @@ An octant of n^3 samples has (n / p)^3 blocks of p^3, of which one of six is kep
 at x <= y <= z: all others are images of these under permutations of the axes. What
 tokens say of samples is read where these are in order, so that fields are cubic to the
 last bit. Both directions are gathers; so are their transposes, written out here, as a
-CPU does XLA's scatters one entry at a time.
+CPU does XLA's scatters one entry at a time. Eight blocks make up a block of twice their
+side (`merge`, `split`), of which again one of six is kept.
 """
 
 import functools
@@ -51,6 +52,43 @@ def _backward(n, tokens, g):
 
 
 to_field.defvjp(_forward, _backward)
+
+
+def merge(tokens: Float[Array, "b t c"]) -> Float[Array, "b s d"]:
+    """Return tokens of blocks of twice the side: d = 8 c numbers, of eight tokens.
+
+    Of those that are not kept their image counts.
+    """
+    b, t, c = tokens.shape
+    chosen = jnp.asarray(_children(symmetry.side(t)))
+    # A product: the transpose of a gather would be a scatter.
+    return jnp.einsum("st,btc->bsc", chosen, tokens).reshape(b, -1, 8 * c)
+
+
+def split(tokens: Float[Array, "b s d"], t: int) -> Float[Array, "b t c"]:
+    """Return for each of t tokens its c = d / 8 numbers of the one it is part of."""
+    parts = tokens.reshape(len(tokens), -1, tokens.shape[-1] // 8)
+    return jnp.einsum("ts,bsc->btc", jnp.asarray(_parents(symmetry.side(t))), parts)
+
+
+@functools.lru_cache(maxsize=4)
+def _children(m: int) -> Float[np.ndarray, "s t"]:
+    """Return 1 where part s of a block of twice the side is token t, or its image."""
+    x, y, z = np.unravel_index(symmetry.orbit_first(m // 2), (m // 2,) * 3)
+    i, j, k = np.indices((2, 2, 2)).reshape(3, 1, 8)
+    index = symmetry.orbit_index(m)
+    token = index[2 * x[:, None] + i, 2 * y[:, None] + j, 2 * z[:, None] + k].ravel()
+    return (token[:, None] == np.arange(symmetry.num_independent(m))).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=4)
+def _parents(m: int) -> Float[np.ndarray, "t s"]:
+    """Return 1 where token t is part s of the block of twice its side it is in."""
+    places = np.stack(np.unravel_index(symmetry.orbit_first(m), (m, m, m)))
+    places = np.sort(places, axis=0)  # then those of the block are in order, too
+    coarse = symmetry.orbit_index(m // 2)[tuple(places // 2)]
+    part = 8 * coarse + np.ravel_multi_index(tuple(places % 2), (2, 2, 2))
+    return (part[:, None] == np.arange(8 * (coarse.max() + 1))).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=4)

@@ -25,6 +25,9 @@ class Transformer(nn.Module):
       patch: side of the blocks of samples that are tokens.
       width: channels.
       depth: blocks of attention and perceptron.
+      outer: such blocks on either side of them, with these eight tokens in one: what is
+        in between works on an eighth of the tokens, what these had is added behind it.
+      outer_width: channels of the outer blocks.
       heads: attention heads, which divide the channels.
       ratio: channels within a perceptron as a multiple of `width`.
       embedding: features of the time and condition embedding.
@@ -39,6 +42,8 @@ class Transformer(nn.Module):
     patch: int = 4
     width: int = 256
     depth: int = 6
+    outer: int = 0
+    outer_width: int = 128
     heads: int = 4
     ratio: int = 4
     embedding: int = 256
@@ -59,25 +64,42 @@ class Transformer(nn.Module):
         """Return x0 or its correction; see `typing.Denoiser` and `linear`."""
         layers.check_conditions(self.conditions, cond.shape[-1])
         layers.check_heads(self.width, self.heads)
+        layers.check_heads(self.outer_width, self.heads)
         layers.check_dtype(self.dtype)
         if x.shape[-1] % self.patch:
             raise InputError(
                 f"octants of {x.shape[-1]}^3 samples do not divide into blocks of "
                 f"{self.patch}^3. Choose another `patch`."
             )
+        if self.outer and x.shape[-1] // self.patch % 2:
+            raise InputError(
+                f"{x.shape[-1] // self.patch} blocks along an octant do not pair up. "
+                "Choose another `patch`, or `outer` = 0."
+            )
         half = self.dtype == "bfloat16"
         inputs = [x, x0_prev, x0_lin] if self.linear else [x, x0_prev]
         h = tokens.to_tokens(jnp.stack(inputs, -1), self.patch)
-        h = Dense(self.width, half=half, name="tokens_in")(h)
-        place = nn.initializers.normal(0.02)
-        h = h + self.param("place", place, h.shape[1:])[None]
+        width = self.outer_width if self.outer else self.width
+        h = _with_place(self, Dense(width, half=half, name="tokens_in")(h), "place")
         scalars = jnp.concatenate([t[:, None], cond], -1)
         emb = layers.ScalarEmbeddings(self.embedding, name="scalars")(scalars).sum(1)
         emb = nn.silu(Dense(self.embedding, name="embedding")(nn.silu(emb)))
         block_type = nn.remat(Block) if self.remat else Block
-        for i in range(self.depth):
-            h = block_type(self.heads, self.ratio, half, name=f"block{i}")(h, emb)
-        scale, shift = _modulation(emb, 2, self.width, "last")
+
+        def blocks(h, count, name):
+            for i in range(count):
+                h = block_type(self.heads, self.ratio, half, name=f"{name}{i}")(h, emb)
+            return h
+
+        if self.outer:
+            h = fine = blocks(h, self.outer, "before")
+            h = Dense(self.width, half=half, name="merged")(tokens.merge(h))
+            h = _with_place(self, h, "merged_place")
+        h = blocks(h, self.depth, "block")
+        if self.outer:
+            h = Dense(8 * width, half=half, name="split")(h)
+            h = blocks(fine + tokens.split(h, fine.shape[1]), self.outer, "after")
+        scale, shift = _modulation(emb, 2, width, "last")
         h = _norm(h) * (1 + scale) + shift
         out = Dense(self.patch**3, zero=True, half=half, name="tokens_out")(h)
         return tokens.to_field(out, x.shape[-1])
@@ -153,6 +175,10 @@ def _product_backward(saved, g):
 
 
 half_product.defvjp(_product_forward, _product_backward)
+
+
+def _with_place(module, h, name):
+    return h + module.param(name, nn.initializers.normal(0.02), h.shape[1:])[None]
 
 
 def _modulation(emb, count, width, name):

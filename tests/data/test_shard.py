@@ -331,4 +331,4 @@ def test_cells_that_are_not_there_are_refused(root, count, n, message):
         RECIPE, n=n, shard_size=100, given=Given(count=count, path=str(root))
     )
     with pytest.raises(InputError, match=message):
-        given.candidates(recipe, 0, recipe.plan()[0])
+        given.check(recipe)

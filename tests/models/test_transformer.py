@@ -52,7 +52,29 @@ def test_derivatives_of_fields_are_those_of_plain_gathers():
     np.testing.assert_allclose(own, other, atol=1e-4)
 
 
-@pytest.mark.parametrize("options", [{}, {"patch": 4, "remat": True}])
+def test_blocks_of_twice_the_side_hold_their_eight():
+    x = network_inputs()[0]
+    fine, coarse = (tokens.to_tokens(x[..., None], p) for p in (2, 4))
+    found = tokens.merge(fine).reshape(2, 4, 2, 2, 2, 2, 2, 2)  # s, ijk, uvw
+    expected = coarse.reshape(2, 4, 2, 2, 2, 2, 2, 2)  # s, iu jv kw
+    expected = expected.transpose(0, 1, 2, 4, 6, 3, 5, 7)
+    blocks = zip(found[0].reshape(-1, 8), expected[0].reshape(-1, 8), strict=True)
+    kept = [np.array_equal(own, other) for own, other in blocks]
+    # Those at x <= y <= z are as they lie, others may be seen as an image: 20 are kept.
+    assert sum(kept) >= 20
+    for own, other in blocks:
+        np.testing.assert_array_equal(np.sort(own), np.sort(other))
+
+
+def test_every_block_is_part_of_the_one_that_holds_it():
+    rng = np.random.default_rng(2)
+    fine = jnp.asarray(rng.normal(size=(2, 20, 3)), jnp.float32)
+    np.testing.assert_array_equal(tokens.split(tokens.merge(fine), 20), fine)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"patch": 4, "remat": True}, {"outer": 1, "outer_width": 4}]
+)
 def test_output_is_cubic_and_uses_every_input(options):
     check_uses_every_input(Transformer(**{**FIELDS, **options}))
 
@@ -102,6 +124,8 @@ def test_half_products_have_half_products_as_derivatives():
     [
         ({"patch": 3}, "octants of 8.3 samples do not divide into blocks of 3.3"),
         ({"heads": 3}, "8 channels do not divide by 3 attention heads"),
+        ({"outer": 1, "outer_width": 3}, "3 channels do not divide by 2 attention"),
+        ({"outer": 1, "patch": 8}, "1 blocks along an octant do not pair up"),
         ({"dtype": "float16"}, "no compute type 'float16'"),
         ({"conditions": 4}, "has 4 conditions and was given 5"),
     ],

@@ -41,7 +41,7 @@ def dataset(tmp_path):
 @pytest.mark.long
 def test_three_networks_are_trained_and_measured(study, dataset, tmp_path, capsys):
     out = tmp_path / "out"
-    rows = study.study(out, 2, dataset)
+    rows = study.study(out, steps=2, root=dataset)
     assert [row["variant"] for row in rows] == list(study.variants(8))
     errors = np.array([row["held out"] for row in rows])
     assert errors.shape == (3, 5) and (np.diff(errors, axis=1) > 0).all()
@@ -52,7 +52,7 @@ def test_three_networks_are_trained_and_measured(study, dataset, tmp_path, capsy
     # What is there is not made again.
     path = out / "default/result.json"
     path.write_text(json.dumps(rows[0] | {"steps": 7}))
-    assert study.study(out, 2, dataset)[0]["steps"] == 7
+    assert study.study(out, steps=2, root=dataset)[0]["steps"] == 7
 
 
 def test_a_stopped_study_measures_nothing(study, dataset, tmp_path, monkeypatch):
@@ -65,5 +65,5 @@ def test_a_stopped_study_measures_nothing(study, dataset, tmp_path, monkeypatch)
 
     monkeypatch.setattr(study.denoising, "train", stopped)
     with pytest.raises(SystemExit, match="goes on"):
-        study.study(tmp_path / "out", 5, dataset)
+        study.study(tmp_path / "out", steps=5, root=dataset)
     assert not list((tmp_path / "out").rglob("result.json"))
