@@ -32,7 +32,7 @@ from mmdiff import main
 from mmdiff.cells import symmetry
 from mmdiff.data import dataset, select
 from mmdiff.design.generate import pipeline, sampler
-from mmdiff.design.generate.search import Budget, search
+from mmdiff.design.generate.search import Budget, in_turn, search
 from mmdiff.diffusion import conditions, linear, process, schedule
 from mmdiff.io.json import markdown
 from mmdiff.models import denoiser, network, weights
@@ -116,8 +116,9 @@ def load(config, root="") -> Data:
     data = dataset.load_dataset(root)
     chosen = dataset.training_cells(data)
     training = denoising.examples(data, chosen, config.balance)
-    held = np.flatnonzero(data.info["split"] == select.VALIDATION)
-    held = np.unique(held[np.linspace(0, len(held) - 1, HELD_OUT).astype(int)])
+    rows = np.flatnonzero(data.info["split"] == select.VALIDATION)
+    held = np.zeros(len(data.packed), bool)
+    held[rows[np.linspace(0, len(rows) - 1, HELD_OUT).astype(int)]] = True
     scaling = conditions.fit_conditions(conditions.NAMES, training.cond, config.power)
     prior = linear.fit_prior(training.packed)
     return Data(training, denoising.examples(data, held), scaling, prior)
@@ -212,7 +213,7 @@ def sample(
             jax.random.fold_in(jax.random.key(0), i),
             goal,
             draw=draw,
-            check=check,
+            check=in_turn(check),
             num_best=SAMPLES,
             budget=Budget(rounds=1),
         )
