@@ -131,8 +131,6 @@ def get_config(variant: str = "tiny") -> ConfigDict:
         config.sample_every = 2000
         config.model.kind = "transformer"
         config.model.width = 256
-        config.model.depth = 8
-        config.model.outer = 2
         config.model.embedding = 256
     elif variant == "small":
         config.batch_size = 128

@@ -86,11 +86,10 @@ def variants(n: int, group: str = GROUPS[0]) -> dict[str, Variant]:
             "no self-conditioning": Variant(_plain),
             "averaged noise": Variant(of_averaged, process.averaged_noise),
         }
-    plain = {"model.outer": 0, "model.depth": 6}
     changes = {
         "default": {},
-        "no outer blocks": plain,
-        "no outer blocks, blocks of 8^3": {**plain, "model.patch": 8},
+        "outer blocks": {"model.outer": 2, "model.depth": 8},
+        "blocks of 8^3": {"model.patch": 8},
         "wide": {"model.width": 384},
         "batch of 32": {"batch_size": 32},
         "rate 1e-3": {"learning_rate": 1e-3},
