@@ -153,7 +153,7 @@ def test_the_shipped_model_brings_both_ends_back(tmp_path, capsys):
     ]
     argv += ["--config.num_cells=0", "--config.first=100", "--config.second=1500"]
     assert main.main([*argv, "--config.num_path=1", "--config.num_pairs=0"]) == 0
-    assert min(_report(tmp_path)["summary"]["returned"]) >= 0.99
+    assert min(_report(tmp_path)["summary"]["returned"]) >= 0.98
     assert main.main([*argv, "--config.num_path=1", "--config.num_pairs=0"]) == 0
     assert "already done" in capsys.readouterr().out
 
