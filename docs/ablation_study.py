@@ -302,7 +302,7 @@ def table(rows: list[dict]) -> str:
         header += [f"newton {newton}: mean %", "best of 4 %", "valid %"]
     lines = []
     for row in rows:
-        line = [row["variant"], f"{row['parameters'] / 1e6:.1f} M", row["steps"]]
+        line = [row["variant"], f"{row['parameters'] / 1e6:.1f} M", str(row["steps"])]
         line += [f"{v:.4f}" for v in row["held out"]]
         for newton in NEWTON:
             got = row[f"newton {newton}"]
