@@ -33,8 +33,6 @@ def candidates(
 
 def check(recipe: Recipe) -> None:
     """Raise InputError unless the earlier dataset is one, and has the cells asked."""
-    if not recipe.given.count:
-        return
     data, order = _ordered(recipe.given.path, recipe.seed)
     if data.n != recipe.n:
         raise InputError(

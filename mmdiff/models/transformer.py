@@ -25,8 +25,8 @@ class Transformer(nn.Module):
       patch: side of the blocks of samples that are tokens.
       width: channels.
       depth: blocks of attention and perceptron.
-      outer: such blocks on either side of them, with these eight tokens in one: what is
-        in between works on an eighth of the tokens, what these had is added behind it.
+      outer: such blocks on either side of them, between which eight tokens are one:
+        about a sixth of them, images left out. What they had is added behind it.
       outer_width: channels of the outer blocks.
       heads: attention heads, which divide the channels.
       ratio: channels within a perceptron as a multiple of `width`.
