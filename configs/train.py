@@ -32,6 +32,7 @@ RANGES = {
     "clip": "(0, inf)",
     "ema": "[0, 1)",
     "drop_rate": "[0, 0.2]",
+    "late": "[0, inf)",
     "log_every": "[1, inf)",
     "checkpoint_every": "[1, inf)",
     "sample_every": "[0, inf)",
@@ -78,6 +79,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # Probability of each of five ways of freeing conditions, see
     # mmdiff.diffusion.conditions.drop.
     config.drop_rate = 0.06
+    # Training times t have a density that grows as t^late: 0 for an even one.
+    config.late = 0.0
     # "exponential" (the paper's) or "cosine".
     config.schedule = "exponential"
     config.log_every = 50

@@ -66,6 +66,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         conditions,
         schedule,
         drop_rate=config.drop_rate,
+        late=config.late,
         weight=linear.make_weight(std) if config.loss_weight == "std" else None,
     )
     settings = Settings.from_values(config.to_dict())

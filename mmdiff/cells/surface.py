@@ -10,12 +10,20 @@ arrays, JAX fields differentiable JAX ones.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
 from scipy import fft, ndimage, optimize, special
 
-from mmdiff.cells.symmetry import gather_independent, is_cubic, spread, symmetrize
+from mmdiff.cells.symmetry import (
+    gather_independent,
+    is_cubic,
+    multiplicity,
+    orbit_first,
+    spread,
+    symmetrize,
+)
 from mmdiff.errors import InputError
 from mmdiff.typing import AnyArray, Float, Scalar, Shaped, UInt8
 
@@ -23,6 +31,7 @@ SIGMA = 1.0  # spacings over which the steps of voxels are smoothed
 LEVEL_OFF = 0.995  # of the smoothed voxels: the field ends at +-2.8 SIGMA
 SHIFT = 1.4  # spacings by which a surface is moved to a volume at most
 _HALF_DIAGONAL = 0.88  # of a unit cube, and a little more
+_TINY = 1e-12  # added to squares of lengths that are divided by
 _TILT = 0.02  # least component of a normal: the cut formula divides by each
 _FINEST = 0.5  # spacings: largest part of an element in which the surface is a plane
 
@@ -135,22 +144,63 @@ def cut_fraction(
       normal: direction of growing distance, of any length.
     """
     xp = np if isinstance(distance, np.ndarray) else jnp
-    length = xp.sqrt((normal**2).sum(0, keepdims=True) + 1e-12)
+    length = xp.sqrt((normal**2).sum(0, keepdims=True) + _TINY)
     parts = xp.maximum(abs(normal) / length, _TILT)
     total = parts.sum(0)
-    # The near corner's plane is at 0, the far one's at 1; the two ends are alike.
-    a, b, c = parts / total[None]
     level = xp.clip(0.5 + distance / total, 0.0, 1.0)
-    low = xp.minimum(level, 1 - level)
+    inside, size = _corner_volume(xp.minimum(level, 1 - level), parts / total[None])
+    return xp.where(level > 0.5, 1 - inside / size, inside / size)
+
+
+def _corner_volume(low, parts, degree=3):
+    """Return what a plane cuts off a box's corner, and the box, both times 6 / edges.
+
+    The near corner's plane is at 0, the far one's at 1; `low` is at most 1/2, and the
+    two ends are alike. `parts` are the components of the normal, with a sum of 1.
+    Another `degree` gives powers in the corners' terms, as derivatives have.
+    """
+    xp = np if isinstance(low, np.ndarray) else jnp
+    a, b, c = parts
 
     def corner(edge):
-        rest = xp.maximum(low - edge, 0.0)
-        return rest * rest * rest
+        return xp.maximum(low - edge, 0.0) ** degree
 
     inside = corner(0.0) - corner(a) - corner(b) - corner(c)
     inside = inside + corner(a + b) + corner(a + c) + corner(b + c)
-    share = inside / (6 * a * b * c)
-    return xp.where(level > 0.5, 1 - share, share)
+    return inside, 6 * a * b * c
+
+
+def cut_slopes(
+    distance: Float[np.ndarray, "s"], normal: Float[np.ndarray, "3 s"]
+) -> tuple[Float[np.ndarray, "s"], Float[np.ndarray, "3 s"]]:
+    """Return the derivatives of `cut_fraction` by its arguments."""
+    length = np.sqrt((normal**2).sum(0) + _TINY)
+    steep = abs(normal) / length
+    parts = np.maximum(steep, _TILT)
+    total = parts.sum(0)
+    raw = 0.5 + distance / total
+    level = np.clip(raw, 0.0, 1.0)
+    low, edges = np.minimum(level, 1 - level), parts / total
+    inside, size = _corner_volume(low, edges)
+    by_level = 3 * _corner_volume(low, edges, 2)[0] / size * ((raw > 0) & (raw < 1))
+
+    def rest(edge):
+        return 3 * np.maximum(low - edge, 0.0) ** 2
+
+    # By each edge with `low` held, the other side of the middle being the complement.
+    a, b, c = edges
+    by_edge = np.stack(
+        [
+            rest(a) - rest(a + b) - rest(a + c),
+            rest(b) - rest(a + b) - rest(b + c),
+            rest(c) - rest(a + c) - rest(b + c),
+        ]
+    )
+    by_edge = (by_edge - inside / edges) / size * np.where(level > 0.5, -1, 1)
+    by_part = (by_edge - (by_edge * edges).sum(0)) / total
+    by_part = (by_part - by_level * distance / total**2) * (steep > _TILT)
+    along = (by_part * steep).sum(0) / length**2
+    return by_level / total, by_part * np.sign(normal) / length - along * normal
 
 
 def fractions(
@@ -162,10 +212,10 @@ def fractions(
     the distance psi / |gradient| of the centre, across the gradient there.
     """
     n = psi.shape[-1]
-    split = max(1, round(n / (m * _FINEST)))
+    split = _parts(n, m)
     points = centres(n, m * split)
     if isinstance(psi, np.ndarray):
-        share = _shares(psi, points, is_cubic(psi))
+        share = spread(_shares(psi, points)[0], m * split, _kind(psi))
     else:
         value, slope = sample(psi, points), slopes(psi, points)
         share = cut_fraction(_in_edges(value, slope, m * split / n), slope)
@@ -173,23 +223,84 @@ def fractions(
     return _exact(share) if cubic else share
 
 
+def with_transpose(
+    psi: Float[np.ndarray, "n n n"], m: int
+) -> tuple[Float[np.ndarray, "m m m"], Callable]:
+    """Return `fractions` and the transpose of their derivative.
+
+    This is `back(by_shares (k, m, m, m)) -> (k, n, n, n)`: derivatives by the samples
+    of the field from those by the shares, symmetric if the field is. Only elements that
+    the surface cuts have any.
+    """
+    n, kind = psi.shape[-1], _kind(psi)
+    split = _parts(n, m)
+    fine = m * split
+    points = centres(n, fine)
+    share, cut, by_value, by_slope = _shares(psi, points, slopes_too=True)
+    share = spread(share, fine, kind).reshape(m, split, m, split, m, split)
+    share = share.mean((1, 3, 5))
+    first = np.arange(fine**3) if kind == "orthotropic" else orbit_first(fine)
+    place = np.unravel_index(first[cut], (fine,) * 3)
+    parent = tuple(line // split for line in place)
+    images = multiplicity(fine, kind)[cut] / split**3
+    value, slope = (each.astype(np.float32) for each in _matrices(n, points))
+
+    def back(by_shares):
+        by_cut = symmetrize(by_shares, kind)[:, *parent] * images
+        total = 0
+        for axis in (None, 0, 1, 2):
+            part = by_cut * (by_value if axis is None else by_slope[axis])
+            grid = np.zeros((len(part), fine, fine, fine), np.float32)
+            grid[:, *place] = part
+            matrices = [slope if axis == i else value for i in range(3)]
+            total = total + _transposed(grid, matrices)
+        return symmetrize(total.astype(np.float64), kind)
+
+    return (_exact(share) if kind == "cubic" else share), back
+
+
+def _transposed(grid, matrices):
+    """Apply the transpose of one matrix along each of the last three axes."""
+    first, second, third = matrices
+    grid = second.T @ (grid @ third)
+    flat = first.T @ grid.reshape(*grid.shape[:2], -1)
+    return flat.reshape(len(grid), -1, *grid.shape[2:])
+
+
+def _parts(n, m):
+    """Return the parts along the edge of an element in which the surface is a plane."""
+    return max(1, round(n / (m * _FINEST)))
+
+
+def _kind(psi):
+    return "cubic" if is_cubic(psi) else "orthotropic"
+
+
 def _in_edges(value, slope, per_spacing):
     """Return the distance of a surface of these values and slopes, in edges."""
     xp = np if isinstance(value, np.ndarray) else jnp
-    return value * per_spacing / xp.sqrt((slope**2).sum(0) + 1e-12)
+    return value * per_spacing / xp.sqrt((slope**2).sum(0) + _TINY)
 
 
-def _shares(psi, points, cubic):
-    """Return the solid share round each point; of cubic fields one of each orbit."""
-    n, m = psi.shape[-1], len(points)
-    symmetry = "cubic" if cubic else "orthotropic"
-    value = gather_independent(sample(psi, points), symmetry)
+def _shares(psi, points, slopes_too=False):
+    """Return the solid share round each independent point, and which ones are cut.
+
+    With `slopes_too` also the derivatives of those by value and slope of the field.
+    """
+    kind, per_spacing = _kind(psi), len(points) / psi.shape[-1]
+    value = gather_independent(sample(psi, points), kind)
     share = (value > 0).astype(value.dtype)
-    slope = gather_independent(slopes(psi, points), symmetry)
-    distance = _in_edges(value, slope, m / n)
+    slope = gather_independent(slopes(psi, points), kind)
+    distance = _in_edges(value, slope, per_spacing)
     cut = abs(distance) < _HALF_DIAGONAL  # most are not
-    share[cut] = cut_fraction(distance[cut], slope[:, cut])
-    return spread(share, m, symmetry)
+    distance, slope = distance[cut], slope[:, cut]
+    share[cut] = cut_fraction(distance, slope)
+    if not slopes_too:
+        return share, cut
+    by_distance, by_slope = cut_slopes(distance, slope)
+    square = (slope**2).sum(0) + _TINY
+    by_slope = by_slope - by_distance * distance / square * slope
+    return share, cut, by_distance * per_spacing / np.sqrt(square), by_slope
 
 
 def halved(
@@ -217,7 +328,7 @@ def soft_fractions(
     so that the surface of a field that is no distance yet has somewhere to go.
     """
     n = psi.shape[-1]
-    split = max(1, round(n / (m * _FINEST)))
+    split = _parts(n, m)
     share = soft_step(sample(psi, centres(n, m * split)), width)
     return _exact(share.reshape(m, split, m, split, m, split).mean((1, 3, 5)))
 

@@ -57,10 +57,15 @@ def noised_example(
     *,
     schedule: Schedule,
     noise: Noise = symmetric_noise,
+    late: float = 0.0,
 ) -> tuple[Float[Array, "n n n"], Float[Array, ""]]:
-    """Draw (x_t, t) with t uniform in [0, 1) for one example."""
+    """Draw (x_t, t) for one example, t in [0, 1) with a density that grows as t^late.
+
+    Fields are smooth: their coarse shape, which conditions tell, is open only where
+    there is much noise.
+    """
     key_time, key_noise = jax.random.split(key)
-    t = jax.random.uniform(key_time, dtype=x0.dtype)
+    t = jax.random.uniform(key_time, dtype=x0.dtype) ** (1 / (1 + late))
     drawn = noise(key_noise, x0.shape[-1], x0.dtype)
     return q_sample(x0, drawn, schedule.gamma(t)), t
 
@@ -104,6 +109,7 @@ def training_loss(
     *,
     schedule: Schedule,
     noise: Noise = symmetric_noise,
+    late: float = 0.0,
     weight: Callable[[Float[Array, "b"]], Float[Array, "b"]] | None = None,
 ) -> Float[Array, "b"]:
     """Return the squared error of the x0 estimate, mean over samples, per example.
@@ -115,11 +121,12 @@ def training_loss(
       cond: normalised conditions, -1 where dropped.
       schedule: noise schedule.
       noise: draws the noise of an example.
+      late: power of the density of times, see `noised_example`.
       weight: of errors at some times; None for 1.
     """
 
     def noised(key, x0):
-        return noised_example(key, x0, schedule=schedule, noise=noise)
+        return noised_example(key, x0, schedule=schedule, noise=noise, late=late)
 
     x, t = jax.vmap(noised)(keys, x0)
     x0_prev = self_conditioned(denoise, x, t, cond)

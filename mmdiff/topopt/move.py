@@ -79,12 +79,14 @@ def make_evaluate(
     def evaluate(psi, fields=None):
         if fields is None:
             fields = jnp.zeros(shape, jnp.float32)
-        slopes, (values, residual, ok, fields) = run(
-            jnp.asarray(psi, jnp.float32), fields, *scalars
+        share, back = surface.with_transpose(np.asarray(psi, np.float64), m)
+        by_shares, (constants, residual, ok, fields) = run(
+            jnp.asarray(share, jnp.float32), fields, *scalars
         )
+        by_shares = np.concatenate([by_shares, np.full((1, m, m, m), 1 / m**3)])
         return Evaluation(
-            np.asarray(values, np.float64),
-            symmetrize(np.asarray(slopes, np.float64), symmetry),
+            np.append(np.asarray(constants, np.float64), share.mean()),
+            back(by_shares),
             float(residual),
             bool(ok),
             fields,
@@ -95,17 +97,16 @@ def make_evaluate(
 
 @functools.lru_cache(maxsize=8)
 def _program(m, nu, symmetry):
-    """Return the compiled `psi, fields, void, tol, maxiter -> slopes, results`."""
+    """Return the compiled `shares, fields, void, tol, maxiter -> slopes, results`."""
     solver = homogenize.make_solver(m, symmetry, nu=nu)
 
-    def quantities(psi, fields, void, tol, maxiter):
-        share = surface.fractions(psi, m, cubic=symmetry == "cubic")
+    def constants(share, fields, void, tol, maxiter):
         stiff = homogenize.modulus(share, void, 1.0)
         tensor, info = solver(stiff, tol=tol, maxiter=maxiter, fields=fields)
-        values = jnp.append(voigt_to_constants(tensor, symmetry), share.mean())
+        values = voigt_to_constants(tensor, symmetry)
         return values, (values, info.residual.max(), info.converged.all(), info.fields)
 
-    return jax.jit(jax.jacrev(quantities, has_aux=True))
+    return jax.jit(jax.jacrev(constants, has_aux=True))
 
 
 def shifted(

@@ -33,6 +33,7 @@ class Diffusion:
     schedule: Schedule
     noise: Noise = symmetric_noise  # draws that of an example
     drop_rate: float = 0.1  # probability of each way of freeing conditions
+    late: float = 0.0  # power of the density of times, see `noised_example`
     # Of the loss at times (b,); None for 1. Validation has none.
     weight: Callable[[Float[Array, "b"]], Float[Array, "b"]] | None = None
 
@@ -49,7 +50,7 @@ def make_step(
     whole batch.
     """
     options = {"schedule": diffusion.schedule, "noise": diffusion.noise}
-    options["weight"] = diffusion.weight
+    options |= {"late": diffusion.late, "weight": diffusion.weight}
     freeing = {"names": diffusion.conditions.names, "rate": diffusion.drop_rate}
 
     def step(state: TrainState, key: Key, batch: dict[str, Array]):

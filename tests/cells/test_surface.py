@@ -1,5 +1,7 @@
 """Fields and their views: exact values, volumes, symmetry, derivatives."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,6 +79,40 @@ def test_fractions_are_differentiable():
     step = 1e-4
     got = (total(psi + step * change) - total(psi - step * change)) / (2 * step)
     assert abs(got - expected) < 1e-3 * abs(expected) > 1e-5
+
+
+@pytest.mark.parametrize("m", [8, 16, 32])
+@pytest.mark.parametrize("symmetry", ["cubic", "orthotropic"])
+def test_transpose_of_the_derivative_of_fractions(m, symmetry):
+    cubic = symmetry == "cubic"
+    psi = _bumpy(16) if cubic else _bumpy(16) + np.cos(np.arange(16))[:, None, None]
+    weights = np.random.default_rng(m).normal(size=(2, m, m, m))
+    weights = symmetrize(weights, symmetry)
+    share, back = surface.with_transpose(psi, m)
+    np.testing.assert_array_equal(share, surface.fractions(psi, m, cubic=cubic))
+    with jax.enable_x64(True):
+        of_field = functools.partial(surface.fractions, m=m, cubic=cubic)
+        _, transpose = jax.vjp(of_field, jnp.asarray(psi))
+        want = np.stack([np.asarray(*transpose(jnp.asarray(w))) for w in weights])
+    want, got = symmetrize(want, symmetry), back(weights)
+    np.testing.assert_allclose(got, want, atol=2e-6 * abs(want).max())
+    assert is_cubic(got) or not cubic
+
+
+def test_slopes_of_a_cut_cube():
+    rng = np.random.default_rng(0)
+    distance, normal = rng.uniform(-1, 1, 200), rng.normal(size=(3, 200))
+    normal[0, :20] = 0  # below the least component of a normal
+
+    def total(distance, normal):
+        return surface.cut_fraction(distance, normal).sum()
+
+    with jax.enable_x64(True):
+        want = jax.grad(total, (0, 1))(jnp.asarray(distance), jnp.asarray(normal))
+    got = surface.cut_slopes(distance, normal)
+    np.testing.assert_allclose(got[0], want[0], atol=1e-10)
+    np.testing.assert_allclose(got[1][:, 20:], want[1][:, 20:], atol=1e-10)
+    np.testing.assert_allclose(got[1][1:, :20], want[1][1:, :20], atol=1e-10)
 
 
 def test_voxels_and_volume_are_views_of_one_surface():
