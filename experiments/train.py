@@ -1,8 +1,7 @@
 """Train the denoiser on a stored dataset and write its weights, card and curves.
 
-Resumes from `workdir/checkpoints`. The weights file holds the moving average of the
-parameters with all that sampling needs: fields of the network, noise schedule, spectrum
-of the linear estimate, ranges of the conditions, base material.
+Resumes from `workdir/checkpoints`. The weights file holds the averaged parameters with
+all that sampling needs: network, noise, linear estimate, ranges, base material.
 """
 
 import pathlib

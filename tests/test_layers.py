@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    ("typing", "errors", "assets"),
+    ("typing", "errors", "assets", "programs"),
     ("elasticity", "linalg"),
     ("bounds", "anisotropy"),
     ("cells",),

@@ -196,5 +196,5 @@ def of_voxels(
 ) -> Float[np.ndarray, "c"]:
     """Return the constants of the binary octant of m^3 voxels, one element each."""
     octant = surface.voxels(psi, m)
-    tensor, _ = homogenize.homogenize(octant, symmetry=symmetry, **solver)
+    tensor, _ = of_shares(octant, symmetry=symmetry, **solver)
     return np.asarray(voigt_to_constants(tensor, symmetry), np.float64)

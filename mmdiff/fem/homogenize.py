@@ -25,6 +25,7 @@ from mmdiff.fem.device import map_batch
 from mmdiff.fem.fields import pair_energies
 from mmdiff.fem.implicit import make_displacement
 from mmdiff.fem.solve import no_tangent
+from mmdiff.programs import keep_namedtuple, kept
 from mmdiff.typing import AnyArray, Array, Bool, Float, Int, Scalar, Shaped
 
 VOID, PENAL, TOL, MAXITER = 1e-6, 3.0, 1e-5, 500
@@ -32,6 +33,7 @@ VOID, PENAL, TOL, MAXITER = 1e-6, 3.0, 1e-5, 500
 ROUNDING = 1e-6
 
 
+@keep_namedtuple
 class Info(NamedTuple):
     """What a homogenization reports beside the tensor, one entry per load.
 
@@ -56,6 +58,7 @@ class Info(NamedTuple):
     fields: Float[Array, "l 3 m m m"]
 
 
+@keep_namedtuple
 class Numbers(NamedTuple):
     """What may change without another compilation.
 
@@ -243,7 +246,7 @@ def batched_homogenizer(
 @functools.lru_cache(maxsize=16)
 def compiled(n: int, symmetry: str, nu: float) -> Callable:
     """Return the one jitted program behind `homogenize` for a grid and a material."""
-    return jax.jit(_make_run(n, symmetry, nu))
+    return kept(_make_run(n, symmetry, nu), n, symmetry, nu)
 
 
 def homogenize(

@@ -6,11 +6,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mmdiff.diffusion import conditions, guidance, samplers, schedule
 from mmdiff.diffusion.process import Noise, symmetric_noise
 from mmdiff.models.denoiser import make_denoiser, prior_of
 from mmdiff.models.network import make_network
+from mmdiff.programs import kept
 from mmdiff.typing import AnyArray, Array, Float, Scalar
 
 
@@ -49,8 +51,9 @@ def make_draw(
     apply = denoiser(make_network(**meta["model"]), noise, prior_of(meta))
     n = int(meta["octant"])
 
-    @jax.jit
     def run(key, params, cond, goal, first):
+        key = jax.random.wrap_key_data(key)
+
         def denoise(x, t, x0_prev, cond):
             return apply(params, x, t, x0_prev, cond)
 
@@ -66,11 +69,14 @@ def make_draw(
             noise=initial,
         )
 
+    network = (meta["model"], meta["schedule"], meta.get("prior"), n)
+    run = kept(run, network, num_samples, steps, weight, guide, denoiser, initial)
+
     def draw(
         key, values: Mapping[str, Scalar | Float[AnyArray, "b"]], goal=None, first=0
     ):
         cond = scaling.from_values(**values)
         cond = jnp.broadcast_to(cond, (num_samples, cond.shape[-1]))
-        return run(key, params, cond, goal, first)
+        return run(jax.random.key_data(key), params, cond, goal, np.int32(first))
 
     return draw

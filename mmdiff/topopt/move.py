@@ -20,6 +20,7 @@ from mmdiff.cells import surface
 from mmdiff.cells.symmetry import symmetrize
 from mmdiff.elasticity import NU, PAPER_RANGES, voigt_to_constants
 from mmdiff.fem import boundary, homogenize
+from mmdiff.programs import kept
 from mmdiff.topopt.room import BAND, Widths, displacements
 from mmdiff.typing import AnyArray, Array, Float
 
@@ -106,7 +107,7 @@ def _program(m, nu, symmetry):
         values = voigt_to_constants(tensor, symmetry)
         return values, (values, info.residual.max(), info.converged.all(), info.fields)
 
-    return jax.jit(jax.jacrev(constants, has_aux=True))
+    return kept(jax.jacrev(constants, has_aux=True), m, nu, symmetry)
 
 
 def shifted(

@@ -7,7 +7,9 @@ no distance yet and large changes are asked; at late ones it is sharp. Changes o
 field are smooth, since those of single samples make surfaces rough.
 """
 
-from collections.abc import Callable, Sequence
+import dataclasses
+import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -61,39 +63,50 @@ def shares(x0: Float[AnyArray, "n n n"], t: Scalar, m: int) -> Float[Array, "m m
     return surface.soft_fractions(CLIP * x0, m, early * t + late * (1 - t))
 
 
-def make_fem_guidance(
-    n: int,
-    *,
-    newton: int = 2,
-    elements: int | None = None,
-    void: float = homogenize.VOID,
-    nu: float = NU,
-) -> Callable[..., Float[Array, "b n n n"]]:
-    """Return `guide(x0, t, goal) -> x0`, traceable.
+@dataclasses.dataclass(frozen=True)
+class FemGuidance:
+    """`guide(x0, t, goal) -> x0`, traceable.
 
     `x0` (b, n, n, n) are estimates in [-1, 1] at the scalar time `t`; `goal` see
     `target_values`, (9,) of all or (b, 9) of each. One program serves all targets: free
-    quantities are masked. Each Newton step takes one finite-element solution with so
-    many elements along the octant, None for as many as samples.
+    quantities are masked. Each Newton step takes one finite-element solution.
+
+    Attributes:
+      n: samples along the octant.
+      newton: Newton steps on an estimate.
+      elements: along the octant, None for as many as samples.
+      void: modulus of void as a fraction of solid.
+      nu: Poisson's ratio of the base material.
     """
-    m = n if elements is None else elements
-    solver = homogenize.make_solver(m, nu=nu)
-    shape = boundary.loads("cubic").field_shape(m)
 
-    def properties(x0, fields, t):
-        share = shares(x0, t, m)
-        tensor, info = solver(
-            homogenize.modulus(share, void, 1.0), tol=TOL, maxiter=200, fields=fields
-        )
-        values = jnp.append(voigt_to_cubic(tensor), share.mean())
-        return values, (values, info.fields)
+    n: int
+    newton: int = 2
+    elements: int | None = None
+    void: float = homogenize.VOID
+    nu: float = NU
 
-    def guide_one(x0, t, goal):
+    def __call__(
+        self, x0: Float[Array, "b n n n"], t: Scalar, goal: Float[AnyArray, "*b 9"]
+    ) -> Float[Array, "b n n n"]:
+        """Return the estimates, moved towards their goals."""
+        goal = jnp.broadcast_to(goal, (len(x0), len(NAMES)))
+        m = self.n if self.elements is None else self.elements
+        solver = homogenize.make_solver(m, nu=self.nu)
+        one = functools.partial(self._guide_one, solver, m, t)
+        return lax.cond(t <= FIRST, lambda x0: each(one, x0, goal), lambda x0: x0, x0)
+
+    def _guide_one(self, solver, m, t, x0, goal):
+        def properties(x0, fields):
+            share = shares(x0, t, m)
+            stiff = homogenize.modulus(share, self.void, 1.0)
+            tensor, info = solver(stiff, tol=TOL, maxiter=200, fields=fields)
+            values = jnp.append(voigt_to_cubic(tensor), share.mean())
+            return values, (values, info.fields)
+
         def step(_, carry):
             x0, fields = carry
-            jacobian, (values, fields) = jax.jacrev(properties, has_aux=True)(
-                x0, fields, t
-            )
+            slopes = jax.jacrev(properties, has_aux=True)
+            jacobian, (values, fields) = slopes(x0, fields)
             # The solver sees the loads along one axis only.
             jacobian = symmetrize(jacobian)
             slope = -jax.jacfwd(lambda values: residual(values, goal))(values)
@@ -106,19 +119,8 @@ def make_fem_guidance(
             )
             return jnp.clip(x0, -1, 1), fields
 
-        fields = jnp.zeros(shape, x0.dtype)
-        return lax.fori_loop(0, newton, step, (x0, fields))[0]
-
-    def guide(x0, t, goal):
-        goal = jnp.broadcast_to(goal, (len(x0), len(NAMES)))
-        return lax.cond(
-            t <= FIRST,
-            lambda x0: each(lambda one, goal: guide_one(one, t, goal), x0, goal),
-            lambda x0: x0,
-            x0,
-        )
-
-    return guide
+        fields = jnp.zeros(boundary.loads("cubic").field_shape(m), x0.dtype)
+        return lax.fori_loop(0, self.newton, step, (x0, fields))[0]
 
 
 def smooth(field: Float[Array, "n n n"]) -> Float[Array, "n n n"]:

@@ -54,7 +54,7 @@ def make_regressor_guidance(
     first: float = FIRST,
     last: float = LAST,
 ) -> Callable[..., Float[Array, "b n n n"]]:
-    """Return `guide(x0, t, goal) -> x0`, traceable, as `make_fem_guidance` does.
+    """Return `guide(x0, t, goal) -> x0`, traceable, as `fem_guidance.FemGuidance` is.
 
     Each step moves an estimate by the smallest smooth change that cancels the residual
     to first order, see `field_step`, and no sample by more than `longest` spacings: the

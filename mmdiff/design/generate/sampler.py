@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from mmdiff import assets, elasticity
-from mmdiff.design.generate.fem_guidance import make_fem_guidance, target_values
+from mmdiff.design.generate.fem_guidance import FemGuidance, target_values
 from mmdiff.design.generate.regressor_guidance import make_regressor_guidance
 from mmdiff.errors import InputError
 from mmdiff.models.regressor import load_regressor
@@ -36,7 +36,7 @@ def choose_guidance(guide: str, n: int, newton: int) -> Callable | None:
     if not newton:
         return None
     if guide == "homogenizer":
-        return make_fem_guidance(n, newton=newton)
+        return FemGuidance(n, newton=newton)
     params, meta = load_regressor(assets.regressor_path())
     if int(meta["octant"]) != n:
         raise InputError(

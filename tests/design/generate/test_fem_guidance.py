@@ -37,7 +37,7 @@ def estimate():
 
 @pytest.fixture(scope="module")
 def guide():
-    return fem_guidance.make_fem_guidance(N, newton=8)
+    return fem_guidance.FemGuidance(N, newton=8)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_surfaces_count_as_sharper_the_later_it_is(estimate):
 
 
 def test_fewer_elements_than_samples_serve(estimate):
-    guide = fem_guidance.make_fem_guidance(N, newton=1, elements=N // 2)
+    guide = fem_guidance.FemGuidance(N, newton=1, elements=N // 2)
     before = fem_guidance.shares(estimate[0], T, N // 2).mean()
     goal = jnp.full(9, jnp.nan).at[-1].set(before + 0.05)
     out = jax.jit(guide)(estimate, jnp.float32(T), goal)

@@ -11,13 +11,13 @@ from mmdiff.targets import quantities, target
 
 
 def test_the_guide_is_the_one_of_its_name(monkeypatch):
-    def make_fem_guidance(n, newton):
+    def FemGuidance(n, newton):
         return lambda: ("finite elements", n, newton)
 
     def make_regressor_guidance(params, meta, count):
         return lambda: ("network", meta["octant"], count)
 
-    monkeypatch.setattr(sampler, "make_fem_guidance", make_fem_guidance)
+    monkeypatch.setattr(sampler, "FemGuidance", FemGuidance)
     monkeypatch.setattr(sampler, "make_regressor_guidance", make_regressor_guidance)
     choose = sampler.choose_guidance
     assert choose("homogenizer", 32, 3)() == ("finite elements", 32, 3)
