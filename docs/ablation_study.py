@@ -92,8 +92,12 @@ def variants(n: int, group: str = GROUPS[0]) -> dict[str, Variant]:
         "blocks of 8^3": {"model.patch": 8},
         "wide": {"model.width": 384},
         "late times": {"late": 2.0},
-        "outer blocks, late times": {"model.outer": 2, "model.depth": 8, "late": 2.0},
-        "outer blocks, rate 1e-3": {
+        "outer blocks and late times": {
+            "model.outer": 2,
+            "model.depth": 8,
+            "late": 2.0,
+        },
+        "outer blocks and rate 1e-3": {
             "model.outer": 2,
             "model.depth": 8,
             "learning_rate": 1e-3,
