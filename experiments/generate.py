@@ -36,9 +36,9 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         # An accelerator draws and checks all samples at once.
         make = batch.make_maker(values, units if workers.on_cpu() else None)
         cells, counts, found = make(asked, jax.random.key(config.seed), start)
-    if not cells:
-        raise InputError(pipeline.no_cell(counts))
-    console.notes(write(folder, found))
+        if not cells:
+            raise InputError(pipeline.no_cell(counts))
+        console.notes(write(folder, found, apart.files_by(units)))
     (rows,) = found.tables.values()
     console.table([[*row.values()] for row in rows], [*rows[0]])
     refused = [f"{k} {reason}" for reason, k in counts.items() if reason != "sampled"]

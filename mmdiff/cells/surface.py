@@ -328,7 +328,7 @@ def soft_fractions(
     so that the surface of a field that is no distance yet has somewhere to go.
     """
     n = psi.shape[-1]
-    split = _parts(n, m)
+    split = max(1, round(n / m))
     share = soft_step(sample(psi, centres(n, m * split)), width)
     return _exact(share.reshape(m, split, m, split, m, split).mean((1, 3, 5)))
 

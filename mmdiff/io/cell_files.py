@@ -40,6 +40,10 @@ class CellEntry:
         left_out = render.cutaway(self.voxels)
         return render.render(self.voxels, psi=self.psi, cutaway=left_out)
 
+    def take(self, image: np.ndarray) -> None:
+        """Take its picture, if that was drawn elsewhere."""
+        vars(self)["image"] = image
+
     @property
     def files(self) -> list[str]:
         """Names of its files."""
@@ -93,6 +97,25 @@ def write_cell(
         image = CellEntry(name=name, label=name, voxels=voxels, psi=psi).image
     write.write_png(folder / f"{name}.png", image)
     return missing
+
+
+def write_entry(
+    folder: str | os.PathLike, entry: CellEntry, cell_size_mm: float, conventions: str
+) -> tuple[list[str], np.ndarray]:
+    """Write the files of a cell of a report; return what is left out, and its picture.
+
+    Folder and edge see `write_cell`.
+    """
+    missing = write_cell(
+        folder,
+        entry.name,
+        entry.voxels,
+        psi=entry.psi,
+        cell_size_mm=cell_size_mm,
+        conventions=conventions,
+        image=entry.image,
+    )
+    return missing, entry.image
 
 
 def surface_of(

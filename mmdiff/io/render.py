@@ -48,7 +48,7 @@ class Scene(NamedTuple):
 
     surface: Float[Array, "n n n"]  # above 0.5 in the solid
     slope: Float[Array, "n n n 3"]  # gradient of a smoother field, for the normals
-    shade: Float[Array, "n n n"]  # share of solid around each point; outside is void
+    shade: Float[Array, "h h h"]  # share of solid around points two voxels apart
     camera: Float[Array, "3 3"]
     cutaway: Float[Array, ""]  # edge in voxels of the cube left out before the viewer
 
@@ -92,8 +92,9 @@ def prepare(
         smoother = ndimage.gaussian_filter(solid.astype(np.float32), 1.6, mode="wrap")
     else:
         points = surface.centres(psi.shape[-1], n // 2)
-        smoother = octant_to_cell(surface.sample(np.asarray(psi), points))
-        drawn, solid = smoother.astype(np.float32) + np.float32(0.5), smoother > 0
+        psi = np.asarray(psi, np.float32)
+        smoother = octant_to_cell(surface.sample(psi, points))
+        drawn, solid = smoother + np.float32(0.5), smoother > 0
     a, e = np.deg2rad([azimuth, elevation])
     right = np.array([-np.sin(a), np.cos(a), 0.0])
     back = np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
@@ -111,7 +112,9 @@ def prepare(
     padded = np.pad(smoother, 1, mode="wrap")
     slope = np.stack(np.gradient(padded), axis=-1)[1:-1, 1:-1, 1:-1]
     binary[tuple([slice(n - left_out, None)] * 3)] = 0
-    shade = ndimage.gaussian_filter(binary, max(1.0, n / 18), mode="constant")
+    binary = np.pad(binary, (0, n % 2)).reshape(*3 * (-(-n // 2), 2)).mean((1, 3, 5))
+    # Outside the cell is void.
+    shade = ndimage.gaussian_filter(binary, max(0.5, n / 36), mode="constant")
     return Scene(
         surface=drawn,
         slope=slope.astype(np.float32),
@@ -216,7 +219,8 @@ def _shaded(scene, sheet, z_enter, z_leave, z_hit, face):
     length = jnp.linalg.norm(slope, axis=-1, keepdims=True)
     flat = jax.nn.one_hot(face, 3, dtype=slope.dtype)
     outward = jnp.where(cut[..., None], flat, -slope / jnp.maximum(length, 1e-6))
-    around = _sample(scene.shade[..., None], point + outward * (n / 18))[..., 0]
+    around = point + outward * (n / 18)
+    around = _sample(scene.shade[..., None], around / 2)[..., 0]
     depth = (z_enter - z) / (n * scene.camera[2, 2])
     dim = (1 - 0.9 * jnp.clip(around - 0.12, 0, 0.6)) * (1 - 0.22 * depth)
 

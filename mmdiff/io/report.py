@@ -8,11 +8,11 @@ conventions and the settings of the numbers stand in each of these files.
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from mmdiff.io import page
-from mmdiff.io.cell_files import CellEntry, write_cell
+from mmdiff.io.cell_files import CellEntry, write_entry
 from mmdiff.io.json import write_csv, write_json
 from mmdiff.io.write import write_bytes, write_npz
 
@@ -40,6 +40,7 @@ class Report:
       arrays: arrays by name, by the name of their .npz file.
       rows: rows by the name of their .csv file.
       files: by name what writes or draws a file; False: a package is missing.
+      sheets: the same of files that show the pictures of the cells.
     """
 
     title: str
@@ -55,35 +56,50 @@ class Report:
     files: Mapping[str, Callable[[pathlib.Path], Any]] = dataclasses.field(
         default_factory=dict
     )
+    sheets: Mapping[str, Callable[[pathlib.Path], Any]] = dataclasses.field(
+        default_factory=dict
+    )
     notes: Sequence[str] = ()
     json: str = "properties.json"
     page: str = "index.html"
 
 
-def write(folder: str | os.PathLike, report: Report) -> list[str]:
-    """Write the files of a report; return what missing packages left out."""
+def _in_turn(tasks):
+    return [write_entry(*task) for task in tasks]
+
+
+def write(
+    folder: str | os.PathLike,
+    report: Report,
+    each: Callable[[Sequence[tuple]], Iterable[tuple]] = _in_turn,
+) -> list[str]:
+    """Write the files of a report; return what missing packages left out.
+
+    `each(tasks)` returns what `write_entry` does of the arguments in each task, in
+    their order; it may have begun with them when it returns.
+    """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     conventions = joined(report.conventions)
-    missing = []
-    for cell in report.cells:
-        missing += write_cell(
-            folder,
-            cell.name,
-            cell.voxels,
-            psi=cell.psi,
-            cell_size_mm=report.cell_size_mm,
-            conventions=conventions,
-            image=cell.image,
-        )
+    shared = report.cell_size_mm, conventions
+    entries = each([(folder, cell, *shared) for cell in report.cells])
+    missing, undrawn = [], []
+
+    def draw(files):
+        for name, write_file in files.items():
+            if write_file(folder / name) is False:
+                undrawn.append(NO_PLOTS)
+
     for name, arrays in report.arrays.items():
         known = {**report.settings, "conventions": conventions}
         write_npz(folder / name, known | dict(arrays))
     for name, rows in report.rows.items():
         write_csv(folder / name, [{**row, **report.settings} for row in rows])
-    for name, draw in report.files.items():
-        if draw(folder / name) is False:
-            missing.append(NO_PLOTS)
+    draw(report.files)
+    for cell, (left_out, image) in zip(report.cells, entries, strict=True):
+        cell.take(image)
+        missing += left_out
+    draw(report.sheets)
     write_json(
         folder / report.json, {"conventions": report.conventions, **report.values}
     )
@@ -103,7 +119,7 @@ def write(folder: str | os.PathLike, report: Report) -> list[str]:
         ],
     )
     write_bytes(folder / report.page, text.encode())
-    return list(dict.fromkeys(missing))
+    return list(dict.fromkeys(missing + undrawn))
 
 
 def joined(conventions: Mapping[str, Any]) -> str:

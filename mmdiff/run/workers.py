@@ -168,10 +168,10 @@ def opened(
 ) -> Iterator[Run]:
     """Yield `run(units)`, which has units done by workers; any number of times.
 
-    Each worker calls `prepare` once and what that returns with the arguments of a unit:
-    `prepare` has to be importable by name, and results must not depend on the units
-    done before. What units say is said here. With an accelerator they are done in turn,
-    by this process.
+    That begins with them when it is called. Each worker calls `prepare` once and what
+    that returns with the arguments of a unit: `prepare` has to be importable by name,
+    and results must not depend on the units done before. What units say is said here.
+    With an accelerator they are done in turn, by this process.
 
     Args:
       prepare: loads models and makes programs; a `functools.partial` of plain values.
@@ -192,13 +192,16 @@ def opened(
             pool.submit(run_unit, name, prepare, given): place
             for place, given in enumerate(units)
         }
+        return results(waiting, len(units))
+
+    def results(waiting, total):
         while waiting:
             ready, _ = futures.wait(waiting, 0.2, futures.FIRST_COMPLETED)
             # What a unit told came before its result.
             while not messages.empty():
                 _answer(messages.get(), on_advance)
             for future in ready:
-                result, compiling = _result(future, len(units) - len(waiting))
+                result, compiling = _result(future, total - len(waiting))
                 seconds.append(compiling)
                 yield waiting.pop(future), result
 

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-from mmdiff.io import report
+from mmdiff.io import cell_files, report
 from mmdiff.io.cell_files import CellEntry
 from mmdiff.io.page import CellView
 from mmdiff.io.report import Report, stated
@@ -57,7 +57,7 @@ def test_cells_get_their_files_and_stand_first_on_the_page(tmp_path, monkeypatch
         written.append((name, options["cell_size_mm"], options["conventions"]))
         return ["no mesher."]
 
-    monkeypatch.setattr(report, "write_cell", write_cell)
+    monkeypatch.setattr(cell_files, "write_cell", write_cell)
     entries = [CellEntry(name=f"c{i}", label=f"cell {i}", voxels=CELL) for i in (0, 1)]
     for entry in entries:
         vars(entry)["image"] = np.zeros((2, 2, 3), np.uint8)
@@ -77,6 +77,22 @@ def test_cells_get_their_files_and_stand_first_on_the_page(tmp_path, monkeypatch
     assert page.index("c0.stl") < page.index("c1.3mf") < page.index("<b>older</b>")
     assert 'src="c0.png"' in page and "cell edge 5 mm" in page
     assert (tmp_path / "all.json").exists()
+
+
+def test_files_of_cells_may_be_written_elsewhere(tmp_path):
+    began, image = [], np.full((2, 2, 3), 7, np.uint8)
+
+    def each(tasks):
+        began.extend(tasks)
+        return (([f"{entry.name}."], image) for _, entry, *_ in tasks)
+
+    def draw(path):
+        assert len(began) == 2 and all((entry.image == 7).all() for entry in entries)
+
+    entries = [CellEntry(name=f"c{i}", label="", voxels=CELL) for i in (0, 1)]
+    content = example(cells=entries, sheets={"sheet.png": draw})
+    assert report.write(tmp_path, content, each) == ["c0.", "c1."]
+    assert [task[2:] for task in began] == 2 * [(10.0, began[0][3])]
 
 
 def test_settings_become_a_sentence():

@@ -4,7 +4,7 @@ A worker draws shares of a batch, checks fields, and refines and finishes cells.
 comes out is the same, however many of them there are.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 
 from mmdiff.design.generate import pipeline
 from mmdiff.fem import accuracy
+from mmdiff.io.cell_files import write_entry
 from mmdiff.models.weights import Model, load_model
 from mmdiff.run.workers import Run
 from mmdiff.targets.target import Target, of_constants
@@ -23,9 +24,9 @@ SHARE = 2  # samples that a worker draws at a time
 def make_unit(checkpoint: str, settings: pipeline.Settings) -> Callable[..., Any]:
     """Return `unit(task, *args)`, what a worker does for `make_generate`.
 
-    The tasks are "draw", "check", "refine" and "finish", and "ready", which compiles
-    what the last three need; the checkpoint is a weights file, empty for the shipped
-    one.
+    The tasks are "draw", "check", "refine", "finish", "files" of a cell, and "ready",
+    which compiles what those beside the first and the last need; the checkpoint is a
+    weights file, empty for the shipped one.
     """
     model = load_model(checkpoint)
     n, draw = int(model.meta["octant"]), pipeline.make_draw(model, settings, SHARE)
@@ -48,6 +49,7 @@ def make_unit(checkpoint: str, settings: pipeline.Settings) -> Callable[..., Any
         "check": check,
         "refine": pipeline.make_improve(n, settings),
         "finish": pipeline.finished,
+        "files": write_entry,
     }
     return lambda task, *args: tasks[task](*args)
 
@@ -74,9 +76,8 @@ def _make_find(run: Run, settings: pipeline.Settings, num_cells: int) -> Callabl
     """Return what `pipeline.make_find` does, its tasks done by workers."""
 
     def each(task):
-        def results(items, *args):
-            found = dict(run([(task, item, *args) for item in items]))
-            yield from (found[i] for i in range(len(found)))
+        def results(items, *args):  # begins when the first is asked for
+            yield from in_order(run, [(task, item, *args) for item in items])
 
         return results
 
@@ -105,3 +106,19 @@ def make_generate(
     find = _make_find(run, settings, num_cells)
     count = {"num_cells": num_cells, "num_samples": num_samples}
     return pipeline.make_generate(model, settings, **count, parts=(draw, find))
+
+
+def files_by(run: Run) -> Callable[[Sequence[tuple]], Iterator]:
+    """Return the `each` of `mmdiff.io.report.write` that has workers write files."""
+    return lambda tasks: in_order(run, [("files", *task) for task in tasks])
+
+
+def in_order(run: Run, units: Sequence[tuple]) -> Iterator[Any]:
+    """Return the results of units in their order; they have begun when it returns."""
+    places = run(units)
+
+    def results():
+        found = dict(places)
+        yield from (found[i] for i in range(len(found)))
+
+    return results()

@@ -58,7 +58,6 @@ def report(
             for line in values["cells"]
         ]
         draw = {
-            "sheet.png": lambda path: _draw_sheet(path, entries),
             "spheres.png": lambda path: _draw_spheres(path, target, constants[0]),
             "parity.png": lambda path: _draw_parity(path, target, constants, volume),
         }
@@ -66,6 +65,7 @@ def report(
             "arrays": {"cells.npz": arrays},
             "rows": {"properties.csv": flat},
             "files": draw,
+            "sheets": {"sheet.png": lambda path: _draw_sheet(path, entries)},
         }
     return Report(
         title=f"mmdiff: cells for {', '.join(asked)}",

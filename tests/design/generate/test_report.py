@@ -47,7 +47,7 @@ def test_a_report_states_cells_settings_and_conventions():
     (table,) = report.tables.values()
     assert [row[""] for row in table] == ["asked", "cell 0", "cell 1"]
     assert {"error", "history", "cell", "voigt_order"} <= set(report.conventions)
-    assert set(report.files) == {"sheet.png", "spheres.png", "parity.png"}
+    assert set(report.files) == {"spheres.png", "parity.png"}
 
 
 def test_a_target_without_cells_has_a_report(tmp_path):

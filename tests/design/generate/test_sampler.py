@@ -11,8 +11,8 @@ from mmdiff.targets import quantities, target
 
 
 def test_the_guide_is_the_one_of_its_name(monkeypatch):
-    def FemGuidance(n, newton):
-        return lambda: ("finite elements", n, newton)
+    def FemGuidance(n, newton, elements):
+        return lambda: ("finite elements", n, newton, elements)
 
     def make_regressor_guidance(params, meta, count):
         return lambda: ("network", meta["octant"], count)
@@ -20,7 +20,7 @@ def test_the_guide_is_the_one_of_its_name(monkeypatch):
     monkeypatch.setattr(sampler, "FemGuidance", FemGuidance)
     monkeypatch.setattr(sampler, "make_regressor_guidance", make_regressor_guidance)
     choose = sampler.choose_guidance
-    assert choose("homogenizer", 32, 3)() == ("finite elements", 32, 3)
+    assert choose("homogenizer", 32, 3)() == ("finite elements", 32, 3, 16)
     # The shipped weights are of cells of 64^3 voxels.
     assert choose("regressor", 32, 2)() == ("network", 32, 2)
     assert choose("regressor", 32, 0) is None and choose("homogenizer", 32, 0) is None
