@@ -127,13 +127,17 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.model.remat = False
 
     if variant == "cpu":
+        config.batch_size = 32
         config.steps = 40_000
-        config.learning_rate = 5e-4
+        config.learning_rate = 7e-4
+        config.late = 1.0
         config.loss_weight = "std"
         config.checkpoint_every = 1000
         config.sample_every = 2000
         config.model.kind = "transformer"
         config.model.width = 256
+        config.model.depth = 8
+        config.model.outer = 2
         config.model.embedding = 256
     elif variant == "small":
         config.batch_size = 128
