@@ -6,7 +6,7 @@
 Writes `ema.npz` (give it to --config.checkpoint of configs/generate.py), MODEL_CARD.md,
 the loss curve, sheets of samples and checkpoints; the same command resumes. `tiny`
 shows in some three minutes on a CPU core that training works; `cpu` is for a day on one
-core (0.6 s a step with --config.model.dtype=bfloat16 where that helps); `small` is for
+core (0.7 s a step with --config.model.dtype=bfloat16 where that helps); `small` is for
 a workstation with one GPU; `paper` has the network and the optimizer of arXiv
 2401.13570.
 
