@@ -234,7 +234,7 @@ def _approach(problem, limits, symmetry, printing) -> _Task:
             repair=lambda trial: repaired(trial, symmetry),
             widths=widths(psi, printing),
         )
-        pairs = zip(moved.errors, moved.volumes, strict=True)
+        pairs = zip(moved.errors, moved.values[:, 3].tolist(), strict=True)
         history = tuple((-error, violation(v), v) for error, v in pairs)
         return Ascended(moved.psi, moved.evaluation, history, moved.solves)
 

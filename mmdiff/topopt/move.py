@@ -118,12 +118,12 @@ def shifted(
     With the difference of a finer grid as the shift, steps on the coarse grid aim at
     what the fine one says (deferred correction).
     """
+    return lambda psi, fields=None: shift_values(evaluate(psi, fields), shift)
 
-    def evaluated(psi, fields=None):
-        found = evaluate(psi, fields)
-        return found._replace(values=found.values + np.append(shift, 0.0))
 
-    return evaluated
+def shift_values(found: Evaluation, shift: Float[AnyArray, "k"]) -> Evaluation:
+    """Return an evaluation with a shift added to the constants."""
+    return found._replace(values=found.values + np.append(shift, 0.0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,14 +134,14 @@ class Moved:
       psi: the field.
       evaluation: of that field.
       errors: mean absolute residual at the start and after each accepted step.
-      volumes: volume fraction at each of these.
+      values: constants and volume at each of these.
       solves: finite-element solutions, also of steps that were not accepted.
     """
 
     psi: Float[np.ndarray, "n n n"]
     evaluation: Evaluation
     errors: tuple[float, ...]
-    volumes: tuple[float, ...]
+    values: Float[np.ndarray, "s k"]
     solves: int
 
 
@@ -155,6 +155,7 @@ def newton(
     goal: float = GOAL,
     repair: Callable | None = None,
     widths: Widths = Widths(),  # noqa: B008  (immutable)
+    start: Evaluation | None = None,
 ) -> Moved:
     """Move the surface of a field until its constants and volume meet their targets.
 
@@ -173,13 +174,14 @@ def newton(
       goal: error, with the price of the volume, at which to stop.
       repair: `psi -> psi` for each trial, None where it is beyond repair.
       widths: of walls and gaps that are not to get thinner.
+      start: what `evaluate` finds of the field, if that is known.
 
     Returns:
       the best field found; never worse than the start.
     """
     with_slope = _with_slope(residual)
     psi = np.asarray(psi, np.float64)
-    here, solves = evaluate(psi), 1
+    here, solves = start or evaluate(psi), int(start is None)
 
     def error(values):
         return float(np.mean(abs(with_slope(values[:3])[0])))
@@ -191,7 +193,7 @@ def newton(
         off = price(values[3], volume)
         return float(np.hypot(np.sqrt(np.mean(with_slope(values[:3])[0] ** 2)), off))
 
-    errors, volumes = [error(here.values)], [float(here.values[3])]
+    errors, values = [error(here.values)], [here.values]
     radius, merits = RADIUS, [merit(here.values)]
     while len(errors) <= steps and cost(here.values) > goal and radius > SHORTEST:
         if len(merits) > PATIENCE and merits[-1] > (1 - GAIN) * merits[-1 - PATIENCE]:
@@ -218,8 +220,8 @@ def newton(
         psi, here = trial, there
         merits.append(merit(here.values))
         errors.append(error(here.values))
-        volumes.append(float(here.values[3]))
-    return Moved(psi, here, tuple(errors), tuple(volumes), solves)
+        values.append(here.values)
+    return Moved(psi, here, tuple(errors), np.stack(values), solves)
 
 
 def price(volume: float, target: float | None) -> float:
@@ -249,34 +251,36 @@ def smallest_change(
       radius: farthest displacement; the length returned is that of the change.
       widths: of walls and gaps that are not to get thinner.
     """
+    n = psi.shape[-1]
+    steep = np.sqrt((surface.slopes(psi, surface.centres(n, n)) ** 2).sum(0))
+    # Displacements are changes over slopes; flat places must not take it all.
+    weight = _smooth(np.clip(steep, FLAT, 1.0))
+    rows = weight * rows
     low, high = displacements(psi, widths, radius)
     # What is near a place without room has none either: rims of holes have no chord.
     low = ndimage.maximum_filter(np.minimum(low, 0.0), 3, mode="reflect")
     high = ndimage.minimum_filter(np.maximum(high, 0.0), 3, mode="reflect")
     free = np.ones(psi.shape)
     for _ in range(PASSES):
-        change, moved, length = _change(psi, rows, gap, radius, free)
+        moved, length = _displacement(psi, rows, gap, radius, free)
         allowed = np.where(moved > 0, high, -low)
         over = (abs(moved) > allowed + CREEP) & (abs(psi) < BAND)
         if not (any(widths) and over.any()):
             break
         share = np.where(over, allowed / np.maximum(abs(moved), CREEP), 1.0)
         free = free * np.sqrt(share)
-    return symmetrize(change), length
+    return symmetrize(weight * moved), length
 
 
-def _change(psi, rows, gap, radius, free):
-    """Return the smallest change, the displacements, and the longest of these.
+def _displacement(psi, rows, gap, radius, free):
+    """Return the displacements of the smallest change, and the longest of them.
 
-    `free` is what each sample may move in relation to others.
+    `rows` are derivatives by displacements, `free` is what each sample may move in
+    relation to others.
     """
-    n = psi.shape[-1]
-    steep = np.sqrt((surface.slopes(psi, surface.centres(n, n)) ** 2).sum(0))
-    # Displacements are changes over slopes; flat places must not take it all.
-    weight = _smooth(np.clip(steep, FLAT, 1.0))
-    moves = np.stack([free * _smooth(free * weight * row) for row in rows])
-    ways = weight * moves
-    gram = np.einsum("axyz,bxyz->ab", rows, ways)
+    moves = np.stack([free * _smooth(free * row) for row in rows])
+    flat = moves.reshape(len(moves), -1)
+    gram = rows.reshape(len(rows), -1) @ flat.T
     size, axes = np.linalg.eigh(gram)
     size, along = np.maximum(size, 1e-12 * size[-1]), axes.T @ gap
     near = moves[:, abs(psi) < 1]
@@ -293,8 +297,7 @@ def _change(psi, rows, gap, radius, free):
         damping = np.exp(
             optimize.brentq(lambda a: length(np.exp(a)) - radius, *ends, xtol=0.01)
         )
-    moved = np.tensordot(factors(damping), moves, 1)
-    return weight * moved, moved, length(damping)
+    return np.tensordot(factors(damping), moves, 1), length(damping)
 
 
 def _smooth(field):

@@ -65,7 +65,7 @@ def test_a_target_of_another_cell_is_met_in_a_few_solves(evaluate):
     moved = move.newton(_cell(), residual, evaluate, volume=float(target[3]))
     assert moved.errors[0] > 5e-3 and moved.errors[-1] < 2e-5
     assert moved.solves <= 8 and is_cubic(moved.psi)
-    assert len(moved.errors) == len(moved.volumes) <= moved.solves
+    assert len(moved.errors) == len(moved.values) <= moved.solves
     got = evaluate(moved.psi).values
     np.testing.assert_allclose(got, moved.evaluation.values, rtol=1e-5)
     assert np.mean(abs(got[:3] - target[:3]) / RANGES) < 2e-5
@@ -88,7 +88,7 @@ def test_what_cannot_be_had_ends_no_worse_than_it_began(evaluate):
     moved = move.newton(_cell(), residual, evaluate, volume=0.4, steps=3)
     assert len(moved.errors) <= 4 and moved.errors[-1] < moved.errors[0]
     # The volume counts, though less than the constants.
-    assert moved.volumes[-1] < 0.9
+    assert moved.values[-1, 3] < 0.9
 
 
 def test_trials_beyond_repair_are_not_taken(evaluate):

@@ -32,7 +32,8 @@ from mmdiff.typing import Float
 
 GOAL = 2e-4  # error at which a cell meets its target,
 RELATIVE = 2e-3  # or this share of a soft target itself
-ROUNDS = 5  # of moving and looking at the fine grid
+EXPECTED = -0.04  # share of a constant that the coarse grid is off, in the median
+ROUNDS = 6  # of moving and looking at the fine grid
 MOST_MENDED = 0.25  # share of a cell that mending may change: beyond, it is another
 ANYTHING = Printing(wall=0.0, gap=0.0, drainable=False)
 FAR = 10.0  # times the goal: cells beyond are replaced by others
@@ -160,46 +161,58 @@ def make_refine(
     def refine(cell, target):
         residual, aim = targets.residual(target), goal(target)
         psi, possible = mended(cell.psi)
-        result = accuracy.estimate(psi, coarse=evaluate(psi).values[:3], **solver)
-        sampled, solves = result.constants, cell.solves + 2
-        errors = [float(targets.error(target, sampled))]
-        volumes = [result.volume]
+        here, solves = evaluate(psi), cell.solves + 1
+        sampled, result, values = here.values[:3], None, [here.values]
+        shift = cell.constants - cell.coarse
+        if guessed := np.isnan(cell.uncertainty).any():
+            shift = EXPECTED * sampled  # until the fine grid is asked
         found, repair = [], complying
         for _ in range(ROUNDS):
-            shift = result.constants - result.coarse
             moved = move.newton(
                 psi,
                 residual,
                 move.shifted(evaluate, shift),
                 volume=target.volume,
-                steps=steps - (len(errors) - 1) if possible else 0,
-                goal=aim / 4,
+                steps=steps - (len(values) - 1) if possible else 0,
+                goal=FAR * aim if guessed else aim / 4,
                 repair=repair,
                 widths=widths(psi, printing),
+                start=move.shift_values(here, shift),
             )
-            errors += moved.errors[1:]
-            volumes += moved.volumes[1:]
             solves += moved.solves
             stuck, psi = moved.psi is psi, moved.psi
-            if not stuck:
-                coarse = moved.evaluation.values[:3] - shift
+            here = move.shift_values(moved.evaluation, -shift)
+            first = result is None
+            if first or not stuck:
                 result = accuracy.estimate(
-                    psi, coarse=coarse, fields=result.fields, **solver
+                    psi,
+                    coarse=here.values[:3],
+                    fields=None if first else result.fields,
+                    **solver,
                 )
                 solves += 1
+                off = result.constants - result.coarse
+                known = moved.values[1:]
+                if first:  # so was what came before, in proportion to its stiffness
+                    size = np.linalg.norm(sampled) / np.linalg.norm(result.coarse)
+                    sampled = sampled + size * off
+                    values[0] = values[0] + np.append(size * off, 0.0)
+                    known = known + np.append(off - shift, 0.0)
+                values += [*known]
+                shift, guessed = off, False
             made = make_cell(
                 psi,
                 result,
                 target,
-                history=tuple(errors),
-                volumes=tuple(volumes),
+                history=tuple(float(targets.error(target, v[:3])) for v in values),
+                volumes=tuple(float(v[3]) for v in values),
                 sampled=sampled,
                 solves=solves,
             )
             found.append(made)
-            if len(errors) > steps or cost(made, target) <= aim:
+            if len(values) > steps or cost(made, target) <= aim:
                 break
-            if stuck:  # no step complied
+            if stuck and not first:  # no step complied
                 if repair is touched or not possible:
                     break
                 repair = touched
