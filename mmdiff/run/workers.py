@@ -207,6 +207,8 @@ def opened(
 
     count = workers or environment.cores()
     with local_pool(count, messages) as pool:
+        for _ in range(count):  # they begin before the first unit is there
+            pool.submit(prepare_worker, name, prepare)
         yield run
     if sum(seconds) > count:
         each = f"{sum(seconds) / count:.1f} s"
@@ -238,11 +240,16 @@ def run_unit(
     What was prepared for the last run is kept; what is said goes to the parent.
     """
     with environment.CompileClock() as clock, console.saying_to(_say):
-        if run not in _units:
-            _units.clear()
-            _units[run] = prepare()
+        prepare_worker(run, prepare)
         result = _units[run](*arguments)
     return result, clock.seconds
+
+
+def prepare_worker(run: str, prepare: Callable[[], Callable[..., Any]]) -> None:
+    """Have the function for units of a run in this process."""
+    if run not in _units:
+        _units.clear()
+        _units[run] = prepare()
 
 
 def _say(text):

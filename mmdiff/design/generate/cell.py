@@ -36,7 +36,8 @@ class Cell:
       volumes: volume at each of these.
       solves: finite-element solutions that it took.
       sampled: constants of the sample, mended where it did not print, before its
-        surface was moved to the target.
+        surface was moved to the target: from the coarse grid, and from what that is off
+        where the fine one was asked first.
       as_voxels: constants of the binary cell of 128^3 voxels, one element each, as
         arXiv 2401.13570 measures; NaN where they were not computed.
       resolution: voxels along the edge in `voxels`.
