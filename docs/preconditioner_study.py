@@ -4,8 +4,8 @@
 
 An experiment in SciPy with assembled matrices in float64, apart from the solver of
 mmdiff and slow: it counts iterations to a relative residual of 1e-5, of the worse of
-the two cubic loads, over the reference and random cells of `mmdiff.cells.specimens`.
-Results and what follows from them stand in docs/homogenizer.md.
+the two cubic loads, over the reference and random cells of
+`mmdiff.design.bench.specimens`. Results and what follows from them stand in docs/homogenizer.md.
 """
 
 import sys
@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 
-from mmdiff.cells import specimens
+from mmdiff.design.bench import specimens
 from mmdiff.elasticity import NU
 from mmdiff.fem import boundary, element
 from mmdiff.fem.homogenize import modulus

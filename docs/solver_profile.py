@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mmdiff.cells import specimens
+from mmdiff.design.bench import specimens
 from mmdiff.elasticity import NU
 from mmdiff.fem import boundary, flat, homogenize, multigrid, solve
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mmdiff import bounds, elasticity
-from mmdiff.cells import specimens
+from mmdiff.design.bench import specimens
 from mmdiff.fem import homogenize
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import fft, ndimage, optimize, special
 
+from mmdiff.cells.cut import TINY, cut_fraction, cut_slopes
 from mmdiff.cells.symmetry import (
     gather_independent,
     is_cubic,
@@ -31,8 +32,6 @@ SIGMA = 1.0  # spacings over which the steps of voxels are smoothed
 LEVEL_OFF = 0.995  # of the smoothed voxels: the field ends at +-2.8 SIGMA
 SHIFT = 1.4  # spacings by which a surface is moved to a volume at most
 _HALF_DIAGONAL = 0.88  # of a unit cube, and a little more
-_TINY = 1e-12  # added to squares of lengths that are divided by
-_TILT = 0.02  # least component of a normal: the cut formula divides by each
 _FINEST = 0.5  # spacings: largest part of an element in which the surface is a plane
 
 
@@ -134,75 +133,6 @@ def at_points(
     return values, gradients
 
 
-def cut_fraction(
-    distance: Float[AnyArray, "*s"], normal: Float[AnyArray, "3 *s"]
-) -> Float[AnyArray, "*s"]:
-    """Return the share of a unit cube on the positive side of a plane, differentiable.
-
-    Args:
-      distance: signed distance of the cube's centre from the plane, in edges.
-      normal: direction of growing distance, of any length.
-    """
-    xp = np if isinstance(distance, np.ndarray) else jnp
-    length = xp.sqrt((normal**2).sum(0, keepdims=True) + _TINY)
-    parts = xp.maximum(abs(normal) / length, _TILT)
-    total = parts.sum(0)
-    level = xp.clip(0.5 + distance / total, 0.0, 1.0)
-    inside, size = _corner_volume(xp.minimum(level, 1 - level), parts / total[None])
-    return xp.where(level > 0.5, 1 - inside / size, inside / size)
-
-
-def _corner_volume(low, parts, degree=3):
-    """Return what a plane cuts off a box's corner, and the box, both times 6 / edges.
-
-    The near corner's plane is at 0, the far one's at 1; `low` is at most 1/2, and the
-    two ends are alike. `parts` are the components of the normal, with a sum of 1.
-    Another `degree` gives powers in the corners' terms, as derivatives have.
-    """
-    xp = np if isinstance(low, np.ndarray) else jnp
-    a, b, c = parts
-
-    def corner(edge):
-        return xp.maximum(low - edge, 0.0) ** degree
-
-    inside = corner(0.0) - corner(a) - corner(b) - corner(c)
-    inside = inside + corner(a + b) + corner(a + c) + corner(b + c)
-    return inside, 6 * a * b * c
-
-
-def cut_slopes(
-    distance: Float[np.ndarray, "s"], normal: Float[np.ndarray, "3 s"]
-) -> tuple[Float[np.ndarray, "s"], Float[np.ndarray, "3 s"]]:
-    """Return the derivatives of `cut_fraction` by its arguments."""
-    length = np.sqrt((normal**2).sum(0) + _TINY)
-    steep = abs(normal) / length
-    parts = np.maximum(steep, _TILT)
-    total = parts.sum(0)
-    raw = 0.5 + distance / total
-    level = np.clip(raw, 0.0, 1.0)
-    low, edges = np.minimum(level, 1 - level), parts / total
-    inside, size = _corner_volume(low, edges)
-    by_level = 3 * _corner_volume(low, edges, 2)[0] / size * ((raw > 0) & (raw < 1))
-
-    def rest(edge):
-        return 3 * np.maximum(low - edge, 0.0) ** 2
-
-    # By each edge with `low` held, the other side of the middle being the complement.
-    a, b, c = edges
-    by_edge = np.stack(
-        [
-            rest(a) - rest(a + b) - rest(a + c),
-            rest(b) - rest(a + b) - rest(b + c),
-            rest(c) - rest(a + c) - rest(b + c),
-        ]
-    )
-    by_edge = (by_edge - inside / edges) / size * np.where(level > 0.5, -1, 1)
-    by_part = (by_edge - (by_edge * edges).sum(0)) / total
-    by_part = (by_part - by_level * distance / total**2) * (steep > _TILT)
-    along = (by_part * steep).sum(0) / length**2
-    return by_level / total, by_part * np.sign(normal) / length - along * normal
-
-
 def fractions(
     psi: Float[AnyArray, "n n n"], m: int, *, cubic: bool = True
 ) -> Float[AnyArray, "m m m"]:
@@ -279,7 +209,7 @@ def _kind(psi):
 def _in_edges(value, slope, per_spacing):
     """Return the distance of a surface of these values and slopes, in edges."""
     xp = np if isinstance(value, np.ndarray) else jnp
-    return value * per_spacing / xp.sqrt((slope**2).sum(0) + _TINY)
+    return value * per_spacing / xp.sqrt((slope**2).sum(0) + TINY)
 
 
 def _shares(psi, points, slopes_too=False):
@@ -287,20 +217,33 @@ def _shares(psi, points, slopes_too=False):
 
     With `slopes_too` also the derivatives of those by value and slope of the field.
     """
-    kind, per_spacing = _kind(psi), len(points) / psi.shape[-1]
-    value = gather_independent(sample(psi, points), kind)
-    share = (value > 0).astype(value.dtype)
-    slope = gather_independent(slopes(psi, points), kind)
-    distance = _in_edges(value, slope, per_spacing)
-    cut = abs(distance) < _HALF_DIAGONAL  # most are not
-    distance, slope = distance[cut], slope[:, cut]
-    share[cut] = cut_fraction(distance, slope)
+    per_spacing = len(points) / psi.shape[-1]
+    value, slope = _at_grid(psi, points)
+    share, cut = _cut(value, slope, per_spacing)
     if not slopes_too:
         return share, cut
+    slope = slope[:, cut]
+    distance = _in_edges(value[cut], slope, per_spacing)
     by_distance, by_slope = cut_slopes(distance, slope)
-    square = (slope**2).sum(0) + _TINY
+    square = (slope**2).sum(0) + TINY
     by_slope = by_slope - by_distance * distance / square * slope
     return share, cut, by_distance * per_spacing / np.sqrt(square), by_slope
+
+
+def _at_grid(psi, points):
+    """Return value (s,) and slope (3, s) of a field at the independent points."""
+    kind = _kind(psi)
+    value = gather_independent(sample(psi, points), kind)
+    return value, gather_independent(slopes(psi, points), kind)
+
+
+def _cut(value, slope, per_spacing):
+    """Return the solid share round points, and round which a surface lies."""
+    share = (value > 0).astype(value.dtype)
+    distance = _in_edges(value, slope, per_spacing)
+    cut = abs(distance) < _HALF_DIAGONAL  # most are not
+    share[cut] = cut_fraction(distance[cut], slope[:, cut])
+    return share, cut
 
 
 def halved(
@@ -352,9 +295,13 @@ def shift_to_volume(
 
     It is met to 1e-5, by at most `SHIFT` spacings: else as near as that comes.
     """
+    n, kind = psi.shape[-1], _kind(psi)
+    # As in `volume`; a shift changes values and no slope.
+    value, slope = _at_grid(psi, centres(n, 2 * n))
+    weights = multiplicity(2 * n, kind) / (2 * n) ** 3
 
     def excess(shift):
-        return volume(psi + shift) - share
+        return _cut(value + shift, slope, 2.0)[0] @ weights - share
 
     if excess(-SHIFT) > 0:
         return psi - SHIFT

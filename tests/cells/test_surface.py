@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from design_helpers import wave
 
-from mmdiff.cells import surface
+from mmdiff.cells import cut, surface
 from mmdiff.cells.symmetry import is_cubic, symmetrize
 from mmdiff.errors import InputError
 
@@ -50,9 +50,9 @@ def test_a_plane_cuts_a_cube_as_many_points_say(distance, normal):
     points = np.stack(np.meshgrid(line, line, line, indexing="ij"))
     unit = np.array(normal) / np.linalg.norm(normal)
     inside = np.tensordot(unit, points, 1) + distance > 0
-    got = surface.cut_fraction(np.array(distance), np.array(normal, float))
+    got = cut.cut_fraction(np.array(distance), np.array(normal, float))
     assert abs(got - inside.mean()) < 4e-3
-    other = surface.cut_fraction(np.array(-distance), np.array(normal, float))
+    other = cut.cut_fraction(np.array(-distance), np.array(normal, float))
     assert abs(got + other - 1) < 1e-12
 
 
@@ -105,11 +105,11 @@ def test_slopes_of_a_cut_cube():
     normal[0, :20] = 0  # below the least component of a normal
 
     def total(distance, normal):
-        return surface.cut_fraction(distance, normal).sum()
+        return cut.cut_fraction(distance, normal).sum()
 
     with jax.enable_x64(True):
         want = jax.grad(total, (0, 1))(jnp.asarray(distance), jnp.asarray(normal))
-    got = surface.cut_slopes(distance, normal)
+    got = cut.cut_slopes(distance, normal)
     np.testing.assert_allclose(got[0], want[0], atol=1e-10)
     np.testing.assert_allclose(got[1][:, 20:], want[1][:, 20:], atol=1e-10)
     np.testing.assert_allclose(got[1][1:, :20], want[1][1:, :20], atol=1e-10)

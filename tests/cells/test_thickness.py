@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from mmdiff.cells import plates, specimens
+from mmdiff.cells import plates
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.cells.thickness import feature_size, wall_thickness
+from mmdiff.design.bench import specimens
 
 N = 24
 

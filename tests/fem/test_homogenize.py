@@ -21,8 +21,9 @@ from fem_helpers import (
 )
 
 from mmdiff import elasticity
-from mmdiff.cells import specimens, symmetry, voxels
+from mmdiff.cells import symmetry, voxels
 from mmdiff.data.recipe import Recipe
+from mmdiff.design.bench import specimens
 from mmdiff.fem import boundary, homogenize, operator
 from mmdiff.run.environment import CompileClock
 

@@ -10,7 +10,7 @@ import scipy.interpolate
 import scipy.linalg
 from fem_helpers import quick_jit, random_binary, solve, stiffness_matrix
 
-from mmdiff.cells import specimens
+from mmdiff.design.bench import specimens
 from mmdiff.fem import boundary, flat, homogenize, multigrid
 
 NU = 0.3

@@ -16,8 +16,8 @@ import pytest
 from fem_helpers import GRIDS, quick_jit, random_moduli, solve
 
 from mmdiff import bounds, elasticity
-from mmdiff.cells import specimens
 from mmdiff.cells.symmetry import octant_to_cell
+from mmdiff.design.bench import specimens
 from mmdiff.fem import boundary, device, element, homogenize, multigrid
 
 NU = 0.3

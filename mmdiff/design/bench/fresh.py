@@ -24,8 +24,8 @@ def main(symmetry: str, n: int, void: float) -> dict:
     import jax
     import jax.numpy as jnp
 
-    from mmdiff.cells import specimens
     from mmdiff.cells.symmetry import octant_to_cell
+    from mmdiff.design.bench import specimens
     from mmdiff.fem import homogenize
 
     jax.config.update("jax_enable_compilation_cache", False)

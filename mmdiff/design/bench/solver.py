@@ -1,8 +1,8 @@
 """Time and iterations of the homogenizer on easy and hard cells, batches, the sampler.
 
-Three reference cells and random heterogeneous ones (`mmdiff.cells.specimens`) are
-solved one after the other by one compiled program per symmetry and edge; wall and CPU
-seconds are medians of several calls. Edges are those of the whole cell.
+Three reference cells and random heterogeneous ones (`specimens`) are solved one after
+the other by one compiled program per symmetry and edge; wall and CPU seconds are
+medians of several calls. Edges are those of the whole cell.
 """
 
 import dataclasses
@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmdiff import elasticity
-from mmdiff.cells import specimens
 from mmdiff.cells.symmetry import octant_to_cell
+from mmdiff.design.bench import specimens
 from mmdiff.errors import InputError
 from mmdiff.fem import homogenize
 from mmdiff.models.sampling import make_draw

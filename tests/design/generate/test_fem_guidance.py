@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from design_helpers import wave
 
-from mmdiff.cells import specimens, symmetry
+from mmdiff.cells import symmetry
+from mmdiff.design.bench import specimens
 from mmdiff.design.generate import fem_guidance
 from mmdiff.elasticity import PAPER_RANGES, voigt_to_cubic
 from mmdiff.fem.homogenize import homogenize

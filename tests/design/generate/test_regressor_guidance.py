@@ -7,9 +7,10 @@ import pytest
 
 from mmdiff import assets
 from mmdiff.bounds import hashin_shtrikman, hashin_shtrikman_ratios
-from mmdiff.cells import specimens, symmetry
+from mmdiff.cells import symmetry
 from mmdiff.cells.distance import CLIP
 from mmdiff.cells.grey import to_field
+from mmdiff.design.bench import specimens
 from mmdiff.design.generate import fem_guidance, regressor_guidance
 from mmdiff.models import regressor, weights
 from mmdiff.models.sampling import make_draw

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mmdiff.cells import specimens, surface
+from mmdiff.cells import surface
+from mmdiff.design.bench import specimens
 from mmdiff.design.optimize.ranking import Entry
 from mmdiff.design.optimize.resumable import SHOWN, Outcome
 from mmdiff.topopt.optimize import COLUMNS

@@ -8,8 +8,9 @@ from design_helpers import dataset_of, wave
 from field_helpers import RATES
 from field_helpers import estimate as volume_estimate
 
-from mmdiff.cells import specimens, surface
+from mmdiff.cells import surface
 from mmdiff.cells.symmetry import is_cubic, octant_to_cell
+from mmdiff.design.bench import specimens
 from mmdiff.design.generate.cell import make_cell
 from mmdiff.design.optimize import starts
 from mmdiff.design.optimize.method import Method

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mmdiff.cells import specimens
 from mmdiff.cells.connectivity import is_load_bearing, periodic_pieces
 from mmdiff.cells.symmetry import is_cubic, octant_to_cell
+from mmdiff.design.bench import specimens
 
 N = 16
 ALL = specimens.specimens(N)
