@@ -5,7 +5,8 @@
 An experiment in SciPy with assembled matrices in float64, apart from the solver of
 mmdiff and slow: it counts iterations to a relative residual of 1e-5, of the worse of
 the two cubic loads, over the reference and random cells of
-`mmdiff.design.bench.specimens`. Results and what follows from them stand in docs/homogenizer.md.
+`mmdiff.design.bench.specimens`. Results and what follows from them stand in
+docs/homogenizer.md.
 """
 
 import sys

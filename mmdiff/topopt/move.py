@@ -155,7 +155,6 @@ def newton(
     goal: float = GOAL,
     repair: Callable | None = None,
     widths: Widths = Widths(),  # noqa: B008  (immutable)
-    start: Evaluation | None = None,
 ) -> Moved:
     """Move the surface of a field until its constants and volume meet their targets.
 
@@ -174,14 +173,13 @@ def newton(
       goal: error, with the price of the volume, at which to stop.
       repair: `psi -> psi` for each trial, None where it is beyond repair.
       widths: of walls and gaps that are not to get thinner.
-      start: what `evaluate` finds of the field, if that is known.
 
     Returns:
       the best field found; never worse than the start.
     """
     with_slope = _with_slope(residual)
     psi = np.asarray(psi, np.float64)
-    here, solves = start or evaluate(psi), int(start is None)
+    here, solves = evaluate(psi), 1
 
     def error(values):
         return float(np.mean(abs(with_slope(values[:3])[0])))

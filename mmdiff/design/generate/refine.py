@@ -142,21 +142,7 @@ def make_refine(
     `printing` wherever one on the way did, and is the nearest to the target of these.
     `evaluate` works on the coarse grid; `solver` options are for the fine one.
     """
-
-    def mended(psi, **rounds):
-        fixed, report = mend.mend(psi, **printing._asdict(), **rounds)
-        same = report.moved < MOST_MENDED
-        return (fixed if same else psi), report.ok and same
-
-    def complying(psi):
-        psi, flaw = connected(psi)
-        psi = psi if flaw else mend.fill_specks(psi)
-        return None if flaw or printing.flaw(printability(psi)) else psi
-
-    def touched(psi):  # a step that one round of mending does not save is none
-        psi, flaw = connected(psi)
-        fixed, ok = (psi, False) if flaw else mended(psi, rounds=1)
-        return fixed if ok else None
+    mended, complying, touched = _repairs(printing)
 
     def refine(cell, target):
         residual, aim = targets.residual(target), goal(target)
@@ -171,15 +157,14 @@ def make_refine(
             moved = move.newton(
                 psi,
                 residual,
-                move.shifted(evaluate, shift),
+                move.shifted(_known(evaluate, psi, here), shift),
                 volume=target.volume,
                 steps=steps - (len(values) - 1) if possible else 0,
                 goal=FAR * aim if guessed else aim / 4,
                 repair=repair,
                 widths=widths(psi, printing),
-                start=move.shift_values(here, shift),
             )
-            solves += moved.solves
+            solves += moved.solves - 1  # the first is known
             stuck, psi = moved.psi is psi, moved.psi
             here = move.shift_values(moved.evaluation, -shift)
             first = result is None
@@ -223,6 +208,35 @@ def make_refine(
         return min(found, key=rank)
 
     return refine
+
+
+def _repairs(printing):
+    """Return what mends fields: thoroughly, what complies as it is, and in one round.
+
+    The first tells whether that succeeded, the others return None where it did not.
+    """
+
+    def mended(psi, **rounds):
+        fixed, report = mend.mend(psi, **printing._asdict(), **rounds)
+        same = report.moved < MOST_MENDED
+        return (fixed if same else psi), report.ok and same
+
+    def complying(psi):
+        psi, flaw = connected(psi)
+        psi = psi if flaw else mend.fill_specks(psi)
+        return None if flaw or printing.flaw(printability(psi)) else psi
+
+    def touched(psi):  # a step that one round of mending does not save is none
+        psi, flaw = connected(psi)
+        fixed, ok = (psi, False) if flaw else mended(psi, rounds=1)
+        return fixed if ok else None
+
+    return mended, complying, touched
+
+
+def _known(evaluate, psi, found):
+    """Return the evaluation of fields, one of which is known."""
+    return lambda trial, fields=None: found if trial is psi else evaluate(trial, fields)
 
 
 def cost(cell: Cell, target: Target) -> float:
