@@ -4,7 +4,8 @@
 
 tiny: cells of 32^3 and 64^3 voxels on their octants. small: 128^3 as well and whole
 periodic cells up to 64^3, seven minutes on two CPU cores. paper: periodic 128^3 and
-more repetitions, much longer. Machines are noisy: compare numbers of one run only, on a
+more repetitions, much longer. generate: the stages of a generated cell and the default
+command alone, five minutes. Machines are noisy: compare numbers of one run only, on a
 machine that does nothing else.
 
 `--config.peers=True` solves the reference cells with other packages, too, on one thread
@@ -14,7 +15,7 @@ install pyamg muGrid).
 
 from ml_collections import ConfigDict
 
-VARIANTS = ("tiny", "small", "paper")
+VARIANTS = ("tiny", "small", "paper", "generate")
 RANGES = {
     "num_random": "[0, inf)",
     "void": "(0, 1]",
@@ -27,6 +28,7 @@ RANGES = {
     "num_starts": "[0, inf)",
     "num_candidates": "[0, inf)",
     "num_samples": "[0, inf)",
+    "num_cells": "[0, inf)",
     "steps": "[2, inf)",
     "peer_seconds": "(0, inf) s",
 }
@@ -64,8 +66,15 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # Samples per call and evaluations per sample of the sampler; 0 samples skip it.
     config.num_samples = 8
     config.steps = 16
+    # The default command with an empty cache and without, and the stages of so many
+    # cells of one process; 0 cells skip it.
+    config.num_cells = 0
     # Other packages on whole cells; one that takes longer for a cell is stopped.
     config.peers = False
     config.peer_sizes = (32,) if tiny else (32, 64)
     config.peer_seconds = 120.0
+    if variant == "generate":
+        config.cubic = config.periodic = config.batches = ()
+        config.num_starts = config.num_candidates = config.num_samples = 0
+        config.num_cells = 4
     return config

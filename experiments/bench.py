@@ -1,8 +1,8 @@
 """How long the homogenizer takes on easy and hard cells, and what it costs otherwise.
 
 Cells and batches are timed in this process; compile time and memory, the design loop,
-the making of a dataset and other packages in a fresh process each. Everything is in
-bench.json.
+the making of a dataset and of a cell, the default command and other packages in a fresh
+process each. Everything is in bench.json.
 """
 
 import dataclasses
@@ -46,6 +46,8 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         "dataset": processes.measure_edges(
             "dataset of", "shards", datasets, config.num_candidates
         ),
+        "job": processes.measure_job(config.num_cells) if config.num_cells else {},
+        "command": processes.measure_command() if config.num_cells else [],
         "sampler": None,
         "peers": [],
     }
@@ -80,7 +82,7 @@ def _measure_cells(config, settings, sizes):
 
 
 def _check(config, sizes) -> None:
-    if not sizes:
+    if not sizes and not config.num_cells:
         raise InputError("cubic=() and periodic=(): there is nothing to solve.")
     others = (*config.batch_cubic, *config.design, *config.dataset)
     for symmetry, edge in [*sizes, *(("cubic", edge) for edge in others)]:
@@ -88,6 +90,8 @@ def _check(config, sizes) -> None:
 
 
 def _summary(config, cells) -> str:
+    if not cells:
+        return f"{environment.device_line()}."
     counts = [row["iterations"] for row in cells]
     return (
         f"iterations of all {len(counts)} solves: median {np.median(counts):g}, most "

@@ -24,7 +24,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 ABOVE = ("configs", "experiments", "launch")
 # Rooms of mmdiff/design that another one may use; the others stand alone.
 ROOMS = {
-    "generate": ("optimize", "extremes", "evaluate"),
+    "generate": ("optimize", "extremes", "evaluate", "bench"),
     "optimize": ("extremes",),
 }
 MOST_MODULES = 16  # in a folder

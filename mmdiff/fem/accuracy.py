@@ -19,7 +19,7 @@ from mmdiff.cells import surface
 from mmdiff.elasticity import NU, voigt_to_constants
 from mmdiff.fem import homogenize, multigrid
 from mmdiff.fem.homogenize import MAXITER, TOL, VOID
-from mmdiff.typing import AnyArray, Array, Float
+from mmdiff.typing import AnyArray, Array, Float, Shaped
 
 GAIN = 5e-4  # share of a constant by which a solver's last step changes it, at most
 LEAST_PART = 0.1  # no constant counts as smaller than this part of all three
@@ -113,7 +113,7 @@ def on_grid(
 
 
 def of_shares(
-    share: Float[AnyArray, "m m m"],
+    share: Shaped[AnyArray, "m m m"],
     *,
     void: float = VOID,
     tol: float = TOL,

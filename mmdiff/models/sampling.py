@@ -13,7 +13,7 @@ from mmdiff.diffusion.process import Noise, symmetric_noise
 from mmdiff.models.denoiser import make_denoiser, prior_of
 from mmdiff.models.network import make_network
 from mmdiff.programs import kept
-from mmdiff.typing import AnyArray, Array, Float, Scalar
+from mmdiff.typing import AnyArray, Float, Scalar
 
 
 def make_draw(
@@ -26,7 +26,7 @@ def make_draw(
     guide: Callable | None = None,
     denoiser: Callable = make_denoiser,
     initial: Noise = symmetric_noise,
-) -> Callable[..., Float[Array, "b n n n"]]:
+) -> Callable[..., Float[np.ndarray, "b n n n"]]:
     """Return `draw(key, values, goal=None, first=0) -> (num_samples, n, n, n)`.
 
     Fields in [-1, 1], those from number `first` on of all that the key gives.
@@ -77,6 +77,7 @@ def make_draw(
     ):
         cond = scaling.from_values(**values)
         cond = jnp.broadcast_to(cond, (num_samples, cond.shape[-1]))
-        return run(jax.random.key_data(key), params, cond, goal, np.int32(first))
+        data = jax.random.key_data(key)
+        return np.asarray(run(data, params, cond, goal, np.int32(first)))
 
     return draw

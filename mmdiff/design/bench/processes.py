@@ -1,13 +1,17 @@
 """Measurements that each need a new process, from the one that collects them.
 
 What costs once (imports, compilation, memory) and what another package does to a
-process cannot be measured in one that goes on. The modules `fresh`, `steps`, `shards`
-and `peers` of this folder are run, not imported: each prints its figures as JSON.
+process cannot be measured in one that goes on. The modules `fresh`, `steps`, `shards`,
+`job` and `peers` of this folder are run, not imported: each prints its figures as JSON.
 """
 
 import importlib.util
 import itertools
+import os
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -49,6 +53,46 @@ def measure_edges(
     edges = sorted(set(edges))
     rows = [_figures(f"{what} {edge}^3", module, edge, *arguments) for edge in edges]
     return [row for row in rows if row]
+
+
+def measure_job(cells: int) -> dict:
+    """Return what `job` measures of so many cells; empty if it fails."""
+    return _figures(f"job of {cells} cells", "job", cells)
+
+
+def measure_command() -> list[dict[str, Any]]:
+    """Return wall and CPU seconds of the default command, two times in new processes.
+
+    The first one begins with an empty compilation cache.
+    """
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        env = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+        env["XDG_CACHE_HOME"] = f"{folder}/cache"
+        for name in ("cold", "warm"):
+            command = [
+                sys.executable,
+                "-m",
+                "mmdiff.main",
+                f"--workdir={folder}/{name}",
+            ]
+            wall, before = time.perf_counter(), os.times()
+            done = subprocess.run(command, env=env, capture_output=True, text=True)
+            after = os.times()
+            if done.returncode:
+                console.note(f"default command: {done.stderr.strip().splitlines()[-1]}")
+                return []
+            rows.append(
+                {
+                    "command": f"default command, {name}",
+                    "wall_s": time.perf_counter() - wall,
+                    "cpu_s": after.children_user
+                    + after.children_system
+                    - before.children_user
+                    - before.children_system,
+                }
+            )
+    return rows
 
 
 def measure_peers(

@@ -26,6 +26,7 @@ CELL = ("wall_s", "cpu_s", "iterations", *elasticity.NAMES, "off_cubic")
 BATCH = ("cells_per_s", "one_by_one_per_s")
 STEP = ("step_s", "solve_s", "ratio", "batch_s", "one_by_one_s")
 SHARD = ("cells_per_hour", "make", "mend", "label", "check", "overhead")
+STAGE = ("cpu_s", "calls")
 PEER = ("cpu_s", "setup_s", "iterations", "deviation", "status")
 
 
@@ -45,8 +46,8 @@ def report(values: Mapping[str, Any], notes: Sequence[str] = ()) -> Report:
         title="Benchmark",
         values=values,
         tables=tables(values),
-        rows={"bench.csv": cells},
-        files={"bench.png": points},
+        rows={"bench.csv": cells} if cells else {},
+        files={"bench.png": points} if cells else {},
         notes=notes,
         json="bench.json",
     )
@@ -70,6 +71,10 @@ def tables(values: Mapping[str, Any]) -> dict[str, Rows]:
             for kind, row in f["kinds"].items()
         ],
         "Sampler": [{"": "shipped model"} | s for s in [values["sampler"]] if s],
+        "Commands": [
+            _row(row["command"], row, ("wall_s", "cpu_s")) for row in values["command"]
+        ],
+        "A generated cell": [*_stages(values["job"])],
         "Other packages": [*_peers(values)],
         "Other voids": [
             {"": f"cubic {edge}^3, void {void:g}"} | count_iterations(members)
@@ -105,6 +110,15 @@ def _cells(cells: Rows) -> Iterator[dict]:
             shown[f"worst: {worst['cell']}"] = worst
         for name, row in shown.items():
             yield _row(f"{symmetry} {edge}^3 {name}", row, CELL)
+
+
+def _stages(job: Mapping) -> Iterator[dict]:
+    """Yield CPU seconds and calls for each cell, and what is done once."""
+    if job:
+        for row in job["stages"]:
+            yield _row(row["stage"], row, STAGE)
+        once = job["imports_cpu_s"] + job["programs_cpu_s"]
+        yield _row("once: imports and programs", {"cpu_s": once}, STAGE)
 
 
 def _medians(row: Mapping) -> dict[str, float]:

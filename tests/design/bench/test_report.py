@@ -26,6 +26,8 @@ NOTHING = {
     "batches": [],
     "design": [],
     "dataset": [],
+    "job": {},
+    "command": [],
     "sampler": None,
     "peers": [],
 }
@@ -68,6 +70,12 @@ def test_each_figure_has_its_table():
             "dataset": [
                 {"edge": 16, "workers": 2, "kinds": {"a": shard | {"overhead": 0.1}}}
             ],
+            "job": {
+                "stages": [{"stage": "samples", "cpu_s": 0.5, "calls": 2.0}],
+                "imports_cpu_s": 2.0,
+                "programs_cpu_s": 30.0,
+            },
+            "command": [{"command": "default command", "wall_s": 9.0, "cpu_s": 16.0}],
             "sampler": {"first_s": 3.0, "wall_s": 1.0, "cpu_s": 2.0},
             "peers": [peer],
         }
@@ -91,6 +99,11 @@ def test_each_figure_has_its_table():
     (sizes,) = tables["All cells of a size"]
     assert sizes["reference_wall_s"] == 2.0 and sizes["random_wall_s_worst"] == 5.0
     assert sizes["unconverged"] == 1 and sizes["compile_s"] is None
+    assert tables["A generated cell"] == [
+        {"": "samples", "cpu_s": 0.5, "calls": 2.0},
+        {"": "once: imports and programs", "cpu_s": 32.0, "calls": None},
+    ]
+    assert tables["Commands"][0] == {"": "default command", "wall_s": 9, "cpu_s": 16}
     assert tables["Sampler"][0]["first_s"] == 3.0
     assert tables["Batches"][0][""] == "cubic 16^3, batch 8"
 
