@@ -48,7 +48,9 @@ def kept(function: Callable, *made_with: Any) -> Callable:
             parts = [source(), jax.__version__, name, str(key)]
             digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
             path = pathlib.Path(folder) / f"{digest[:32]}.stablehlo"
-            loaded[key] = jax.jit(_load_or_export(path, jitted, args).call)
+            program = jax.jit(_load_or_export(path, jitted, args).call)
+            # Compiled here: `jit` would do it anew for arrays that a program returned.
+            loaded[key] = program.lower(*args).compile()
         return loaded[key](*args)
 
     return call

@@ -10,6 +10,7 @@ import pytest
 
 from mmdiff import programs
 from mmdiff.diffusion.schedule import CosineSchedule, ExponentialSchedule
+from mmdiff.run.timing import counting_compiles
 
 
 @programs.keep_namedtuple
@@ -54,6 +55,15 @@ def test_a_program_is_found_again_without_tracing(folder):
     assert len(traced) == 1
     assert isinstance(second, Pair)
     jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def test_what_a_program_returns_is_taken_without_another_compilation(folder):
+    process = _process()
+    with counting_compiles() as count:
+        found = process(*_arguments())
+        first = count[0]
+        process(found, _arguments()[1])
+    assert first >= 1 and count[0] == first
 
 
 def test_what_a_trace_depends_on_is_in_its_name(folder):
