@@ -19,11 +19,20 @@ from typing import Any
 import jax
 from jax import export
 
+# Settings of JAX that change what is traced.
+OPTIONS = (
+    "jax_enable_x64",
+    "jax_default_matmul_precision",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+)
+
 
 def kept(function: Callable, *made_with: Any) -> Callable:
     """Return the jitted function, its trace kept where there is a compilation cache.
 
-    Traced, or called in a process of several, it is `jax.jit(function)`.
+    Traced, or where not all is on the one device of JAX's choice, it is
+    `jax.jit(function)`.
 
     Args:
       function: traceable, of pytrees of arrays by position. Its results and arguments
@@ -39,11 +48,10 @@ def kept(function: Callable, *made_with: Any) -> Callable:
     def call(*args):
         folder = jax.config.jax_compilation_cache_dir
         leaves, tree = jax.tree.flatten(args)
-        plain = not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
-        if not (folder and name and plain and jax.process_count() == 1):
+        if not (folder and name and all(map(_is_plain, leaves))):
             return jitted(*args)
-        kinds = tuple(map(jax.typeof, leaves))
-        key = (tree, kinds, jax.config.jax_enable_x64, jax.default_backend())
+        options = tuple(getattr(jax.config, option) for option in OPTIONS)
+        key = (tree, *map(jax.typeof, leaves), jax.default_backend(), *options)
         if key not in loaded:
             parts = [source(), jax.__version__, name, str(key)]
             digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -90,6 +98,16 @@ def source() -> str:
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def _is_plain(leaf):
+    """Whether an argument is concrete and on the device that JAX would choose."""
+    if isinstance(leaf, jax.core.Tracer) or jax.process_count() > 1:
+        return False
+    first = jax.devices()[0]
+    if jax.config.jax_default_device not in (None, first):
+        return False
+    return not isinstance(leaf, jax.Array) or leaf.devices() == {first}
 
 
 def _load_or_export(path, jitted, args):

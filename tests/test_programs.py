@@ -98,6 +98,17 @@ def test_a_kept_program_can_be_traced(folder):
     assert not any(folder.iterdir())
 
 
+def test_arrays_elsewhere_are_not_for_a_kept_program(folder, monkeypatch):
+    add = programs.kept(lambda x: x + 1)
+    array = jnp.float32(1)
+    monkeypatch.setattr(jax, "devices", lambda: ["an accelerator"])
+    assert add(array) == 2 and not any(folder.iterdir())
+    # A number goes where JAX puts it: to the device of choice, or not.
+    assert programs._is_plain(np.float32(1))
+    with jax.default_device(array.device):
+        assert not programs._is_plain(np.float32(1))
+
+
 def test_descriptions():
     own = programs.description
     assert own(ExponentialSchedule()) == own(ExponentialSchedule())
