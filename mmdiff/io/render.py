@@ -28,7 +28,7 @@ OCHRE = (0.98, 0.75, 0.38)
 BACKGROUND = (0.985, 0.985, 0.985)
 FRAME = (0.45, 0.48, 0.53)
 
-_SHEET = 4 / 3  # samples per side of the sheared picture, per pixel of the final one
+_SHEET = 5 / 3  # samples per side of the sheared picture, per pixel of the final one
 _STEP = 0.5  # distance of the slices in voxels
 # Towards the light, in the camera's own (right, up, towards the viewer).
 _KEY_LIGHT = np.array([-0.50, 0.74, 0.45], np.float32)
