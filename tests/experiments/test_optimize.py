@@ -92,8 +92,8 @@ def test_the_numbers_are_those_of_the_written_fields(done):
         assert abs(voxels.mean() - cell["volume"]) < 0.02
         octant = cell_to_octant(voxels).astype(np.float32)
         tensor, info = homogenize(octant, void=report["void"])
-        # Two compilations of the same float32 sums.
-        np.testing.assert_allclose(np.array(cell["C_voxels"]) / 100, tensor, atol=1e-6)
+        # Voxels are solved until the constants settle (`accuracy.GAIN`).
+        np.testing.assert_allclose(np.array(cell["C_voxels"]) / 100, tensor, atol=1e-4)
         assert bool(info.converged.all()) and cell["converged"]
         constants = voigt_to_cubic(np.array(cell["C"])) / 100
         share = hashin_shtrikman_ratios(constants, cell["volume"])["K"]

@@ -38,7 +38,7 @@ def estimate():
 
 @pytest.fixture(scope="module")
 def guide():
-    return fem_guidance.FemGuidance(N, newton=8)
+    return fem_guidance.FemGuidance(N, newton=12)
 
 
 @pytest.fixture(scope="module")
