@@ -2,8 +2,8 @@
 
     python docs/sampling_study.py [targets, 12] [part ...]
 
-Parts: steps, weight, newton, sharpen, smooth, auxetic, polish, outside, bulk, stages;
-all if none is named. Range errors (arXiv 2401.13570, Eq. 3) of the surfaces of
+Parts: steps, weight, newton, width, smooth, auxetic, polish, outside, bulk; all if none
+is named. Range errors (arXiv 2401.13570, Eq. 3) of the surfaces of
 connected cells, from two grids, four samples a target, one setting changed at a time
 from those of configs/generate.py; the first row of each part is measured anew, so that
 times compare. Printable is the share of cells that comply with walls, gaps and drains
@@ -23,7 +23,7 @@ import jax
 import numpy as np
 
 from mmdiff import assets, bounds
-from mmdiff.cells import grey, mend, mesh
+from mmdiff.cells import grey
 from mmdiff.design.evaluate import metrics
 from mmdiff.design.generate import fem_guidance, pipeline, regressor_guidance
 from mmdiff.design.generate.search import Budget
@@ -31,7 +31,6 @@ from mmdiff.fem import accuracy
 from mmdiff.models import sampling, weights
 from mmdiff.models.regressor import load_regressor
 from mmdiff.targets import feasibility, table, target
-from mmdiff.topopt import move
 
 SAMPLES, NEWTON = 4, 2
 NEWTONS = (0, 1, 2, 3)  # Newton steps of the guidance
@@ -43,7 +42,7 @@ SMOOTHING = (0.1, 0.7, 1.0, 1.5, 2.0)  # of `fem_guidance.SMOOTHING`; 0.1 is non
 AUXETIC = ("nu=-0.4,V=0.3", "E=0.02,nu=-0.3", "E=0.03,nu=-0.2", "nu=-0.5,V=0.4")
 PARTS = (
     *("steps", "weight", "newton", "width", "smooth", "auxetic"),
-    *("polish", "outside", "bulk", "stages"),
+    *("polish", "outside", "bulk"),
 )
 WEIGHTS = (0.5, 1.0, 2.0, 4.0)
 # Outside of what the model was trained on, each within the bounds of feasibility.
@@ -235,45 +234,6 @@ def bulk(study) -> None:
         )
 
 
-def stages(study) -> None:
-    """Print the median seconds of each stage for one warm cell, batch of one."""
-    goal, n = target.parse("0.110,0.045,0.040", volume=0.3), study.n
-    plain, guided = (
-        pipeline.make_draw(study.model, dataclasses.replace(RAW, newton=newton), 1)
-        for newton in (0, NEWTON)
-    )
-    sample = np.asarray(guided(jax.random.key(0), goal))[0]
-    psi, _ = grey.to_field(sample, goal.volume)
-    evaluate = move.make_evaluate(n)
-    check, polish = (
-        make(n, SETTINGS) for make in (pipeline.make_check, pipeline.make_improve)
-    )
-    raw = check(psi, goal)
-    jobs = {
-        "network alone, 16 steps": lambda: np.asarray(plain(jax.random.key(1), goal)),
-        "network and homogenizer": lambda: np.asarray(guided(jax.random.key(1), goal)),
-        "to a connected field": lambda: grey.to_field(sample, goal.volume),
-        f"constants on {2 * n}^3 elements, with slopes": lambda: evaluate(psi),
-        f"constants on {4 * n}^3 elements": lambda: accuracy.on_grid(psi, 2 * n),
-        "mend": lambda: mend.mend(psi),
-        "polish": lambda: polish(raw, goal),
-        "mesh": lambda: mesh.field_surface(psi),
-    }
-    print(f"\n{environment.device_line()}\n\n| stage | s |\n|---|---|")
-    for name, job in jobs.items():
-        times = []
-        for i in range(4):
-            start = time.perf_counter()
-            job()
-            times += [time.perf_counter() - start] if i else []
-        print(f"| {name} | {np.median(times):.3f} |", flush=True)
-    best = polish(raw, goal)
-    print(
-        f"\nerrors: sample {100 * raw.error:.2f} %, polished {100 * best.error:.3f} % "
-        f"after {best.solves} solves"
-    )
-
-
 def main(arguments: list[str]) -> None:
     """Measure the parts that are named."""
     count = int(arguments[0]) if arguments else 12
@@ -301,8 +261,6 @@ def main(arguments: list[str]) -> None:
         outside(study)
     if "bulk" in parts:
         bulk(study)
-    if "stages" in parts:
-        stages(study)
 
 
 if __name__ == "__main__":

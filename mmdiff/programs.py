@@ -39,6 +39,7 @@ def kept(function: Callable, *made_with: Any) -> Callable:
         are built of tuples, lists, dicts and what `keep_namedtuple` was told of.
       made_with: all that the trace depends on beyond the arguments; nothing is kept if
         some of it has no lasting description, such as a function within a function.
+        Constants of modules count as they stand in the files.
     """
     jitted = jax.jit(function)
     name = description((function.__module__, function.__qualname__, made_with))
@@ -77,7 +78,8 @@ def description(value: Any) -> str | None:
         return repr(value)
     if isinstance(value, types.FunctionType):
         name = f"{value.__module__}.{value.__qualname__}"
-        return None if "<" in name else name
+        # Of others the source is not known.
+        return name if "<" not in name and name.startswith("mmdiff.") else None
     if isinstance(value, functools.partial):
         value = ("partial", value.func, value.args, value.keywords)
     elif dataclasses.is_dataclass(value):

@@ -116,6 +116,13 @@ def test_descriptions():
     assert own(ExponentialSchedule()) != own(CosineSchedule())
     assert own({"a": (1, 2.0, None)}) != own({"a": (1, 2.5, None)})
     assert own(functools.partial(own, 3)) != own(functools.partial(own, 4))
-    assert own(_process) is not None
-    for value in (lambda x: x, np.ones(3), [object()], functools.partial(lambda: 0)):
+    assert own(programs.source) is None  # as it is wrapped
+    assert own(programs.kept) == "mmdiff.programs.kept"
+    for value in (
+        _process,
+        lambda x: x,
+        np.ones(3),
+        [object()],
+        functools.partial(lambda: 0),
+    ):
         assert own(value) is None

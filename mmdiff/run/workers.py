@@ -249,7 +249,8 @@ def prepare_worker(run: str, prepare: Callable[[], Callable[..., Any]]) -> None:
     """Have the function for units of a run in this process."""
     if run not in _units:
         _units.clear()
-        _units[run] = prepare()
+        with console.saying_to(_say):
+            _units[run] = prepare()
 
 
 def _say(text):
