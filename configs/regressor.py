@@ -32,6 +32,13 @@ RANGES = {
     "model.groups": "[1, inf)",
     "model.embedding": "[1, inf)",
 }
+# A run in the same workdir may go on with other values of these.
+MAY_CHANGE = (
+    "steps",
+    "time_limit_s",
+    "log_every",
+    "checkpoint_every",
+)
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:

@@ -4,7 +4,8 @@
       --config.data=out/dataset
 
 Writes `ema.npz` (give it to --config.checkpoint of configs/generate.py), MODEL_CARD.md,
-the loss curve, sheets of samples and checkpoints; the same command resumes. `tiny`
+the loss curve, sheets of samples and checkpoints; the same command resumes, with more
+`steps` if you like. `tiny`
 shows in some three minutes on a CPU core that training works; `cpu` is for a day on one
 core (0.7 s a step with --config.model.dtype=bfloat16 where that helps); `small` is for
 a workstation with one GPU; `paper` has the network and the optimizer of arXiv
@@ -51,6 +52,16 @@ RANGES = {
     "model.embedding": "[1, inf)",
     "model.refine": "[0, inf)",
 }
+# A run in the same workdir may go on with other values of these.
+MAY_CHANGE = (
+    "steps",
+    "time_limit_s",
+    "log_every",
+    "checkpoint_every",
+    "sample_every",
+    "steps_per_dispatch",
+    "tensorboard",
+)
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:

@@ -268,7 +268,7 @@ def study(
       dtype: of the factors of products, as `config.model.dtype`.
     """
     rows = []
-    _, config, _ = main.load_config("configs/train.py:cpu")
+    config = main.load_config("configs/train.py:cpu").config
     config.model.dtype = dtype
     n = symmetry.side(load(config, root).training.packed.shape[-1])
     check = pipeline.make_check(n, pipeline.Settings(polish_steps=0))

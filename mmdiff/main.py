@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -69,7 +70,7 @@ def parse(argv: Sequence[str]) -> runner.Job | None:
         print(_help(known, label))
         return None
     _refuse_unknown(rest[1:], list(known))
-    path, config, ranges = load_config(label)
+    path, config, ranges, may_change = load_config(label)
     override(config, rest, label)
     values = config.to_dict()
     settings = plain({"experiment": path.stem, "config": values})
@@ -98,6 +99,7 @@ def parse(argv: Sequence[str]) -> runner.Job | None:
         overwrite=known["overwrite"].value,
         distributed=known["distributed"].value,
         debug=known["debug"].value,
+        may_change=frozenset(may_change),
         intact=lambda: (
             not _says(experiment, "def intact(")
             or _load(experiment, "experiment").intact(folder)
@@ -111,8 +113,17 @@ def _says(experiment: Path, text: str) -> bool:
     return any(line.startswith(text) for line in lines)
 
 
-def load_config(label: str) -> tuple[Path, ConfigDict, dict[str, str]]:
-    """Return the file, the locked config and the ranges of `FILE.py[:variant]`.
+class LoadedConfig(NamedTuple):
+    """A config file and what it says of its keys."""
+
+    path: Path
+    config: ConfigDict  # locked
+    ranges: dict[str, str]  # of numbers, see `mmdiff.ranges`
+    may_change: tuple[str, ...]  # keys that a run may have otherwise when it goes on
+
+
+def load_config(label: str) -> LoadedConfig:
+    """Return the config of `FILE.py[:variant]`.
 
     Relative files are looked for below the current directory, the clone and the
     installed package, in this order. (ml_collections' own loader takes a missing file
@@ -137,7 +148,11 @@ def load_config(label: str) -> tuple[Path, ConfigDict, dict[str, str]]:
     except Exception as error:
         what = f"{type(error).__name__}: {first_line(error)}"
         raise InputError(f"config {label} cannot be loaded. {what}") from error
-    return path, config.lock(), getattr(module, "RANGES", {})
+    ranges, may_change = (
+        getattr(module, "RANGES", {}),
+        getattr(module, "MAY_CHANGE", ()),
+    )
+    return LoadedConfig(path, config.lock(), ranges, may_change)
 
 
 def override(config: ConfigDict, args: Sequence[str], label: str) -> None:
@@ -245,7 +260,7 @@ def _help(values: flags.FlagValues, label: str) -> str:
         shown = f" (default: {default})" if default else ""
         lines.append(f"  --{name:11}  {values[name].help}{shown}")
     lines += ["", "configs: " + (", ".join(_configs()) or "none found")]
-    _, config, _ = load_config(label)
+    config = load_config(label).config
     lines += ["", f"keys of {label} with their values:"]
     keys = flat(config.to_dict()).items()
     return "\n".join([*lines, *(f"  --config.{key}={value}" for key, value in keys)])

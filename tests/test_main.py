@@ -97,7 +97,7 @@ def test_variant_reaches_the_config():
 
 
 def test_config_is_locked(project):
-    _, config, _ = main.load_config("configs/toy.py")
+    config = main.load_config("configs/toy.py").config
     with pytest.raises(AttributeError):
         config.new_key = 1
 

@@ -28,7 +28,8 @@ class Job:
     """What to run and where.
 
     The settings are what config.json holds, {"experiment": name, "config": {...}}; two
-    runs with equal ones are the same run. `intact` says whether the results of a
+    runs with equal ones are the same run, and one whose settings differ in `may_change`
+    alone goes on from where it is. `intact` says whether the results of a
     finished run are whole; one that is not is run again and mends them.
     """
 
@@ -40,6 +41,7 @@ class Job:
     overwrite: bool = False  # delete an earlier run first
     distributed: bool = False  # one of several processes, see `mmdiff.run.distributed`
     debug: bool = False  # print tracebacks as well
+    may_change: frozenset[str] = frozenset()  # keys of the config a run may go on with
     intact: Callable[[], bool] = lambda: True
 
 
@@ -54,7 +56,7 @@ def execute(job: Job) -> int:
         if settings is not None:
             if _is_done(job, settings, earlier):
                 return 0
-            if job.overwrite or _difference(settings, plain(job.settings)):
+            if job.overwrite or _difference(settings, job):
                 workdirs.clear(job.workdir, earlier)
                 earlier = {}
         spell = functools.partial(with_flags, settings=job.settings)
@@ -136,7 +138,7 @@ def _is_done(job: Job, settings: dict[str, Any], earlier: dict[str, Any]) -> boo
     if job.overwrite:
         return False
     finished = earlier.get("exit_reason") == "finished"
-    difference = _difference(settings, plain(job.settings))
+    difference = _difference(settings, job)
     if difference:
         # One that failed before it wrote anything (a typo in the target) may be redone.
         if finished or workdirs.results(folder, earlier):
@@ -145,7 +147,8 @@ def _is_done(job: Job, settings: dict[str, Any], earlier: dict[str, Any]) -> boo
                 "--workdir, or pass --overwrite to replace it."
             )
         return False
-    if not finished:
+    further = _differing(settings, plain(job.settings)).keys() & job.may_change
+    if not finished or further:
         if workdirs.results(folder, earlier):
             print(f"resuming the run in {folder}")
         return False
@@ -233,25 +236,31 @@ def _smaller(settings: Mapping[str, Any]) -> str:
 
 
 # Keys of configs that change how fast a run goes, not what comes out.
-_NO_MATTER = {"config.workers"}
+_NO_MATTER = {"workers"}
 
 
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Return in words where two config.json differ; empty where they do not."""
+def _difference(old: Mapping[str, Any], job: Job) -> str:
+    """Return in words why a run cannot go on with other settings; empty if it can."""
+    new = plain(job.settings)
     if old.get("experiment") != new["experiment"]:
         return f"it is of {old.get('experiment')}, this one is of {new['experiment']}"
-    before, now = flat(old), flat(new)
+    parts = [
+        f"config.{key} is {there!r} there and {here!r} here"
+        for key, (there, here) in _differing(old, new).items()
+        if key not in job.may_change
+    ]
+    more = [f"{len(parts) - 4} more keys differ"] if len(parts) > 4 else []
+    return "; ".join(parts[:4] + more)
+
+
+def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple]:
+    """Return {key: (old value, new value)} of the keys that matter and differ."""
+    before, now = flat(old.get("config", {})), flat(new.get("config", {}))
     pairs = {
         key: (before.get(key, "absent"), now.get(key, "absent"))
         for key in sorted((before.keys() | now.keys()) - _NO_MATTER)
     }
-    parts = [
-        f"{key} is {there!r} there and {here!r} here"
-        for key, (there, here) in pairs.items()
-        if there != here
-    ]
-    more = [f"{len(parts) - 4} more keys differ"] if len(parts) > 4 else []
-    return "; ".join(parts[:4] + more)
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def _write_index(job: Job, run: Mapping[str, Any], begun: float) -> None:

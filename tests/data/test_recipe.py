@@ -84,7 +84,7 @@ OTHER_IN_GROUPS = {
 
 
 def _load(variant):
-    return main.load_config(f"{CONFIG}:{variant}")[1]
+    return main.load_config(f"{CONFIG}:{variant}").config
 
 
 def _counts(recipe):

@@ -133,6 +133,20 @@ def test_other_settings_are_refused_with_both_values(job):
     assert json.loads((job.workdir / "config.json").read_text()) == job.settings
 
 
+def test_a_run_goes_on_with_keys_that_may_change(job, capsys):
+    runner.execute(job)
+    further = replace(changed(job, steps=9), may_change=frozenset({"steps"}))
+    runs = []
+    assert runner.execute(replace(further, run=lambda: runs.append(1))) == 0
+    assert runs == [1]
+    assert capsys.readouterr().out.count("resuming the run in") == 1
+    assert state(job)["attempt"] == 2
+    assert json.loads((job.workdir / "config.json").read_text()) == further.settings
+    assert runner.execute(failing(further, AssertionError("ran again"))) == 0
+    with pytest.raises(InputError, match="there and 4 here. Choose"):
+        runner.execute(changed(further, seed=4, steps=10))
+
+
 def test_many_differences_are_counted(job):
     runner.execute(job)
     with pytest.raises(InputError, match=r"; 2 more keys differ\. Choose"):

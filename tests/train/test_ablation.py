@@ -24,9 +24,9 @@ def study(monkeypatch):
     small = {"TARGETS": 1, "SAMPLES": 2, "HELD_OUT": 4, "NEWTON": (0,)}
     for name, value in small.items():
         monkeypatch.setattr(module, name, value)
-    path, config, ranges = module.main.load_config("configs/train.py:cpu")
-    config.model.update(width=8, multipliers=(1,), attention=(), middle=1)
-    monkeypatch.setattr(module.main, "load_config", lambda name: (path, config, ranges))
+    loaded = module.main.load_config("configs/train.py:cpu")
+    loaded.config.model.update(width=8, multipliers=(1,), attention=(), middle=1)
+    monkeypatch.setattr(module.main, "load_config", lambda name: loaded)
     with jax.numpy_rank_promotion("allow"):
         yield module
 
