@@ -5,11 +5,10 @@
 
 Writes `ema.npz` (give it to --config.checkpoint of configs/generate.py), MODEL_CARD.md,
 the loss curve, sheets of samples and checkpoints; the same command resumes, with more
-`steps` if you like. `tiny`
-shows in some three minutes on a CPU core that training works; `cpu` is for a day on one
-core (0.7 s a step with --config.model.dtype=bfloat16 where that helps); `small` is for
-a workstation with one GPU; `paper` has the network and the optimizer of arXiv
-2401.13570.
+`steps` if you like. `tiny` shows in some three minutes on a CPU core that training
+works; `cpu` is for a day on one core (0.7 s a step with --config.model.dtype=bfloat16
+where that helps); `small` is for a workstation with one GPU; `paper` has the network
+and the optimizer of arXiv 2401.13570.
 
 On several machines, with one process per accelerator and a workdir that all share:
 
