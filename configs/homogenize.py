@@ -3,12 +3,14 @@
     python -m mmdiff.main --config=configs/homogenize.py --workdir=out/cell \
         --config.input=cell.npy
 
-Reads .npy, .npz, .vti, .nrrd, .mat and .raw, and datasets of this package; values 0
-(void) to 1 (solid). A cell with mirror planes is solved on its octant. 64^3 voxels that
-are alike along all axes take 15 CPU seconds, on the mesh twice as fine as well, with
-`geometry=surface` 24, 128^3 take 60, and 64^3 of any other cell 46 on the voxels alone;
-most of it is compilation, which the next run finds done. tiny and small solve in
-float32 to 1e-5 and 1e-6, paper in float64 to 1e-8.
+Reads .npy, .npz, .vti, .nrrd, .mat, .raw, stacks of .tif, .h5 (`key` is the path of the
+dataset), closed surfaces (.stl, .3mf, .obj, .ply), and datasets of this package; values
+0 (void) to 1 (solid), or labels of phases. Boxes of any edges from four voxels on. A
+cell with mirror planes is solved on its octant. 64^3 voxels that are alike along all
+axes take 15 CPU seconds, on the mesh twice as fine as well, with `geometry=surface` 24,
+128^3 take 60, and 64^3 of any other cell 46 on the voxels alone; most of it is
+compilation, which the next run finds done. tiny and small solve in float32 to 1e-5 and
+1e-6, paper in float64 to 1e-8.
 """
 
 from ml_collections import ConfigDict
@@ -19,10 +21,12 @@ RANGES = {
     "threshold": "[0, 1)",
     "resize": "[0, inf)",
     "raw.shape": "[0, inf)",
+    "voxel": "[0, inf)",
+    "mesh_voxels": "[4, 1024]",
     "cell_size_mm": "(0, inf) mm",
     "base.E": "(0, inf)",
     "base.nu": "(-1, 0.5)",
-    "solver.void": "(0, 1)",
+    "solver.void": "[0, 1)",
     "solver.penal": "[1, inf)",
     "solver.tol": "(0, 1)",
     "solver.maxiter": "[1, inf)",
@@ -43,12 +47,24 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.input_is = "cell"
     # "auto" finds it; or "cubic", "orthotropic", "periodic" (always right, slower).
     config.symmetry = "auto"
+    # "periodic" for cells. Windows of a material that does not repeat them: "mirrored"
+    # (goes on by mirror images), "mixed" (normal displacements of a uniform strain and
+    # no forces along the faces), "kinematic" (all displacements: an upper bound).
+    config.boundary = "periodic"
+    # Edges of a voxel along x, y and z, of which the ratios count; zeros for those that
+    # the file tells, or cubes.
+    config.voxel = (0.0, 0.0, 0.0)
+    # Materials of labelled voxels, "label:E,nu" or "label:void" for each, such as
+    # "0:void;1:210,0.3;2:70,0.33"; empty for densities of the base material.
+    config.phases = ""
     # Value of solid in the file: 255 for 0/255 masks.
     config.scale = 1.0
     # Voxels above it are solid: for pieces, the 3D view and binarize.
     config.threshold = 0.5
     # Solve 0 and 1 instead of the densities between.
     config.binarize = False
+    # Voxels along the longest edge of a closed surface (stl, 3mf, obj, ply).
+    config.mesh_voxels = 64
     # Bring to this edge, in voxels of what the file holds; 0 for none.
     config.resize = 0
     # "nearest" or "linear" resampling, "pad" with void, "tile" to repeat the box.
@@ -67,11 +83,13 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # cell take 11 MB where it is cubic (2 loads) and 58 MB where not (6 loads).
     config.fields = "energy,strain,displacement"
 
-    # A .raw file has no header: edges, NumPy type, "C" (z fastest) or "F" (x fastest).
+    # A .raw file, or one without a suffix, has no header: edges, NumPy type, "C" (z
+    # fastest) or "F" (x fastest), and whether a byte holds eight voxels.
     config.raw = ConfigDict()
     config.raw.shape = (0, 0, 0)
     config.raw.dtype = "uint8"
     config.raw.order = "C"
+    config.raw.bits = False
 
     # Base material; results are in the units of E.
     config.base = ConfigDict()

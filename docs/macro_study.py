@@ -19,7 +19,7 @@ import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 
-from mmdiff.fem import cubic, cubic_multigrid, element, structure
+from mmdiff.fem import brick, element, multigrid, structure
 
 TOL = 1e-5
 
@@ -42,8 +42,9 @@ def bodies(n: int):
 
 def assemble(constants):
     """Return K of all dofs, in float64."""
-    dofs = cubic_multigrid.element_dofs(constants.shape[:3])
-    values = np.tensordot(constants.reshape(-1, 3), cubic.stiffness_basis(), 1)
+    dofs = multigrid.element_dofs(constants.shape[:3])
+    basis = brick.stiffness(structure.BRICK)
+    values = np.tensordot(constants.reshape(-1, 3), basis, 1)
     rows, columns = np.repeat(dofs, 24, 1).ravel(), np.tile(dofs, (1, 24)).ravel()
     return sp.coo_matrix((values.ravel(), (rows, columns))).tocsr()
 

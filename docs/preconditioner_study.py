@@ -17,33 +17,26 @@ import scipy.sparse.linalg as spla
 
 from mmdiff.design.bench import specimens
 from mmdiff.elasticity import NU
-from mmdiff.fem import boundary, element
+from mmdiff.fem import boundary, brick, element
 from mmdiff.fem.homogenize import modulus
-from mmdiff.fem.multigrid import DEGREES
+from mmdiff.fem.multigrid import DEGREES, element_dofs
 
 LOADS = boundary.loads("cubic")
-POINT_BOUND = np.linalg.eigvalsh(element.stiffness(NU))[-1] / element.diagonal(NU)
+STIFFNESS = element.stiffness(NU)
+POINT_BOUND = np.linalg.eigvalsh(STIFFNESS)[-1] / STIFFNESS[0, 0]
 
 
 def free_dofs(n, load):
     """Mask (3 m^3,) of the free dofs of a load."""
-    mask = boundary.free_mask(LOADS.fixed()[load], n, np.float32, periodic=False)
+    shape, fixed = (n, n, n), LOADS.fixed()[load]
+    mask = boundary.free_mask(fixed, shape, np.float32, periodic=False)
     return np.asarray(mask, np.float64).ravel()
-
-
-def element_dofs(n):
-    """Dofs (n^3, 24) of every element, component-major."""
-    m = n + 1
-    grid = np.arange(m**3).reshape(m, m, m)
-    low = grid[:n, :n, :n].reshape(-1, 1)
-    node = low + np.array([grid[corner] for corner in element.CORNERS])
-    return (np.arange(3)[:, None] * m**3 + node[:, None, :]).reshape(n**3, 24)
 
 
 def assemble(stiff):
     """Stiffness matrix of moduli (n, n, n), without boundary conditions."""
-    dofs = element_dofs(len(stiff))
-    values = stiff.ravel()[:, None, None] * element.stiffness(NU)
+    dofs = element_dofs(stiff.shape)
+    values = stiff.ravel()[:, None, None] * STIFFNESS
     rows = np.repeat(dofs, 24, axis=1).ravel()
     columns = np.tile(dofs, (1, 24)).ravel()
     return sp.coo_matrix((values.ravel(), (rows, columns))).tocsr()
@@ -55,8 +48,8 @@ def right_hand_side(stiff, load):
     macro = element.macro_modes(LOADS.strain)[load].reshape(3, 8)
     corners = (macro @ element.hadamard() / 8).ravel()
     force = np.zeros(3 * (n + 1) ** 3)
-    values = stiff.ravel()[:, None] * (element.stiffness(NU) @ corners)
-    np.add.at(force, element_dofs(n), values)
+    values = stiff.ravel()[:, None] * (STIFFNESS @ corners)
+    np.add.at(force, element_dofs(stiff.shape), values)
     return -force * free_dofs(n, load)
 
 
@@ -191,7 +184,7 @@ def _scaling(system, blocks):
     block = np.array([[system[a, b].diagonal() for b in parts] for a in parts])
     inverse = np.linalg.inv(block.transpose(2, 0, 1))
     scale = [[sp.diags(inverse[:, a, b]) for b in range(3)] for a in range(3)]
-    return sp.bmat(scale).tocsr(), element.spectrum_bound(NU)
+    return sp.bmat(scale).tocsr(), brick.spectrum_bound(brick.Brick())
 
 
 def iterations(matrix, precondition, b, tol=1e-5, most=300):

@@ -14,8 +14,10 @@ import numpy as np
 from jax import lax
 
 from mmdiff.design.bench import specimens
-from mmdiff.elasticity import NU
-from mmdiff.fem import boundary, flat, homogenize, multigrid, solve
+from mmdiff.fem import boundary, homogenize, multigrid, solve, stencil
+from mmdiff.fem.brick import Brick
+
+BRICK = Brick()
 
 
 def milliseconds(function, operand, x, repeats):
@@ -40,21 +42,26 @@ def main():
     fixed = jnp.asarray(boundary.loads("cubic").fixed()[1])
     for n, repeats in ((32, 20), (64, 5)):
         stiff = jnp.asarray(homogenize.modulus(specimens.plates(n)), jnp.float32)
-        setup, cycle = multigrid.make_multigrid(n, NU, periodic=False)
+        grids = multigrid.grids((n, n, n), BRICK)
+        free = multigrid.cell_masks(fixed, grids, jnp.float32, periodic=False)
+        most = {"most_free": int(free[-1].sum())}
+        setup, cycle = multigrid.make_multigrid(grids, **most)
         setup = jax.jit(setup)
-        hierarchy = jax.block_until_ready(setup(stiff, fixed))
+        hierarchy = jax.block_until_ready(setup(stiff[None], free))
         start = time.perf_counter()
-        jax.block_until_ready(setup(stiff, fixed))
+        jax.block_until_ready(setup(stiff[None], free))
         print(f"octant {n}^3: set-up {1e3 * (time.perf_counter() - start):.1f}")
         coarser = multigrid.Hierarchy(hierarchy.levels[1:], hierarchy.coarse)
         degrees = 2 * multigrid.DEGREES[1:]
-        _, coarse_cycle = multigrid.make_multigrid(
-            n // 2, NU, periodic=False, degrees=degrees
-        )
-        line = hierarchy.levels[0].modulus
+        _, coarse_cycle = multigrid.make_multigrid(grids[1:], degrees=degrees, **most)
+        lines, shape = hierarchy.levels[0].lines, grids[0].shape
         # Factors keep the numbers small over the loop.
         parts = {
-            "K u": (n, line, lambda e, u, n=n: 1e-3 * flat.apply(e, u, n, NU)),
+            "K u": (
+                n,
+                lines,
+                lambda e, u, shape=shape: 1e-3 * stencil.apply(e, u, shape, BRICK),
+            ),
             "V-cycle": (n, hierarchy, lambda h, u, c=cycle: 1e-3 * c(h, u)),
             "coarser grids": (
                 n // 2,

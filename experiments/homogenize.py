@@ -54,12 +54,15 @@ def intact(folder: pathlib.Path) -> bool:
 def _settings(config: ConfigDict) -> batch.Settings:
     """Return the settings of the config as the library takes them."""
     solver = config.solver
-    options = [field.name for field in dataclasses.fields(prepare.Options)]
+    names = [field.name for field in dataclasses.fields(prepare.Options)]
+    chosen = {
+        name: config[name] for name in names if name != "voxel" or any(config[name])
+    }
     return batch.Settings(
-        raw=dict(config.raw),
+        raw=dict(config.raw) | {"voxels": config.mesh_voxels},
         key=config.key,
         index=config.index,
-        options=prepare.Options(**{name: config[name] for name in options}),
+        options=prepare.Options(**chosen),
         material=solution.Material(
             config.base.E, config.base.nu, solver.void, solver.penal
         ),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mmdiff.design.homogenize.characterize import characterize
     from mmdiff.design.optimize.design import Design, optimize
     from mmdiff.fem.homogenize import homogenize, make_homogenizer
+    from mmdiff.fem.phases import homogenize_phases
     from mmdiff.io.cell_files import write_cell
     from mmdiff.io.read import read_cell
     from mmdiff.models.weights import Model, load_model
@@ -49,6 +50,7 @@ _PUBLIC = {
     "check_feasible": "mmdiff.targets.feasibility",
     "generate": "mmdiff.design.generate.pipeline",
     "homogenize": "mmdiff.fem.homogenize",
+    "homogenize_phases": "mmdiff.fem.phases",
     "load_dataset": "mmdiff.data.dataset",
     "load_model": "mmdiff.models.weights",
     "make_homogenizer": "mmdiff.fem.homogenize",
@@ -69,6 +71,7 @@ __all__ = [
     "check_feasible",
     "generate",
     "homogenize",
+    "homogenize_phases",
     "load_dataset",
     "load_model",
     "make_homogenizer",

@@ -33,10 +33,38 @@ def hashin_shtrikman(volume, nu: float = NU):
     return bulk * volume, shear * volume, young * volume
 
 
+def hashin_shtrikman_of_phases(
+    shares: Float[np.ndarray, "p"],
+    young: Float[np.ndarray, "p"],
+    poisson: Float[np.ndarray, "p"],
+) -> tuple[float, float, float]:
+    """Upper Hashin-Shtrikman bounds (K, G, E) of any number of isotropic phases.
+
+    In the form of Walpole, J. Mech. Phys. Solids 14 (1966) 151, with the largest bulk
+    and shear modulus among the phases. With one phase of no stiffness it is
+    `hashin_shtrikman`.
+
+    Args:
+      shares: volume fractions of the phases, which add up to 1.
+      young: their Young's moduli, positive.
+      poisson: their Poisson's ratios.
+    """
+    k, g = young / (3 * (1 - 2 * poisson)), young / (2 * (1 + poisson))
+    most_k, most_g = k.max(), g.max()
+    beside = most_g * (9 * most_k + 8 * most_g) / (6 * (most_k + 2 * most_g))
+    bulk = 1 / (shares / (k + 4 / 3 * most_g)).sum() - 4 / 3 * most_g
+    shear = 1 / (shares / (g + beside)).sum() - beside
+    return bulk, shear, 9 * bulk * shear / (3 * bulk + shear)
+
+
 def hashin_shtrikman_ratios(constants, volume, nu: float = NU) -> dict:
     """Return K, G and E over their upper Hashin-Shtrikman bounds; see there."""
+    return ratios(constants, hashin_shtrikman(volume, nu))
+
+
+def ratios(constants, bounds) -> dict:
+    """Return K, G and E of cubic constants over bounds (K, G, E)."""
     got = moduli(constants)
-    bounds = hashin_shtrikman(volume, nu)
     return {name: got[name] / b for name, b in zip("KGE", bounds, strict=True)}
 
 

@@ -6,15 +6,15 @@ those of `GRIDS`, or octants of 8 and 16 where levels or accuracy matter.
 """
 
 import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracles
 from scipy import ndimage
 
 from mmdiff.cells import symmetry
-from mmdiff.fem import boundary, element, homogenize
+from mmdiff.fem import boundary, homogenize
 
 # Five times as quick to compile; the programs are small, so their speed is no matter.
 QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
@@ -68,19 +68,40 @@ def random_moduli(kind, seed, decades):
     return 10 ** (-decades * np.random.default_rng(seed).random((n, n, n)))
 
 
-def stiffness_matrix(modulus, nu=0.3):
-    """Assemble K (d, d) of element moduli (n, n, n), without boundary conditions.
+def random_coefficients(brick, shape, seed=0, decades=1.0):
+    """Coefficients (p, nx, ny, nz) of all admissible kinds, log-uniform."""
+    kinds = {"modulus": 1, "isotropic": 2, "cubic": 3}[brick.kind]
+    modes = 10 ** (-decades * np.random.default_rng(seed).random((kinds, *shape)))
+    if brick.kind == "modulus":
+        return modes
+    bulk, shear = modes[:2]  # lambda and C12 are negative where shear > 1.5 bulk
+    if brick.kind == "isotropic":
+        return np.stack([bulk - 2 / 3 * shear, shear])
+    return np.stack([bulk + 4 / 3 * shear, bulk - 2 / 3 * shear, modes[2]])
 
-    Dofs are ordered component, x, y, z: d = 3 (n + 1)^3.
+
+def element_tensors(coefficients, brick):
+    """Stiffness tensors (nx, ny, nz, 6, 6) of coefficients (p, nx, ny, nz)."""
+    coefficients = np.asarray(coefficients)
+    if brick.kind == "modulus":
+        return oracles.isotropic(coefficients[0], brick.nu)
+    if brick.kind == "isotropic":
+        lam, mu = coefficients
+        return oracles.cubic(lam + 2 * mu, lam, mu)
+    return oracles.cubic(*coefficients)
+
+
+def assembled(coefficients, brick):
+    """Sparse K of coefficients (p, nx, ny, nz), without boundary conditions."""
+    return oracles.assemble(element_tensors(coefficients, brick), brick.edges)
+
+
+def stiffness_matrix(modulus, nu=0.3):
+    """Assemble K (d, d) of element moduli, without boundary conditions.
+
+    Dofs are ordered component, x, y, z.
     """
-    n = modulus.shape[0]
-    grid = np.arange((n + 1) ** 3).reshape(3 * (n + 1,))
-    matrix = np.zeros((3 * grid.size, 3 * grid.size))
-    for cell in itertools.product(range(n), repeat=3):
-        nodes = [grid[tuple(np.add(cell, corner))] for corner in element.CORNERS]
-        dofs = np.concatenate([grid.size * c + np.array(nodes) for c in range(3)])
-        matrix[np.ix_(dofs, dofs)] += modulus[cell] * element.stiffness(nu)
-    return matrix
+    return oracles.assemble(oracles.isotropic(modulus, nu)).toarray()
 
 
 def random_octant(n, seed=0, low=0.0):

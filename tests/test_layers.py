@@ -36,13 +36,17 @@ HOMES = {
     "orbax": ("mmdiff/train/checkpoint.py",),
     "tensorstore": ("mmdiff/data/store.py",),
     "ray": ("launch",),
+    "trimesh": ("mmdiff/io/read_meshes.py",),
+    "h5py": ("mmdiff/io/read_volumes.py",),
+    "tifffile": ("mmdiff/io/read_volumes.py",),
 }
 # Extras: a core installation is without them, so only functions may import them.
 OPTIONAL = (
     *("skimage", "matplotlib", "tensorboardX", "ray", "trimesh", "lib3mf"),
+    *("h5py", "tifffile"),
     *("pyamg", "muGrid"),  # timed beside our solver where they are installed
 )
-TEST_ONLY = ("trimesh", "lib3mf", "pytest", "nlopt", "skfem", "manifold3d")
+TEST_ONLY = ("lib3mf", "pytest", "nlopt", "skfem", "manifold3d")
 
 
 def _imports(path, *, top_level=False):

@@ -96,8 +96,8 @@ class Chords(NamedTuple):
 class Grid(NamedTuple):
     """A field and its slopes on m^3 points of the octant, h spacings apart."""
 
-    value: Float[np.ndarray, "m m m"]
-    slope: Float[np.ndarray, "3 m m m"]
+    value: Float[np.ndarray, "mx my mz"]
+    slope: Float[np.ndarray, "3 mx my mz"]
     h: float
 
     def at(self, points: Float[np.ndarray, "p 3"], array) -> Float[np.ndarray, "p"]:

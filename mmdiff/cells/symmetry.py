@@ -15,9 +15,9 @@ from mmdiff.typing import AnyArray, Float, Int, Shaped
 
 
 def octant_to_cell(
-    octant: Shaped[AnyArray, "*b n n n"],
-) -> Shaped[AnyArray, "*b m m m"]:
-    """Reflect an octant (..., n, n, n) into its cell (..., 2n, 2n, 2n)."""
+    octant: Shaped[AnyArray, "*b x y z"],
+) -> Shaped[AnyArray, "*b X Y Z"]:
+    """Reflect an octant (..., x, y, z) into its cell (..., 2x, 2y, 2z)."""
     xp = np if isinstance(octant, np.ndarray) else jnp
     for axis in (-3, -2, -1):
         octant = xp.concatenate([octant, xp.flip(octant, axis)], axis)

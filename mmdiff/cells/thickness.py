@@ -58,8 +58,8 @@ def feature_size(
 
 
 def wall_thickness(
-    phase: Bool[np.ndarray, "n n n"], *, mode: str = "symmetric"
-) -> Float[np.ndarray, "n n n"]:
+    phase: Bool[np.ndarray, "nx ny nz"], *, mode: str = "symmetric"
+) -> Float[np.ndarray, "nx ny nz"]:
     """Return the thickness at every voxel of a phase, in voxels; 0 in the other phase.
 
     A slab of k voxels has thickness k throughout, and so have a square rod and a cube.
@@ -94,7 +94,7 @@ def _summary(phase, mode, share):
     return Thickness(float(thinnest), float(values.mean()))
 
 
-def _to_other_phase(phase, mode) -> Int[np.ndarray, "3 m m m"]:
+def _to_other_phase(phase, mode) -> Int[np.ndarray, "3 mx my mz"]:
     """Return vectors to the nearest voxel outside the phase, in the cell and around it.
 
     There are MARGIN voxels more on each side, m = n + 2 MARGIN.
@@ -209,7 +209,7 @@ def _moved(step):
     return tuple(slice(MARGIN + s, (s - MARGIN) or None) for s in step)
 
 
-def _way_uphill(height, wall, mode) -> Int[np.ndarray, "n n n"]:
+def _way_uphill(height, wall, mode) -> Int[np.ndarray, "nx ny nz"]:
     """Return the number of the voxel where the steepest way up from each voxel ends.
 
     It ends on the first voxel of `wall` (n, n, n), or on a peak; height is (m, m, m).

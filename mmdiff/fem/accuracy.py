@@ -178,7 +178,8 @@ def estimate(
 def refined(fields: Float[Array, "l 3 k k k"]) -> Float[Array, "l 3 m m m"]:
     """Return fields in the edges of elements half as large, m = 2 k - 1 nodes."""
     loads, size = len(fields), 2 * fields.shape[-1] - 1
-    prolong = functools.partial(multigrid.prolong, n=size - 1)
+    shape, half = 3 * (size - 1,), 3 * (fields.shape[-1] - 1,)
+    prolong = functools.partial(multigrid.prolong, coarse=half, fine=shape)
     fine = jax.vmap(prolong)(fields.reshape(loads, 3, -1))
     return 2 * fine.reshape(loads, 3, size, size, size)
 

@@ -1,4 +1,4 @@
-"""Load cases and boundary conditions of the three cell symmetries.
+"""Load cases and boundary conditions of cells and of windows of a material.
 
 `periodic` takes a full cell and six loads. `orthotropic` and `cubic` take an octant of
 a mirror-symmetric cell: under a mirror a load is even or odd, and so is its fluctuation
@@ -9,6 +9,7 @@ on the faces normal to j or k. `cubic` needs one normal and one shear load only.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -17,9 +18,12 @@ from jax import lax
 
 from mmdiff.errors import InputError
 from mmdiff.fem.element import VOIGT
+from mmdiff.fem.stencil import Shape
 from mmdiff.typing import AnyArray, Array, Bool, Float, Int
 
-SYMMETRIES = ("cubic", "orthotropic", "periodic")
+SYMMETRIES = ("cubic", "orthotropic", "periodic", "kinematic", "mixed")
+# Of these the array is an octant, and C11 to C66 and the normal couplings are not zero.
+OCTANTS = ("cubic", "orthotropic")
 # What comes before the index along x, y and z of a field (c, x, y, z).
 _AXES = tuple((slice(None),) * axis for axis in (1, 2, 3))
 
@@ -41,19 +45,22 @@ class Loads:
         """Macro strains (L, 6) in Voigt order, engineering shear."""
         return np.eye(6)[list(self.voigt)]
 
-    def nodes(self, n: int) -> int:
-        """Number of nodes per side of an n^3 element grid."""
-        return n if self.periodic else n + 1
+    def nodes(self, shape: Shape) -> Shape:
+        """Number of nodes along x, y and z of so many elements."""
+        return shape if self.periodic else tuple(n + 1 for n in shape)
 
-    def field_shape(self, n: int) -> tuple[int, ...]:
-        """Return the shape (l, 3, m, m, m) of the fields on an n^3 grid."""
-        return (len(self.voigt), 3, *3 * (self.nodes(n),))
+    def field_shape(self, grid: int | Shape) -> tuple[int, ...]:
+        """Return the shape (l, 3, X, Y, Z) of the fields on n^3 or (nx, ny, nz)."""
+        shape = 3 * (grid,) if isinstance(grid, int) else tuple(grid)
+        return (len(self.voigt), 3, *self.nodes(shape))
 
     def fixed(self) -> Bool[np.ndarray, "l 3 3"]:
         """Whether component c vanishes on faces normal to axis a: (l, c, a)."""
         fixed = np.zeros((len(self.voigt), 3, 3), bool)
         if self.periodic:
             return fixed
+        if self.symmetry == "kinematic":
+            return ~fixed
         for load, voigt in enumerate(self.voigt):
             j, k = VOIGT[voigt]
             for axis in range(3):
@@ -87,7 +94,7 @@ def load_pairs(
         (i, j)
         for i in range(6)
         for j in range(i + 1)
-        if load_cases.periodic or i == j or i < 3
+        if load_cases.symmetry not in OCTANTS or i == j or i < 3
     )
     place = np.full((6, 6), len(pairs), np.int32)
     for number, (i, j) in enumerate(pairs):
@@ -96,38 +103,46 @@ def load_pairs(
 
 
 def free_mask(
-    fixed: Bool[AnyArray, "3 3"], n: int, dtype: Any, *, periodic: bool
-) -> Float[Array, "3 m m m"]:
+    fixed: Bool[AnyArray, "3 3"], shape: Shape, dtype: Any, *, periodic: bool
+) -> Float[Array, "3 X Y Z"]:
     """Return 1 at free and 0 at other dofs of one load, see `Loads.fixed`.
 
     The images of a periodic cell, on the far faces, are not free.
     """
     mask = jnp.ones((1, 1, 1, 1), dtype)
-    ends = np.zeros(n + 1, bool)
-    ends[[0, -1]] = True
-    for axis in range(3):
+    for axis, n in enumerate(shape):
+        ends = np.zeros(n + 1, bool)
+        ends[[0, -1]] = True
         line = jnp.asarray(fixed)[:, axis, None] & ends[None]
         if periodic:
             line = jnp.arange(n + 1)[None] == n
-        shape = [line.shape[0], 1, 1, 1]
-        shape[1 + axis] = n + 1
-        mask = mask * (1 - line.astype(dtype)).reshape(shape)
-    return jnp.broadcast_to(mask, (3, n + 1, n + 1, n + 1))
+        size = [line.shape[0], 1, 1, 1]
+        size[1 + axis] = n + 1
+        mask = mask * (1 - line.astype(dtype)).reshape(size)
+    return jnp.broadcast_to(mask, (3, *(n + 1 for n in shape)))
 
 
-def fold_images(f: Float[Array, "c s"], n: int) -> Float[Array, "c s"]:
+def num_free(fixed: Bool[np.ndarray, "3 3"], shape: Shape, *, periodic: bool) -> int:
+    """Return how many dofs of `free_mask` are free."""
+    if periodic:
+        return 3 * math.prod(shape)
+    nodes = np.array(shape) + 1
+    return int(np.prod(nodes - 2 * np.asarray(fixed, int), axis=1).sum())
+
+
+def fold_images(f: Float[Array, "c s"], shape: Shape) -> Float[Array, "c s"]:
     """Add the forces on the images of a periodic cell to their originals."""
-    f = f.reshape(-1, n + 1, n + 1, n + 1)
-    for before in _AXES:
+    f = f.reshape(-1, *(n + 1 for n in shape))
+    for before, n in zip(_AXES, shape, strict=True):
         first, image = (*before, 0), (*before, n)
         f = f.at[first].add(f[image]).at[image].set(0)
     return f.reshape(f.shape[0], -1)
 
 
-def copy_images(u: Float[Array, "c s"], n: int) -> Float[Array, "c s"]:
+def copy_images(u: Float[Array, "c s"], shape: Shape) -> Float[Array, "c s"]:
     """Give the images of a periodic cell the displacements of their originals."""
-    u = u.reshape(-1, n + 1, n + 1, n + 1)
-    for before in _AXES:
+    u = u.reshape(-1, *(n + 1 for n in shape))
+    for before, n in zip(_AXES, shape, strict=True):
         u = u.at[(*before, n)].set(u[(*before, 0)])
     return u.reshape(u.shape[0], -1)
 

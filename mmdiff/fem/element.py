@@ -3,11 +3,13 @@
 Corner values of one component along one axis are replaced by their sum s = u1 + u0 and
 difference d = u1 - u0. In the tensor product of these pairs (modes sss, ssd, ... ddd
 per component) the element stiffness has 45 non-zeros instead of 576, which is what
-makes the matrix-free operator cheap. Set-up in NumPy float64; unit edge, E = 1.
+makes the matrix-free operator cheap. Set-up in NumPy float64; unit edges unless given,
+E = 1. What kinds of elements there are is told in `brick`.
 """
 
 import functools
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,15 +29,17 @@ def stiffness_tensor(nu: float) -> Float[np.ndarray, "6 6"]:
     return tensor
 
 
-def strain_matrix(point: Float[np.ndarray, "3"]) -> Float[np.ndarray, "6 24"]:
-    """Strain-displacement matrix at a point of the unit cube, dof = 8 c + v."""
+def strain_matrix(
+    point: Float[np.ndarray, "3"], edges: Sequence[float] = (1, 1, 1)
+) -> Float[np.ndarray, "6 24"]:
+    """Strain-displacement matrix at a point, in units of the edges, dof = 8 c + v."""
     shape = np.zeros((3, 8))
     for v, corner in enumerate(CORNERS):
         value = np.where(np.array(corner) == 1, point, 1 - point)
         slope = np.where(np.array(corner) == 1, 1.0, -1.0)
         for axis in range(3):
             factor = value.copy()
-            factor[axis] = slope[axis]
+            factor[axis] = slope[axis] / edges[axis]
             shape[axis, v] = factor.prod()
     strain = np.zeros((6, 24))
     for row, (i, j) in enumerate(VOIGT):
@@ -45,14 +49,16 @@ def strain_matrix(point: Float[np.ndarray, "3"]) -> Float[np.ndarray, "6 24"]:
     return strain
 
 
-def integrate(tensor: Float[np.ndarray, "*k 6 6"]) -> Float[np.ndarray, "*k 24 24"]:
+def integrate(
+    tensor: Float[np.ndarray, "*k 6 6"], edges: Sequence[float] = (1, 1, 1)
+) -> Float[np.ndarray, "*k 24 24"]:
     """Return the element stiffness of stiffness tensors, dof = 8 c + v."""
     gauss = 0.5 + np.array([-1.0, 1.0]) / (2 * np.sqrt(3))
     total = np.zeros((*tensor.shape[:-2], 24, 24))
     for point in itertools.product(gauss, repeat=3):
-        b = strain_matrix(np.array(point))
+        b = strain_matrix(np.array(point), edges)
         total += b.T @ tensor @ b / 8
-    return total
+    return total * np.prod(edges)
 
 
 @functools.lru_cache(maxsize=8)
@@ -70,26 +76,6 @@ def hadamard() -> Float[np.ndarray, "8 8"]:
     return np.kron(np.kron(pair, pair), pair)
 
 
-def dense_mode_stiffness(nu: float) -> Float[np.ndarray, "24 24"]:
-    """Return the stiffness in the mode basis, mode 8 c + m."""
-    transform = np.kron(np.eye(3), hadamard())
-    return transform @ stiffness(nu) @ transform.T / 64
-
-
-@functools.lru_cache(maxsize=8)
-def mode_stiffness(nu: float) -> tuple[tuple[tuple[int, float], ...], ...]:
-    """Return the non-zeros of the stiffness in the mode basis, rows of (mode, value).
-
-    Mode 8 c + m is mode m of component c. Rows of rigid translation are empty.
-    """
-    dense = dense_mode_stiffness(nu)
-    dense[abs(dense) < 1e-14] = 0
-    return tuple(
-        tuple((int(j), float(dense[i, j])) for j in np.flatnonzero(dense[i]))
-        for i in range(24)
-    )
-
-
 def strain_gradient(strain: Float[np.ndarray, "l 6"]) -> Float[np.ndarray, "l 3 3"]:
     """Return the displacement gradients without rotation of Voigt strains."""
     gradient = np.zeros((len(strain), 3, 3))
@@ -98,33 +84,13 @@ def strain_gradient(strain: Float[np.ndarray, "l 6"]) -> Float[np.ndarray, "l 3 
     return gradient
 
 
-def macro_modes(strain: Float[np.ndarray, "l 6"]) -> Float[np.ndarray, "l 24"]:
+def macro_modes(
+    strain: Float[np.ndarray, "l 6"], edges: Sequence[float] = (1, 1, 1)
+) -> Float[np.ndarray, "l 24"]:
     """Return the element modes of macro strains (engineering shear)."""
-    corners = np.array(CORNERS, np.float64)
+    corners = np.array(CORNERS) * np.asarray(edges, np.float64)
     displacement = np.einsum("lij,vj->liv", strain_gradient(strain), corners)
     return (displacement @ hadamard().T).reshape(len(strain), 24)
-
-
-def macro_stress(
-    strain: Float[np.ndarray, "l 6"], nu: float
-) -> Float[np.ndarray, "l 24"]:
-    """Return the element force modes of macro strains, for E = 1."""
-    return macro_modes(strain) @ dense_mode_stiffness(nu)
-
-
-def diagonal(nu: float) -> float:
-    """Return the diagonal entry of the stiffness, the same for all 24 dofs."""
-    return float(stiffness(nu)[0, 0])
-
-
-def spectrum_bound(nu: float) -> float:
-    """Return lambda_max(B0^-1 K0) with B0 the 3x3 nodal blocks on the diagonal of K0.
-
-    It bounds the spectrum of B^-1 K, B the nodal blocks of K, for every modulus field
-    and every set of fixed dofs: the Rayleigh quotient of an assembled system is a
-    weighted mean of those of its elements.
-    """
-    return block_bound(stiffness(nu))
 
 
 def block_bound(matrix: Float[np.ndarray, "24 24"]) -> float:

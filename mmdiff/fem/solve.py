@@ -129,7 +129,7 @@ def verified(
     info: SolveInfo,
     limits: Limits,
     *,
-    diagonal: Float[Array, "s"],
+    diagonal: Float[Array, "d s"],
 ) -> SolveInfo:
     """Return the outcome as it is, with the residual of x computed anew.
 
@@ -142,7 +142,7 @@ def verified(
     """
     tol, floor, _, gain, _ = limits
     norm_b, residual = _norm(b), _norm(b - apply(x))
-    rounding = ROUNDINGS * jnp.finfo(x.dtype).eps * _norm(diagonal[None] * x)
+    rounding = ROUNDINGS * jnp.finfo(x.dtype).eps * _norm(diagonal * x)
     allowed = jnp.where(norm_b > floor, jnp.hypot(tol * norm_b, rounding), floor)
     settled = (gain > 0) & info.converged
     return _outcome(info.iterations, residual, allowed, norm_b, floor, settled)

@@ -3,13 +3,12 @@
 The macro scale of a structure made of cells: each element is a homogenized cell with
 constants C11, C12, C44, and K(C) u = f is solved for trilinear hexahedra of unit edge
 under given displacements and nodal forces. Conjugate gradients with the V-cycle of
-`cubic_multigrid`; derivatives in the constants, displacements and forces come from the
+`multigrid`; derivatives in the constants, displacements and forces come from the
 implicit function theorem, one more solve with the same K, to any order. Small strains;
 nothing here knows about the cells themselves.
 """
 
-import functools
-import operator
+import operator as operators
 from collections.abc import Callable, Sequence
 
 import jax
@@ -18,21 +17,29 @@ import numpy as np
 from jax import lax
 
 from mmdiff.errors import InputError
-from mmdiff.fem import cubic, solve
-from mmdiff.fem.cubic import Shape
-from mmdiff.fem.cubic_multigrid import COARSEST, DEGREES, make_multigrid
+from mmdiff.fem import implicit, multigrid, operator, stencil
+from mmdiff.fem.brick import Brick
 from mmdiff.fem.device import each
-from mmdiff.fem.element import strain_gradient
+from mmdiff.fem.element import CORNERS, strain_gradient
+from mmdiff.fem.multigrid import COARSEST, DEGREES
+from mmdiff.fem.stencil import Shape
 from mmdiff.typing import AnyArray, Array, Bool, Float, Shaped
 
 TOL, MAXITER = 1e-5, 500
 FLOOR = 1e-6
+BRICK = Brick("cubic")
 
 
 def faces(shape: Shape) -> Bool[np.ndarray, "3 X Y Z"]:
     """Return the dofs (3, nx + 1, ny + 1, nz + 1) on the outer boundary, as True."""
     inside = np.zeros([n - 1 for n in shape], bool)
     return np.stack(3 * [np.pad(inside, 1, constant_values=True)])
+
+
+def corners(u: Shaped[AnyArray, "3 X Y Z"]) -> list[Shaped[AnyArray, "3 nx ny nz"]]:
+    """Return the values at the eight corners of every element."""
+    nx, ny, nz = (size - 1 for size in u.shape[1:])
+    return [u[:, x : x + nx, y : y + ny, z : z + nz] for x, y, z in CORNERS]
 
 
 def affine(
@@ -109,7 +116,7 @@ def make_displacement(
     Args:
       shape: elements along x, y and z.
       fixed: dofs of given displacement; those of `faces` unless given.
-      degrees: of the smoother, see `cubic_multigrid.make_multigrid`.
+      degrees: of the smoother, see `multigrid.make_multigrid`.
       coarsest: most nodes of the grid that is solved densely.
 
     Raises:
@@ -124,7 +131,8 @@ def make_displacement(
         raise InputError(
             "none of the dofs is fixed. Fix enough of them to hold the body in place."
         )
-    solution = _make_solution(_Box(shape, fixed, degrees, coarsest))
+    box = _Box(shape, fixed, degrees, coarsest)
+    solution = implicit.make_solution(box)
 
     def displacement(
         constants, values, forces=None, *, tol=TOL, maxiter=MAXITER, floor=FLOOR
@@ -137,104 +145,98 @@ def make_displacement(
         forces = jnp.zeros_like(values) if forces is None else jnp.asarray(forces, kind)
         _check("the forces", forces.shape, values.shape)
         rest = jnp.asarray(floor, kind) * jnp.asarray([1, 0, 0.5], kind)
-        constants = constants + rest[None, None, None]
-        return solution(constants, values, forces, jnp.asarray(tol, kind), maxiter)
+        constants = jnp.moveaxis(constants + rest[None, None, None], -1, 0)
+        data, tol = (values, forces), jnp.asarray(tol, kind)
+        x, info = solution(
+            constants, data, lax.stop_gradient(values), tol, maxiter, 0.0
+        )
+        return x + box.given(values), info
 
     return displacement
 
 
 class _Box:
-    """The linear system of a box: K(C) u = f with given displacements at fixed dofs."""
+    """The system of a body: K(C) u = f with given displacements at fixed dofs.
+
+    Data are the displacements, of which those at fixed dofs count, and the forces.
+    """
 
     def __init__(self, shape, fixed, degrees, coarsest):
         self.shape, self.fixed = shape, fixed
-        self.setup, self.cycle = make_multigrid(
-            shape, fixed, degrees=degrees, coarsest=coarsest
+        self.levels = multigrid.grids(shape, BRICK, coarsest)
+        masks = [fixed]
+        for grid in self.levels[1:]:
+            masks.append(multigrid.coarse_fixed(masks[-1], grid.shape))
+        self.free = [~mask.reshape(3, -1) for mask in masks]
+        most = max(int(self.free[-1].sum()), 1)
+        self.setup, self.cycle = multigrid.make_multigrid(
+            self.levels, most_free=most, degrees=degrees
         )
 
-    def free_part(self, u):
+    def admissible(self, x):
         """Return the field at free dofs, zero at others."""
-        return jnp.where(jnp.broadcast_to(self.fixed, u.shape), 0, u)
+        return jnp.where(jnp.broadcast_to(self.fixed, x.shape), 0, x)
 
-    def fixed_part(self, u):
+    def given(self, u):
         """Return the field at fixed dofs, zero at others."""
         return jnp.where(jnp.broadcast_to(self.fixed, u.shape), u, 0)
 
-    def plain(self, constants, u):
-        """Return K u of all loads in a plain form, for derivatives to go through."""
-        return each(functools.partial(cubic.plain_apply, constants), u)
+    def load(self, coefficients, data, *, plain=False):
+        """Return the forces, less those of the given displacements."""
+        values, forces = data
+        lines = stencil.flatten(coefficients)
 
-    def load(self, constants, values, forces):
-        """Return the right-hand sides: forces, and those of the fixed dofs."""
-        lines = cubic.flatten(constants)
-
-        def given(u):
-            force = cubic.apply(lines, u.reshape(3, -1), self.shape)
+        def one(u):
+            if plain:
+                return operator.apply(coefficients, u[None], BRICK)[0]
+            force = stencil.apply(lines, u.reshape(3, -1), self.shape, BRICK)
             return force.reshape(self.fixed.shape)
 
-        return self.free_part(forces - each(given, self.fixed_part(values)))
+        return self.admissible(forces - each(one, self.given(values)))
 
-    def invert(self, constants, b, start, tol, maxiter, given):
-        """Solve for the free dofs; `given` (l, 3, ...) tells of the rounding in b."""
-        hierarchy = self.setup(constants)
-        lines = cubic.flatten(constants)
-        diagonal, _ = cubic.node_blocks(lines, self.shape)
-        eps, nodes = jnp.finfo(b.dtype).eps, self.fixed.shape
+    def apply(self, coefficients, x):
+        """Return K x of all loads in a plain form."""
 
-        def apply(u):
-            force = cubic.apply(lines, u, self.shape)
-            return self.free_part(force.reshape(nodes)).reshape(3, -1)
+        def one(u):
+            return operator.apply(coefficients, u[None], BRICK)[0]
 
-        def one(b, start, given):
-            b, start = b.reshape(3, -1), start.reshape(3, -1)
-            floor = eps * jnp.linalg.norm(diagonal[None] * given.reshape(3, -1))
-            limits = solve.Limits(tol, floor, maxiter)
-            cycle = functools.partial(self.cycle, hierarchy)
-            x, info = solve.pcg(apply, cycle, b, start, limits)
-            info = solve.verified(apply, b, x, info, limits, diagonal=diagonal)
-            return x.reshape(nodes), info
+        return self.admissible(each(one, self.admissible(x)))
 
-        return each(one, b, start, given)
-
-
-def _make_solution(box: _Box) -> Callable:
-    """Return `solution(constants, values, forces, tol, maxiter) -> (u, SolveInfo)`."""
-
-    @jax.custom_jvp
-    def solution(constants, values, forces, tol, maxiter):
-        b = box.load(constants, values, forces)
-        start = box.free_part(values)
-        x, info = box.invert(constants, b, start, tol, maxiter, values)
-        return x + box.fixed_part(values), info
-
-    @solution.defjvp
-    def derivative(primals, tangents):
-        constants, *_, tol, maxiter = primals
-        change, of_values, of_forces = tangents[:3]
-        u, info = solution(*primals)
-        frozen = lax.stop_gradient(constants)
-
-        def inverse(b):
-            b = box.free_part(b)
-            zero = jnp.zeros_like(b)
-            return box.invert(frozen, b, zero, tol, maxiter, zero)[0]
-
-        of_values = box.fixed_part(of_values)
-        b = of_forces - box.plain(constants, of_values) - box.plain(change, u)
-        slope = lax.custom_linear_solve(
-            lambda x: box.free_part(box.plain(constants, box.free_part(x))),
-            box.free_part(b),
-            lambda _, b: solve.scaled(inverse, b),
-            symmetric=True,
+    def floors(self, coefficients, data):
+        """Return the rounding level that large displacements leave in the forces."""
+        lines = stencil.flatten(coefficients)
+        diagonal, _ = stencil.node_blocks(lines, self.shape, BRICK)
+        values = data[0].reshape(len(data[0]), 3, -1)
+        return jnp.finfo(values.dtype).eps * jax.vmap(jnp.linalg.norm)(
+            diagonal[None] * values
         )
-        return (u, info), (slope + of_values, jax.tree.map(solve.no_tangent, info))
 
-    return solution
+    def energy(self, coefficients, data):
+        """Return zero: the energy is of no use without a gain."""
+        return jnp.zeros(len(data[0]), coefficients.dtype)
+
+    def invert(self, coefficients, b, start, limits):
+        """Return the solutions."""
+        masks = [jnp.asarray(mask, b.dtype) for mask in self.free]
+        hierarchy = self.setup(coefficients, masks)
+        lines = stencil.flatten(coefficients)
+        diagonal, _ = stencil.node_blocks(lines, self.shape, BRICK)
+        loads = len(b)
+        x, info = implicit.invert(
+            jax.tree.map(lambda a: a[None], hierarchy),
+            jnp.zeros(loads, jnp.int32),
+            self.cycle,
+            lambda u, kind: stencil.apply(lines, u, self.shape, BRICK) * masks[0],
+            diagonal,
+            (b.reshape(loads, 3, -1), start.reshape(loads, 3, -1)),
+            limits,
+        )
+        return x.reshape(b.shape), info
 
 
 def _checked_shape(shape):
     try:
-        sizes = tuple(operator.index(n) for n in shape)
+        sizes = tuple(operators.index(n) for n in shape)
     except TypeError:
         sizes = ()
     if len(sizes) != 3 or min(sizes) < 1:

@@ -67,14 +67,14 @@ class Smoother(NamedTuple):
 
 
 def inverse_blocks(
-    diagonal: Float[Array, "s"],
+    diagonal: Float[Array, "d s"],
     coupling: Float[Array, "3 s"],
     mask: Float[Array, "3 s"],
 ) -> Float[Array, "6 s"]:
     """Return the inverses of 3x3 nodal blocks, of the free dofs and zero for others.
 
     Args:
-      diagonal: the diagonal entries, which are equal; positive.
+      diagonal: the diagonal entries, one if they are equal or three; positive.
       coupling: entries yz, xz, xy.
       mask: 1 at free dofs, 0 at others.
 
@@ -82,16 +82,23 @@ def inverse_blocks(
       entries xx yy zz yz xz xy.
     """
     x, y, z = mask
-    p, q, r = coupling / diagonal[None] * stack([y * z, x * z, x * y])
-    scale = 1 / (diagonal * (1 + 2 * p * q * r - p * p - q * q - r * r))
+    if len(diagonal) == 1:
+        a = b = c = bc = ac = ab = diagonal[0]
+    else:
+        a, b, c = diagonal
+        bc, ac, ab = jnp.sqrt(b * c), jnp.sqrt(a * c), jnp.sqrt(a * b)
+    p = coupling[0] / bc * (y * z)
+    q = coupling[1] / ac * (x * z)
+    r = coupling[2] / ab * (x * y)
+    scale = 1 / (1 + 2 * p * q * r - p * p - q * q - r * r)
     return scale[None] * stack(
         [
-            x * (1 - p * p),
-            y * (1 - q * q),
-            z * (1 - r * r),
-            q * r - p,
-            p * r - q,
-            p * q - r,
+            x * (1 - p * p) / a,
+            y * (1 - q * q) / b,
+            z * (1 - r * r) / c,
+            (q * r - p) / bc,
+            (p * r - q) / ac,
+            (p * q - r) / ab,
         ]
     )
 

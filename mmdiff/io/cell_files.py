@@ -90,7 +90,7 @@ def write_cell(
     write.write_vti(
         folder / f"{name}.vti",
         {"density": voxels},
-        spacing=cell_size_mm / voxels.shape[0],
+        spacing=3 * (cell_size_mm / voxels.shape[0],),
         conventions=conventions,
     )
     if image is None:

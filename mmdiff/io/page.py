@@ -20,7 +20,7 @@ _PICTURES = (".png", ".gif", ".jpg", ".svg")
 
 @dataclasses.dataclass(frozen=True)
 class CellView:
-    """One cell (N, N, N) of a page, with picture and files relative to the page."""
+    """One cell (nx, ny, nz) of a page, with picture and files relative to the page."""
 
     name: str
     voxels: np.ndarray

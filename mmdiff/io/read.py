@@ -1,4 +1,4 @@
-"""Read voxel arrays from the files people have: npy, npz, vti, nrrd, mat, raw.
+"""Read voxel arrays from the files people have: arrays, images, surfaces.
 
 `read` returns the array as the file holds it, axes x y z, and a dictionary of what was
 found (format, type, chosen array, notes for the user); `select` takes one or all of
@@ -15,7 +15,7 @@ import numpy as np
 from mmdiff.cells.prepare import KINDS, to_density
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.errors import InputError, check_ranges
-from mmdiff.io import read_arrays, read_nrrd, read_vti
+from mmdiff.io import read_arrays, read_meshes, read_nrrd, read_volumes, read_vti
 from mmdiff.typing import Float
 
 _READERS = {
@@ -25,8 +25,13 @@ _READERS = {
     ".nrrd": read_nrrd.read_nrrd,
     ".nhdr": read_nrrd.read_nrrd,
     ".mat": read_arrays.read_mat,
+    ".tif": read_volumes.read_tiff,
+    ".tiff": read_volumes.read_tiff,
+    ".h5": read_volumes.read_hdf5,
+    ".hdf5": read_volumes.read_hdf5,
 }
-SUFFIXES = (*_READERS, ".raw")
+MESHES = (".stl", ".3mf", ".obj", ".ply")
+SUFFIXES = (*_READERS, ".raw", *MESHES)
 # What damaged files are not, and what to do about them.
 _NUMPY = "numpy.save or numpy.savez_compressed, as an array of numbers"
 _DAMAGED = {
@@ -35,6 +40,8 @@ _DAMAGED = {
     ".vti": ("VTI", "Write it again from ParaView, or save the array as .npy"),
     ".mat": ("MATLAB", "Save it in MATLAB with save(FILE, 'density', '-v7')"),
 }
+_NO_SUFFIX = " A file without a header needs `shape=64,64,64`."
+_CONVERT = " Copy the grid to an array with OpenVDB's copyToArray and save it as .npy."
 
 
 def read_cell(
@@ -100,6 +107,8 @@ def read(
     shape: Sequence[int] = (),
     dtype: str = "uint8",
     order: str = "C",
+    bits: bool = False,
+    voxels: int = 64,
 ) -> tuple[np.ndarray, dict]:
     """Read one array of voxels.
 
@@ -109,11 +118,14 @@ def read(
       shape: edges (nx, ny, nz) of a raw file.
       dtype: NumPy type of a raw file, such as uint8, <f4, >u2.
       order: of a raw file: "C" when z runs fastest (NumPy), "F" when x does (images).
+      bits: whether a raw file holds eight voxels a byte.
+      voxels: along the longest edge of a closed surface, which is filled.
 
     Returns:
       the array (nx, ny, nz), or (b, nx, ny, nz) for many cells, of a real or boolean
       type, and a dictionary with `file`, `format`, `dtype`, `shape`, `array` (its name
-      or None) and `notes` (sentences).
+      or None), `spacing` (edges of a voxel, if the file tells them) and `notes`
+      (sentences).
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -122,17 +134,23 @@ def read(
             "a folder of them, with `input=PATH`."
         )
     kind = path.suffix.lower()
+    if not kind and any(shape):
+        kind = ".raw"
     if kind not in SUFFIXES:
         raise InputError(
             f"{path.name} has an unknown format. Known are {', '.join(SUFFIXES)}."
+            f"{_CONVERT if kind == '.vdb' else '' if kind else _NO_SUFFIX}"
         )
     info: dict = {}
     try:
         if kind == ".raw":
-            array = read_arrays.read_raw(path, shape=shape, dtype=dtype, order=order)
+            layout = {"shape": shape, "dtype": dtype, "order": order, "bits": bits}
+            array = read_arrays.read_raw(path, **layout)
+        elif kind in MESHES:
+            array, info = read_meshes.read_mesh(path, voxels=voxels)
         else:
             array, info = _READERS[kind](path, key=key)
-        spacing = [f"{float(length):g}" for length in info.get("spacing", ())]
+        spacing = [float(length) for length in info.get("spacing", ())]
     except (InputError, MemoryError):
         raise
     except Exception as error:  # NumPy, SciPy and zlib let all kinds through
@@ -148,16 +166,15 @@ def read(
         ) from error
     array, notes = _check_axes(array, path.name)
     if len(set(spacing)) > 1:
-        notes.append(
-            f"{path.name}: its voxels measure {' x '.join(spacing)}; they are taken as "
-            "cubes."
-        )
+        edges = " x ".join(f"{edge:g}" for edge in spacing)
+        notes.append(f"{path.name}: its voxels measure {edges}.")
     return array, {
         "file": path.name,
         "format": kind[1:],
         "array": info.get("array"),
         "dtype": array.dtype.name,
         "shape": list(array.shape),
+        "spacing": spacing if len(spacing) == 3 and min(spacing) > 0 else None,
         "notes": [*info.get("notes", ()), *notes],
     }
 

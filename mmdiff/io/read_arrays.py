@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mmdiff.cells.symmetry import is_cubic
 from mmdiff.errors import InputError
 
 
@@ -89,7 +90,12 @@ def _choose(arrays: Mapping[str, np.ndarray], name: str, key: str):
 
 
 def read_raw(
-    path: pathlib.Path, *, shape: Sequence[int], dtype: str, order: str
+    path: pathlib.Path,
+    *,
+    shape: Sequence[int],
+    dtype: str,
+    order: str,
+    bits: bool = False,
 ) -> np.ndarray:
     """Read a file without a header; see `read.read`."""
     if len(shape) != 3 or min(shape) < 1:
@@ -112,11 +118,28 @@ def read_raw(
             f"order={order} is unknown. Use C (z runs fastest, as NumPy writes) or "
             "F (x runs fastest)."
         )
-    expected = int(np.prod(shape)) * kind.itemsize
-    size = path.stat().st_size
+    count, size = int(np.prod(shape)), path.stat().st_size
+    packed = -(-count // 8)
+    expected = packed if bits else count * kind.itemsize
     if size != expected:
+        advice = "Correct `shape` or `dtype`."
+        if size == packed and not bits:
+            advice = "Eight voxels a byte are read with `bits=true`."
         raise InputError(
-            f"{path.name} has {size} bytes; shape {tuple(shape)} of {kind.name} needs "
-            f"{expected}. Correct `shape` or `dtype`."
+            f"{path.name} has {size} bytes; shape {tuple(shape)} of "
+            f"{'bits' if bits else kind.name} needs {expected}. {advice}"
         )
+    if bits:
+        return _unpack(np.fromfile(path, np.uint8), shape, order)
     return np.fromfile(path, kind).reshape(shape, order=order)
+
+
+def _unpack(content, shape, order) -> np.ndarray:
+    """Return voxels of one bit, lowest first unless only the other way is cubic."""
+
+    def voxels(first):
+        flat = np.unpackbits(content, bitorder=first, count=int(np.prod(shape)))
+        return flat.reshape(shape, order=order)
+
+    low, high = voxels("little"), voxels("big")
+    return high if is_cubic(high) and not is_cubic(low) else low

@@ -18,7 +18,7 @@ _REACH = 2.0  # spacings: where the bytes of a field end
 def viewer(cells: Sequence[tuple[str, np.ndarray, np.ndarray | None]]) -> str:
     """Return the HTML fragment of a viewer for named cells, first one shown.
 
-    Cells are voxels (N, N, N) and the field (n, n, n) of the octant or None: the
+    Cells are voxels (nx, ny, nz) and the field (n, n, n) of the octant or None: the
     surface of a field is shown instead of the voxels.
 
     The styles of the page must give `.viewer canvas` a size. One viewer per page.
@@ -26,12 +26,13 @@ def viewer(cells: Sequence[tuple[str, np.ndarray, np.ndarray | None]]) -> str:
     packed = []
     for name, cell, psi in cells:  # z fastest
         if psi is None:
-            kind, n, data = "bits", len(cell), np.packbits(cell > 0.5)
+            kind, shape, data = "bits", cell.shape, np.packbits(cell > 0.5)
         else:
             levels = np.round(127.5 + (127.5 / _REACH) * np.asarray(psi))
-            kind, n, data = "field", 2 * len(psi), levels.clip(0, 255).astype(np.uint8)
+            data = levels.clip(0, 255).astype(np.uint8)
+            kind, shape = "field", 3 * (2 * len(psi),)
         text = base64.b64encode(data).decode()
-        packed.append({"name": name, "n": n, kind: text})
+        packed.append({"name": name, "shape": shape, kind: text})
     # A name must not end the script element.
     data = json.dumps(packed).replace("<", "\\u003c")
     return (
@@ -66,9 +67,9 @@ files need none.</p></noscript>
 _SHADER = """#version 300 es
 precision highp float; precision highp sampler3D;
 uniform sampler3D cell; uniform mat3 camera; uniform vec2 window;
-uniform vec3 box; uniform float n, tiles, level, dark; out vec4 colour;
-float at(vec3 p) { return texture(cell, p.zyx).r; }
-float soft(vec3 p) { return texture(cell, p.zyx).g; }
+uniform vec3 box, size; uniform float n, tiles, level, dark; out vec4 colour;
+float at(vec3 p) { return texture(cell, (p / size).zyx).r; }
+float soft(vec3 p) { return texture(cell, (p / size).zyx).g; }
 float edge(vec3 p, float w) {
   vec3 d = min(p, box - p), s = vec3(min(d.x, d.y), min(d.y, d.z), min(d.x, d.z));
   vec3 l = vec3(max(d.x, d.y), max(d.y, d.z), max(d.x, d.z));
@@ -79,7 +80,7 @@ void main() {
   float scale = length(camera[0]);
   vec3 back = normalize(camera[2]);
   back += vec3(lessThan(abs(back), vec3(1e-5))) * 2e-5;
-  vec3 start = .5 * tiles + (camera[0] * xy.x + camera[1] * xy.y) * tiles;
+  vec3 start = .5 * tiles * size + (camera[0] * xy.x + camera[1] * xy.y) * tiles;
   vec3 a = start / back, b = (start - box) / back, lo = min(a, b), hi = max(a, b);
   float enter = max(lo.x, max(lo.y, lo.z)), leave = min(hi.x, min(hi.y, hi.z));
   vec3 ground = dark > .5 ? vec3(.11, .12, .14) : vec3(.985);
@@ -88,8 +89,8 @@ void main() {
   colour = vec4(ground, 1.);
   if (enter >= leave) return;
   vec3 p = start - enter * back, face = vec3(equal(lo, vec3(enter))) * sign(back);
-  vec3 inset = clamp(p, .5 / n, tiles - .5 / n);
-  inset -= face * .5 / n * step(vec3(.001), tiles - box);
+  vec3 inset = clamp(p, vec3(.5 / n), tiles * size - .5 / n);
+  inset -= face * .5 / n * step(vec3(.001), tiles * size - box);
   float depth = enter, h = .6 / n; bool hit = at(inset) > level, cut = hit;
   vec3 normal = face;
   for (int i = 0; i < 1400 && !hit; i++) {
@@ -156,12 +157,13 @@ for (const side of ["S", "T", "R"])
   gl.texParameteri(gl.TEXTURE_3D, gl["TEXTURE_WRAP_" + side], gl.REPEAT);
 gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
 const home = {azimuth: 32, elevation: 28, zoom: 1};
-let look = {...home}, n = 1, waiting = false;
+let look = {...home}, shape = [1, 1, 1], waiting = false;
 const held = new Map();  // pointers that are down; the picture is coarser meanwhile
 
-function blur(field, n) {  // weights 1 2 1 along each axis, periodic
-  for (const stride of [1, n, n * n]) {
-    const next = new Float32Array(field.length);
+function blur(field) {  // weights 1 2 1 along each axis, periodic
+  const [, ny, nz] = shape;
+  for (const [axis, stride] of [[2, 1], [1, nz], [0, nz * ny]]) {
+    const next = new Float32Array(field.length), n = shape[axis];
     for (let i = 0; i < field.length; i++) {
       const k = Math.floor(i / stride) % n;
       const low = k ? i - stride : i + (n - 1) * stride;
@@ -172,11 +174,11 @@ function blur(field, n) {  // weights 1 2 1 along each axis, periodic
   }
   return field;
 }
-function texels(solid, n) {
+function texels(solid) {
   // Red: the surface; no voxel changes sides, walls of one voxel keep their width.
   // Green: smoother, for the normals.
-  const field = blur(Float32Array.from(solid), n);
-  const soft = blur(blur(field, n), n), out = new Uint8Array(2 * solid.length);
+  const field = blur(Float32Array.from(solid));
+  const soft = blur(blur(field)), out = new Uint8Array(2 * solid.length);
   for (let i = 0; i < solid.length; i++) {
     const v = field[i];
     out[2 * i] = Math.round(255 *
@@ -195,12 +197,12 @@ function mirrored(bytes, n) {  // both: the field, of which the octant is given
   return out;
 }
 function load(cell) {
-  const bytes = atob(cell.field || cell.bits); n = cell.n;
-  const solid = new Uint8Array(n * n * n);
+  const bytes = atob(cell.field || cell.bits); shape = cell.shape;
+  const [nx, ny, nz] = shape, solid = new Uint8Array(nx * ny * nz);
   for (let i = 0; i < solid.length && cell.bits; i++)
     solid[i] = bytes.charCodeAt(i >> 3) >> (7 - (i & 7)) & 1;
-  gl.texImage3D(gl.TEXTURE_3D, 0, gl.RG8, n, n, n, 0, gl.RG, gl.UNSIGNED_BYTE,
-    cell.field ? mirrored(bytes, n) : texels(solid, n));
+  gl.texImage3D(gl.TEXTURE_3D, 0, gl.RG8, nz, ny, nx, 0, gl.RG, gl.UNSIGNED_BYTE,
+    cell.field ? mirrored(bytes, nx) : texels(solid));
   draw();
 }
 function paint() {
@@ -210,7 +212,8 @@ function paint() {
   canvas.height = canvas.clientHeight * ratio;
   gl.viewport(0, 0, canvas.width, canvas.height);
   const tiles = +$("tiles").value, cut = +$("cut").value;
-  const box = [tiles, tiles, tiles];
+  const n = Math.max(...shape), size = shape.map(edge => edge / n);
+  const box = size.map(edge => edge * tiles);
   box["xyz".indexOf($("axis").value)] *= cut;
   const a = look.azimuth * Math.PI / 180, e = look.elevation * Math.PI / 180;
   const s = .9 / look.zoom, ca = Math.cos(a), sa = Math.sin(a), ce = Math.cos(e),
@@ -218,7 +221,7 @@ function paint() {
   gl.uniformMatrix3fv(at("camera"), false, [-s * sa, s * ca, 0,
     -s * se * ca, -s * se * sa, s * ce, ce * ca, ce * sa, se]);
   gl.uniform2f(at("window"), canvas.width, canvas.height);
-  gl.uniform3f(at("box"), ...box);
+  gl.uniform3f(at("box"), ...box); gl.uniform3f(at("size"), ...size);
   gl.uniform1f(at("n"), n); gl.uniform1f(at("tiles"), tiles);
   gl.uniform1f(at("level"), +$("level").value);
   gl.uniform1f(at("dark"), matchMedia("(prefers-color-scheme: dark)").matches ? 1 : 0);

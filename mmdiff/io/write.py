@@ -181,7 +181,7 @@ def write_vti(
     *,
     points: Mapping[str, np.ndarray] | None = None,
     components: Mapping[str, Sequence[str]] | None = None,
-    spacing: float = 1.0,
+    spacing: Sequence[float] = (1.0, 1.0, 1.0),
     conventions: str = "",
 ) -> pathlib.Path:
     """Write data on a regular grid for ParaView (VTK ImageData, appended, zlib).
@@ -192,7 +192,7 @@ def write_vti(
         become UInt8, everything else Float32. Components keep their order.
       points: data of the nodes, (nx + 1, ny + 1, nz + 1) or with components.
       components: names of the components of an array, by the array's name.
-      spacing: edge of a voxel.
+      spacing: edges of a voxel along x, y and z.
       conventions: text stored as the string array `conventions` of the field data.
 
     Raises:
@@ -234,7 +234,7 @@ def write_vti(
         'byte_order="LittleEndian" header_type="UInt64" '
         'compressor="vtkZLibDataCompressor">'
         f'<ImageData WholeExtent={extent} Origin="0 0 0" '
-        f'Spacing="{" ".join([f"{spacing:.9g}"] * 3)}">'
+        f'Spacing="{" ".join(f"{edge:.9g}" for edge in spacing)}">'
         f"{notes if conventions else ''}<Piece Extent={extent}>{tags}</Piece>"
         '</ImageData><AppendedData encoding="raw">_'
     )

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mmdiff.cells import prepare as preparing
-from mmdiff.cells.resample import good_edge, tile_edge
 from mmdiff.cells.symmetry import octant_to_cell, spread
+from mmdiff.cells.voxels import good_edge, to_cubes
 from mmdiff.errors import InputError
 
 RNG = np.random.default_rng(3)
@@ -67,20 +67,75 @@ def test_label_images_are_told_from_masks():
 
 def test_wrong_shape_says_what_to_do():
     refuses(
-        np.zeros((64, 64, 32)),
-        r"^cell.npy has shape \(64, 64, 32\); a cubic cell needs three equal edges. If "
-        r"this is one octant of a larger cell pass `input_is=octant`; to pad or "
-        r"resample pass `resize=64` \(`resize_method=pad` fills up with "
-        r"void, nearest and linear stretch\). To repeat the box to a cube pass "
-        r"`resize=64` `resize_method=tile`.$",
+        np.ones((8, 3, 8)),
+        r"^cell.npy has shape \(8, 3, 8\); the solver needs 4 voxels or more along "
+        r"each axis. Pass `resize=16` `resize_method=nearest` to divide its voxels.$",
     )
+    refuses(np.ones((8, 8)), r"shape \(8, 8\); a cell has three axes")
+
+
+def test_boxes_are_cells():
+    box = RNG.random((5, 7, 4))
+    grid = prepare(box, threshold=0.0)
+    assert grid.symmetry == "periodic" and grid.edges == (1, 1, 1)
+    np.testing.assert_array_equal(grid.density, box)
+    octant = RNG.random((4, 6, 5))
+    grid = prepare(octant_to_cell(octant), threshold=0.0, voxel=(2, 1, 1))
+    assert grid.symmetry == "orthotropic" and grid.edges == (1, 0.5, 0.5)
+    np.testing.assert_array_equal(grid.density, octant)
+    np.testing.assert_array_equal(grid.cell, octant_to_cell(octant))
+
+
+def test_a_cube_of_other_voxels_has_no_equal_axes():
+    cell = octant_to_cell(cubic())
+    assert prepare(cell, voxel=(1, 1, 2)).symmetry == "orthotropic"
+    refuses(cell, "not cubic: it is orthotropic", voxel=(1, 1, 2), symmetry="cubic")
+
+
+def test_windows_are_solved_as_they_are():
+    box = RNG.random((8, 8, 8))
+    for boundary in ("kinematic", "mixed"):
+        grid = prepare(box, threshold=0.0, boundary=boundary)
+        assert grid.symmetry == boundary and grid.is_window and len(grid.notes) == 2
+        np.testing.assert_array_equal(grid.cell, box)
+    grid = prepare(box, threshold=0.0, boundary="mirrored")
+    assert grid.symmetry == "orthotropic" and not grid.is_window
+    np.testing.assert_array_equal(grid.cell, octant_to_cell(box))
+    refuses(box, "for windows of a material", boundary="mixed", input_is="octant")
+
+
+def test_labels_have_materials():
+    labels = RNG.integers(0, 3, (6, 5, 4)) * 2 - 1  # -1, 1 and 3
+    text = "-1:void;1:210,0.3;3:70,0.33"
+    grid = prepare(labels, phases=text)
+    np.testing.assert_array_equal(grid.labels, labels)
+    np.testing.assert_array_equal(grid.density, labels > 0)
+    octant = RNG.integers(0, 2, (4, 5, 6))
+    grid = prepare(octant_to_cell(octant), phases="0:1,0;1:2,0.4")
+    assert grid.symmetry == "orthotropic" and grid.density.all()
+    np.testing.assert_array_equal(grid.labels, octant)
+    refuses(labels, "holds the label 3, which `phases` does not", phases=text[:-9])
+    refuses(labels, "neither averaged nor", phases=text, binarize=True)
+    refuses(0 * labels, "has no solid voxel", phases="0:void;1:1,0.3")
+
+
+def test_images_of_grays_are_no_masks():
+    gray = RNG.integers(30, 193, (8, 8, 8)).astype(np.uint8)
+    gray[0, 0, :2] = 30, 192
     refuses(
-        np.zeros((64, 64, 32)),
-        r"equal edges. To pad or resample pass `resize=64` \(",
-        input_is="octant",
+        gray, r"image of grays. `scale=192` `threshold=0.\d+` `binarize=true` takes"
     )
-    # 17 x 19 x 20 is repeated to a cube of 6460 only.
-    refuses(np.zeros((17, 19, 20)), r"pass `resize=20` \(.* stretch\).$")
+    assert "% of the voxels are gray" in prepare(gray, scale=255).notes[0]
+    assert not prepare(gray, scale=255, binarize=True).notes
+
+
+def test_labels_are_told_from_masks():
+    labels = RNG.integers(0, 3, (8, 8, 8))
+    refuses(labels, 'the labels 0, 1, 2: give .*`phases="0:void;1:1,0.3;2:1,0.3"`')
+
+
+def test_an_octant_without_mirrors_is_noted():
+    assert "pass `input_is=octant`" in prepare(cubic()).notes[0]
 
 
 def test_cells_without_solid_name_the_threshold():
@@ -102,19 +157,6 @@ def test_uniform_cells_are_cells(value):
     grid = prepare(np.full((16, 16, 16), value), "cell.npy")
     assert grid.symmetry == "cubic" and not grid.notes
     np.testing.assert_array_equal(grid.density, value)
-
-
-@pytest.mark.parametrize("edge", [10, 30])
-def test_bad_edges_name_the_next_good_one(edge):
-    cell = (RNG.random((edge,) * 3) > 0.5).astype(float)
-    good = -(-edge // 4) * 4
-    refuses(
-        cell,
-        rf"cell.npy has {edge} voxels per edge; the solver needs a multiple of 4 and "
-        rf"at least 8. Pass `resize={good}` to resample.",
-    )
-    assert prepare(cell, "cell.npy", resize=good).density.shape == (good,) * 3
-    refuses(cell, "resize=18: .* Next good size: 20", resize=18)
 
 
 def test_symmetry_is_found():
@@ -153,17 +195,11 @@ def test_symmetry_can_be_lowered_but_not_raised():
     refuses(orthotropic(16), "not orthotropic: it is periodic", symmetry="orthotropic")
 
 
-def test_an_octant_too_odd_for_the_solver_is_solved_whole():
-    cell = octant_to_cell(cubic(10))
-    grid = prepare(cell, "cell.npy")
-    assert grid.symmetry == "periodic" and grid.density.shape == (20, 20, 20)
-    assert "`resize=24` would be faster" in grid.notes[0]
-    refuses(
-        cell,
-        "has 20 voxels per edge; the solver needs a multiple of 8 and at least 16. "
-        "Pass `resize=24`",
-        symmetry="cubic",
-    )
+def test_octants_may_have_any_edge():
+    grid = prepare(octant_to_cell(cubic(5)), "cell.npy")
+    assert grid.symmetry == "cubic" and grid.density.shape == (5, 5, 5)
+    small = octant_to_cell(cubic(3))
+    assert prepare(small, "cell.npy").symmetry == "periodic"
 
 
 @pytest.mark.parametrize("method", ["nearest", "linear"])
@@ -189,7 +225,7 @@ def test_tiling_repeats_the_box():
     box = (RNG.random((8, 8, 4)) > 0.5).astype(float)
     grid = prepare(box, "c", resize=16, resize_method="tile")
     np.testing.assert_array_equal(grid.density, np.tile(box, (2, 2, 4)))
-    assert grid.notes == ("c: repeated 2 x 2 x 4 times to 16^3 voxels.",)
+    assert grid.notes[:1] == ("c: repeated 2 x 2 x 4 times to 16^3 voxels.",)
     octant = orthotropic()
     grid = prepare(octant, "c", resize=16, resize_method="tile", input_is="octant")
     np.testing.assert_array_equal(grid.density, octant_to_cell(octant))
@@ -207,23 +243,32 @@ def test_padding_adds_void_around_the_cell():
     grid = prepare(box, "c", resize=12, resize_method="pad")
     np.testing.assert_array_equal(grid.density[2:10, 2:9, 4:8], box.clip(0, 1))
     assert grid.density.sum() == pytest.approx(box.sum())
-    assert grid.notes == ("c: shape (8, 7, 4) padded with void to 12^3 voxels.",)
+    assert grid.notes[1] == "c: shape (8, 7, 4) padded with void to 12^3 voxels."
     octant = orthotropic()
     grid = prepare(octant, "c", resize=12, resize_method="pad", input_is="octant")
     np.testing.assert_array_equal(grid.cell[4:20, 4:20, 4:20], octant_to_cell(octant))
     refuses(
         np.ones((10, 10, 10)),
         r"shape \(10, 10, 10\), more than resize=8: padding only adds voxels. Pass "
-        "`resize=12`",
+        "`resize=10`",
         resize=8,
         resize_method="pad",
     )
 
 
-def test_stretching_is_noted():
+def test_resampling_tells_what_it_changed():
     cell = (RNG.random((16, 16, 12)) > 0.5).astype(float)
-    grid = prepare(cell, "cell.npy", resize=16)
-    assert "(16, 16, 12) is stretched to 16^3" in grid.notes[0]
+    grid = prepare(cell, "cell.npy", resize=24)
+    assert grid.edges == pytest.approx((1, 1, 0.75))
+    assert "resampled to 24^3 voxels: volume 0." in grid.notes[0]
+
+
+def test_voxels_become_cubes():
+    cell = RNG.random((4, 5, 6)) > 0.5
+    assert to_cubes(cell, (1, 1, 1)) is cell
+    finer = to_cubes(cell, (1, 2, 0.5))
+    assert finer.shape == (8, 20, 6)
+    np.testing.assert_array_equal(finer[::2, ::4], cell)
 
 
 @pytest.mark.parametrize(
@@ -236,8 +281,9 @@ def test_stretching_is_noted():
             "resize_method=cubic is unknown. Use nearest, linear, p",
         ),
         ({"resize_method": "tile"}, "resize_method=tile needs the edge to reach"),
-        ({"resize": 9}, "resize=9: the edge must be .* Next good size: 12"),
-        ({"resize": -4}, "resize=-4: the edge must be .* Next good size: 8"),
+        ({"resize": 3}, "resize=3 is too small. Set `resize` to 4 or more"),
+        ({"boundary": "open"}, "boundary=open is unknown. Use periodic, mirrored, m"),
+        ({"voxel": (1, 0, 1)}, "voxel=.* is too small"),
         ({"scale": 0.0}, "scale=0.0 is too small. Set `scale` to more than 0"),
         ({"scale": np.nan}, "scale=nan is not a finite number"),
         (
@@ -254,5 +300,3 @@ def test_unknown_options(options, match):
 def test_good_edges():
     assert [good_edge(n) for n in (1, 8, 9, 64, 65)] == [8, 8, 12, 64, 68]
     assert [good_edge(n, 8) for n in (1, 17, 64)] == [16, 24, 64]
-    assert [tile_edge(n) for n in (1, 2, 4, 10, 15, 32)] == [8, 8, 8, 20, 60, 32]
-    assert tile_edge(30, 30, 20) == 60 and tile_edge(20, multiple=8) == 40

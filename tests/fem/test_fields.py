@@ -24,7 +24,7 @@ def solved(kind):
 @KINDS
 def test_mean_energy_is_half_the_diagonal(x64, kind):
     stiff, tensor, x = solved(kind)
-    energy = fields.strain_energy(stiff, x, symmetry=kind)
+    energy = fields.strain_energy(stiff[None], x, symmetry=kind)
     loads = boundary.loads(kind).voigt
     assert energy.shape == (len(loads), *stiff.shape) and float(energy.min()) >= 0
     # Both are sums of 512 terms at most.
@@ -89,8 +89,9 @@ def test_octant_continued_over_the_cell_is_the_periodic_solution(x64, kind):
     got, want = both(fields.displacement, fields.vectors_on_cell)
     shift = (got - want).mean((2, 3, 4), keepdims=True)  # rigid translations
     np.testing.assert_allclose(got, want + shift, **tolerance)
-    energy = fields.strain_energy(jnp.asarray(octant), info.fields, symmetry=kind)
-    want = fields.strain_energy(jnp.asarray(cell), whole.fields, symmetry="periodic")
+    octant, cell = jnp.asarray(octant)[None], jnp.asarray(cell)[None]
+    energy = fields.strain_energy(octant, info.fields, symmetry=kind)
+    want = fields.strain_energy(cell, whole.fields, symmetry="periodic")
     np.testing.assert_allclose(
         fields.on_cell(energy, kind), np.asarray(want)[loads], **tolerance
     )
@@ -102,7 +103,7 @@ def test_opposite_faces_differ_by_the_macro_strain(x64, kind):
     x = np.random.default_rng(0).standard_normal(load_cases.field_shape(n))
     if kind != "periodic":
         x *= [
-            boundary.free_mask(fixed, n, np.float64, periodic=False)
+            boundary.free_mask(fixed, (n, n, n), np.float64, periodic=False)
             for fixed in load_cases.fixed()
         ]
     u = np.asarray(fields.displacement(jnp.asarray(x), symmetry=kind))

@@ -7,14 +7,16 @@ import pytest
 from fem_helpers import quick_jit, stiffness_matrix
 
 from mmdiff.fem import element, operator
+from mmdiff.fem.brick import Brick
 
 N, NU = 3, 0.3
+BRICK = Brick("modulus", NU)
 # Some 100 products of order one are summed per node in float64.
 EXACT = {"rtol": 0, "atol": 1e-13}
 
 
 # Always six fields, so that it is compiled once.
-apply = quick_jit(lambda modulus, u: operator.apply(modulus, u, NU))
+apply = quick_jit(lambda modulus, u: operator.apply(modulus[None], u, BRICK))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,9 @@ def test_rigid_motions_carry_no_force(x64, modulus):
 def test_vmap_equals_a_loop(x64):
     modulus = jnp.asarray(np.random.default_rng(1).random((3, N, N, N)))
     u = jnp.asarray(np.stack([_fields(seed=s) for s in range(3)]))
-    got = quick_jit(jax.vmap(lambda e, v: operator.apply(e, v, NU)))(modulus, u)
+    got = quick_jit(jax.vmap(lambda e, v: operator.apply(e[None], v, BRICK)))(
+        modulus, u
+    )
     want = [apply(e, v) for e, v in zip(modulus, u, strict=True)]
     np.testing.assert_allclose(got, np.stack(want), **EXACT)
 
@@ -78,7 +82,7 @@ def test_derivatives_of_a_bilinear_map(x64, modulus):
     @quick_jit
     def derivatives(e, u, v):
         def energy(e, u):
-            return (v * operator.apply(e, u, NU)).sum()
+            return (v * operator.apply(e[None], u, BRICK)).sum()
 
         change = 2 * e + 1
         return (
@@ -116,7 +120,7 @@ def test_element_energies_add_up_to_the_energy(x64, matrix, modulus):
             [mode for c in range(3) for mode in operator.modes(field[c])]
             for field in (x, y)
         ]
-        return operator.element_energy(*modes, NU)
+        return operator.element_energy(*modes, BRICK)[0]
 
     energy = energies(x, y)
     assert energy.shape == (N, N, N)

@@ -181,7 +181,7 @@ def _check(matrix, b, x, info, *, tol, floor=1e-300, gain=0.0, dtype=np.float64)
         jnp.asarray(x.reshape(SHAPE), dtype),
         info,
         solve.Limits(tol, jnp.asarray(floor, dtype), 100, gain),
-        diagonal=jnp.ones(8, dtype),
+        diagonal=jnp.ones((1, 8), dtype),
     )
 
 

@@ -6,12 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.sparse as sp
 import scipy.sparse.linalg as spla
-from fem_helpers import quick_jit
+from fem_helpers import assembled, quick_jit, random_coefficients
 
 from mmdiff.errors import InputError
-from mmdiff.fem import cubic, cubic_multigrid, element, structure
+from mmdiff.fem import element, multigrid, operator, stencil, structure
 
 SHAPE = (6, 5, 4)
 SMALL = (3, 2, 2)
@@ -19,11 +18,10 @@ NODES = tuple(n + 1 for n in SHAPE)
 
 
 def random_constants(shape, seed=0, decades=1.0):
-    """Positive definite tensors of all kinds: log-uniform bulk and shear moduli."""
-    modes = 10 ** (-decades * np.random.default_rng(seed).random((*shape, 3)))
-    bulk, shear, other = np.moveaxis(modes, -1, 0)
-    # C11 + 2 C12 = 3 bulk, C11 - C12 = 2 shear; C12 is negative where shear > 1.5 bulk.
-    return np.stack([bulk + 4 / 3 * shear, bulk - 2 / 3 * shear, other], -1)
+    """Positive definite tensors of all kinds (*shape, 3)."""
+    return np.moveaxis(
+        random_coefficients(structure.BRICK, shape, seed, decades), 0, -1
+    )
 
 
 def random_mask(shape, seed=3):
@@ -34,40 +32,8 @@ def random_mask(shape, seed=3):
 
 
 def sparse_matrix(constants):
-    """Assemble K from nodes and element matrices, independent of the tested code."""
-    shape = constants.shape[:3]
-    grid = np.arange(np.prod([n + 1 for n in shape])).reshape([n + 1 for n in shape])
-    low = grid[:-1, :-1, :-1].reshape(-1, 1)
-    node = low + np.array([grid[corner] for corner in element.CORNERS])
-    dofs = (np.arange(3)[:, None] * grid.size + node[:, None]).reshape(-1, 24)
-    values = np.einsum("ek,kij->eij", constants.reshape(-1, 3), reference_basis())
-    rows, columns = np.repeat(dofs, 24, 1).ravel(), np.tile(dofs, (1, 24)).ravel()
-    return sp.coo_matrix((values.ravel(), (rows, columns))).tocsc()
-
-
-@functools.lru_cache
-def reference_basis():
-    """Element matrices from the exact integrals of products of linear functions."""
-    mass = np.array([[2, 1], [1, 2]]) / 6
-    mixed = np.array([[-1, -1], [1, 1]]) / 2
-    slope = np.array([[1, -1], [-1, 1]])
-    gradients = np.zeros((3, 3, 8, 8))  # of d_a N_v d_b N_w
-    for a in range(3):
-        for b in range(3):
-            lines = [mass] * 3
-            if a == b:
-                lines[a] = slope
-            else:
-                lines[a], lines[b] = mixed, mixed.T
-            gradients[a, b] = np.kron(np.kron(lines[0], lines[1]), lines[2])
-    basis = np.zeros((3, 3, 8, 3, 8))
-    for a in range(3):
-        basis[0, a, :, a] += gradients[a, a]
-        for b in {0, 1, 2} - {a}:
-            basis[1, a, :, b] += gradients[a, b]
-            basis[2, a, :, a] += gradients[b, b]
-            basis[2, a, :, b] += gradients[b, a]
-    return basis.reshape(3, 24, 24)
+    """Assemble K, independent of the tested code."""
+    return assembled(np.moveaxis(constants, -1, 0), structure.BRICK).tocsc()
 
 
 def direct(constants, fixed, values, forces):
@@ -108,34 +74,7 @@ def solve(
     return np.asarray(u), info
 
 
-# The element
-
-
-def test_element_matrices_are_the_exact_integrals():
-    # Two Gauss points are exact for the products of trilinear functions.
-    np.testing.assert_allclose(cubic.stiffness_basis(), reference_basis(), atol=1e-15)
-
-
-def test_isotropic_constants_give_the_isotropic_element():
-    tensor = element.stiffness_tensor(0.3)
-    constants = tensor[0, 0], tensor[0, 1], tensor[3, 3]
-    got = np.tensordot(constants, cubic.stiffness_basis(), 1)
-    np.testing.assert_allclose(got, element.stiffness(0.3), atol=1e-14)
-    np.testing.assert_array_equal(
-        np.tensordot(constants, cubic.tensor_basis(), 1), tensor
-    )
-
-
-def test_bound_holds_for_random_bodies():
-    constants = random_constants(SMALL, decades=3)
-    matrix = sparse_matrix(constants).toarray()
-    size = len(matrix) // 3
-    blocks = np.where(np.equal(*np.indices(matrix.shape) % size), matrix, 0)
-    largest = np.linalg.eigvals(np.linalg.solve(blocks, matrix)).real.max()
-    assert 2 < largest <= cubic.spectrum_bound() < 6
-
-
-# The operator
+# The operator and the preconditioner
 
 
 @pytest.fixture(scope="module")
@@ -145,70 +84,45 @@ def body():
     return constants
 
 
-@pytest.mark.parametrize("chunk", [40_000, 90])
-def test_operators_are_the_assembled_matrix(x64, body, chunk, monkeypatch):
-    monkeypatch.setattr(cubic, "CHUNK", chunk)
+def test_operators_are_the_assembled_matrix(x64, body):
     u = np.random.default_rng(1).standard_normal((3, *NODES))
     want = (sparse_matrix(body) @ u.ravel()).reshape(u.shape)
-    line = cubic.flatten(jnp.asarray(body))
-    fast = quick_jit(lambda c, u: cubic.apply(c, u, SHAPE))
-    got = fast(line, jnp.asarray(u.reshape(3, -1))).reshape(u.shape)
+    coefficients = jnp.asarray(np.moveaxis(body, -1, 0))
+    fast = quick_jit(lambda c, u: stencil.apply(c, u, SHAPE, structure.BRICK))
+    got = fast(stencil.flatten(coefficients), jnp.asarray(u.reshape(3, -1)))
     # Some 200 products of order one per node in float64.
-    np.testing.assert_allclose(got, want, atol=1e-13)
-    plain = quick_jit(cubic.plain_apply)(jnp.asarray(body), jnp.asarray(u))
-    np.testing.assert_allclose(plain, want, atol=1e-13)
+    np.testing.assert_allclose(got.reshape(u.shape), want, atol=1e-13)
+    plain = quick_jit(lambda c, u: operator.apply(c, u, structure.BRICK))
+    got = plain(coefficients, jnp.asarray(u[None]))
+    np.testing.assert_allclose(got[0], want, atol=1e-13)
 
 
-def test_node_blocks_are_those_of_the_matrix(x64, body):
-    matrix = sparse_matrix(body).toarray()
-    line = cubic.flatten(jnp.asarray(body))
-    diagonal, coupling = cubic.node_blocks(line, SHAPE)
-    size = np.prod(NODES)
-    block = matrix.reshape(3, size, 3, size)[:, range(size), :, range(size)]
-    for axis in range(3):
-        np.testing.assert_allclose(diagonal, block[:, axis, axis], atol=1e-14)
-    pairs = [block[:, 1, 2], block[:, 0, 2], block[:, 0, 1]]
-    np.testing.assert_allclose(coupling, pairs, atol=1e-14)
-
-
-# The preconditioner
-
-
-def test_levels_end_at_a_small_grid():
-    shapes = cubic_multigrid.level_shapes((40, 40, 40))
-    assert shapes == [(40,) * 3, (20,) * 3, (10,) * 3, (5,) * 3]
-    assert cubic_multigrid.level_shapes((9, 1, 1), 12)[-1] == (2, 1, 1)
-
-
-def test_coarse_constants_keep_the_energy_of_uniform_strains(x64):
-    constants = random_constants(SHAPE)
-    coarse = np.asarray(cubic_multigrid.coarsen(jnp.asarray(constants)))
-    # Elements twice as large have 8 times the volume; K grows with the edge.
-    np.testing.assert_allclose(4 * coarse.sum((0, 1, 2)), constants.sum((0, 1, 2)))
-    assert coarse.shape == (3, 3, 2, 3)
-
-
-def test_interpolation_is_linear_and_restriction_its_transpose(x64):
-    fine = np.stack(np.indices(NODES)).astype(float)
-    coarse = 2.0 * np.stack(np.indices((4, 4, 3)))
-    got = cubic_multigrid.prolong(jnp.asarray(coarse.reshape(3, -1)), SHAPE)
-    np.testing.assert_allclose(got, fine.reshape(3, -1), atol=1e-14)
-    a = np.random.default_rng(0).standard_normal(got.shape)
-    b = np.random.default_rng(1).standard_normal((3, 4 * 4 * 3))
-    down = cubic_multigrid.restrict(jnp.asarray(a), SHAPE)
-    up = cubic_multigrid.prolong(jnp.asarray(b), SHAPE)
-    np.testing.assert_allclose((down * b).sum(), (a * up).sum(), rtol=1e-12)
+def test_corners_of_elements_are_those_of_the_nodes():
+    u = np.random.default_rng(0).random((3, *NODES))
+    values = structure.corners(u)
+    for (x, y, z), value in zip(element.CORNERS, values, strict=True):
+        assert value.shape == (3, *SHAPE)
+        np.testing.assert_array_equal(value[:, 2, 0, 3], u[:, 2 + x, y, 3 + z])
 
 
 def test_cycle_is_symmetric_positive_definite(x64):
     shape = (4, 5, 3)
     fixed, constants = random_mask(shape), random_constants(shape, decades=4)
     constants[1:3, 2] *= 1e-6
-    setup, cycle = cubic_multigrid.make_multigrid(shape, fixed, coarsest=30)
-    hierarchy = quick_jit(setup)(jnp.asarray(constants))
+    levels = multigrid.grids(shape, structure.BRICK, coarsest=30)
+    masks = [fixed]
+    for grid in levels[1:]:
+        masks.append(multigrid.coarse_fixed(masks[-1], grid.shape))
+    masks = [jnp.asarray(~mask.reshape(3, -1), jnp.float64) for mask in masks]
+    setup, cycle = multigrid.make_multigrid(levels, most_free=int(masks[-1].sum()))
     free = np.flatnonzero(~fixed.ravel())
-    unit = jnp.eye(fixed.size)[free].reshape(len(free), 3, -1)
-    columns = quick_jit(jax.vmap(functools.partial(cycle, hierarchy)))(unit)
+
+    @quick_jit
+    def run(coefficients):
+        unit = jnp.eye(fixed.size)[free].reshape(len(free), 3, -1)
+        return jax.vmap(functools.partial(cycle, setup(coefficients, masks)))(unit)
+
+    columns = run(jnp.asarray(np.moveaxis(constants, -1, 0)))
     columns = np.asarray(columns).reshape(len(free), -1)
     np.testing.assert_array_equal(columns[:, fixed.ravel()], 0)
     inverse = columns[:, free]

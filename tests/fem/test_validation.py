@@ -8,6 +8,7 @@ engineering shear strain, base material E = 1. `solve` takes moduli, not densiti
 """
 
 import functools
+import math
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +20,7 @@ from mmdiff import bounds, elasticity
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.design.bench import specimens
 from mmdiff.fem import boundary, device, element, homogenize, multigrid
+from mmdiff.fem.brick import Brick
 
 NU = 0.3
 SOLID = element.stiffness_tensor(NU)
@@ -375,7 +377,7 @@ def test_iterations_hardly_depend_on_the_mesh(name, sizes):
 def random_free(load_cases, n, rng, count=None):
     """Random fields (l, 3, s) on (n + 1)^3 nodes, zero where a load fixes them."""
     masks = [
-        boundary.free_mask(f, n, np.float64, periodic=load_cases.periodic)
+        boundary.free_mask(f, (n, n, n), np.float64, periodic=load_cases.periodic)
         for f in load_cases.fixed()
     ]
     masks = np.reshape(masks, (len(masks), 3, -1))
@@ -387,11 +389,15 @@ def random_free(load_cases, n, rng, count=None):
 def preconditioner(kind):
     """The jitted `moduli, forces (l, 3, s) -> corrections` on an 8^3 grid."""
     load_cases = boundary.loads(kind)
-    setup, cycle = multigrid.make_multigrid(8, NU, periodic=load_cases.periodic)
+    periodic = {"periodic": load_cases.periodic}
+    grids = multigrid.grids((8, 8, 8), Brick("modulus", NU))
+    most = 3 * math.prod(load_cases.nodes(grids[-1].shape))
+    setup, cycle = multigrid.make_multigrid(grids, most_free=most, **periodic)
 
     def run(moduli, forces):
         def one(fixed, force):
-            return cycle(setup(moduli, fixed), force)
+            free = multigrid.cell_masks(fixed, grids, moduli.dtype, **periodic)
+            return cycle(setup(moduli[None], free), force)
 
         return device.each(one, jnp.asarray(load_cases.fixed()), forces)
 

@@ -97,8 +97,8 @@ def test_refusals_name_the_file_and_the_way_out(tmp_path, cell):
             read.read(tmp_path / name, **options)
 
     refuses("none.npy", r"no input file .*none.npy\. Give a file of the kinds \.npy")
-    (tmp_path / "cell.stl").write_bytes(b"solid")
-    refuses("cell.stl", r"cell.stl has an unknown format\. Known are \.npy")
+    (tmp_path / "cell.step").write_bytes(b"solid")
+    refuses("cell.step", r"cell.step has an unknown format\. Known are \.npy")
     for kind in ("npy", "npz", "mat", "vti", "nrrd"):
         (tmp_path / f"bad.{kind}").write_bytes(b"NRRD nonsense")
         refuses(f"bad.{kind}", f"bad.{kind} is not a readable")

@@ -40,7 +40,8 @@ def test_voxels_that_are_no_cubes_are_noted(tmp_path):
     content = header("raw").replace(b"0.1 0.1 0.1", b"0.1 0.1 0.3")
     path.write_bytes(content + b"\n" + CELL.tobytes(order="F"))
     _, info = read(path)
-    assert "a.nrrd: its voxels measure 0.1 x 0.1 x 0.3; they are" in info["notes"][0]
+    assert "a.nrrd: its voxels measure 0.1 x 0.1 x 0.3." in info["notes"][0]
+    assert info["spacing"] == [0.1, 0.1, 0.3]
 
 
 def test_byte_order(tmp_path):

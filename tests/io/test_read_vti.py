@@ -106,7 +106,8 @@ def test_voxels_that_are_no_cubes_are_noted(tmp_path):
     path.write_bytes(content)
     array, info = read(path)
     np.testing.assert_array_equal(array, CELL)
-    assert "a.vti: its voxels measure 1 x 1 x 2.5; they are taken" in info["notes"][0]
+    assert "a.vti: its voxels measure 1 x 1 x 2.5." in info["notes"][0]
+    assert info["spacing"] == [1, 1, 2.5]
 
 
 def test_second_appended_array_is_found_by_offset(tmp_path):

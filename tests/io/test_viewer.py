@@ -13,9 +13,9 @@ from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.io.viewer import viewer
 
 
-def unpack_voxels(bits, n):
+def unpack_voxels(bits, shape):
     data = np.frombuffer(base64.b64decode(bits), np.uint8)
-    return np.unpackbits(data, count=n**3).reshape(n, n, n)
+    return np.unpackbits(data, count=np.prod(shape)).reshape(shape)
 
 
 def embedded(text):
@@ -34,20 +34,20 @@ def test_a_bit_is_where_the_script_looks_for_it():
 def test_the_fragment_holds_its_cells_and_cannot_be_broken_by_a_name():
     cells = [
         ("</script><b>&", np.eye(6)[:, :, None] * np.ones(6), None),
-        ("b", np.random.default_rng(0).random((3, 3, 3)) > 0.5, None),
+        ("b", np.random.default_rng(0).random((3, 4, 5)) > 0.5, None),
     ]
     text = viewer(cells)
     assert text.count("</script>") == 2
     data = embedded(text)
     assert [c["name"] for c in data] == ["</script><b>&", "b"]
     for item, (_, cell, _) in zip(data, cells, strict=True):
-        np.testing.assert_array_equal(unpack_voxels(item["bits"], item["n"]), cell)
+        np.testing.assert_array_equal(unpack_voxels(item["bits"], item["shape"]), cell)
 
 
 def test_a_field_has_a_byte_for_each_sample_of_the_octant():
     psi = np.linspace(-3, 3, 64).reshape(4, 4, 4)
     item = embedded(viewer([("a", np.ones((16, 16, 16)), psi)]))[0]
-    assert item["n"] == 8 and "bits" not in item
+    assert item["shape"] == [8, 8, 8] and "bits" not in item
     levels = np.frombuffer(base64.b64decode(item["field"]), np.uint8).reshape(4, 4, 4)
     # Half of the range is the surface; it ends two spacings away.
     distance = (levels / 127.5 - 1) * 2

@@ -179,12 +179,12 @@ def test_vti_holds_the_arrays_in_vtk_order(tmp_path):
         fields,
         points=points,
         components={"strain": voigt, "u": "xyz"},
-        spacing=0.25,
+        spacing=(0.25, 0.5, 1.0),
         conventions=text,
     )
     image, arrays = vti(path)
     assert image.get("WholeExtent") == "0 3 0 4 0 5"
-    assert image.get("Spacing") == "0.25 0.25 0.25"
+    assert image.get("Spacing") == "0.25 0.5 1"
     for owner, expected in (("CellData", fields), ("PointData", points)):
         elements = image.findall(f"Piece/{owner}/DataArray")
         assert [a.get("Name") for a in elements] == list(expected)

@@ -53,7 +53,7 @@ def check_edge(symmetry: str, edge: int) -> None:
     try:
         if edge % 2:
             raise InputError("a mirror-symmetric cell needs an even edge.")
-        homogenize.check_edge(grid(symmetry, edge))
+        homogenize.check_shape(3 * (grid(symmetry, edge),), symmetry)
     except InputError as error:
         raise InputError(f"{symmetry} cells of {edge}^3: {error}") from error
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmdiff.errors import InputError
 from mmdiff.fem import structure
-from mmdiff.fem.cubic import Shape
+from mmdiff.fem.stencil import Shape
 from mmdiff.typing import Bool, Float, Int
 
 HOLE, CLOAK = 1 / 6, 1 / 3  # radii by the edge of the box

@@ -19,7 +19,7 @@ from mmdiff.design.cloak.geometry import Geometry, geometry, gripped
 from mmdiff.design.cloak.model import make_model
 from mmdiff.design.cloak.pool import Pool
 from mmdiff.elasticity import NU, voigt_to_cubic
-from mmdiff.fem import cubic, element, structure
+from mmdiff.fem import element, structure
 from mmdiff.run import console
 from mmdiff.typing import Float, Int, UInt8
 
@@ -107,7 +107,7 @@ def check(
     resolved, fine_good = _means(tuple(edge * n for n in shape), fields, edge)
     resolved = [u / edge for u in resolved]  # in edges of a cell
     # Elements of which every node counts.
-    far = np.all(cubic.corners(np.stack(3 * [geometry.outside])), 0)[0]
+    far = np.all(structure.corners(np.stack(3 * [geometry.outside])), 0)[0]
 
     def distance(u, v, counts):
         return float(np.linalg.norm((u - v)[counts]) / np.linalg.norm(v[counts]))
@@ -129,7 +129,7 @@ def _means(shape, fields, edge):
     for field, solid in fields:
         u, info = displacement(jnp.asarray(field, jnp.float32), *given, tol=TOL)
         good &= bool(info.converged.all())
-        centre = sum(cubic.corners(np.asarray(u[0], np.float64))) / 8
+        centre = sum(structure.corners(np.asarray(u[0], np.float64))) / 8
         middle = np.moveaxis(centre, 0, -1) * solid[..., None]
         blocks = [size for n in shape for size in (n // edge, edge)]
         total = middle.reshape(*blocks, 3).sum((1, 3, 5))

@@ -34,7 +34,7 @@ from mmdiff.typing import Float
 class Settings:
     """How cells are read (see `io.read`) and homogenized, and which fields are written.
 
-    `raw` holds shape, dtype and order of .raw files.
+    `raw` holds shape, dtype, order and bits of .raw files, and the voxels of surfaces.
     """
 
     raw: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -123,6 +123,11 @@ def homogenize_cell(cell: Cell, log: pathlib.Path, settings: Settings) -> dict:
     if cell.info["format"] == "dataset":
         options = dataclasses.replace(options, input_is="octant")
     voxels, psi = cell.read()
+    if options.voxel is None and cell.info.get("spacing"):
+        options = dataclasses.replace(options, voxel=tuple(cell.info["spacing"]))
+    as_octant = cell.info.get("bits") and prepare.looks_like_octant(voxels)
+    if as_octant and options.boundary == "periodic":
+        options = dataclasses.replace(options, input_is="octant")
     grid = prepare.prepare(voxels, cell.label, options)
     start = time.perf_counter()
     found = characterize.analyse(
@@ -136,9 +141,10 @@ def homogenize_cell(cell: Cell, log: pathlib.Path, settings: Settings) -> dict:
         psi=psi,
     )
     seconds = time.perf_counter() - start
-    notes = cell.info["notes"] + console.notes(found.notes)
+    said = [f"{cell.label}: taken as one octant of its cell."] if as_octant else []
+    notes = cell.info["notes"] + console.notes([*said, *found.notes])
     known = {key: value for key, value in cell.info.items() if key != "notes"}
-    keys = ("scale", "binarize", "resize", "resize_method")
+    keys = ("scale", "binarize", "resize", "resize_method", "boundary", "phases")
     chosen = {key: getattr(options, key) for key in keys}
     values = {
         "file": cell.label,
@@ -206,6 +212,7 @@ def _read(path: pathlib.Path, folder: pathlib.Path, settings: Settings) -> list[
         found = read.select(array, path.name, settings.index)
         chosen = [(i, functools.partial(_as_it_is, voxels)) for i, voxels in found]
         info |= {"notes": console.notes(info["notes"]), **checksum(path)}
+        info |= {"bits": bool(settings.raw.get("bits"))}
     digits = len(str(len(chosen) - 1))
     return [
         Cell(

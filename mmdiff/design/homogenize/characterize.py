@@ -14,6 +14,7 @@ import numpy as np
 from mmdiff import elasticity
 from mmdiff.cells import prepare, printable, thickness
 from mmdiff.cells.prepare import Grid
+from mmdiff.cells.voxels import to_cubes
 from mmdiff.design.homogenize import geometry as geometries
 from mmdiff.design.homogenize import printable_voxels, properties, remarks
 from mmdiff.design.homogenize.geometry import Geometry
@@ -72,9 +73,8 @@ def analyse(
         refined = geometries.solve_refined(grid, material, solver)
         values["refined"] = properties.of_mesh(voxels, refined)
     printed, measured_on = _printability(grid, threshold, psi)
-    edge = len(grid.cell)
     values["printability"] = properties.of_print(
-        printed, measured_on, chosen.cell_size_mm, edge
+        printed, measured_on, chosen.cell_size_mm, len(grid.cell)
     )
     if smooth:
         notes += _changes(grid, psi, name)
@@ -109,7 +109,9 @@ def _printability(grid, threshold, psi):
         # The grid of larger fields is not finer than their samples.
         m = 2 * min(len(psi), geometries.FINEST)
         return printable.printability(psi, m=max(m, len(psi))), "surface"
-    return printable_voxels.printability_of_voxels(grid.cell > threshold), "voxels"
+    cell = to_cubes(grid.cell > threshold, grid.edges)
+    found = printable_voxels.printability_of_voxels(cell, window=grid.is_window)
+    return found, "voxels"
 
 
 def characterize(
@@ -118,29 +120,31 @@ def characterize(
     base_E: float = 1.0,
     base_nu: float = elasticity.NU,
     threshold: float = 0.5,
-    resize: int = 0,
     geometry: str = "voxels",
     refine: str = "auto",
     cell_size_mm: float = 10.0,
-    **solver,
+    **options,
 ) -> dict[str, Any]:
     """Return the effective properties of a cell as plain numbers.
 
     Args:
-      cell: (N, N, N) densities from 0 (void) to 1 (solid) of a whole cell, or what has
-        such an array as its `voxels`, and maybe the field `psi` of its octant.
+      cell: (nx, ny, nz) densities from 0 (void) to 1 (solid) of a whole cell, or labels
+        of its phases, or what has such an array as its `voxels`, and maybe the field
+        `psi` of its octant.
       base_E: Young's modulus of the solid; all stiffness is in its unit.
       base_nu: Poisson's ratio of the solid.
       threshold: density above which a voxel counts as solid for pieces, axes and walls.
-      resize: edge to resample the cell to, a multiple of 4, which the solver needs; 0
-        leaves it.
       geometry: "voxels", or "surface" for the smoothed object, which mirror-symmetric
         cells of solid and void have, with an uncertainty.
       refine: whether the voxels are also solved on a mesh twice as fine: "auto" where
         they are solid and void and not too many, "always" or "never".
       cell_size_mm: edge of the printed cell.
-      **solver: void (modulus as a fraction of solid), tol and maxiter as for
-        `mmdiff.homogenize`; dtype, "float32" or "float64".
+      **options: `boundary`, "periodic" for cells and "mirrored", "mixed" or "kinematic"
+        for windows of a material; `voxel`, edges of a voxel along x, y and z, of which
+        the ratios count; `phases`, materials of labels such as "0:void;1:210,0.3";
+        `resize`, edge to resample the cell to; and of the solver `void` (modulus as a
+        fraction of solid), `tol` and `maxiter` as for `mmdiff.homogenize`, and `dtype`,
+        "float32" or "float64".
 
     Returns:
       the tensor "C" (6x6, Voigt order 11 22 33 23 13 12, engineering shear) and its
@@ -164,11 +168,13 @@ def characterize(
       >>> found["printability"]["pieces"], found["printability"]["trapped"]
       (1, 0.0)
     """
-    material = Material(base_E, base_nu, solver.pop("void", homogenize.VOID))
-    settings = Solver(**solver)
+    names = [field.name for field in dataclasses.fields(prepare.Options)]
+    reading = {name: options.pop(name) for name in names if name in options}
+    material = Material(base_E, base_nu, options.pop("void", homogenize.VOID))
+    settings = Solver(**options)
     chosen = Geometry(geometry=geometry, refine=refine, cell_size_mm=cell_size_mm)
-    options = prepare.Options(threshold=threshold, resize=resize)
-    grid = prepare.prepare(np.asarray(getattr(cell, "voxels", cell)), "cell", options)
+    how = prepare.Options(threshold=threshold, **reading)
+    grid = prepare.prepare(np.asarray(getattr(cell, "voxels", cell)), "cell", how)
     found = analyse(
         grid,
         "cell",
@@ -179,7 +185,8 @@ def characterize(
         psi=getattr(cell, "psi", None),
     )
     mode = "wrap" if grid.symmetry == "periodic" else "symmetric"
-    walls = thickness.feature_size(grid.density > threshold, mode=mode)
+    solid = to_cubes(grid.density > threshold, grid.edges)
+    walls = thickness.feature_size(solid, mode=mode)
     return {
         **found.values,
         "wall_voxels": plain(walls.solid._asdict()),

@@ -13,7 +13,6 @@ import numpy as np
 
 from mmdiff.cells import prepare, surface
 from mmdiff.cells.prepare import Grid
-from mmdiff.cells.resample import good_edge
 from mmdiff.cells.symmetry import is_cubic
 from mmdiff.design.homogenize import printable_voxels
 from mmdiff.design.homogenize.solution import Material, Solution, Solver, solve
@@ -76,11 +75,12 @@ def refinable(grid: Grid, refine: str, name: str) -> tuple[bool, tuple[str, ...]
     """Return whether the finer mesh of a grid is solved, and what to say if not."""
     if refine != "auto" or not is_binary(grid):
         return refine == "always", ()
-    edge, loads = 2 * len(grid.density), len(boundary.loads(grid.symmetry).voigt)
-    if edge**3 * loads <= MOST_UNKNOWNS:
+    loads = len(boundary.loads(grid.symmetry).voigt)
+    if 8 * grid.density.size * loads <= MOST_UNKNOWNS:
         return True, ()
+    shape = " x ".join(str(2 * n) for n in grid.density.shape)
     note = (
-        f"{name}: not solved on a mesh twice as fine, which takes {edge}^3 elements "
+        f"{name}: not solved on a mesh twice as fine, which takes {shape} elements "
         f"and {loads} loads. Pass `refine=always` to do so."
     )
     return False, (note,)
@@ -88,17 +88,27 @@ def refinable(grid: Grid, refine: str, name: str) -> tuple[bool, tuple[str, ...]
 
 def solve_refined(grid: Grid, material: Material, solver: Solver) -> Solution:
     """Homogenize a grid with each of its voxels split into 2^3 elements."""
-    fine = grid.density
+    fine = dataclasses.replace(
+        grid,
+        density=_divided(grid.density),
+        labels=None if grid.labels is None else _divided(grid.labels),
+    )
+    return solve(fine, material, solver)
+
+
+def _divided(voxels):
+    """Return voxels with each divided into 2^3."""
     for axis in range(3):
-        fine = fine.repeat(2, axis)
-    return solve(dataclasses.replace(grid, density=fine), material, solver)
+        voxels = voxels.repeat(2, axis)
+    return voxels
 
 
 def octant_of(grid: Grid) -> Float[np.ndarray, "n n n"] | None:
-    """Return the octant of a mirror-symmetric cell of solid and void, else None."""
-    if not is_binary(grid):
+    """Return the octant of a mirror-symmetric cube of solid and void, else None."""
+    cube = len(set(grid.density.shape)) == len(set(grid.edges)) == 1
+    if not is_binary(grid) or not cube or grid.is_window:
         return None
-    if grid.symmetry != "periodic":
+    if grid.is_octant:
         return grid.density
     octant, found = prepare.find_symmetry(grid.density)
     return None if found == "periodic" else octant
@@ -114,8 +124,10 @@ def field_of(grid: Grid, name: str) -> Float[np.ndarray, "n n n"]:
     if not is_binary(grid):
         problem = "holds densities between 0 and 1"
         advice = "`binarize=true` to take those above `threshold` for solid"
+    elif grid.phases is not None:
+        problem, advice = "has phases", "a cell of one solid and void"
     elif octant is None:
-        problem = "is not mirror-symmetric about the middle of each axis"
+        problem = "is no cube that is mirror-symmetric about the middle of each axis"
         advice = "a cell that is"
     elif octant.all():
         problem, advice = "is solid everywhere", "a cell with void"
@@ -138,7 +150,7 @@ def solve_surface(
     psi = np.asarray(psi, np.float64)
     cubic, linear = is_cubic(psi), dataclasses.replace(material, penal=1.0)
     symmetry = "cubic" if cubic else "orthotropic"
-    edge = good_edge(min(len(psi), FINEST))
+    edge = max(min(len(psi), FINEST), prepare.LEAST)
     grids = [
         Grid(surface.fractions(psi, m, cubic=cubic), symmetry) for m in (edge, 2 * edge)
     ]

@@ -10,7 +10,11 @@ import numpy as np
 from scipy import ndimage
 
 from mmdiff.cells import surface, thickness
-from mmdiff.cells.connectivity import mirror_pieces, winding_pieces
+from mmdiff.cells.connectivity import (
+    PeriodicPieces,
+    mirror_pieces,
+    winding_pieces,
+)
 from mmdiff.cells.printable import STEEP, Grid, Printability, find_surface
 from mmdiff.typing import Float, Shaped
 
@@ -58,11 +62,14 @@ def samples(m: int) -> int:
     return n if 2 * n >= MOST_SAMPLES else m
 
 
-def printability_of_voxels(cell: Shaped[np.ndarray, "m m m"]) -> Printability:
+def printability_of_voxels(
+    cell: Shaped[np.ndarray, "mx my mz"], *, window: bool = False
+) -> Printability:
     """Return what a printer asks of a whole, periodic cell, built along z.
 
     Args:
       cell: solid above 0.5; at least 3 voxels per side.
+      window: the voxels are not repeated; void that reaches a face is open.
 
     Example:
       >>> plate = np.zeros((8, 8, 8))
@@ -72,8 +79,9 @@ def printability_of_voxels(cell: Shaped[np.ndarray, "m m m"]) -> Printability:
       (1, 2.0, 6.0, 0.5)
     """
     solid = np.asarray(cell) > 0.5
-    pieces, void = winding_pieces(solid), winding_pieces(~solid)
-    walls = thickness.feature_size(solid, mode="wrap")
+    find = _window_pieces if window else winding_pieces
+    pieces, void = find(solid), find(~solid)
+    walls = thickness.feature_size(solid, mode="symmetric" if window else "wrap")
     closed = ~void.winds.any(1)
     return Printability(
         pieces=len(pieces.sizes),
@@ -83,6 +91,18 @@ def printability_of_voxels(cell: Shaped[np.ndarray, "m m m"]) -> Printability:
         wall=walls.solid.minimum / len(solid),
         gap=walls.void.minimum / len(solid),
         overhang=_overhang(solid),
+    )
+
+
+def _window_pieces(phase) -> PeriodicPieces:
+    """Return the pieces of a window, and along which axes each reaches a face."""
+    labels, count = ndimage.label(phase)
+    ends = np.zeros((count + 1, 3), bool)
+    for axis in range(3):
+        for place in (0, -1):
+            ends[np.unique(labels.take(place, axis)), axis] = True
+    return PeriodicPieces(
+        np.bincount(labels.ravel(), minlength=count + 1)[1:], ends[1:]
     )
 
 

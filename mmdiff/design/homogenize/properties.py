@@ -9,10 +9,11 @@ Young's modulus given. Sentences about the numbers: see `remarks`.
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from mmdiff import anisotropy, bounds, elasticity
 from mmdiff.anisotropy import VOIGT
-from mmdiff.cells import connectivity
+from mmdiff.cells import connectivity, images
 from mmdiff.cells.prepare import Grid
 from mmdiff.cells.printable import Printability
 from mmdiff.design.homogenize.geometry import OfSurface
@@ -31,8 +32,9 @@ CONVENTIONS = report.CONVENTIONS | {
     "engineering": "of C itself along x y z, from its inverse S: E_11 = 1 / S11, G_23 "
     "= 1 / S44, nu_12 = -S12 / S11 (contraction along 2 under tension along 1)",
     "E_along": "Young's modulus of C itself along each direction",
-    "HS": "K, G, E over the upper Hashin-Shtrikman bounds at this volume; those of G "
-    "and E hold for isotropic cells and may be exceeded by others",
+    "HS": "K, G, E over the upper Hashin-Shtrikman bounds at these shares of solid and "
+    "rest, or of all phases; those of G and E hold for isotropic cells and may be "
+    "exceeded by others",
     "modulus": "E(density) = void + density^penal (1 - void), times base E",
     "axes": "x y z are the first, second and third index of the array",
     "loads": "unit macro strains by Voigt pair; a cubic cell is solved for 11 and 23, "
@@ -41,8 +43,13 @@ CONVENTIONS = report.CONVENTIONS | {
     "rounding of the fields is left of it",
     "singular_loads": "loads whose stiffness is owed to the void by more than half: "
     "the solid has no path for them",
-    "load_bearing": "solid runs through the repeated cell along x, y and z, and no "
-    "load is singular",
+    "spans": "whether solid runs through the repeated cell along x, y and z, from face "
+    "to face of its voxels; of windows, from one end to the other",
+    "load_bearing": "no load is singular, by the solution",
+    "phases": "of labelled voxels: label, share, Young's modulus and Poisson's ratio, "
+    "null of void, which gets void times the largest modulus and base_nu; volume, "
+    "pieces and spans are those of all phases but void",
+    "voxel_edges": "of a voxel along x, y and z, in units of that along x",
     "energy": "energy_ij: strain energy density of each voxel under the unit macro "
     "strain ij, whose mean over the cell is half of the diagonal entry of C",
     "strain": "strain_ij: mean strain of each voxel under the unit macro strain ij, "
@@ -83,19 +90,27 @@ def summarize(
     loads = [VOIGT[load] for load in solution.loads]
     singular = [name for i, name in enumerate(loads) if solution.singular[i]]
     solid, volume = grid.cell > threshold, float(grid.cell.mean(dtype=np.float64))
-    labels, pieces = connectivity.periodic_pieces(solid)
-    spans = dict(zip("xyz", connectivity.winding_axes(solid), strict=True))
+    if grid.is_window:
+        labels, pieces = ndimage.label(solid)
+        runs = connectivity.spanning_axes(solid)
+    else:
+        labels, pieces = connectivity.periodic_pieces(solid)
+        runs = connectivity.winding_axes(solid)
+    spans = dict(zip("xyz", runs, strict=True))
     found = {
         **_of_tensor(solution.tensor),
-        **_of_closest_cubic(solution.tensor, material, volume),
+        **_of_closest_cubic(solution.tensor, _phases(grid, material), volume),
         "solid_share": solid.mean(),
         "pieces": pieces,
         "largest_piece_share": np.bincount(labels[solid])[1:].max() / solid.sum(),
         "spans": spans,
-        "load_bearing": all(spans.values()) and not singular,
+        "load_bearing": not singular,
         "singular_loads": singular,
         "symmetry": grid.symmetry,
         "resolution": grid.cell.shape[0],
+        "shape": grid.cell.shape,
+        "voxel_edges": grid.edges,
+        "phases": _named_phases(grid),
         "loads": loads,
         "iterations": solution.iterations,
         "residual": solution.residual,
@@ -108,6 +123,21 @@ def summarize(
         "threshold": threshold,
     }
     return plain(found)  # numbers that do not exist are None
+
+
+def _named_phases(grid) -> list[dict[str, Any]] | None:
+    """Return label, share and material of every phase."""
+    if grid.phases is None:
+        return None
+    return [
+        {
+            "label": label,
+            "share": float((grid.labels == label).mean()),
+            "E": phase.young,
+            "nu": phase.poisson,
+        }
+        for label, phase in sorted(grid.phases.items())
+    ]
 
 
 def constants(tensor: Float[np.ndarray, "6 6"]) -> dict[str, float]:
@@ -159,13 +189,25 @@ def of_print(
     )
 
 
-def _of_closest_cubic(tensor, material, volume) -> dict[str, Any]:
+def _phases(grid, material) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return shares, Young's moduli and Poisson's ratios of the phases of a grid."""
+    if grid.phases is None:
+        volume = grid.density.mean(dtype=np.float64)
+        young = material.E * np.array([1, material.void])
+        return np.array([volume, 1 - volume]), young, np.full(2, material.nu)
+    labels, counts = np.unique(grid.labels, return_counts=True)
+    options = {"void": material.void, "nu": material.nu}
+    _, young, poisson = images.to_moduli(labels, grid.phases, **options)
+    return counts / counts.sum(), young, poisson
+
+
+def _of_closest_cubic(tensor, phases, volume) -> dict[str, Any]:
     """Return constants, moduli and shares of the bounds of the closest cubic tensor."""
     constants = elasticity.voigt_to_cubic(tensor)
     with np.errstate(divide="ignore", invalid="ignore"):  # C11 = C12: no Zener ratio
         values = elasticity.moduli(constants)
-        shares = constants / material.E
-        ratios = bounds.hashin_shtrikman_ratios(shares, volume, material.nu)
+        most = bounds.hashin_shtrikman_of_phases(*phases)
+        ratios = bounds.ratios(constants, most)
     return {
         **dict(zip(elasticity.NAMES, constants, strict=True)),
         "cubic_distance": elasticity.cubic_distance(tensor),

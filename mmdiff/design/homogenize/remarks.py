@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmdiff import elasticity
+from mmdiff.design.homogenize.solution import SOFT
 
 TRAPPED = 0.01  # share of the void in closed pores that is worth a sentence
 NAMES = ("C11", "C12", "C44", "K", "E", "nu", "Zener")
@@ -94,40 +95,31 @@ def short(found: Mapping) -> list[str]:
 def remarks(name: str, found: Mapping, *, tol: float, maxiter: int) -> list[str]:
     """Return sentences about loose pieces, missing load paths and unsolved loads."""
     messages = []
-    if found["volume"] == 1:
+    matrix = found["void"] > SOFT  # which holds the pieces of solid together
+    if found["volume"] == 1 and not found["phases"]:
         messages.append(
             f"{name} is solid everywhere: the tensor is that of the base material."
         )
-    elif found["solid_share"] == 1:
+    elif found["solid_share"] == 1 and not found["phases"]:
         messages.append(
             f"{name} has no voxel at or below {found['threshold']:g}: it counts as "
             "solid throughout for pieces and load paths. Its densities were "
             "homogenized as they are."
         )
-    if found["pieces"] > 1:
+    if found["pieces"] > 1 and not matrix:
         messages.append(
             f"{name} has {found['pieces']} separate solid pieces across periodic "
-            f"boundaries; the largest holds {100 * found['largest_piece_share']:.0f} % "
-            "of the solid. It would fall apart when printed. Homogenized with all of "
+            f"boundaries; the largest holds {_most(found['largest_piece_share'])} of "
+            "the solid. It would fall apart when printed. Homogenized with all of "
             "them."
         )
     trapped = found["printability"]["trapped"]
-    if trapped > TRAPPED:
+    if trapped > TRAPPED and not matrix:
         messages.append(
             f"{name} encloses {_percent(trapped)} of its void in closed pores: powder "
             "or resin stays inside when it is printed."
         )
-    without = [axis for axis, spans in found["spans"].items() if not spans]
-    if without or found["singular_loads"]:
-        what = (
-            f"does not span the cell along {_and(without)}"
-            if without
-            else f"has no path for load {_and(found['singular_loads'])}"
-        )
-        messages.append(
-            f"{name}: the solid {what}: stiffness is near zero there and the tensor is "
-            'singular. Homogenized anyway; marked "not load bearing".'
-        )
+    messages += _paths(name, found, matrix)
     count = len(found["residual"])
     return messages + [
         f"{name}: CG stopped at residual {_short(found['residual'][i])} after "
@@ -137,6 +129,38 @@ def remarks(name: str, found: Mapping, *, tol: float, maxiter: int) -> list[str]
         for i, converged in enumerate(found["converged_loads"])
         if not converged
     ]
+
+
+def _paths(name, found, matrix) -> list[str]:
+    """Return what to say of loads and axes without a path in the solid."""
+    without = [axis for axis, spans in found["spans"].items() if not spans]
+    if found["singular_loads"]:
+        what = (
+            f"does not span the cell along {_and(without)}"
+            if without
+            else f"has no path for load {_and(found['singular_loads'])}"
+        )
+        return [
+            f"{name}: the solid {what}: stiffness is near zero there and the tensor is "
+            'singular. Homogenized anyway; marked "not load bearing".'
+        ]
+    if without and not matrix:
+        return [
+            f"{name}: along {_and(without)} the solid meets its copy by edges and "
+            "corners of voxels only, which carry load in the mesh but not in a print. "
+            "If the file is a window of a material and no period of it pass "
+            "`boundary=mirrored`, `mixed` or `kinematic`."
+        ]
+    return []
+
+
+def _most(share: float) -> str:
+    """Return a share of less than all as less than 100 %, with the digits it needs."""
+    for digits in range(6):
+        text = f"{100 * share:.{digits}f}"
+        if float(text) < 100 or share == 1:
+            return f"{text} %"
+    return "nearly 100 %"
 
 
 def _and(words: Sequence[str]) -> str:

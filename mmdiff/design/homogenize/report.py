@@ -12,6 +12,7 @@ import numpy as np
 
 from mmdiff import elasticity
 from mmdiff.anisotropy import VOIGT
+from mmdiff.cells.voxels import to_cubes
 from mmdiff.design.homogenize import properties, remarks
 from mmdiff.design.homogenize.solution import Solution
 from mmdiff.io import page, plots, write
@@ -24,7 +25,7 @@ _IN_MM = {"wall": "wall_mm", "gap": "gap_mm"}
 
 
 def report(
-    cell: Float[np.ndarray, "m m m"],
+    cell: Float[np.ndarray, "mx my mz"],
     solution: Solution,
     values: Mapping[str, Any],
     notes: Sequence[str] = (),
@@ -38,7 +39,8 @@ def report(
     """
     name = values["file"]
     keys = ("base_E", "base_nu", "void", "resolution")
-    solid = (cell > values["threshold"]).astype(np.uint8)
+    solid = to_cubes(cell > values["threshold"], values["voxel_edges"])
+    solid = solid.astype(np.uint8)
     text, relative = tensor_text(solution.tensor), solution.tensor / values["base_E"]
     return Report(
         title=f"mmdiff: {name} homogenized",
@@ -95,7 +97,7 @@ def _write_fields(path: pathlib.Path, cell, solution, values) -> None:
         voxels,
         points=nodes,
         components=components,
-        spacing=1 / cell.shape[0],
+        spacing=[edge / cell.shape[0] for edge in values["voxel_edges"]],
         conventions=joined(properties.CONVENTIONS | settings | worst),
     )
 
@@ -157,6 +159,7 @@ def _tables(tensor, values) -> dict[str, list[dict]]:
     return {
         "Effective properties": _effective(values),
         "Constants by mesh": remarks.object_rows(values),
+        **({"Phases": values["phases"]} if values["phases"] else {}),
         "Printability": [
             {"": label, "value": value}
             for label, value in remarks.printed(values).items()
@@ -193,7 +196,7 @@ def _tables(tensor, values) -> dict[str, list[dict]]:
 def _effective(values) -> list[dict]:
     """Return the rows of the first table: what warns of the numbers, then they."""
     keys = ("C11", "C12", "C44", "cubic_distance", "K", "G", "E", "nu", "Zener")
-    later = ("volume", "pieces", "load_bearing", "resolution", "symmetry", "converged")
+    later = ("volume", "pieces", "load_bearing", "symmetry", "converged")
     remark = ", ".join(remarks.short(values))
     low, high = values["E_min"], values["E_max"]
     entries = [
@@ -204,6 +207,7 @@ def _effective(values) -> list[dict]:
         ("universal anisotropy", values["universal_anisotropy"]),
         *values["HS"].items(),
         *((key, values[key]) for key in later),
+        ("voxels", " x ".join(map(str, values["shape"]))),
         ("residual", max(values["residual"])),
     ]
     return [{"": key, "value": value} for key, value in entries]

@@ -5,17 +5,20 @@ Stiffness is in units of the base material's Young's modulus given.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mmdiff import elasticity
+from mmdiff.cells import images
 from mmdiff.cells.prepare import Grid
 from mmdiff.errors import InputError, check_ranges
-from mmdiff.fem import boundary, homogenize
+from mmdiff.fem import boundary, homogenize, phases
 from mmdiff.fem import fields as fem_fields
-from mmdiff.typing import Bool, Float, Int
+from mmdiff.fem.brick import Brick
+from mmdiff.typing import Array, Bool, Float, Int
 
 # What can be written to fields.vti beside the density.
 FIELDS = ("energy", "strain", "displacement")
@@ -35,10 +38,18 @@ class Material:
 
     def __post_init__(self):
         """Refuse values that no material has."""
+        if self.void == 0:
+            raise InputError(
+                "void=0 is excluded: without any stiffness of void the displacements "
+                "there are undetermined. Set `void` to 1e-6, which changes the tensor "
+                "of the solid by about a millionth, or less with `dtype=float64`."
+            )
         limits = {"E": "(0, inf)", "nu": "(-1, 0.5)", "void": "(0, 1)"}
         check_ranges(vars(self), limits | {"penal": "[1, inf)"})
 
 
+# A stiffer rest is a matrix and no void: no load needs a path in the solid.
+SOFT = 1e-2
 # Below, rounding hides what the void carries, and with it the loads without a path.
 LEAST_VOID = {"float32": 1e-9, "float64": 1e-15}
 
@@ -112,41 +123,72 @@ def solve(
             f"void={material.void:g} is too little for {dtype}. Set `void` to "
             f"{least:g} or more{more}."
         )
+    options = {"symmetry": grid.symmetry, "edges": grid.edges}
+    limits = {"tol": solver.tol, "maxiter": solver.maxiter}
     with jax.enable_x64(dtype == "float64"):
-        density = jnp.asarray(grid.density, dtype)
-        tensor, info = homogenize.homogenize(
-            density,
-            symmetry=grid.symmetry,
-            void=material.void,
-            penal=material.penal,
-            nu=material.nu,
-            tol=solver.tol,
-            maxiter=solver.maxiter,
-        )
-        modulus = homogenize.modulus(density, material.void, material.penal)
+        if grid.phases is None:
+            stiff, tensor, info = _solve_density(grid, material, options | limits)
+        else:
+            stiff, tensor, info = _solve_phases(grid, material, options | limits)
         return Solution(
-            tensor=material.E * np.asarray(tensor, np.float64),
+            tensor=np.asarray(tensor, np.float64),
             loads=boundary.loads(grid.symmetry).voigt,
             iterations=np.asarray(info.iterations),
             residual=np.asarray(info.residual, np.float64),
             converged=np.asarray(info.converged),
             singular=np.asarray(info.singular),
             fields={
-                name: _field(name, modulus, info.fields, grid.symmetry, material)
-                for name in fields
+                name: _field(name, stiff, info.fields, **options) for name in fields
             },
         )
 
 
-def _field(name, modulus, solved, symmetry, material):
+class _Stiffness(NamedTuple):
+    """Coefficients of the elements of a kind, in a unit."""
+
+    coefficients: Float[Array, "p nx ny nz"]
+    kind: str
+    nu: float
+    unit: float
+
+
+def _solve_density(grid, material, options):
+    density = jnp.asarray(grid.density, jnp.result_type(float))
+    tensor, info = homogenize.homogenize(
+        density, void=material.void, penal=material.penal, nu=material.nu, **options
+    )
+    if material.void > SOFT:
+        info = info._replace(singular=jnp.zeros_like(info.singular))
+    modulus = homogenize.modulus(density, material.void, material.penal)
+    stiff = _Stiffness(modulus[None], "modulus", material.nu, material.E)
+    return stiff, material.E * np.asarray(tensor, np.float64), info
+
+
+def _solve_phases(grid, material, options):
+    kind, (void, nu) = jnp.result_type(float), (material.void, material.nu)
+    moduli = images.to_moduli(grid.labels, grid.phases, void=void, nu=nu)
+    solid, young, poisson = (jnp.asarray(values, kind) for values in moduli)
+    rest = None
+    if not solid.all() and void <= SOFT:
+        rest = (void * float(young.max()), nu)
+    tensor, info = phases.homogenize_phases(young, poisson, void=rest, **options)
+    coefficients = jnp.stack(phases.lame(young, poisson))
+    return _Stiffness(coefficients, "isotropic", 0.0, 1.0), tensor, info
+
+
+def _field(name, stiff, solved, *, symmetry, edges):
     """Return one of `FIELDS` on the whole cell."""
+    options = {"symmetry": symmetry, "edges": edges}
     if name == "strain":
-        strain = fem_fields.strain(solved, symmetry=symmetry)
+        strain = fem_fields.strain(solved, **options)
         return fem_fields.strain_on_cell(np.asarray(strain), symmetry)
     if name == "displacement":
-        displacement = fem_fields.displacement(solved, symmetry=symmetry)
-        return fem_fields.vectors_on_cell(np.asarray(displacement), symmetry)
+        displacement = fem_fields.displacement(solved, **options)
+        return fem_fields.vectors_on_cell(
+            np.asarray(displacement), symmetry, edges=edges
+        )
+    brick = Brick(stiff.kind, stiff.nu, edges)
     energy = fem_fields.strain_energy(
-        modulus, solved, symmetry=symmetry, nu=material.nu
+        stiff.coefficients, solved, symmetry=symmetry, brick=brick
     )
-    return material.E * fem_fields.on_cell(np.asarray(energy), symmetry)
+    return stiff.unit * fem_fields.on_cell(np.asarray(energy), symmetry)

@@ -12,7 +12,7 @@ import numpy as np
 
 from mmdiff import elasticity
 from mmdiff.cells.mend import Printing
-from mmdiff.cells.resample import good_edge
+from mmdiff.cells.voxels import good_edge
 from mmdiff.design.generate.pipeline import RESOLUTION, RESOLUTIONS
 from mmdiff.errors import InputError
 from mmdiff.topopt import move, optimize

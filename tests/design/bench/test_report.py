@@ -112,8 +112,8 @@ def test_each_figure_has_its_table():
     "symmetry, edge, message",
     [
         ("cubic", 31, "cubic cells of 31^3: a mirror-symmetric cell"),
-        ("cubic", 20, "cubic cells of 20^3: a grid of 10 elements"),
-        ("periodic", 6, "periodic cells of 6^3: a grid of 6 elements"),
+        ("cubic", 6, "cubic cells of 6^3: density has shape (3, 3, 3)"),
+        ("periodic", 2, "periodic cells of 2^3: density has shape (2, 2, 2)"),
     ],
 )
 def test_edges_that_cannot_be_solved_are_named(symmetry, edge, message):

@@ -149,7 +149,7 @@ def test_polish_moves_a_cell_of_any_kind_to_a_target(free):
 @pytest.mark.parametrize(
     ("change", "part"),
     [
-        (lambda cell: cell[:, :, :8], "three equal edges"),
+        (lambda cell: cell[:, :, :8], "the cell is not binary and cubic"),
         (lambda cell: 0.7 * cell, "the cell is not binary and cubic"),
         (
             lambda cell: np.maximum(cell, np.arange(16) < 2),

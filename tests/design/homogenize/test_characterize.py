@@ -111,7 +111,10 @@ def test_mirror_symmetric_cells_with_unlike_axes_have_a_surface():
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda c: np.roll(c, 3, 0), "cell is not mirror-symmetric about the middle"),
+        (
+            lambda c: np.roll(c, 3, 0),
+            "cell is no cube that is mirror-symmetric",
+        ),
         (lambda c: 0.4 * c + 0.5, "holds densities between .* Pass `binarize=true`"),
         (
             lambda c: c | 1,

@@ -4,6 +4,7 @@ import numpy as np
 from homogenize_helpers import rods, summary
 
 from mmdiff.design.homogenize import remarks
+from mmdiff.design.homogenize.solution import Material
 
 
 def said(cell, **changes):
@@ -25,6 +26,7 @@ def test_axes_and_loads_are_named():
         "residual": [1e-6, 1e-6, 1e-6, 3e-3, 1e-6, 1e-6],
         "converged": [True, True, True, False, True, True],
         "iterations": [7, 7, 7, 500, 7, 7],
+        "singular": [False, False, True, False, False, False],
     }
     _, path, solved = said(cell, **changes)
     assert path == (
@@ -44,7 +46,29 @@ def test_axes_and_loads_are_named():
 def test_all_axes_without_a_path_are_listed():
     cell = np.zeros((8, 8, 8), np.float32)
     cell[3:5, 3:5, 3:5] = 1
-    assert "does not span the cell along x, y and z: stiffness" in said(cell)[0]
+    text = said(cell, singular=[True] * 6)[0]
+    assert "does not span the cell along x, y and z: stiffness" in text
+
+
+def test_contacts_by_edges_carry_load():
+    cell = rods()
+    cell[6:8, 6:8, 0] = 0
+    path = said(cell)[-1]
+    assert "a: along z the solid meets its copy by edges and corners of voxels" in path
+    assert summary(cell, np.eye(6))["load_bearing"]
+
+
+def test_a_matrix_holds_all_pieces():
+    found = summary(rods(), np.eye(6), Material(void=0.1))
+    assert not remarks.remarks("a", found, tol=1e-5, maxiter=500)
+
+
+def test_shares_of_less_than_all_are_less_than_100_percent():
+    cell = np.zeros((20, 20, 20), np.float32)
+    cell[2:18] = 1
+    cell[0, 0, 0] = 1
+    text = said(cell, singular=[True] + [False] * 5)[0]
+    assert "the largest holds 99.98 % of the solid" in text
 
 
 def test_loads_without_a_path_are_named():

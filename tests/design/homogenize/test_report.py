@@ -37,6 +37,7 @@ def test_the_page_begins_with_what_warns_of_its_numbers():
     cell = rods()
     cell[6:8, 6:8, 0] = 0
     changes = {"residual": [1e-6] * 5 + [3e-3], "converged": [True] * 5 + [False]}
+    changes["singular"] = [False, False, True, False, False, False]
     values = summary(cell, np.eye(6), **changes) | {"file": "a.npy"}
     content = report.report(cell, unsolved(np.eye(6), **changes), values, ["note"])
     tables = content.tables

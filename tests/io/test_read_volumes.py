@@ -1,0 +1,108 @@
+"""Stacks of images, HDF5 files and closed surfaces."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from mmdiff.errors import InputError
+from mmdiff.io import read_meshes
+from mmdiff.io.read import read
+
+CELL = np.random.default_rng(2).integers(0, 255, (5, 6, 7)).astype(np.uint8)
+
+
+def test_slices_of_a_stack_are_along_z(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, CELL.transpose(2, 1, 0), photometric="minisblack")
+    array, info = read(path)
+    np.testing.assert_array_equal(array, CELL)
+    assert info["format"] == "tif" and info["shape"] == [5, 6, 7]
+    tifffile.imwrite(path, CELL[0], photometric="minisblack")
+    with pytest.raises(InputError, match="a stack of gray images has three axes"):
+        read(path)
+
+
+def test_datasets_are_chosen_by_path(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["image/data"] = CELL
+        file["image/edge"] = 3.0
+    array, info = read(path)
+    np.testing.assert_array_equal(array, CELL)
+    assert info["array"] == "image/data"
+    with h5py.File(path, "a") as file:
+        turned = file.create_dataset("other", data=CELL.transpose(2, 1, 0))
+        turned.attrs["permute_order"] = "zyx"
+    with pytest.raises(InputError, match=r"2 datasets .* image/data \(5, 6, 7\)"):
+        read(path)
+    np.testing.assert_array_equal(read(path, key="/other")[0], CELL)
+    with pytest.raises(InputError, match="no dataset 'none' of numbers"):
+        read(path, key="none")
+
+
+def test_damaged_files_are_told(tmp_path):
+    for suffix in (".tif", ".h5", ".stl", ".ply"):
+        path = tmp_path / f"a{suffix}"
+        path.write_bytes(b"nothing of the kind")
+        with pytest.raises(InputError, match=rf"a{suffix} (is not|holds no|is no)"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    ("library", "suffix"), [("tifffile", ".tif"), ("h5py", ".h5"), ("trimesh", ".stl")]
+)
+def test_libraries_that_are_missing_are_named(tmp_path, monkeypatch, library, suffix):
+    monkeypatch.setitem(sys.modules, library, None)
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(b"x")
+    with pytest.raises(InputError, match=rf"need {library}.*pip install 'mmdiff\[form"):
+        read(path)
+
+
+def test_a_surface_is_filled(tmp_path):
+    trimesh = pytest.importorskip("trimesh")
+    path = tmp_path / "ball.stl"
+    trimesh.creation.icosphere(subdivisions=4, radius=2.5).export(path)
+    array, info = read(path, voxels=40)
+    assert array.shape == (40, 40, 40) and "box of 5 x 5 x 5" in info["notes"][0]
+    place = (np.indices(array.shape) + 0.5) / 8 - 2.5
+    ball = np.linalg.norm(place, axis=0) < 2.5
+    assert (array != ball).mean() < 3e-3
+    assert array.mean() == pytest.approx(np.pi / 6, rel=5e-3)
+
+
+def test_boxes_with_faces_on_voxels_are_exact(tmp_path):
+    trimesh = pytest.importorskip("trimesh")
+    path = tmp_path / "box.ply"
+    outer = trimesh.creation.box(extents=(4, 2, 3))
+    inner = trimesh.creation.box(extents=(2, 1, 1))
+    inner.invert()
+    trimesh.util.concatenate([outer, inner]).export(path)
+    array, info = read(path, voxels=16)
+    expected = np.ones((16, 8, 12), np.uint8)
+    expected[4:12, 2:6, 4:8] = 0
+    np.testing.assert_array_equal(array, expected)
+    assert info["spacing"] == [0.25, 0.25, 0.25]
+
+
+def test_open_surfaces_are_refused(tmp_path):
+    trimesh = pytest.importorskip("trimesh")
+    path = tmp_path / "open.stl"
+    box = trimesh.creation.box()
+    box.update_faces(np.arange(len(box.faces)) > 0)
+    box.export(path)
+    with pytest.raises(InputError, match="is no closed surface"):
+        read(path)
+
+
+def test_lines_through_corners_count_once():
+    corners = np.array([[0, 0, 0], [8, 0, 0], [0, 8, 0], [0, 0, 8]], float)
+    faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+    for shift in (0.0, 0.25, 1.0):
+        inside = read_meshes.fill(corners + shift, faces, (12, 12, 12))
+        x = (np.indices(inside.shape) + 0.5 - shift).reshape(3, -1)
+        expected = (x > 0).all(0) & (x.sum(0) < 8)
+        np.testing.assert_array_equal(inside.ravel(), expected)
