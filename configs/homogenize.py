@@ -26,6 +26,7 @@ RANGES = {
     "cell_size_mm": "(0, inf) mm",
     "base.E": "(0, inf)",
     "base.nu": "(-1, 0.5)",
+    "base.k": "[0, inf)",
     "solver.void": "[0, 1)",
     "solver.penal": "[1, inf)",
     "solver.tol": "(0, 1)",
@@ -95,6 +96,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.base = ConfigDict()
     config.base.E = 1.0
     config.base.nu = 0.3
+    # Conductivity of the solid, thermal or electrical, for that of the cell; 0: none.
+    config.base.k = 0.0
 
     config.solver = ConfigDict()
     config.solver.void = 1e-6

@@ -64,7 +64,7 @@ def _settings(config: ConfigDict) -> batch.Settings:
         index=config.index,
         options=prepare.Options(**chosen),
         material=solution.Material(
-            config.base.E, config.base.nu, solver.void, solver.penal
+            config.base.E, config.base.nu, solver.void, solver.penal, config.base.k
         ),
         solver=solution.Solver(solver.tol, solver.maxiter, solver.dtype),
         fields=solution.choose_fields(config.fields),

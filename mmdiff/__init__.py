@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mmdiff.design.generate.refine import PolishResult, polish
     from mmdiff.design.homogenize.characterize import characterize
     from mmdiff.design.optimize.design import Design, optimize
+    from mmdiff.fem.conduction import conductivity
     from mmdiff.fem.homogenize import homogenize, make_homogenizer
     from mmdiff.fem.phases import homogenize_phases
     from mmdiff.io.cell_files import write_cell
@@ -48,6 +49,7 @@ _PUBLIC = {
     "Target": "mmdiff.targets.target",
     "characterize": "mmdiff.design.homogenize.characterize",
     "check_feasible": "mmdiff.targets.feasibility",
+    "conductivity": "mmdiff.fem.conduction",
     "generate": "mmdiff.design.generate.pipeline",
     "homogenize": "mmdiff.fem.homogenize",
     "homogenize_phases": "mmdiff.fem.phases",
@@ -69,6 +71,7 @@ __all__ = [
     "Target",
     "characterize",
     "check_feasible",
+    "conductivity",
     "generate",
     "homogenize",
     "homogenize_phases",

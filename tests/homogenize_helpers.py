@@ -45,5 +45,6 @@ def summary(cell, tensor, material=SOLID, **changes):
         "refined": None,
         "uncertainty": None,
         "cell_size_mm": 10.0,
+        "conductivity": None,
         "printability": properties.of_print(printed, "voxels", 10.0, len(cell)),
     }

@@ -18,7 +18,7 @@ from mmdiff.typing import Float
 
 Edges = tuple[float, float, float]  # of an element along x, y and z
 UNIT: Edges = (1.0, 1.0, 1.0)
-KINDS = ("modulus", "isotropic", "cubic")
+KINDS = ("modulus", "isotropic", "cubic")  # of solids
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Brick:
 
     Attributes:
       kind: "modulus" for coefficients E, "isotropic" for (lambda, mu), "cubic" for
-        (C11, C12, C44).
+        (C11, C12, C44), and "conductor" for conductivities: three scalar fields beside
+        each other in place of the components of a displacement.
       nu: Poisson's ratio that all elements of kind "modulus" share.
       edges: in the unit of displacements.
     """
@@ -50,7 +51,7 @@ SOLID = Brick()
 
 
 def tensors(brick: Brick) -> Float[np.ndarray, "p 6 6"]:
-    """Return the stiffness tensors of unit coefficients."""
+    """Return the stiffness tensors of unit coefficients; "conductor" has none."""
     if brick.kind == "modulus":
         return element.stiffness_tensor(brick.nu)[None]
     normal, shear = np.zeros((6, 6)), np.diag([0.0] * 3 + [1.0] * 3)
@@ -66,6 +67,7 @@ def _rays(brick):
     """Coefficients of which all positive definite tensors are positive sums."""
     return {
         "modulus": np.ones((1, 1)),
+        "conductor": np.ones((1, 1)),
         "isotropic": np.array([[1, 0], [-2 / 3, 1]]),  # bulk and shear
         "cubic": np.array([[1, 1, 0], [1, -0.5, 0], [0, 0, 1]]),
     }[brick.kind]
@@ -74,6 +76,11 @@ def _rays(brick):
 @functools.lru_cache(maxsize=64)
 def stiffness(brick: Brick) -> Float[np.ndarray, "p 24 24"]:
     """Return the element stiffnesses of unit coefficients, dof = 8 c + corner."""
+    if brick.kind == "conductor":
+        normal = np.diag([1.0] * 3 + [0.0] * 3)
+        slopes = element.integrate(normal, brick.edges).reshape(3, 8, 3, 8)
+        laplace = sum(slopes[axis, :, axis] for axis in range(3))
+        return _frozen(np.kron(np.eye(3), laplace)[None])
     total = element.integrate(tensors(brick), brick.edges)
     return _frozen((total + total.transpose(0, 2, 1)) / 2)
 
@@ -129,6 +136,14 @@ def macro_stress(
     """Return the element force modes of macro strains for unit coefficients."""
     modes = element.macro_modes(strain, brick.edges)
     return np.einsum("pij,lj->lpi", mode_stiffness(brick), modes)
+
+
+def macro_energy(
+    brick: Brick, strain: Float[np.ndarray, "l 6"]
+) -> Float[np.ndarray, "l p"]:
+    """Return x^T K_k x of an element under macro strains alone."""
+    modes = element.macro_modes(strain, brick.edges)
+    return np.einsum("lpi,li->lp", macro_stress(brick, strain), modes)
 
 
 def _frozen(array):

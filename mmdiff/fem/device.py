@@ -16,6 +16,10 @@ from jax import lax
 
 from mmdiff.typing import Array, Bool
 
+# GPUs and TPUs round the factors of a float32 product to 10 or 8 bits unless told not
+# to, which could make a preconditioner indefinite.
+EXACT = lax.Precision.HIGHEST
+
 
 def on_cpu() -> bool:
     """Whether computations run on a CPU unless JAX is set otherwise."""

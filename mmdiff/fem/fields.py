@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.fem import boundary, element, operator
+from mmdiff.fem import boundary, element, stencil
 from mmdiff.fem.brick import SOLID, UNIT, Brick, Edges
 from mmdiff.typing import AnyArray, Array, Float
 
@@ -30,7 +30,7 @@ def total_modes(x: Float[Array, "3 X Y Z"], macro: Float[Array, "24"]) -> list[A
     The macro part is added to the modes and not to the nodes, where its large numbers
     would round the fluctuation.
     """
-    flat = [mode for c in range(3) for mode in operator.modes(x[c])]
+    flat = [mode for c in range(3) for mode in stencil.modes(x[c])]
     return [f + macro[i] for i, f in enumerate(flat)]
 
 
@@ -52,7 +52,7 @@ def pair_energies(
     @jax.checkpoint
     def energy(fields, i, j):
         x, y = (total_modes(fields[k], macro[k]) for k in (i, j))
-        return operator.element_energy(x, y, brick)
+        return stencil.element_energy(x, y, brick)
 
     # One pair after the other: their modes are memory enough, and compiled only once.
     first, second = jnp.asarray(pairs, jnp.int32).T

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mmdiff.fem import boundary, multigrid, operator, solve, stencil
+from mmdiff.fem import boundary, multigrid, solve, stencil
 from mmdiff.fem import brick as bricks
 from mmdiff.fem.brick import SOLID, Brick
 from mmdiff.fem.device import each
@@ -212,7 +212,7 @@ class _Cell:
     def apply(self, coefficients, x):
         """Return K x in a plain form."""
         x = boundary.extend(x, self.cases)
-        force = operator.apply(coefficients, x, self.brick)
+        force = stencil.plain_apply(coefficients, x, self.brick)
         force = boundary.fold(force, self.cases)
         if self.cases.periodic:
             return force
@@ -226,8 +226,7 @@ class _Cell:
 
     def energy(self, coefficients, data):
         """Return twice the energy of each load without any fluctuation."""
-        strain, unit = self.cases.strain, bricks.tensors(self.brick)
-        each_one = np.einsum("li,pij,lj->lp", strain, unit, strain) * self.brick.volume
+        each_one = bricks.macro_energy(self.brick, self.cases.strain)
         total = coefficients.mean((1, 2, 3)) * coefficients[0].size
         return (jnp.asarray(each_one, total.dtype) * total[None]).sum(1)
 
@@ -256,7 +255,7 @@ class _Cell:
 
 def make_displacement(
     grid: int | Sequence[int],
-    symmetry: str = "cubic",
+    symmetry: str | boundary.Loads = "cubic",
     *,
     brick: Brick = SOLID,
     degrees: tuple[int, int] = multigrid.DEGREES,
@@ -270,7 +269,7 @@ def make_displacement(
     smoother, see `multigrid.make_multigrid`.
     """
     shape = to_shape(grid)
-    cases = boundary.loads(symmetry)
+    cases = boundary.loads(symmetry) if isinstance(symmetry, str) else symmetry
     solution = make_solution(_Cell(shape, cases, brick, degrees))
 
     def displacement(

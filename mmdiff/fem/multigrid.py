@@ -22,7 +22,7 @@ from jax import lax
 from mmdiff.fem import boundary, stencil
 from mmdiff.fem import brick as bricks
 from mmdiff.fem.brick import Brick
-from mmdiff.fem.operator import EXACT
+from mmdiff.fem.device import EXACT
 from mmdiff.fem.stencil import Shape
 from mmdiff.fem.vcycle import (
     DenseInverse,

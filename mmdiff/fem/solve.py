@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from mmdiff.programs import keep_namedtuple
 from mmdiff.typing import AnyArray, Array, Bool, Float, Int, Scalar
 
 # Rounding of a solution after some iterations, in units of eps |D x|: 0.7 to 2 were
@@ -20,6 +21,7 @@ from mmdiff.typing import AnyArray, Array, Bool, Float, Int, Scalar
 ROUNDINGS = 4
 
 
+@keep_namedtuple
 class SolveInfo(NamedTuple):
     """Outcome of a solve.
 

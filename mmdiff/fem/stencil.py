@@ -1,9 +1,12 @@
-"""The stiffness operator as the solver runs it: one load, the grid laid out as a line.
+"""The matrix-free stiffness operator: as the solver runs it, and in a plain form.
 
-`operator.apply` does the same for any number of loads on three axes. Here nodes and
-elements of a box share the index f = (i (ny + 1) + j) (nz + 1) + k, so that neighbours
-stand (ny + 1) (nz + 1), nz + 1 and 1 places on: butterflies are sums of shifted slices,
-which every compiler vectorizes. Elements with i = nx, j = ny or k = nz do not exist;
+In the mode basis of `element` corner values become modes by three butterflies (sum and
+difference along each axis), the stiffness acts on them, and the transposed butterflies
+scatter the result. `plain_apply` does so on three axes, for energies and derivatives.
+The solver runs `apply`, for one load and a grid laid out as a line: nodes and elements
+of a box share the index f = (i (ny + 1) + j) (nz + 1) + k, so that neighbours stand
+(ny + 1) (nz + 1), nz + 1 and 1 places on: butterflies are sums of shifted slices, which
+every compiler vectorizes. Elements with i = nx, j = ny or k = nz do not exist;
 their coefficients are zero, which also cuts the links across the ends of rows. Large
 grids are done in chunks of planes that stay in the caches. No boundary conditions here.
 """
@@ -15,8 +18,8 @@ from jax import lax
 
 from mmdiff.fem import brick as bricks
 from mmdiff.fem.brick import Brick
-from mmdiff.fem.device import materialize, stack
-from mmdiff.typing import Array, Float
+from mmdiff.fem.device import EXACT, materialize, stack
+from mmdiff.typing import AnyArray, Array, Float
 
 Shape = tuple[int, int, int]  # elements along x, y and z
 # Elements per chunk: some 30 arrays of them should fit the last-level cache (measured
@@ -170,3 +173,62 @@ def node_blocks(
     diagonal = stack([ends(blocks[:, c, c], ()) for c in range(1 if same else 3)])
     pairs = ((1, 2), (0, 2), (0, 1))
     return diagonal, stack([ends(blocks[:, i, j], (i, j)) for i, j in pairs])
+
+
+def _pair(u, axis):
+    low = lax.slice_in_dim(u, 0, u.shape[axis] - 1, axis=axis)
+    high = lax.slice_in_dim(u, 1, u.shape[axis], axis=axis)
+    return high + low, high - low
+
+
+def _unpair(s, d, axis):
+    low, high = [(0, 0)] * s.ndim, [(0, 0)] * s.ndim
+    low[axis], high[axis] = (0, 1), (1, 0)
+    return jnp.pad(s - d, low) + jnp.pad(s + d, high)
+
+
+def modes(u: Float[Array, "*b X Y Z"]) -> list[Float[Array, "*b nx ny nz"]]:
+    """Return the 8 modes of every element of one component, mode = 4 x + 2 y + z."""
+    out = []
+    for a in _pair(u, u.ndim - 3):
+        for b in _pair(a, u.ndim - 2):
+            out += _pair(b, u.ndim - 1)
+    return out
+
+
+def plain_apply(
+    coefficients: Float[AnyArray, "p nx ny nz"],
+    u: Float[AnyArray, "l 3 X Y Z"],
+    brick: Brick,
+) -> Float[Array, "l 3 X Y Z"]:
+    """Return K u of any number of loads, in a form for derivatives to go through."""
+    dense = bricks.mode_stiffness(brick)
+    dense = jnp.asarray(dense.reshape(-1, 3, 2, 2, 2, 3, 2, 2, 2), u.dtype)
+    f = u
+    for axis in (-3, -2, -1):
+        f = jnp.stack(_pair(f, f.ndim + axis))
+    f = sum(
+        jnp.einsum("cxyzdpqr,rqpldijk->zyxlcijk", part, f, precision=EXACT)
+        * coefficient[(None,) * 5]
+        for part, coefficient in zip(dense, coefficients, strict=True)
+    )
+    for axis in (-1, -2, -3):
+        f = _unpair(f[0], f[1], f.ndim - 1 + axis)
+    return f
+
+
+def element_energy(
+    x: Sequence[Float[Array, "nx ny nz"]],
+    y: Sequence[Float[Array, "nx ny nz"]],
+    brick: Brick,
+) -> Float[Array, "p nx ny nz"]:
+    """Return x^T K_k y of every element and unit coefficient, from its 24 modes."""
+    parts = [
+        sum(
+            a * sum(v * y[j] for j, v in row[k])
+            for a, row in zip(x, bricks.mode_rows(brick), strict=True)
+            if row[k]
+        )
+        for k in range(len(bricks.stiffness(brick)))
+    ]
+    return jnp.stack(parts)

@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 
 from mmdiff.errors import InputError
-from mmdiff.fem import implicit, multigrid, operator, stencil
+from mmdiff.fem import implicit, multigrid, stencil
 from mmdiff.fem.brick import Brick
 from mmdiff.fem.device import each
 from mmdiff.fem.element import CORNERS, strain_gradient
@@ -188,7 +188,7 @@ class _Box:
 
         def one(u):
             if plain:
-                return operator.apply(coefficients, u[None], BRICK)[0]
+                return stencil.plain_apply(coefficients, u[None], BRICK)[0]
             force = stencil.apply(lines, u.reshape(3, -1), self.shape, BRICK)
             return force.reshape(self.fixed.shape)
 
@@ -198,7 +198,7 @@ class _Box:
         """Return K x of all loads in a plain form."""
 
         def one(u):
-            return operator.apply(coefficients, u[None], BRICK)[0]
+            return stencil.plain_apply(coefficients, u[None], BRICK)[0]
 
         return self.admissible(each(one, self.admissible(x)))
 

@@ -8,6 +8,7 @@ reverse, without a second solve. Derivatives of that one, and so on, go through 
 fields by `implicit`, as do all of "mixed" windows.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -98,7 +99,7 @@ def make_general_solver(
 
     def tensor(coefficients, energy):
         parts = [
-            _mean(coefficient[None] * energy[:, k])
+            mean(coefficient[None] * energy[:, k])
             for k, coefficient in enumerate(coefficients)
         ]
         constants = sum(parts[1:], parts[0])
@@ -152,13 +153,13 @@ def _mean_stresses(fields, strain, pairs, brick):
     return (both[: len(pairs)] + both[len(pairs) :]) / 2
 
 
-def _mean(values):
+def mean(values: Float[Array, "*b nx ny nz"]) -> Float[Array, "*b"]:
     """Return the mean over the last three axes, accurate in float32.
 
     One long float32 loop loses up to four digits at 64^3, and XLA merges sums over
     single axes into one; the barriers keep each at n terms.
     """
-    size = values[0].size
+    size = math.prod(values.shape[-3:])
     for _ in range(3):
         values = lax.optimization_barrier(values.sum(-1))
     return values / size

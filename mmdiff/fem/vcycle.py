@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mmdiff.fem.device import stack
-from mmdiff.fem.operator import EXACT
+from mmdiff.fem.device import EXACT, stack
 from mmdiff.typing import AnyArray, Array, Float, Int
 
 

@@ -32,8 +32,8 @@ def _run(tmp_path, *options):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--config.cubic=(20,)"], "cubic cells of 20^3: a grid of 10 elements"),
-        (["--config.batch_cubic=(8,)"], "cubic cells of 8^3: a grid of 4 elements"),
+        (["--config.cubic=(6,)"], "cubic cells of 6^3: density has shape (3, 3, 3)"),
+        (["--config.batch_cubic=(4,)"], "cubic cells of 4^3: density has shape (2"),
         (["--config.repeats=0"], "repeats=0 is too small. Set --config.repeats to 1"),
         (["--config.void=nan"], "void=nan is not a finite number"),
         (["--config=configs/bench.py:huge"], "has no variant 'huge'"),

@@ -31,7 +31,11 @@ def command(tmp_path, monkeypatch):
     [
         ("scale=0", "scale=0.0 is too small. Set --config.scale to more than 0."),
         ("base.nu=0.5", "base.nu=0.5 is too large. Set --config.base.nu to less"),
-        ("resize=9", "resize=9: the edge must be"),
+        ("resize=3", "resize=3 is too small. Set --config.resize to 4 or more."),
+        ("solver.void=0", "void=0 is excluded: "),
+        ("boundary=free", "boundary=free is unknown. Use periodic, mirrored, mixed, k"),
+        ("phases=iron", "phases=iron cannot be read at 'iron'"),
+        ("mesh_voxels=2", "mesh_voxels=2 is too small"),
         ("solver.void=1e-12", "for float32. Set --config.solver.void to 1e-09 or mor"),
         ("solver.dtype=half", "dtype=half is unknown"),
         ("input=", "no input is given. Pass a voxel file or a folder of them: --conf"),
@@ -53,16 +57,15 @@ def test_no_surface_exits_with_2(command, capsys):
     array = np.roll(schwarz(), 3, 0)
     assert command(array, "--config.geometry=surface") == 2
     error = capsys.readouterr().err
-    assert "cell.npy is not mirror-symmetric" in error
+    assert "cell.npy is no cube that is mirror-symmetric" in error
     assert "or --config.geometry=voxels." in error
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda c: c[:, :, :8], "cell.npy has shape (16, 16, 8); a cubic cell needs"),
+        (lambda c: c[:, :, :3], "cell.npy has shape (16, 16, 3); the solver needs 4"),
         (lambda c: 255 * c, "For a 0/255 mask pass --config.scale=255."),
-        (lambda c: c[:10, :10, :10], "Pass --config.resize=12 to resample"),
         (lambda c: np.stack([c, c]), "Choose one with --config.index=0 to"),
     ],
 )

@@ -10,7 +10,7 @@ import scipy.sparse.linalg as spla
 from fem_helpers import assembled, quick_jit, random_coefficients
 
 from mmdiff.errors import InputError
-from mmdiff.fem import element, multigrid, operator, stencil, structure
+from mmdiff.fem import element, multigrid, stencil, structure
 
 SHAPE = (6, 5, 4)
 SMALL = (3, 2, 2)
@@ -92,7 +92,7 @@ def test_operators_are_the_assembled_matrix(x64, body):
     got = fast(stencil.flatten(coefficients), jnp.asarray(u.reshape(3, -1)))
     # Some 200 products of order one per node in float64.
     np.testing.assert_allclose(got.reshape(u.shape), want, atol=1e-13)
-    plain = quick_jit(lambda c, u: operator.apply(c, u, structure.BRICK))
+    plain = quick_jit(lambda c, u: stencil.plain_apply(c, u, structure.BRICK))
     got = plain(coefficients, jnp.asarray(u[None]))
     np.testing.assert_allclose(got[0], want, atol=1e-13)
 

@@ -18,7 +18,13 @@ from mmdiff.cells.voxels import to_cubes
 from mmdiff.design.homogenize import geometry as geometries
 from mmdiff.design.homogenize import printable_voxels, properties, remarks
 from mmdiff.design.homogenize.geometry import Geometry
-from mmdiff.design.homogenize.solution import Material, Solution, Solver, solve
+from mmdiff.design.homogenize.solution import (
+    Material,
+    Solution,
+    Solver,
+    conduct,
+    solve,
+)
 from mmdiff.fem import homogenize
 from mmdiff.io.json import plain
 from mmdiff.typing import Float
@@ -83,6 +89,7 @@ def analyse(
         values |= properties.of_surface(found)
     summary = properties.summarize(grid, solution, material, threshold=threshold)
     values = {**summary, **values, "cell_size_mm": chosen.cell_size_mm}
+    values["conductivity"] = plain(conduct(grid, material, solver))
     limits = {"tol": solver.tol, "maxiter": solver.maxiter}
     said = [*grid.notes, *notes, *remarks.remarks(name, values, **limits)]
     return Analysis(grid, solution, psi if smooth else None, values, said)
@@ -142,7 +149,8 @@ def characterize(
       **options: `boundary`, "periodic" for cells and "mirrored", "mixed" or "kinematic"
         for windows of a material; `voxel`, edges of a voxel along x, y and z, of which
         the ratios count; `phases`, materials of labels such as "0:void;1:210,0.3";
-        `resize`, edge to resample the cell to; and of the solver `void` (modulus as a
+        `resize`, edge to resample the cell to; `base_k`, conductivity of the solid, for
+        that of the cell; and of the solver `void` (modulus as a
         fraction of solid), `tol` and `maxiter` as for `mmdiff.homogenize`, and `dtype`,
         "float32" or "float64".
 
@@ -170,7 +178,8 @@ def characterize(
     """
     names = [field.name for field in dataclasses.fields(prepare.Options)]
     reading = {name: options.pop(name) for name in names if name in options}
-    material = Material(base_E, base_nu, options.pop("void", homogenize.VOID))
+    void, k = options.pop("void", homogenize.VOID), options.pop("base_k", 0.0)
+    material = Material(base_E, base_nu, void, k=k)
     settings = Solver(**options)
     chosen = Geometry(geometry=geometry, refine=refine, cell_size_mm=cell_size_mm)
     how = prepare.Options(threshold=threshold, **reading)

@@ -46,6 +46,9 @@ CONVENTIONS = report.CONVENTIONS | {
     "spans": "whether solid runs through the repeated cell along x, y and z, from face "
     "to face of its voxels; of windows, from one end to the other",
     "load_bearing": "no load is singular, by the solution",
+    "conductivity": "3x3, in the unit of base k, for a conductivity void + share of "
+    "solid (1 - void) of an element; of a surface, on the coarse grid; null where base "
+    "k is zero",
     "phases": "of labelled voxels: label, share, Young's modulus and Poisson's ratio, "
     "null of void, which gets void times the largest modulus and base_nu; volume, "
     "pieces and spans are those of all phases but void",

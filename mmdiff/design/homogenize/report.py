@@ -136,6 +136,8 @@ def flat(values: Mapping[str, Any]) -> dict[str, Any]:
         for average, moduli in values["averages"].items()
         for name, value in moduli.items()
     }
+    if k := values["conductivity"]:
+        line |= {f"k_{'xyz'[i]}{'xyz'[j]}": k[i][j] for i in range(3) for j in range(3)}
     line |= {f"{name}_voxels": v for name, v in values["C_voxels"].items()}
     if refined := values["refined"]:
         line |= {f"{name}_refined": refined[name] for name in elasticity.NAMES}
@@ -160,6 +162,7 @@ def _tables(tensor, values) -> dict[str, list[dict]]:
         "Effective properties": _effective(values),
         "Constants by mesh": remarks.object_rows(values),
         **({"Phases": values["phases"]} if values["phases"] else {}),
+        **_conductivity(values["conductivity"]),
         "Printability": [
             {"": label, "value": value}
             for label, value in remarks.printed(values).items()
@@ -191,6 +194,17 @@ def _tables(tensor, values) -> dict[str, list[dict]]:
             for i, load in enumerate(values["loads"])
         ],
     }
+
+
+def _conductivity(tensor) -> dict[str, list[dict]]:
+    """Return the table of the conductivity, if there is one."""
+    if tensor is None:
+        return {}
+    rows = [
+        {"": axis} | dict(zip("xyz", row, strict=True))
+        for axis, row in zip("xyz", tensor, strict=True)
+    ]
+    return {"Conductivity": rows}
 
 
 def _effective(values) -> list[dict]:

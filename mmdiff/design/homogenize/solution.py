@@ -15,7 +15,7 @@ from mmdiff import elasticity
 from mmdiff.cells import images
 from mmdiff.cells.prepare import Grid
 from mmdiff.errors import InputError, check_ranges
-from mmdiff.fem import boundary, homogenize, phases
+from mmdiff.fem import boundary, conduction, homogenize, phases
 from mmdiff.fem import fields as fem_fields
 from mmdiff.fem.brick import Brick
 from mmdiff.typing import Array, Bool, Float, Int
@@ -28,13 +28,15 @@ FIELDS = ("energy", "strain", "displacement")
 class Material:
     """E(density) = E (void + density^penal (1 - void)) and Poisson's ratio.
 
-    All stiffness is reported in the unit of E.
+    All stiffness is reported in the unit of E. The conductivity k of the solid, of
+    whatever kind, is zero where nothing of it is asked.
     """
 
     E: float = 1.0
     nu: float = elasticity.NU
     void: float = homogenize.VOID
     penal: float = homogenize.PENAL
+    k: float = 0.0
 
     def __post_init__(self):
         """Refuse values that no material has."""
@@ -45,7 +47,8 @@ class Material:
                 "of the solid by about a millionth, or less with `dtype=float64`."
             )
         limits = {"E": "(0, inf)", "nu": "(-1, 0.5)", "void": "(0, 1)"}
-        check_ranges(vars(self), limits | {"penal": "[1, inf)"})
+        limits |= {"penal": "[1, inf)", "k": "[0, inf)"}
+        check_ranges(vars(self), limits)
 
 
 # A stiffer rest is a matrix and no void: no load needs a path in the solid.
@@ -141,6 +144,31 @@ def solve(
                 name: _field(name, stiff, info.fields, **options) for name in fields
             },
         )
+
+
+def conduct(
+    grid: Grid, material: Material, solver: Solver = Solver()
+) -> Float[np.ndarray, "3 3"] | None:
+    """Return the conductivity of a prepared cell, linear in the solid share of voxels.
+
+    None where no conductivity of the solid is given, and of labelled phases.
+    """
+    if material.k == 0 or grid.phases is not None:
+        return None
+    options = {"symmetry": grid.symmetry, "edges": grid.edges}
+    with jax.enable_x64(solver.dtype == "float64"):
+        values = homogenize.modulus(
+            jnp.asarray(grid.density, jnp.result_type(float)), material.void, 1.0
+        )
+        tensor, info = conduction.conductivity(
+            values, tol=solver.tol, maxiter=solver.maxiter, **options
+        )
+    if not info.converged.all():
+        raise InputError(
+            f"the conductivity stopped at residual {float(info.residual.max()):.1e}. "
+            "Set `maxiter` to more, or `dtype=float64`."
+        )
+    return material.k * np.asarray(tensor, np.float64)
 
 
 class _Stiffness(NamedTuple):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fem_helpers import quick_jit, stiffness_matrix
 
-from mmdiff.fem import element, operator
+from mmdiff.fem import element, stencil
 from mmdiff.fem.brick import Brick
 
 N, NU = 3, 0.3
@@ -16,7 +16,7 @@ EXACT = {"rtol": 0, "atol": 1e-13}
 
 
 # Always six fields, so that it is compiled once.
-apply = quick_jit(lambda modulus, u: operator.apply(modulus[None], u, BRICK))
+apply = quick_jit(lambda modulus, u: stencil.plain_apply(modulus[None], u, BRICK))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_rigid_motions_carry_no_force(x64, modulus):
 def test_vmap_equals_a_loop(x64):
     modulus = jnp.asarray(np.random.default_rng(1).random((3, N, N, N)))
     u = jnp.asarray(np.stack([_fields(seed=s) for s in range(3)]))
-    got = quick_jit(jax.vmap(lambda e, v: operator.apply(e[None], v, BRICK)))(
+    got = quick_jit(jax.vmap(lambda e, v: stencil.plain_apply(e[None], v, BRICK)))(
         modulus, u
     )
     want = [apply(e, v) for e, v in zip(modulus, u, strict=True)]
@@ -82,7 +82,7 @@ def test_derivatives_of_a_bilinear_map(x64, modulus):
     @quick_jit
     def derivatives(e, u, v):
         def energy(e, u):
-            return (v * operator.apply(e[None], u, BRICK)).sum()
+            return (v * stencil.plain_apply(e[None], u, BRICK)).sum()
 
         change = 2 * e + 1
         return (
@@ -101,7 +101,7 @@ def test_derivatives_of_a_bilinear_map(x64, modulus):
 
 def test_modes_are_the_hadamard_transform_of_the_corners(x64):
     u = np.random.default_rng(3).standard_normal((2, 2, 2))
-    got = np.array([float(m[0, 0, 0]) for m in quick_jit(operator.modes)(u)])
+    got = np.array([float(m[0, 0, 0]) for m in quick_jit(stencil.modes)(u)])
     np.testing.assert_allclose(got, element.hadamard() @ u.ravel(), **EXACT)
 
 
@@ -117,10 +117,10 @@ def test_element_energies_add_up_to_the_energy(x64, matrix, modulus):
     @quick_jit
     def energies(x, y):
         modes = [
-            [mode for c in range(3) for mode in operator.modes(field[c])]
+            [mode for c in range(3) for mode in stencil.modes(field[c])]
             for field in (x, y)
         ]
-        return operator.element_energy(*modes, BRICK)[0]
+        return stencil.element_energy(*modes, BRICK)[0]
 
     energy = energies(x, y)
     assert energy.shape == (N, N, N)
