@@ -28,6 +28,12 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         console.table(rows, ["C", *VOIGT])
         rows = [list(row.values()) for row in remarks.object_rows(found[0])]
         console.table(rows, ["", *elasticity.NAMES])
+    if len(found) == 1 and not left_out and found[0]["conductivity"]:
+        rows = [
+            [axis, *row]
+            for axis, row in zip("xyz", found[0]["conductivity"], strict=True)
+        ]
+        console.table(rows, ["conductivity", *"xyz"])
     lines = [remarks.print_row(values["file"], values) for values in found]
     header = [name for name in remarks.PRINT_HEADER if any(name in x for x in lines)]
     console.table([[x.get(name) for name in header] for x in lines], header)
