@@ -39,7 +39,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config = ConfigDict()
     # A voxel file, or a folder of them.
     config.input = ""
-    # Name of the array in a file that holds several (.npz, .mat, .vti).
+    # Name of the array in a file that holds several (.npz, .mat, .vti, .h5).
     config.key = ""
     # Which cell of an array with four axes, such as the cells.npz of generate.py or a
     # dataset: a number from 0, or "all".
@@ -78,7 +78,7 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # voxels where all axes are alike, 88^3 with other mirror planes and 44^3 without;
     # "always", "never".
     config.refine = "auto"
-    # Edge of the printed cell: for walls, gaps and meshes.
+    # Edge of the printed cell along x: for walls, gaps and meshes.
     config.cell_size_mm = 10.0
     # What fields.vti holds beside the density; empty for nothing. All three of a 64^3
     # cell take 11 MB where it is cubic (2 loads) and 58 MB where not (6 loads).

@@ -32,7 +32,8 @@ RANGES = {
     "model.groups": "[1, inf)",
     "model.embedding": "[1, inf)",
 }
-# A run in the same workdir may go on with other values of these.
+# A run in the same workdir may go on with other values of these. The cosine of the
+# learning rate ends at `steps`: with more of them the rate rises again.
 MAY_CHANGE = (
     "steps",
     "time_limit_s",

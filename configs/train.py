@@ -51,7 +51,8 @@ RANGES = {
     "model.embedding": "[1, inf)",
     "model.refine": "[0, inf)",
 }
-# A run in the same workdir may go on with other values of these.
+# A run in the same workdir may go on with other values of these. The cosine of the
+# learning rate ends at `steps`: with more of them the rate rises again.
 MAY_CHANGE = (
     "steps",
     "time_limit_s",

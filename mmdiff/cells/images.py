@@ -117,6 +117,11 @@ def check_labels(
     values: Shaped[np.ndarray, "..."], phases: dict[int, Phase], name: str
 ):
     """Raise InputError for a voxel whose label has no phase."""
+    if not np.all(values == np.round(values)):  # not a number is none either
+        raise InputError(
+            f"{name} holds values that are no whole numbers, so no labels. Leave "
+            "`phases` out, or save the labels."
+        )
     known = np.array(sorted(phases))
     unknown = np.setdiff1d(np.unique(values), known)
     if unknown.size:

@@ -108,8 +108,12 @@ class Options:
             if (value := getattr(self, key)) not in known:
                 raise InputError(f"{key}={value} is unknown. Use {', '.join(known)}.")
         limits = {"scale": "(0, inf)", "threshold": "[0, 1)"}
-        limits |= {"voxel": "(0, inf)"} if self.voxel else {}
         check_ranges(vars(self), limits)
+        if self.voxel is not None and not _are_edges(self.voxel):
+            raise InputError(
+                f"voxel={self.voxel} is not three positive numbers. Give the edges of "
+                "a voxel along x, y and z, such as `voxel=1,1,2.5`."
+            )
         if self.resize_method in FILLING and not self.resize:
             raise InputError(
                 f"resize_method={self.resize_method} needs the edge to reach. Pass "
@@ -124,11 +128,21 @@ class Options:
                 f"boundary={self.boundary} is for windows of a material, and "
                 "input_is=octant for cells. Leave one of them out."
             )
-        if self.phases and (self.binarize or self.resize_method == "linear"):
+        if self.phases and (
+            self.binarize or self.scale != 1 or self.resize_method == "linear"
+        ):
             raise InputError(
-                "`phases` are for labels, which are neither averaged nor binarized. "
-                "Leave `binarize` and `resize_method=linear` out."
+                "`phases` are for labels, which are neither scaled nor averaged nor "
+                "binarized. Leave `scale`, `binarize` and `resize_method=linear` out."
             )
+
+
+def _are_edges(values) -> bool:
+    try:
+        edges = [float(value) for value in values]
+    except (TypeError, ValueError):
+        return False
+    return len(edges) == 3 and all(0 < edge < np.inf for edge in edges)
 
 
 def prepare(array: np.ndarray, name: str, options: Options = Options()) -> Grid:
@@ -138,20 +152,44 @@ def prepare(array: np.ndarray, name: str, options: Options = Options()) -> Grid:
       InputError: wrong shape or values, nothing to homogenize, fewer voxels than the
         solver takes, or a symmetry that the cell does not have.
     """
+    array = _checked(array, name)
     if not options.phases:
         density, notes = _densities(array, name, options)
         return _grid(density, name, options, notes)
     phases = images.parse_phases(options.phases)
     images.check_labels(array, phases, name)
-    # Places in the list of labels are brought to the grid as densities are.
-    known = np.array(sorted(phases))
-    places = np.searchsorted(known, array) / max(len(known) - 1, 1)
+    # Places in the list of labels are brought to the grid as densities are, so that
+    # what is filled up is of the first label.
+    order = sorted(phases, key=lambda label: (phases[label].young is not None, label))
+    if options.resize_method == "pad" and phases[order[0]].young is not None:
+        raise InputError(
+            f"{name} cannot be padded: `phases` name no void. Add one, such as "
+            f"{min(order) - 1}:void."
+        )
+    known, ranks = np.array(order), np.argsort(order)
+    places = ranks[np.searchsorted(known[ranks], array)] / max(len(known) - 1, 1)
     grid = _grid(places.astype(np.float32), name, options, ())
     labels = known[np.rint(grid.density * max(len(known) - 1, 1)).astype(int)]
     solid, _, _ = images.to_moduli(labels, phases, void=0.0, nu=0.0)
     check_phases(solid, name, options.threshold)
     density = solid.astype(np.float32)
     return dataclasses.replace(grid, density=density, phases=phases, labels=labels)
+
+
+def _checked(array, name) -> np.ndarray:
+    """Return an array of real numbers with three axes; InputError for any other."""
+    array = np.asarray(array)
+    if array.dtype.kind not in "biuf":
+        raise InputError(
+            f"{name} holds values of type {array.dtype}, not real numbers. Give the "
+            "voxels as an array of numbers."
+        )
+    if array.ndim != 3 or not array.size:
+        raise InputError(
+            f"{name} has shape {array.shape}; a cell has three axes. Give one cell as "
+            "an array (nx, ny, nz)."
+        )
+    return array
 
 
 def _densities(array, name, options):
@@ -172,12 +210,9 @@ def _densities(array, name, options):
 def _grid(density, name, options, notes) -> Grid:
     """Bring densities to the edge asked for, and find out how to solve them."""
     threshold, resize, method = options.threshold, options.resize, options.resize_method
-    notes, edges, input_is = (
-        list(notes),
-        _relative(options.voxel or UNIT),
-        options.input_is,
-    )
-    check_shape(density.shape, name)
+    notes, input_is = list(notes), options.input_is
+    edges = _relative(options.voxel or UNIT)
+    size = density.shape
     if method in FILLING:
         density, note = fill(density, resize, method, name, octant=input_is == "octant")
         notes.append(note)
@@ -200,8 +235,8 @@ def _grid(density, name, options, notes) -> Grid:
         # The octant is resampled, not the cell: so every mirror plane stays one.
         edge = (resize + 1) // 2 if halved else resize
         density = resample(density, edge, method, periodic=found == "periodic")
-        after = density.mean(dtype=np.float64)
-        notes.append(_resampled_note(name, edge * (1 + halved), before, after))
+        after = None if options.phases else density.mean(dtype=np.float64)
+        notes.append(_resampled_note(name, size, edge * (1 + halved), before, after))
     if options.binarize:
         density = (density > threshold).astype(density.dtype)
     if (resize or options.binarize) and not options.phases:
@@ -233,8 +268,8 @@ def looks_like_octant(voxels: Shaped[np.ndarray, "x y z"]) -> bool:
 
 
 def _relative(edges):
-    """Return edges in units of the first."""
-    return tuple(float(edge) / float(edges[0]) for edge in edges)
+    """Return edges in units of the first, to five digits: files round them."""
+    return tuple(float(f"{float(edge) / float(edges[0]):.5g}") for edge in edges)
 
 
 def _window_note(name, boundary):
@@ -249,13 +284,15 @@ def _window_note(name, boundary):
     return f"{name}: a window of a material, which {how}."
 
 
-def _resampled_note(name, edge, before, after):
-    change = after / before - 1 if before > 0 else 0.0
-    percent = 100 * change
+def _resampled_note(name, shape, edge, before, after):
+    advice = "Leave `resize` out to solve the voxels as they are."
+    text = f"{name}: resampled from {' x '.join(map(str, shape))} to {edge}^3 voxels"
+    if after is None:  # of labels
+        return f"{text}. {advice}"
+    percent = 100 * (after / before - 1)
     return (
-        f"{name}: resampled to {edge}^3 voxels: volume {before:.4f} -> {after:.4f} "
-        f"({percent:+.1f} %), and with it stiffness by about {2 * percent:+.1f} %. "
-        "Leave `resize` out to solve the voxels as they are."
+        f"{text}: volume {before:.4f} -> {after:.4f} ({percent:+.1f} %), and with it "
+        f"stiffness by about {2 * percent:+.1f} %. {advice}"
     )
 
 
@@ -290,11 +327,6 @@ def to_density(array: np.ndarray, name: str, *, scale: float = 1.0) -> np.ndarra
 
 def check_shape(shape: tuple[int, ...], name: str) -> None:
     """Raise InputError for fewer voxels along an axis than the solver takes."""
-    if len(shape) != 3:
-        raise InputError(
-            f"{name} has shape {tuple(shape)}; a cell has three axes. Give one cell as "
-            "an array (nx, ny, nz)."
-        )
     if min(shape) < LEAST:
         raise InputError(
             f"{name} has shape {tuple(shape)}; the solver needs {LEAST} voxels or more "

@@ -46,7 +46,7 @@ def feature_size(
     """Return the thinnest and the mean thickness of solid and void, in voxels.
 
     Args:
-      octant: (n, n, n) binary, n >= 3.
+      octant: (nx, ny, nz) binary, 3 voxels or more along each axis.
       mode: "symmetric" for the octant of a mirror-symmetric cell, "wrap" for a whole
         cell; walls go on through the faces.
       share: the minimum is the smallest thickness that this share of the phase's voxels
@@ -212,7 +212,8 @@ def _moved(step):
 def _way_uphill(height, wall, mode) -> Int[np.ndarray, "nx ny nz"]:
     """Return the number of the voxel where the steepest way up from each voxel ends.
 
-    It ends on the first voxel of `wall` (n, n, n), or on a peak; height is (m, m, m).
+    It ends on the first voxel of `wall` (nx, ny, nz), or on a peak; height is that of
+    the voxels with a margin around them.
     """
     shape = wall.shape
     number = np.pad(np.arange(wall.size, dtype=np.int32).reshape(shape), MARGIN, mode)

@@ -88,7 +88,7 @@ def strain(
     """Return the strain at the centre of every element under each unit macro strain.
 
     Voigt order, engineering shear, from `Info.fields` of a solve of elements with these
-    edges. The mean over the cell is the macro strain.
+    edges. The mean over the cell is the macro strain, but for "mixed" windows.
     """
     load_cases = boundary.loads(symmetry)
     macro = jnp.asarray(element.macro_modes(load_cases.strain, edges), fields.dtype)

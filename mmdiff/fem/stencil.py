@@ -77,8 +77,9 @@ def apply(
     along_x, along_y, along_z = shifts(shape)
     edge, rows = margin(shape), bricks.mode_rows(brick)
     live = [i for i, row in enumerate(rows) if any(row)]
-    # Not a number compares as false, so that it is handed on as every other value.
-    true = ~(lines[0, edge] < -1)
+    # The last coefficient is positive. Not a number compares as false, so that it is
+    # handed on as every other value.
+    true = ~(lines[-1, edge] < -1)
 
     def gather(u):
         return _split(_split([u], along_x), along_y)

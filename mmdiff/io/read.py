@@ -51,10 +51,8 @@ def read_cell(
     scale: float = 1.0,
     key: str = "",
     index: int | str = "",
-    shape: Sequence[int] = (),
-    dtype: str = "uint8",
-    order: str = "C",
-) -> Float[np.ndarray, "n n n"]:
+    **layout,
+) -> Float[np.ndarray, "nx ny nz"]:
     """Return one whole cell of densities from a voxel file.
 
     Args:
@@ -64,16 +62,15 @@ def read_cell(
       scale: value of solid in the file; 255 for masks of 0 and 255.
       key: name of the array in a file that holds several.
       index: number of the cell in a file that holds several.
-      shape: edges of a .raw file.
-      dtype: NumPy type of a .raw file.
-      order: of a .raw file, see `read`.
+      **layout: shape, dtype, order and bits of a .raw file, and voxels of a closed
+        surface, see `read`.
 
     Returns:
       densities from 0 (void) to 1 (solid), float32, or float64 where the file is.
 
     Raises:
-      InputError: a file that cannot be read, several cells and none chosen, edges that
-        differ, or values outside [0, scale].
+      InputError: a file that cannot be read, several cells and none chosen, or values
+        outside [0, scale].
 
     Example:
       >>> np.save("octant.npy", np.eye(8)[:, :, None] * np.full(8, 255))
@@ -83,20 +80,14 @@ def read_cell(
     if input_is not in KINDS:
         raise InputError(f"input_is={input_is} is unknown. Use {', '.join(KINDS)}.")
     check_ranges({"scale": scale}, {"scale": "(0, inf)"})
-    array, _ = read(path, key=key, shape=shape, dtype=dtype, order=order)
+    array, _ = read(path, key=key, **layout)
     name = pathlib.Path(path).name
     cells = select(array, name, str(index))
     if len(cells) > 1:
         raise InputError(
             f"{name} holds {len(cells)} cells. Choose one of them, as in `index=0`."
         )
-    voxels = cells[0][1]
-    if len(set(voxels.shape)) > 1:
-        raise InputError(
-            f"{name} has shape {voxels.shape}; a cubic cell needs three equal edges. "
-            "Cut it, or fill it up with void to a cube."
-        )
-    density = to_density(voxels, name, scale=scale)
+    density = to_density(cells[0][1], name, scale=scale)
     return octant_to_cell(density) if input_is == "octant" else density
 
 
@@ -165,7 +156,8 @@ def read(
             f"{path.name} is not a readable {what} file ({error}). {advice}."
         ) from error
     array, notes = _check_axes(array, path.name)
-    if len(set(spacing)) > 1:
+    usable = len(spacing) == 3 and all(0 < edge < np.inf for edge in spacing)
+    if usable and max(spacing) - min(spacing) > 1e-5 * max(spacing):
         edges = " x ".join(f"{edge:g}" for edge in spacing)
         notes.append(f"{path.name}: its voxels measure {edges}.")
     return array, {
@@ -174,7 +166,7 @@ def read(
         "array": info.get("array"),
         "dtype": array.dtype.name,
         "shape": list(array.shape),
-        "spacing": spacing if len(spacing) == 3 and min(spacing) > 0 else None,
+        "spacing": spacing if usable else None,
         "notes": [*info.get("notes", ()), *notes],
     }
 

@@ -1,7 +1,7 @@
 """Fill closed surfaces (STL, 3MF, OBJ, PLY) with voxels.
 
-A voxel is solid if its centre lies inside: along the line of centres in z the surface
-is entered and left in turn. The box of the surface is the cell.
+A voxel is solid if its centre lies inside: along the line of centres in z bodies are
+entered and left. The box of the surface is the cell.
 """
 
 import pathlib
@@ -26,7 +26,13 @@ def read_mesh(
             f"{path.name}: {path.suffix} files need trimesh. Install it with pip "
             "install 'mmdiff[formats]'."
         ) from error
-    mesh = trimesh.load_mesh(path)
+    try:
+        mesh = trimesh.load_mesh(path)
+    except ImportError as error:  # what it needs for some formats
+        raise InputError(
+            f"{path.name}: {error}. Install what {path.suffix} files need with pip "
+            "install 'mmdiff[formats]'."
+        ) from error
     if len(mesh.faces) == 0:
         raise InputError(f"{path.name} holds no triangles. Export the solid again.")
     if not mesh.is_watertight:
@@ -35,6 +41,8 @@ def read_mesh(
             "Repair it, for example with trimesh.repair.fill_holes, or export the "
             "solid again."
         )
+    if mesh.volume < 0:
+        mesh.invert()
     points = np.asarray(mesh.vertices, np.float64)
     low, size = points.min(0), np.ptp(points, axis=0)
     edge = size.max() / voxels
@@ -69,7 +77,8 @@ def fill(
       10
     """
     nx, ny, nz = shape
-    # Each crossing of a line of centres turns all voxels above it around.
+    # Each crossing of a line of centres changes how often all voxels above it are
+    # enclosed: bodies may overlap, and pores are bodies turned inside out.
     turns = np.zeros((nx, ny, nz + 1), np.int32)
     place = points - 0.5 - np.array([*ASIDE, 0])
     for corners in place[faces]:
@@ -88,5 +97,5 @@ def fill(
         hit = (first >= 0) & (second >= 0) & (third >= 0)
         height = first * az + second * bz + third * cz
         above = np.clip(np.ceil(height[hit]).astype(int), 0, nz)
-        np.add.at(turns, (x[hit], y[hit], above), 1)
-    return turns.cumsum(2)[:, :, :nz] % 2 == 1
+        np.add.at(turns, (x[hit], y[hit], above), -int(np.sign(area)))
+    return turns.cumsum(2)[:, :, :nz] > 0

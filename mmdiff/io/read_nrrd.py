@@ -79,7 +79,15 @@ def read_nrrd(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
     if values.size != count:
         raise ValueError(f"{values.size} values for sizes {sizes}")
     spacing = fields.get("spacings", "").split()
+    if not spacing:
+        spacing = _lengths(fields.get("space directions", ""))
     return values.reshape(sizes, order="F"), {"spacing": spacing}
+
+
+def _lengths(directions) -> list[float]:
+    """Return the edges of a voxel from vectors such as (0.1,0,0) (0,0.1,0) (0,0,1)."""
+    vectors = re.findall(r"\(([^)]*)\)", directions)
+    return [math.hypot(*map(float, vector.split(","))) for vector in vectors]
 
 
 def _split(content):

@@ -10,13 +10,25 @@ from mmdiff.errors import InputError
 def read_tiff(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
     """Read a stack of images: x along their rows, y down, z through the stack."""
     tifffile = _require("tifffile", path)
-    stack = tifffile.imread(path)
-    if stack.ndim != 3:
+    with tifffile.TiffFile(path) as file:
+        axes, stack = file.series[0].axes, file.series[0].asarray()
+        spacing = _spacing(file)
+    if stack.ndim != 3 or "S" in axes:
         raise InputError(
-            f"{path.name} has shape {stack.shape}; a stack of gray images has three "
-            "axes. Save one channel of all slices in one file."
+            f"{path.name} has shape {stack.shape} with axes {axes}; a stack of gray "
+            "images has three. Save one channel of all slices in one file."
         )
-    return stack.transpose(2, 1, 0), {}
+    return stack.transpose(2, 1, 0), {"spacing": spacing}
+
+
+def _spacing(file) -> list[float]:
+    """Return the edges of a voxel where ImageJ wrote them, else nothing."""
+    along_z = (file.imagej_metadata or {}).get("spacing")
+    tags = file.pages[0].tags
+    if along_z is None or "XResolution" not in tags or "YResolution" not in tags:
+        return []
+    pixels = (tags[f"{axis}Resolution"].value for axis in "XY")  # in a unit of length
+    return [*(under / over if over else 0.0 for over, under in pixels), along_z]
 
 
 def read_hdf5(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
@@ -44,8 +56,13 @@ def read_hdf5(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
         order = dataset.attrs.get("permute_order", "xyz")
         order = order.decode() if isinstance(order, bytes) else str(order)
         array = dataset[()]
-    if order == "zyx" and array.ndim == 3:
-        array = array.transpose(2, 1, 0)
+    if sorted(order) != ["x", "y", "z"] or (order != "xyz" and array.ndim != 3):
+        raise InputError(
+            f"{path.name}: {name} has the permute_order {order!r} and shape "
+            f"{array.shape}. Save one cell with the axes x y z."
+        )
+    if array.ndim == 3:
+        array = array.transpose([order.index(axis) for axis in "xyz"])
     return array, {"array": name}
 
 
@@ -54,9 +71,10 @@ def _only(found, path) -> str:
     fits = [name for name, shape in found.items() if len(shape) in (3, 4)]
     if len(fits) == 1:
         return fits[0]
+    advice = "Choose one with `key=PATH`" if fits else "Save one cell as one array"
     raise InputError(
         f"{path.name} holds {len(fits)} datasets of numbers with three axes, or four "
-        f"for many cells. It holds: {_listed(found)}. Choose one with `key=PATH`."
+        f"for many cells. It holds: {_listed(found)}. {advice}."
     )
 
 

@@ -134,6 +134,7 @@ def stated(settings: Mapping[str, Any], cell_size_mm: float | None = None) -> li
         "base_nu": "nu = {:g}",
         "void": "void stiffness {:g} of the solid",
         "resolution": "{}^3 voxels",
+        "voxels": "{} voxels",
         "tol": "relative residual of the finite elements at most {:g}",
     }
     found = [t.format(settings[key]) for key, t in texts.items() if key in settings]

@@ -72,6 +72,7 @@ def test_wrong_shape_says_what_to_do():
         r"each axis. Pass `resize=16` `resize_method=nearest` to divide its voxels.$",
     )
     refuses(np.ones((8, 8)), r"shape \(8, 8\); a cell has three axes")
+    assert prepare(np.ones((3, 3, 3)), resize=8).density.shape == (8, 8, 8)
 
 
 def test_boxes_are_cells():
@@ -115,7 +116,7 @@ def test_labels_have_materials():
     assert grid.symmetry == "orthotropic" and grid.density.all()
     np.testing.assert_array_equal(grid.labels, octant)
     refuses(labels, "holds the label 3, which `phases` does not", phases=text[:-9])
-    refuses(labels, "neither averaged nor", phases=text, binarize=True)
+    refuses(labels, "nor averaged nor", phases=text, binarize=True)
     refuses(0 * labels, "has no solid voxel", phases="0:void;1:1,0.3")
 
 
@@ -260,7 +261,7 @@ def test_resampling_tells_what_it_changed():
     cell = (RNG.random((16, 16, 12)) > 0.5).astype(float)
     grid = prepare(cell, "cell.npy", resize=24)
     assert grid.edges == pytest.approx((1, 1, 0.75))
-    assert "resampled to 24^3 voxels: volume 0." in grid.notes[0]
+    assert "resampled from 16 x 16 x 12 to 24^3 voxels: volume 0." in grid.notes[0]
 
 
 def test_voxels_become_cubes():
@@ -283,7 +284,7 @@ def test_voxels_become_cubes():
         ({"resize_method": "tile"}, "resize_method=tile needs the edge to reach"),
         ({"resize": 3}, "resize=3 is too small. Set `resize` to 4 or more"),
         ({"boundary": "open"}, "boundary=open is unknown. Use periodic, mirrored, m"),
-        ({"voxel": (1, 0, 1)}, "voxel=.* is too small"),
+        ({"voxel": (1, 0, 1)}, "voxel=.* is not three positive numbers"),
         ({"scale": 0.0}, "scale=0.0 is too small. Set `scale` to more than 0"),
         ({"scale": np.nan}, "scale=nan is not a finite number"),
         (
@@ -300,3 +301,38 @@ def test_unknown_options(options, match):
 def test_good_edges():
     assert [good_edge(n) for n in (1, 8, 9, 64, 65)] == [8, 8, 12, 64, 68]
     assert [good_edge(n, 8) for n in (1, 17, 64)] == [16, 24, 64]
+
+
+def test_labels_are_filled_up_with_void():
+    labels = np.full((6, 6, 6), 2)
+    text = "1:210,0.3;2:70,0.3"
+    refuses(labels, "no void", phases=text, resize=8, resize_method="pad")
+    options = {"resize": 8, "resize_method": "pad", "input_is": "octant"}
+    grid = prepare(labels, phases=f"{text};3:void", **options)
+    assert (grid.labels == 3).sum() == 8**3 - 6**3 and grid.density.sum() == 6**3
+    nearest = prepare(labels[:3], phases=text, resize=8)
+    assert (nearest.labels == 2).all() and "volume" not in nearest.notes[0]
+    refuses(labels, "neither scaled nor", phases=text, scale=255)
+    refuses(labels + 0.5, "no whole numbers", phases=text)
+    refuses(labels * np.nan, "no whole numbers", phases=text)
+
+
+@pytest.mark.parametrize(
+    ("array", "match"),
+    [
+        (np.zeros((0, 4, 4)), "a cell has three axes"),
+        (np.full((4, 4, 4), "a"), "not real numbers"),
+        (np.full((4, 4, 4), None), "not real numbers"),
+        (np.ones((4, 4, 4), complex), "not real numbers"),
+    ],
+)
+def test_what_is_no_array_of_voxels(array, match):
+    refuses(array, match)
+
+
+def test_rounding_of_edges_is_no_difference():
+    cell = octant_to_cell(cubic())
+    grid = prepare(cell, voxel=(1 / 30, 0.0333334, 0.0333333))
+    assert grid.symmetry == "cubic" and grid.edges == (1, 1, 1)
+    for voxel in ((1, 1, np.inf), (1, -1, 1), (0, 0, 0)):
+        refuses(cell, "is not three positive numbers", voxel=voxel)

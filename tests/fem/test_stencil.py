@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fem_helpers import assembled, quick_jit, random_coefficients, random_octant, solve
 
-from mmdiff.fem import boundary, device, element, homogenize, stencil
+from mmdiff.fem import boundary, device, element, homogenize, phases, stencil
 from mmdiff.fem import brick as bricks
 from mmdiff.fem.brick import Brick
 
@@ -309,3 +309,17 @@ def test_images_are_folded_into_a_periodic_operator(x64):
     want = (matrix.reshape(grid.size, -1) @ grid.ravel()).reshape(grid.shape)
     want = np.pad(want, [(0, 0)] + 3 * [(0, 1)])  # no force is left on the images
     np.testing.assert_allclose(force, want.reshape(force.shape), **EXACT)
+
+
+def test_the_first_coefficient_may_be_negative(x64):
+    """As lambda is of auxetic materials, and C12 of cubic ones."""
+    shape, brick = (2, 3, 2), Brick("isotropic")
+    young, poisson = np.full(shape, 1.0), np.full(shape, -0.8)
+    coefficients = np.stack(phases.lame(young, poisson))
+    assert coefficients[0].max() < -1
+    u = _field(shape)
+    grid = u.reshape(1, 3, 3, 4, 3)
+    want = quick_jit(lambda e, u: stencil.plain_apply(e, u, brick))(coefficients, grid)
+    got = compiled(shape, brick)(coefficients, u)
+    np.testing.assert_allclose(got, np.reshape(want, (3, -1)), **EXACT)
+    assert abs(got).max() > 0.1

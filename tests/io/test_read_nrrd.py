@@ -88,3 +88,11 @@ def test_refusals(tmp_path, content, match):
     (tmp_path / "a.nrrd").write_bytes(content)
     with pytest.raises(InputError, match=match):
         read(tmp_path / "a.nrrd")
+
+
+def test_edges_of_voxels_are_lengths_of_directions(tmp_path):
+    path = tmp_path / "a.nrrd"
+    directions = b"space directions: (0,0.1,0) (0.06,0,0.08) (0,0,0.3)"
+    content = header("raw").replace(b"spacings: 0.1 0.1 0.1", directions)
+    path.write_bytes(content + b"\n" + CELL.tobytes(order="F"))
+    assert read(path)[1]["spacing"] == pytest.approx([0.1, 0.1, 0.3])

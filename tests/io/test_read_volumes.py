@@ -20,7 +20,7 @@ def test_slices_of_a_stack_are_along_z(tmp_path):
     np.testing.assert_array_equal(array, CELL)
     assert info["format"] == "tif" and info["shape"] == [5, 6, 7]
     tifffile.imwrite(path, CELL[0], photometric="minisblack")
-    with pytest.raises(InputError, match="a stack of gray images has three axes"):
+    with pytest.raises(InputError, match="with axes YX; a stack of gray images"):
         read(path)
 
 
@@ -106,3 +106,48 @@ def test_lines_through_corners_count_once():
         x = (np.indices(inside.shape) + 0.5 - shift).reshape(3, -1)
         expected = (x > 0).all(0) & (x.sum(0) < 8)
         np.testing.assert_array_equal(inside.ravel(), expected)
+
+
+def test_bodies_may_overlap(tmp_path):
+    trimesh = pytest.importorskip("trimesh")
+    path = tmp_path / "two.stl"
+    one, other = trimesh.creation.box(), trimesh.creation.box()
+    other.apply_translation([0.5, 0, 0])
+    trimesh.util.concatenate([one, other]).export(path)
+    assert read(path, voxels=24)[0].all()
+
+
+def test_edges_of_voxels_that_imagej_wrote(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    path = tmp_path / "a.tif"
+    options = {"imagej": True, "resolution": (2, 4), "metadata": {"spacing": 2.5}}
+    tifffile.imwrite(path, CELL.transpose(2, 1, 0), **options)
+    array, info = read(path)
+    np.testing.assert_array_equal(array, CELL)
+    assert info["spacing"] == [0.5, 0.25, 2.5]
+    assert "its voxels measure 0.5 x 0.25 x 2.5." in info["notes"][0]
+
+
+def test_colours_are_no_slices(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((8, 9, 3), np.uint8), photometric="rgb")
+    with pytest.raises(InputError, match="with axes YXS; a stack of gray images"):
+        read(path)
+
+
+def test_datasets_of_other_orders(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("a", data=CELL.transpose(1, 2, 0))
+        file["a"].attrs["permute_order"] = "yzx"
+    np.testing.assert_array_equal(read(path)[0], CELL)
+    with h5py.File(path, "a") as file:
+        file["a"].attrs["permute_order"] = "rtz"
+    with pytest.raises(InputError, match="has the permute_order 'rtz'"):
+        read(path)
+    with h5py.File(path, "w") as file:
+        file["a"] = np.zeros(5)
+    with pytest.raises(InputError, match="0 datasets .* Save one cell as one array"):
+        read(path)

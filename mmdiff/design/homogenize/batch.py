@@ -121,6 +121,11 @@ def homogenize_cell(cell: Cell, log: pathlib.Path, settings: Settings) -> dict:
         return stored
     options, solver, material = settings.options, settings.solver, settings.material
     if cell.info["format"] == "dataset":
+        if options.boundary != "periodic" or options.phases:
+            raise InputError(
+                f"{cell.label} is a cell of a dataset: periodic, of one solid. Leave "
+                "`boundary` and `phases` out."
+            )
         options = dataclasses.replace(options, input_is="octant")
     voxels, psi = cell.read()
     if options.voxel is None and cell.info.get("spacing"):

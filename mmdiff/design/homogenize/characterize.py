@@ -65,7 +65,7 @@ def analyse(
     is asked for and there is none.
     """
     smooth = chosen.geometry == "surface"
-    if smooth and psi is None:
+    if smooth and (psi is None or not geometries.is_cube(grid)):
         psi = geometries.field_of(grid, name)
     refine, notes = geometries.refinable(grid, chosen.refine, name)
     voxels = solution = solve(grid, material, solver, fields=() if smooth else fields)
@@ -89,10 +89,22 @@ def analyse(
         values |= properties.of_surface(found)
     summary = properties.summarize(grid, solution, material, threshold=threshold)
     values = {**summary, **values, "cell_size_mm": chosen.cell_size_mm}
-    values["conductivity"] = plain(conduct(grid, material, solver))
+    values["conductivity"], told = _conductivity(grid, name, material, solver)
+    notes += told
     limits = {"tol": solver.tol, "maxiter": solver.maxiter}
     said = [*grid.notes, *notes, *remarks.remarks(name, values, **limits)]
     return Analysis(grid, solution, psi if smooth else None, values, said)
+
+
+def _conductivity(grid, name, material, solver):
+    """Return the tensor as plain numbers, None without one, and what to say of it."""
+    if material.k == 0:
+        return None, ()
+    if grid.phases is not None:
+        return None, (f"{name}: labels have no conductivity; `base_k` is of no use.",)
+    tensor, converged = conduct(grid, material, solver)
+    note = f"{name}: the conductivity is not converged. Set `maxiter` to more."
+    return plain(tensor), () if converged else (note,)
 
 
 def _changes(grid, psi, name) -> tuple[str, ...]:
@@ -145,7 +157,7 @@ def characterize(
         cells of solid and void have, with an uncertainty.
       refine: whether the voxels are also solved on a mesh twice as fine: "auto" where
         they are solid and void and not too many, "always" or "never".
-      cell_size_mm: edge of the printed cell.
+      cell_size_mm: edge of the printed cell along x.
       **options: `boundary`, "periodic" for cells and "mirrored", "mixed" or "kinematic"
         for windows of a material; `voxel`, edges of a voxel along x, y and z, of which
         the ratios count; `phases`, materials of labels such as "0:void;1:210,0.3";
@@ -196,10 +208,11 @@ def characterize(
     mode = "wrap" if grid.symmetry == "periodic" else "symmetric"
     solid = to_cubes(grid.density > threshold, grid.edges)
     walls = thickness.feature_size(solid, mode=mode)
+    unit = min(grid.edges)  # so many edges along x is one of the cubes
     return {
         **found.values,
-        "wall_voxels": plain(walls.solid._asdict()),
-        "gap_voxels": plain(walls.void._asdict()),
+        "wall_voxels": plain({k: unit * v for k, v in walls.solid._asdict().items()}),
+        "gap_voxels": plain({k: unit * v for k, v in walls.void._asdict().items()}),
         **dataclasses.asdict(settings),
         "notes": found.notes,
     }

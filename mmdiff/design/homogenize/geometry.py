@@ -71,6 +71,12 @@ def is_binary(grid: Grid) -> bool:
     return bool(np.isin(grid.density, (0, 1)).all())
 
 
+def is_cube(grid: Grid) -> bool:
+    """Whether a grid is a cubic cell of one solid, which may have a surface."""
+    one = grid.phases is None and not grid.is_window
+    return one and len(set(grid.density.shape)) == len(set(grid.edges)) == 1
+
+
 def refinable(grid: Grid, refine: str, name: str) -> tuple[bool, tuple[str, ...]]:
     """Return whether the finer mesh of a grid is solved, and what to say if not."""
     if refine != "auto" or not is_binary(grid):
@@ -105,8 +111,7 @@ def _divided(voxels):
 
 def octant_of(grid: Grid) -> Float[np.ndarray, "n n n"] | None:
     """Return the octant of a mirror-symmetric cube of solid and void, else None."""
-    cube = len(set(grid.density.shape)) == len(set(grid.edges)) == 1
-    if not is_binary(grid) or not cube or grid.is_window:
+    if not is_binary(grid) or not is_cube(grid):
         return None
     if grid.is_octant:
         return grid.density

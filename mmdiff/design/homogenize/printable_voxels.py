@@ -90,7 +90,7 @@ def printability_of_voxels(
         trapped=float(void.sizes[closed].sum() / max(void.sizes.sum(), 1)),
         wall=walls.solid.minimum / len(solid),
         gap=walls.void.minimum / len(solid),
-        overhang=_overhang(solid),
+        overhang=_overhang(solid, "nearest" if window else "wrap"),
     )
 
 
@@ -106,10 +106,10 @@ def _window_pieces(phase) -> PeriodicPieces:
     )
 
 
-def _overhang(solid) -> float:
+def _overhang(solid, mode) -> float:
     """Return the share of the surface that faces down at less than 45 degrees."""
-    mean = ndimage.gaussian_filter(2.0 * solid - 1, surface.SIGMA, mode="wrap")
-    value = np.pad(mean, 2, mode="wrap")
+    mean = ndimage.gaussian_filter(2.0 * solid - 1, surface.SIGMA, mode=mode)
+    value = np.pad(mean, 2, mode="edge" if mode == "nearest" else mode)
     slope = np.stack(np.gradient(value))[:, 1:-1, 1:-1, 1:-1]
     found = find_surface(Grid(value[1:-1, 1:-1, 1:-1], slope, 1.0))
     down = found.areas[found.normals[:, 2] > STEEP].sum()

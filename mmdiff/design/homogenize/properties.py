@@ -56,7 +56,8 @@ CONVENTIONS = report.CONVENTIONS | {
     "energy": "energy_ij: strain energy density of each voxel under the unit macro "
     "strain ij, whose mean over the cell is half of the diagonal entry of C",
     "strain": "strain_ij: mean strain of each voxel under the unit macro strain ij, "
-    "components in Voigt order, whose mean over the cell is the macro strain",
+    "components in Voigt order, whose mean over the cell is the macro strain, but for "
+    "mixed windows, whose faces move along themselves",
     "geometry": 'the object that C and what follows from it belong to: "voxels" as '
     'given, one element each, or "surface": the smooth one of the level-set field psi '
     "in surface.npz",

@@ -106,7 +106,8 @@ def remarks(name: str, found: Mapping, *, tol: float, maxiter: int) -> list[str]
             "solid throughout for pieces and load paths. Its densities were "
             "homogenized as they are."
         )
-    if found["pieces"] > 1 and not matrix:
+    window = found["symmetry"] in ("kinematic", "mixed")
+    if found["pieces"] > 1 and not matrix and not window:
         messages.append(
             f"{name} has {found['pieces']} separate solid pieces across periodic "
             f"boundaries; the largest holds {_most(found['largest_piece_share'])} of "
@@ -119,7 +120,7 @@ def remarks(name: str, found: Mapping, *, tol: float, maxiter: int) -> list[str]
             f"{name} encloses {_percent(trapped)} of its void in closed pores: powder "
             "or resin stays inside when it is printed."
         )
-    messages += _paths(name, found, matrix)
+    messages += _paths(name, found, matrix or window)
     count = len(found["residual"])
     return messages + [
         f"{name}: CG stopped at residual {_short(found['residual'][i])} after "
@@ -131,7 +132,7 @@ def remarks(name: str, found: Mapping, *, tol: float, maxiter: int) -> list[str]
     ]
 
 
-def _paths(name, found, matrix) -> list[str]:
+def _paths(name, found, elsewhere) -> list[str]:
     """Return what to say of loads and axes without a path in the solid."""
     without = [axis for axis, spans in found["spans"].items() if not spans]
     if found["singular_loads"]:
@@ -144,7 +145,7 @@ def _paths(name, found, matrix) -> list[str]:
             f"{name}: the solid {what}: stiffness is near zero there and the tensor is "
             'singular. Homogenized anyway; marked "not load bearing".'
         ]
-    if without and not matrix:
+    if without and not elsewhere:
         return [
             f"{name}: along {_and(without)} the solid meets its copy by edges and "
             "corners of voxels only, which carry load in the mesh but not in a print. "

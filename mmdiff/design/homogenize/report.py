@@ -38,7 +38,9 @@ def report(
     Of a surface, the zero set of the field `psi`, meshes and a picture are written too.
     """
     name = values["file"]
-    keys = ("base_E", "base_nu", "void", "resolution")
+    keys = ("base_E", "base_nu", "void")
+    settings = {} if values["phases"] else {key: values[key] for key in keys}
+    settings["voxels"] = " x ".join(map(str, values["shape"]))
     solid = to_cubes(cell > values["threshold"], values["voxel_edges"])
     solid = solid.astype(np.uint8)
     text, relative = tensor_text(solution.tensor), solution.tensor / values["base_E"]
@@ -46,7 +48,7 @@ def report(
         title=f"mmdiff: {name} homogenized",
         values=values,
         conventions=properties.CONVENTIONS,
-        settings={key: values[key] for key in keys},
+        settings=settings,
         tables=_tables(solution.tensor, values),
         cell_size_mm=values["cell_size_mm"],
         **_shown(name, solid, psi, values),

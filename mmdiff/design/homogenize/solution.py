@@ -80,8 +80,8 @@ class Solution:
     """Tensor in units of the base modulus E, and fields of a homogenized cell.
 
     Loads have Voigt numbers; those whose stiffness is owed to the void are singular.
-    Fields on the whole cell: energy (l, m, m, m) in units of E, strain (l, 6, m, m, m),
-    displacement (l, 3, m + 1, m + 1, m + 1).
+    Fields on the whole cell: energy (l, mx, my, mz) in units of E, strain and
+    displacement with 6 and 3 components, the latter at the nodes.
     """
 
     tensor: Float[np.ndarray, "6 6"]
@@ -148,13 +148,11 @@ def solve(
 
 def conduct(
     grid: Grid, material: Material, solver: Solver = Solver()
-) -> Float[np.ndarray, "3 3"] | None:
-    """Return the conductivity of a prepared cell, linear in the solid share of voxels.
+) -> tuple[Float[np.ndarray, "3 3"], bool]:
+    """Return the conductivity of a prepared cell, and whether its solve converged.
 
-    None where no conductivity of the solid is given, and of labelled phases.
+    That of a voxel is linear in its share of solid.
     """
-    if material.k == 0 or grid.phases is not None:
-        return None
     options = {"symmetry": grid.symmetry, "edges": grid.edges}
     with jax.enable_x64(solver.dtype == "float64"):
         values = homogenize.modulus(
@@ -163,12 +161,7 @@ def conduct(
         tensor, info = conduction.conductivity(
             values, tol=solver.tol, maxiter=solver.maxiter, **options
         )
-    if not info.converged.all():
-        raise InputError(
-            f"the conductivity stopped at residual {float(info.residual.max()):.1e}. "
-            "Set `maxiter` to more, or `dtype=float64`."
-        )
-    return material.k * np.asarray(tensor, np.float64)
+    return material.k * np.asarray(tensor, np.float64), bool(info.converged.all())
 
 
 class _Stiffness(NamedTuple):
