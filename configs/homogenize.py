@@ -27,6 +27,7 @@ RANGES = {
     "base.E": "(0, inf)",
     "base.nu": "(-1, 0.5)",
     "base.k": "[0, inf)",
+    "base.rho": "[0, inf)",
     "solver.void": "[0, 1)",
     "solver.penal": "[1, inf)",
     "solver.tol": "(0, 1)",
@@ -98,6 +99,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.base.nu = 0.3
     # Conductivity of the solid, thermal or electrical, for that of the cell; 0: none.
     config.base.k = 0.0
+    # Mass density of the solid, for that of the cell in material.inp and .mac; 0: none.
+    config.base.rho = 0.0
 
     config.solver = ConfigDict()
     config.solver.void = 1e-6

@@ -70,7 +70,7 @@ def _settings(config: ConfigDict) -> batch.Settings:
         index=config.index,
         options=prepare.Options(**chosen),
         material=solution.Material(
-            config.base.E, config.base.nu, solver.void, solver.penal, config.base.k
+            **dict(config.base), void=solver.void, penal=solver.penal
         ),
         solver=solution.Solver(solver.tol, solver.maxiter, solver.dtype),
         fields=solution.choose_fields(config.fields),

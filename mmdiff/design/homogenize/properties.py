@@ -46,6 +46,8 @@ CONVENTIONS = report.CONVENTIONS | {
     "spans": "whether solid runs through the repeated cell along x, y and z, from face "
     "to face of its voxels; of windows, from one end to the other",
     "load_bearing": "no load is singular, by the solution",
+    "mass_density": "base rho times volume, as in material.inp (Abaqus, CalculiX) and "
+    "material.mac (Ansys), which hold C; null where base rho is zero",
     "conductivity": "3x3, in the unit of base k, for a conductivity void + share of "
     "solid (1 - void) of an element; of a surface, on the coarse grid; null where base "
     "k is zero",
@@ -122,6 +124,7 @@ def summarize(
         "converged_loads": solution.converged,
         "base_E": material.E,
         "base_nu": material.nu,
+        "mass_density": material.rho * volume or None,
         "void": material.void,
         "penal": material.penal,
         "threshold": threshold,

@@ -1,9 +1,11 @@
 """Report of one homogenized cell: properties, tensor, sphere of moduli, fields, page.
 
 The tensor goes to `tensor.txt` as six rows of six plain numbers, which ELATE
-(https://progs.coudert.name/elate) takes as they are.
+(https://progs.coudert.name/elate) takes as they are, and to materials for Abaqus,
+CalculiX and Ansys.
 """
 
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,12 +17,13 @@ from mmdiff.anisotropy import VOIGT
 from mmdiff.cells.voxels import to_cubes
 from mmdiff.design.homogenize import properties, remarks
 from mmdiff.design.homogenize.solution import Solution
-from mmdiff.io import page, plots, write
+from mmdiff.io import material_cards, page, plots, write
 from mmdiff.io.cell_files import CellEntry
 from mmdiff.io.report import Report, joined
 from mmdiff.typing import Float
 
 PAGE = "report.html"
+FILES = ("tensor.txt", "fields.vti", "material.inp", "material.mac")
 _IN_MM = {"wall": "wall_mm", "gap": "gap_mm"}
 
 
@@ -54,6 +57,7 @@ def report(
         **_shown(name, solid, psi, values),
         files={
             "tensor.txt": lambda path: write.write_bytes(path, text.encode()),
+            **_material_cards(name, values),
             "fields.vti": lambda path: _write_fields(path, cell, solution, values),
             "sphere.png": lambda path: plots.modulus_spheres(
                 path, relative[None], [name]
@@ -64,10 +68,23 @@ def report(
     )
 
 
+def _material_cards(name, values) -> dict[str, Any]:
+    """Return what writes the tensor for programs of finite elements, by file."""
+    tensor, density = _clean(np.array(values["C"])), values["mass_density"] or 0.0
+    texts = {
+        "material.inp": material_cards.abaqus(name, tensor, density),
+        "material.mac": material_cards.ansys(name, tensor, density),
+    }
+    return {
+        file: functools.partial(write.write_bytes, data=text.encode())
+        for file, text in texts.items()
+    }
+
+
 def _shown(name, solid, psi, values) -> dict[str, Any]:
     """Return the cell of the page; of a surface its files and its field as well."""
     if psi is None:
-        view = page.CellView(name, solid, files=("tensor.txt", "fields.vti"))
+        view = page.CellView(name, solid, files=FILES)
         return {"views": [view]}
     doubt, names = values["uncertainty"], elasticity.NAMES
     arrays = {

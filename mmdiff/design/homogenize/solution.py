@@ -29,7 +29,7 @@ class Material:
     """E(density) = E (void + density^penal (1 - void)) and Poisson's ratio.
 
     All stiffness is reported in the unit of E. The conductivity k of the solid, of
-    whatever kind, is zero where nothing of it is asked.
+    whatever kind, and its mass density rho are zero where nothing of them is asked.
     """
 
     E: float = 1.0
@@ -37,6 +37,7 @@ class Material:
     void: float = homogenize.VOID
     penal: float = homogenize.PENAL
     k: float = 0.0
+    rho: float = 0.0
 
     def __post_init__(self):
         """Refuse values that no material has."""
@@ -47,7 +48,7 @@ class Material:
                 "of the solid by about a millionth, or less with `dtype=float64`."
             )
         limits = {"E": "(0, inf)", "nu": "(-1, 0.5)", "void": "(0, 1)"}
-        limits |= {"penal": "[1, inf)", "k": "[0, inf)"}
+        limits |= {"penal": "[1, inf)", "k": "[0, inf)", "rho": "[0, inf)"}
         check_ranges(vars(self), limits)
 
 

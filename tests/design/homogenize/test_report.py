@@ -68,6 +68,10 @@ def test_a_written_report_agrees_with_itself(tmp_path):
     assert stored == values | {"conventions": properties.CONVENTIONS}
     tensor = np.array(values["C"])
     np.testing.assert_allclose(np.loadtxt(tmp_path / "tensor.txt"), tensor, rtol=1e-6)
+    card = (tmp_path / "material.inp").read_text().splitlines()
+    assert card[0] == "*MATERIAL, NAME=A_NPY" and len(card) == 5
+    assert float(card[2].split(",")[0]) == pytest.approx(values["C11"], rel=1e-6)
+    assert (tmp_path / "material.mac").read_text().startswith("! A_NPY\nTB,ANEL,1,")
     constants = np.array([values[name] for name in elasticity.NAMES])
     np.testing.assert_allclose(tensor, elasticity.cubic_to_voigt(constants), rtol=1e-12)
     density, _ = read_vti(tmp_path / "fields.vti")
