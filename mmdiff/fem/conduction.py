@@ -22,8 +22,8 @@ from mmdiff.fem.brick import UNIT, Brick, Edges
 from mmdiff.fem.fields import total_modes
 from mmdiff.fem.homogenize import check_shape, floating
 from mmdiff.fem.implicit import make_displacement, to_shape
-from mmdiff.fem.solve import SolveInfo, no_tangent
-from mmdiff.fem.tensor import MAXITER, TOL, mean
+from mmdiff.fem.solve import SolveInfo
+from mmdiff.fem.tensor import MAXITER, TOL, differentiable, mean
 from mmdiff.programs import kept
 from mmdiff.typing import AnyArray, Array, Float, Scalar, Shaped
 
@@ -75,19 +75,12 @@ def make_conductor(
     def evaluate(stiff, fields, tol, maxiter):
         x, info = temperatures(stiff[None], tol=tol, maxiter=maxiter, fields=fields)
         energy = energies(x)
-        return mean(stiff[None, None] * energy), lax.stop_gradient(info), energy
+        return contract(stiff, energy), lax.stop_gradient(info), energy
 
-    @jax.custom_jvp
-    def run(*args):
-        return evaluate(*args)[:2]
+    def contract(stiff, energy):
+        return mean(stiff[None, None] * energy)
 
-    @run.defjvp
-    def derivative(primals, tangents):
-        value, info, energy = evaluate(*primals)
-        slope = mean(tangents[0][None, None] * energy)
-        return (value, info), (slope, jax.tree.map(no_tangent, info))
-
-    chosen = (lambda *args: evaluate(*args)[:2]) if symmetry == "mixed" else run
+    chosen = differentiable(evaluate, contract, symmetry)
 
     def solve(stiff, *, tol=TOL, maxiter=MAXITER, fields=None):
         if fields is None:

@@ -116,26 +116,37 @@ def make_general_solver(
         singular = (of_void > value / 2)[load, load]
         return value, lax.stop_gradient(Info(*solved, singular, x)), energy
 
-    @jax.custom_jvp
-    def run(*args):
-        return evaluate(*args)[:2]
-
-    @run.defjvp
-    def derivative(primals, tangents):
-        value, info, energy = evaluate(*primals)
-        slope = tensor(tangents[0], energy)
-        return (value, info), (slope, jax.tree.map(no_tangent, info))
-
-    def through_fields(*args):
-        return evaluate(*args)[:2]
-
-    # Mean stresses are not stationary in the fields.
-    chosen = through_fields if symmetry == "mixed" else run
+    chosen = differentiable(evaluate, tensor, symmetry)
 
     def solve(coefficients, *, rest, tol=TOL, maxiter=MAXITER, fields=None, gain=0.0):
         return chosen(coefficients, fields, rest, tol, maxiter, gain)
 
     return solve
+
+
+def differentiable(evaluate: Callable, contract: Callable, symmetry: str) -> Callable:
+    """Return `run(coefficients, ...) -> (value, info)` of an energy form.
+
+    `evaluate` returns the energies of the elements as well, and
+    `contract(coefficients, energies)` is the value. The form is stationary in the
+    fields, so that its first derivative is the contraction with the change; mean
+    stresses, of "mixed" windows, are not, and their derivatives go through the fields.
+    """
+
+    def run(*args):
+        return evaluate(*args)[:2]
+
+    if symmetry == "mixed":
+        return run
+    run = jax.custom_jvp(run)
+
+    @run.defjvp
+    def derivative(primals, tangents):
+        value, info, energy = evaluate(*primals)
+        slope = contract(tangents[0], energy)
+        return (value, info), (slope, jax.tree.map(no_tangent, info))
+
+    return run
 
 
 def _mean_stresses(fields, strain, pairs, brick):
