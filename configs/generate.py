@@ -26,6 +26,7 @@ RANGES = {
     "time_limit_s": "[0, inf) s",
     "workers": "[0, inf)",
     "base.E": "(0, inf)",
+    "base.nu": "[0.2, 0.45]",
     "solver.void": "(0, 1)",
     "solver.tol": "(0, 1)",
     "solver.maxiter": "[1, inf)",
@@ -94,6 +95,9 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.base = ConfigDict()
     # Young's modulus of the base material: targets and results are in its units.
     config.base.E = 1.0
+    # Its Poisson's ratio. The network was trained with 0.3; guidance and the moves of
+    # the surface count with the one given.
+    config.base.nu = 0.3
 
     config.solver = ConfigDict()
     config.solver.void = 1e-6

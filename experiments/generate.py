@@ -27,7 +27,8 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         base=config.base.E,
         project_cubic=config.project_cubic,
     )
-    feasibility.check_feasible(asked, allow_infeasible=config.allow_infeasible)
+    options = {"allow_infeasible": config.allow_infeasible, "nu": config.base.nu}
+    feasibility.check_feasible(asked, **options)
     values = config.to_dict()
     prepare = functools.partial(
         apart.make_unit, config.checkpoint, batch.settings_of(values)
@@ -54,14 +55,16 @@ def intact(folder: pathlib.Path) -> bool:
     config = json.loads((folder / "config.json").read_text("utf-8"))["config"]
     if not config.get("targets"):
         return True
-    base, anyway = config["base"]["E"], config["allow_infeasible"]
-    return batch.is_whole(folder, config["targets"], base=base, allow_infeasible=anyway)
+    options = {"base": config["base"]["E"], "nu": config["base"]["nu"]}
+    options["allow_infeasible"] = config["allow_infeasible"]
+    return batch.is_whole(folder, config["targets"], **options)
 
 
 def _run_list(config, folder):
     """Generate cells for each target of a list, in a folder of its own."""
     base = config.base.E
     options = {key: config[key] for key in ("allow_infeasible", "skip_bad")}
+    options["nu"] = config.base.nu
     lines, skipped = batch.read(config.targets, folder, base=base, **options)
     prepare = functools.partial(batch.make_unit, folder, config.to_dict())
     batch.run(folder, lines, prepare, base=base, processes=config.workers)

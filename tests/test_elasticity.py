@@ -114,6 +114,19 @@ def test_hashin_shtrikman_at_the_ends():
     assert all(b.dtype == jnp.float32 and (jnp.diff(b) > 0).all() for b in bound)
 
 
+def test_constants_for_another_base_material():
+    solid = elasticity.isotropic(nu=0.3)
+    np.testing.assert_allclose(
+        bounds.rebase(solid, 1.0, 0.3, 0.45), elasticity.isotropic(nu=0.45)
+    )
+    soft = np.array([[2e-3, 1e-3, 1e-3], [0.3, 0.1, 0.09]])
+    there = bounds.rebase(soft, np.array([0.1, 0.5]), 0.3, 0.2)
+    back = bounds.rebase(there, np.array([0.1, 0.5]), 0.2, 0.3)
+    np.testing.assert_allclose(back, soft, rtol=1e-12)
+    # What bends depends on Young's modulus alone.
+    assert abs(there[0] / soft[0] - 1).max() < 0.02
+
+
 def test_volume_for_bulk_is_the_inverse_of_the_bound():
     volume = np.linspace(0, 1, 11)
     bulk = bounds.hashin_shtrikman(volume, 0.2)[0]

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from mmdiff import bounds
 from mmdiff.cells import lattices, surface
 from mmdiff.data.dataset import load_dataset
-from mmdiff.elasticity import voigt_to_cubic
+from mmdiff.elasticity import NU, PAPER_RANGES, voigt_to_cubic
 from mmdiff.fem import accuracy
 from mmdiff.fem.homogenize import homogenize
 
@@ -18,6 +19,18 @@ def psi():
 def constants(density, penal):
     tensor, _ = homogenize(density, penal=penal)
     return np.asarray(voigt_to_cubic(tensor), np.float64)
+
+
+@pytest.mark.parametrize(("name", "nu"), [("P sheet", 0.4), ("bcc struts", 0.2)])
+def test_the_same_cell_of_another_base_material(name, nu):
+    psi = lattices.lattice(name, 0.3, 16)
+    (first, volume, _), (other, *_) = (
+        accuracy.on_grid(psi, 16, nu=of, tol=1e-3) for of in (NU, nu)
+    )
+    known, asked = (np.asarray(voigt_to_cubic(c), float) for c in (first, other))
+    guess = bounds.rebase(known, volume, NU, nu)
+    off, change = (abs(c - asked) / PAPER_RANGES for c in (guess, known))
+    assert off.mean() < 4e-3 and off.mean() < change.mean() / 2
 
 
 def test_small_errors_in_the_square_of_the_edge_vanish():

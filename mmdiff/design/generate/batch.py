@@ -42,14 +42,15 @@ def read(
     folder: pathlib.Path,
     *,
     base: float = 1.0,
+    nu: float = elasticity.NU,
     allow_infeasible: bool = False,
     skip_bad: bool = False,
 ) -> tuple[list[Line], list[Line]]:
     """Return the lines of a list to work on, and those that are left out.
 
     The list must not lie where the table of the run goes; `base` is Young's modulus of
-    the base material in its units. Lines that cannot be used are refused, or left out
-    and noted if `skip_bad`.
+    the base material in its units, `nu` its Poisson's ratio. Lines that cannot be used
+    are refused, or left out and noted if `skip_bad`.
     """
     path = pathlib.Path(path)
     if path.resolve() == (folder / "targets.csv").resolve():
@@ -58,7 +59,7 @@ def read(
             "or choose another --workdir."
         )
     lines = table.read(path, base=base)
-    lines = table.check(lines, allow_infeasible=allow_infeasible)
+    lines = table.check(lines, nu=nu, allow_infeasible=allow_infeasible)
     bad = [line for line in lines if line.problem]
     if not skip_bad:
         table.refuse(bad, path, ", or leave such lines out with `skip_bad=True`")
@@ -75,7 +76,8 @@ def read(
 
 def settings_of(values: Mapping) -> pipeline.Settings:
     """Return the settings of the values of configs/generate.py."""
-    return pipeline.settings_of({**values, **values["solver"]})
+    nu = values["base"]["nu"]
+    return pipeline.settings_of({**values, **values["solver"], "nu": nu})
 
 
 def make_maker(values: Mapping, run: workers.Run | None = None) -> Make:
@@ -94,7 +96,7 @@ def make_maker(values: Mapping, run: workers.Run | None = None) -> Make:
         "void": settings.void,
         "tol": settings.tol,
         "base_E": values["base"]["E"],
-        "base_nu": elasticity.NU,
+        "base_nu": settings.nu,
         "cell_size_mm": values["cell_size_mm"],
     }
 
@@ -160,6 +162,7 @@ def is_whole(
     path: str | os.PathLike,
     *,
     base: float = 1.0,
+    nu: float = elasticity.NU,
     allow_infeasible: bool = False,
 ) -> bool:
     """Whether every target of a list, which may have grown since, is done in a folder.
@@ -170,7 +173,7 @@ def is_whole(
         lines = table.read(path, base=base)
     except InputError:
         return True
-    lines = table.check(lines, allow_infeasible=allow_infeasible)
+    lines = table.check(lines, nu=nu, allow_infeasible=allow_infeasible)
     return all(
         line.problem or is_done(folder / line.name, line.target, base) for line in lines
     )

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
+from mmdiff import elasticity
 from mmdiff.cells.mend import Printing
 from mmdiff.design.generate import sampler
 from mmdiff.design.generate.cell import RESOLUTION, Cell, make_cell
@@ -33,6 +33,7 @@ RANGES = {
     **dict.fromkeys(("min_wall", "min_gap"), "[0, 0.5)"),
     **dict.fromkeys(("void", "tol"), "(0, 1)"),
     "steps": "[2, inf)",
+    "nu": "[0.2, 0.45]",
     "time_limit_s": "[0, inf) s",
 }
 RESOLUTIONS = (64, 128, 256)
@@ -55,6 +56,7 @@ class Settings:
       resolution: voxels along the edge of a cell as written, 64, 128 or 256.
       time_limit_s: seconds in which batch after batch is drawn and polished; 0 for one
         round without a limit.
+      nu: Poisson's ratio of the base material.
       void: modulus of void as a fraction of solid.
       tol: relative residual of the finite elements.
       maxiter: most iterations of their solver.
@@ -71,6 +73,7 @@ class Settings:
     drainable: bool = True
     resolution: int = RESOLUTION
     time_limit_s: float = 0.0
+    nu: float = elasticity.NU
     void: float = homogenize.VOID
     tol: float = 1e-4
     maxiter: int = homogenize.MAXITER
@@ -83,7 +86,8 @@ class Settings:
     @property
     def solver(self) -> dict[str, float]:
         """Options of the finite elements."""
-        return {"void": self.void, "tol": self.tol, "maxiter": self.maxiter}
+        limits = {"tol": self.tol, "maxiter": self.maxiter}
+        return {"void": self.void, "nu": self.nu, **limits}
 
     @property
     def coarse(self) -> dict[str, float]:
@@ -154,9 +158,9 @@ def generate(
         defaults of `mmdiff.design.generate.pipeline.Settings`.
       **options: fields of it, one by one. `polish_steps=0` gives cells as sampled,
         `drainable=False` cells with closed pores, `resolution=256` finer voxels, and
-        `time_limit_s=600` goes on until all cells meet the target; `steps`, `newton`
-        and `guide` are of the sampler, `void`, `tol` and `maxiter` of the finite
-        elements.
+        `time_limit_s=600` goes on until all cells meet the target; `nu` is Poisson's
+        ratio of the base material; `steps`, `newton` and `guide` are of the sampler,
+        `void`, `tol` and `maxiter` of the finite elements.
 
     Returns:
       the cells, with `voxels`, `tensor`, `uncertainty`, `error` and more, see
@@ -180,8 +184,11 @@ def generate(
             f"generate() has no option {unknown[0]!r}. Use some of {', '.join(NAMES)}."
         )
     settings = dataclasses.replace(settings or Settings(), **options)
+    check_settings(settings)
     target = parse(target) if isinstance(target, str) else target
-    feasibility.check_feasible(target, allow_infeasible=allow_infeasible)
+    feasibility.check_feasible(
+        target, nu=settings.nu, allow_infeasible=allow_infeasible
+    )
     build = _make_shipped if model is None else make_generate
     make = build(model, settings, num_cells=num_cells, num_samples=num_samples)
     cells, counts, _ = make(target, jax.random.key(seed), start)
@@ -212,7 +219,7 @@ def make_generate(
         make_draw(model, settings, num_samples),
         make_find(int(model.meta["octant"]), settings, num_cells),
     )
-    known = np.array(model.meta["training"]["labels"])
+    known = sampler.known_cells(model.meta, settings.nu)
     limit = settings.time_limit_s
 
     def make(target: Target, key: Key, start: float | None = None):
@@ -245,6 +252,7 @@ def make_draw(model: Model, settings: Settings, num_samples: int) -> Callable:
         newton=settings.newton,
         guide=settings.guide,
         drainable=settings.drainable,
+        nu=settings.nu,
     )
 
 

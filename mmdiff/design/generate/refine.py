@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmdiff import elasticity
 from mmdiff.cells import mend, surface
 from mmdiff.cells.connectivity import periodic_pieces
 from mmdiff.cells.grey import connected
@@ -64,6 +65,7 @@ def polish(
     min_wall: float = 0.03,
     min_gap: float = 0.03,
     drainable: bool = True,
+    nu: float = elasticity.NU,
 ) -> PolishResult:
     """Move the surface of a cell until it has the tensor of a target.
 
@@ -79,6 +81,7 @@ def polish(
       min_wall: least thickness of walls as a share of the cell's edge; 0 for any.
       min_gap: the same of gaps and of drain holes.
       drainable: whether closed pores are opened.
+      nu: Poisson's ratio of the base material.
 
     Returns:
       the polished cell and its history.
@@ -94,14 +97,16 @@ def polish(
       >>> result.cell.psi.shape, result.errors[-1] < result.errors[0]
       ((16, 16, 16), True)
     """
-    limits = {"steps": steps, "min_wall": min_wall, "min_gap": min_gap}
-    check_ranges(limits, {"steps": "[0, inf)"} | dict.fromkeys([*limits][1:], "[0, 1)"))
+    limits = {"steps": steps, "min_wall": min_wall, "min_gap": min_gap, "nu": nu}
+    ranges = dict.fromkeys(("min_wall", "min_gap"), "[0, 1)")
+    check_ranges(limits, ranges | {"steps": "[0, inf)", "nu": "(-1, 0.5)"})
     target = targets.parse(target) if isinstance(target, str) else target
     psi = cell.psi if isinstance(cell, Cell) else field_of(cell)
-    start = make_cell(psi, accuracy.estimate(psi), target)
-    evaluate = move.make_evaluate(psi.shape[0])
+    start = make_cell(psi, accuracy.estimate(psi, nu=nu), target)
+    evaluate = move.make_evaluate(psi.shape[0], nu=nu)
     for printing in (Printing(min_wall, min_gap, drainable), ANYTHING):
-        best = make_refine(evaluate, steps=steps, printing=printing)(start, target)
+        options = {"steps": steps, "printing": printing, "nu": nu}
+        best = make_refine(evaluate, **options)(start, target)
         if not printing.flaw(best):
             break
     return PolishResult(best, best.history, best.volumes, len(best.history) - 1)

@@ -13,11 +13,17 @@ from design_helpers import block, fields
 import mmdiff as mm
 from mmdiff.design.generate import apart, pipeline, sampler
 from mmdiff.errors import InputError
+from mmdiff.fem import accuracy
 from mmdiff.models.weights import Model
 from mmdiff.run import workers
+from mmdiff.topopt import move
 
 CONFIG = Path(__file__).parents[3] / "configs/generate.py"
-META = {"octant": 8, "training": {"labels": [[0.2, 0.08, 0.06, 0.5]], "coverage": 0.01}}
+META = {
+    "octant": 8,
+    "base": {"nu": 0.3},
+    "training": {"labels": [[0.2, 0.08, 0.06, 0.5]], "coverage": 0.01},
+}
 MODEL = Model({}, META)
 TARGET = "C11=0.3,C12=0.12,C44=0.09"
 ANY = {"min_wall": 0.0, "min_gap": 0.0, "drainable": False}
@@ -47,7 +53,8 @@ def drawn(monkeypatch):
 def test_the_defaults_and_ranges_are_those_of_the_command_line():
     module = runpy.run_path(str(CONFIG))
     config = module["get_config"]("tiny")
-    values = {**config, **config.solver, "min_wall": 0.03, "min_gap": 0.03}
+    values = {**config, **config.solver, "min_wall": 0.03, "min_gap": 0.03, "nu": 0.3}
+    assert config.base.nu == 0.3
     assert pipeline.settings_of(values) == pipeline.Settings()
     assert pipeline.NAMES == tuple(n for n in pipeline.NAMES if n in values)
     ranges = {name.split(".")[-1]: text for name, text in module["RANGES"].items()}
@@ -73,7 +80,7 @@ def test_cells_for_a_text(drawn):
     # The constants of the binary cell are those of its own share.
     share = [c.as_voxels[0] / (field_helpers.VOXELS * 0.4) for c in cells]
     np.testing.assert_allclose(share, [c.volume for c in cells], atol=1e-2)
-    expected = {"num_samples": 3, "steps": 5, "weight": 2.0, "newton": 2}
+    expected = {"num_samples": 3, "steps": 5, "weight": 2.0, "newton": 2, "nu": 0.3}
     assert drawn == expected | {"guide": "homogenizer", "drainable": False}
 
 
@@ -134,6 +141,25 @@ def test_refusals(drawn, options, kind, part):
     options = {"target": TARGET, "model": MODEL} | options
     with pytest.raises(kind, match=part):
         mm.generate(**options)
+
+
+def test_poissons_ratio_of_the_base_material(drawn, monkeypatch):
+    solved = []
+    for module, name in ((move, "make_evaluate"), (accuracy, "estimate")):
+        function = getattr(module, name)
+
+        def noted(*args, function=function, **options):
+            solved.append(options["nu"])
+            return function(*args, **options)
+
+        monkeypatch.setattr(module, name, noted)
+    options = {"num_cells": 1, "num_samples": 2, "polish_steps": 4, "nu": 0.4}
+    with pytest.raises(InputError, match="Hashin-Shtrikman limit"):
+        mm.generate("K=0.13,V=0.3", MODEL, num_samples=2, **ANY)
+    mm.generate("K=0.13,V=0.3", MODEL, **options, **ANY)  # below that of this one
+    assert drawn["nu"] == 0.4 and len(solved) >= 2 and set(solved) == {0.4}
+    with pytest.raises(InputError, match=r"nu=0\.6 is .*0\.45"):
+        mm.generate(TARGET, MODEL, nu=0.6)
 
 
 def test_what_exceeds_a_bound_can_be_asked_all_the_same(drawn):
