@@ -26,6 +26,7 @@ ABOVE = ("configs", "experiments", "launch")
 ROOMS = {
     "generate": ("optimize", "extremes", "evaluate", "bench"),
     "optimize": ("extremes",),
+    "homogenize": ("lattice",),
 }
 MOST_MODULES = 16  # in a folder
 # Library -> the files (or folders) that may import it, above and below.

@@ -3,7 +3,8 @@
 `field_surface` is the printed cell: marching cubes on the octant, with the planes of
 symmetry among those of the samples, tells how vertices are joined; each is then moved
 along its edge of the grid to the root of the field, and mirror images make the cell.
-`voxel_surface` holds the faces of the voxels and nothing else. Both have flat caps
+`box_surface` is that of samples in a box of any kind, and
+`voxel_surface` holds the faces of the voxels and nothing else. All have flat caps
 where solid meets the faces of the cell, so copies tile. Closed means here: each
 directed edge is matched by its opposite.
 """
@@ -120,6 +121,41 @@ def _mirrored(points, faces, axis, m) -> tuple[np.ndarray, np.ndarray]:
     image[:, axis] = 2 * m - image[:, axis]
     faces = np.concatenate([faces, index[faces][:, ::-1]])
     return np.concatenate([points, image]), faces
+
+
+def box_surface(
+    values: Float[np.ndarray, "x y z"], spacing_mm: float
+) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]:
+    """Return the surface of the solid in a box, capped on its faces.
+
+    Args:
+      values: field at the points of a grid from face to face, positive in the solid;
+        between them it is linear.
+      spacing_mm: distance of those points.
+
+    Returns:
+      vertices float32 in mm and faces int32, wound outward; both empty without solid.
+
+    Raises:
+      ImportError: if scikit-image (extra `viz`) is not installed.
+    """
+    from skimage.measure import marching_cubes
+
+    values = np.asarray(values, np.float64)
+    if not (values > 0).any():
+        return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32)
+    # A layer of void before each face, where vertices of the caps are moved to.
+    size = abs(values).max()
+    value = np.where(abs(values) < _NEAREST * size, _NEAREST * size, values)
+    value = np.pad(value, 1, constant_values=-size)
+    points, faces, _, _ = marching_cubes(
+        value, 0.0, method="lorensen", gradient_direction="ascent"
+    )
+    points = np.clip(points - 1.0, 0, np.array(values.shape) - 1.0)
+    points, index = np.unique(points, axis=0, return_inverse=True)
+    faces = index.reshape(-1)[faces]
+    faces = faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
+    return (points * spacing_mm).astype(np.float32), faces.astype(np.int32)
 
 
 def voxel_surface(

@@ -25,7 +25,8 @@ NO_MESHER = (
 class CellEntry:
     """A cell of a report: stem of its files, its name there, caption of its picture.
 
-    `psi` is the field of its octant (mmdiff.cells.surface), where it has one.
+    `psi` is the field of its octant (mmdiff.cells.surface), where it has one; `box`
+    that of one without an octant, at the corners of its voxels.
     """
 
     name: str
@@ -33,6 +34,7 @@ class CellEntry:
     voxels: np.ndarray
     caption: str = ""
     psi: np.ndarray | None = None
+    box: np.ndarray | None = None
 
     @functools.cached_property
     def image(self) -> np.ndarray:
@@ -56,6 +58,7 @@ def write_cell(
     cell,
     *,
     psi: np.ndarray | None = None,
+    box: np.ndarray | None = None,
     cell_size_mm: float = 10.0,
     conventions: str = "",
     image: np.ndarray | None = None,
@@ -65,9 +68,12 @@ def write_cell(
     Args:
       folder: directory, made where it is missing.
       name: stem of the files.
-      cell: (N, N, N) binary cell, or what has one as its `voxels`, and maybe a `psi`.
+      cell: (nx, ny, nz) binary cell, or what has one as its `voxels`, and maybe a
+        `psi`.
       psi: field of the cell's octant, if it has one: meshes and picture show that.
-      cell_size_mm: edge of the printed cell.
+      box: field of a cell without an octant at the corners of its voxels: meshes show
+        that.
+      cell_size_mm: edge of the printed cell along x.
       conventions: text for the file that ParaView reads.
       image: picture of the cell (h, w, 3), if there is one already.
 
@@ -83,7 +89,7 @@ def write_cell(
     voxels = np.asarray(getattr(cell, "voxels", cell))
     psi = getattr(cell, "psi", None) if psi is None else psi
     write.write_npy(folder / f"{name}.npy", voxels)
-    vertices, faces, missing = surface_of(voxels, psi, cell_size_mm)
+    vertices, faces, missing = surface_of(voxels, psi, cell_size_mm, box=box)
     write.write_stl(folder / f"{name}.stl", vertices, faces)
     write.write_3mf(folder / f"{name}.3mf", vertices, faces, name=name)
     write.write_glb(folder / f"{name}.glb", vertices, faces, name=name)
@@ -111,6 +117,7 @@ def write_entry(
         entry.name,
         entry.voxels,
         psi=entry.psi,
+        box=entry.box,
         cell_size_mm=cell_size_mm,
         conventions=conventions,
         image=entry.image,
@@ -123,12 +130,15 @@ def surface_of(
     psi: np.ndarray | None,
     cell_size_mm: float,
     m: int | None = None,
+    box: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return the mesh of a cell's field, or of its voxels, and what is left out.
 
-    For `m` see `mesh.field_surface`.
+    For `m` see `mesh.field_surface`, for `box` see `write_cell`.
     """
     try:
+        if box is not None:
+            return *mesh.box_surface(box, cell_size_mm / voxels.shape[0]), []
         if psi is None:
             return *smooth_mesh.smooth_surface(voxels, cell_size_mm), []
         return *mesh.field_surface(psi, cell_size_mm, m), []

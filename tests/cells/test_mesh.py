@@ -5,8 +5,13 @@ import pytest
 from voxelize import edge_uses, stl_fractions
 
 import mmdiff as mm
-from mmdiff.cells import surface
-from mmdiff.cells.mesh import field_surface, mesh_volume, voxel_surface
+from mmdiff.cells import lattices, surface
+from mmdiff.cells.mesh import (
+    box_surface,
+    field_surface,
+    mesh_volume,
+    voxel_surface,
+)
 from mmdiff.cells.symmetry import octant_to_cell
 
 N = 16
@@ -194,3 +199,23 @@ def test_no_solid_is_an_empty_mesh():
     meshes = field_surface(np.full((4, 4, 4), -1.0)), voxel_surface(np.zeros((4, 4, 4)))
     for vertices, faces in meshes:
         assert vertices.shape == (0, 3) and faces.shape == (0, 3)
+
+
+@pytest.mark.parametrize("name", ["gyroid sheet", "diamond network", "octet struts"])
+def test_the_surface_of_a_box(name):
+    n, counts = 16, (1, 1, 2)
+    along = [np.arange(2 * n * k + 1) / (2 * n) for k in counts]
+    value = lattices.parameter(name, 0.4, n)
+    values = lattices.sample(name, value, lattices.make_points(*along, n))
+    vertices, faces = box_surface(values, 0.5)
+    forward, backward = edge_uses(faces)
+    assert (forward == 1).all() and (backward == 1).all()
+    size = np.array([32, 32, 64]) * 0.5
+    assert vertices.min() == 0 and (vertices.max(0) == size).all()
+    assert mesh_volume(vertices, faces) / size.prod() == pytest.approx(0.4, rel=0.02)
+
+
+def test_a_box_without_solid_and_one_without_void():
+    assert len(box_surface(np.full((4, 4, 4), -1.0), 1.0)[1]) == 0
+    vertices, faces = box_surface(np.full((4, 5, 6), 2.0), 1.0)
+    assert mesh_volume(vertices, faces) == pytest.approx(3 * 4 * 5)

@@ -45,7 +45,7 @@ def test_lattices_are_textbook_ones_in_the_range_of_volumes():
         low, high = LARGER.volume_range
         assert low <= volume <= high and psi.shape == (16, 16, 16)
         assert surface.volume(psi) == pytest.approx(volume, abs=1e-4)
-        known = -1 - len(optimized.PLATES) - lattices.NAMES.index(name)
+        known = -1 - len(optimized.PLATES) - optimized.LATTICES.index(name)
         assert record["family"] == known
 
 

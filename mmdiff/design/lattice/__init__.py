@@ -1,0 +1,1 @@
+"""Named lattices and minimal surfaces, homogenized and graded."""
