@@ -46,22 +46,22 @@ def _grade(config, folder, settings) -> None:
             f"grade={config.grade} is not two solid shares. Give those at both ends, "
             "such as `grade=0.1,0.4`, or zeros for one volume."
         )
-    (first, *more), _ = runs.choose(config.names, ends[0], 0.0, config.samples)
+    name, *more = runs.named(config.names)
     if more:
         raise InputError(
             f"names={config.names}: one lattice is graded at a time. Name one."
         )
     block = graded.make_block(
-        first.name, ends, tuple(config.repeat), axis=axis, samples=config.samples
+        name, ends, tuple(config.repeat), axis=axis, samples=config.samples
     )
     layers = [
-        Choice(name=first.name, volume=float(volume), samples=config.samples)
+        Choice(name=name, volume=float(volume), samples=config.samples)
         for volume in block.layers
     ]
     found = _solve(layers, None, settings, True, config.workers)
     values = [values for values, _ in found]
     content = report.of_block(
-        first.name, values, block.values, config.samples, config.cell_size_mm
+        name, values, block.values, config.samples, config.cell_size_mm
     )
     console.notes(write(folder, content))
     _show([report.row(v) | {"": f"layer {i}"} for i, v in enumerate(values)])

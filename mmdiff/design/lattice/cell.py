@@ -21,7 +21,7 @@ from mmdiff.fem import accuracy
 from mmdiff.io.json import plain
 from mmdiff.typing import Float, UInt8
 
-COARSE = 32  # elements along the whole cell, of the coarser of two grids
+COARSE = 32  # elements along the whole cell at most, of the coarser of two grids
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,9 +99,10 @@ def _of_octant(choice, material, solver, size_mm, resolution, fields):
 
 def _of_box(choice, material, solver, size_mm, resolution, fields):
     name, value, n = choice.name, choice.parameter, choice.samples
+    edge = min(n, COARSE)
     grids = [
         Grid(lattices.box_shares(name, value, m, n).astype(np.float32), "periodic")
-        for m in (COARSE, 2 * COARSE)
+        for m in (edge, 2 * edge)
     ]
     coarse = solve(grids[0], material, solver, fields=fields)
     fine = solve(grids[1], material, solver)
@@ -110,7 +111,7 @@ def _of_box(choice, material, solver, size_mm, resolution, fields):
     tensor, spread = map(elasticity.cubic_to_voigt, (limit, doubt))
     solution = dataclasses.replace(fine, tensor=tensor, fields=coarse.fields)
     voxels = sample_box(choice, resolution) > 0
-    binary = Grid((sample_box(choice, 2 * COARSE) > 0).astype(np.float32), "periodic")
+    binary = Grid((sample_box(choice, 2 * edge) > 0).astype(np.float32), "periodic")
     printed = printable_voxels.printability_of_voxels(voxels)
     values: dict[str, Any] = {
         **properties.summarize(grids[0], solution, material),
@@ -119,7 +120,7 @@ def _of_box(choice, material, solver, size_mm, resolution, fields):
         "refined": None,
         "printability": properties.of_print(printed, "voxels", size_mm, resolution),
         **properties.of_surface(OfSurface(grids[0], solution, spread, doubt)),
-        "coarse_elements": COARSE,
+        "coarse_elements": edge,
         "cell_size_mm": size_mm,
         "conductivity": None,
     }

@@ -120,13 +120,18 @@ def summary(
             )
             for name, line, (_, voxels) in zip(names, rows, found, strict=True)
         ],
-        rows={"lattices.csv": [{"name": r.pop(""), **r} for r in map(dict, rows)]},
+        rows={"lattices.csv": _named(rows)},
         files={
             "bounds.png": lambda path: plots.grouped_points(path, names, kinds, shares)
         },
         notes=notes,
         json="lattices.json",
     )
+
+
+def _named(rows):
+    """Return rows of a spreadsheet, whose first column has a title."""
+    return [{key or "name": value for key, value in line.items()} for line in rows]
 
 
 def of_block(
@@ -139,8 +144,7 @@ def of_block(
     """Return the report of a graded block, from the values of its layers."""
     spacing, stem = size_mm / (2 * samples), f"{slug(name)}_graded"
     voxels = (_centres(field) > 0).astype(np.uint8)
-    rows = [{"": f"layer {i}", **row(v)} for i, v in enumerate(values)]
-    rows = [{key: v for key, v in line.items() if key != "gap mm"} for line in rows]
+    rows = [{**row(v), "": f"layer {i}"} for i, v in enumerate(values)]
 
     @functools.cache
     def surface():
@@ -159,7 +163,7 @@ def of_block(
         f"{stem}.{kind}": functools.partial(write_mesh, kind) for kind in KINDS
     } | {
         f"{stem}.npy": lambda path: write.write_npy(path, voxels),
-        f"{stem}.png": lambda path: write.write_png(path, render.render(voxels)),
+        f"{stem}.png": lambda path: write.write_png(path, _picture(voxels)),
     }
     return Report(
         title=f"mmdiff: graded {name}",
@@ -168,10 +172,18 @@ def of_block(
         tables={"Layers": rows},
         views=[page.CellView(stem, voxels, f"{stem}.png", [*files])],
         cell_size_mm=size_mm,
-        rows={"layers.csv": [{"layer": i, **row(v)} for i, v in enumerate(values)]},
+        rows={"layers.csv": _named(rows)},
         files=files,
         notes=[note for v in values[:1] for note in v["notes"]],
     )
+
+
+def _picture(voxels):
+    """Return the picture of a block, in the middle of a cube."""
+    edge = max(voxels.shape)
+    before = [(edge - size) // 2 for size in voxels.shape]
+    sides = zip(before, voxels.shape, strict=True)
+    return render.render(np.pad(voxels, [(b, edge - b - size) for b, size in sides]))
 
 
 def _centres(values):

@@ -29,19 +29,15 @@ class Settings:
     fields: tuple[str, ...] = ()
 
 
-def choose(
-    names: str, volume: float, thickness: float, samples: int
-) -> tuple[list[Choice], list[str]]:
-    """Return the lattices of a list of names, and what to say of those left out.
-
-    Of "all" those are left out that cannot have the volume or thickness.
+def named(names: str) -> list[str]:
+    """Return the lattices of a list of names, all of them for "all".
 
     Raises:
-      InputError: an unknown name, one that is given twice, or a named lattice that
-        cannot have the volume or thickness.
+      InputError: an unknown name, or one that is given twice.
     """
-    every = names.strip() == ALL
-    listed = lattices.NAMES if every else [n.strip() for n in names.split(",")]
+    if names.strip() == ALL:
+        return list(lattices.NAMES)
+    listed = [name.strip() for name in names.split(",")]
     unknown = [name for name in listed if name not in lattices.NAMES]
     if unknown:
         raise InputError(
@@ -50,8 +46,23 @@ def choose(
         )
     if len(set(listed)) < len(listed):
         raise InputError(f"names={names} names a lattice twice. Name each once.")
+    return listed
+
+
+def choose(
+    names: str, volume: float, thickness: float, samples: int
+) -> tuple[list[Choice], list[str]]:
+    """Return the lattices of a list of names, and what to say of those left out.
+
+    Of "all" those are left out that cannot have the volume or thickness.
+
+    Raises:
+      InputError: see `named`, or a named lattice that cannot have the volume or
+        thickness.
+    """
+    every = names.strip() == ALL
     good, notes = [], []
-    for name in listed:
+    for name in named(names):
         choice = Choice(name=name, volume=volume, thickness=thickness, samples=samples)
         try:
             choice.parameter  # noqa: B018  (refuses what it cannot have)
