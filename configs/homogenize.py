@@ -81,9 +81,10 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.refine = "auto"
     # Edge of the printed cell along x: for walls, gaps and meshes.
     config.cell_size_mm = 10.0
-    # What fields.vti holds beside the density; empty for nothing. All three of a 64^3
-    # cell take 11 MB where it is cubic (2 loads) and 58 MB where not (6 loads).
-    config.fields = "energy,strain,displacement"
+    # What fields.vti holds beside the density; empty for nothing. All of a 64^3 cell
+    # take 11 MB where it is cubic (2 loads) and 58 MB where not (6 loads). "stress" is
+    # von Mises of the solid under unit macro stresses; its peaks go to properties.json.
+    config.fields = "energy,strain,displacement,stress"
 
     # A .raw file, or one without a suffix, has no header: edges, NumPy type, "C" (z
     # fastest) or "F" (x fastest), and whether a byte holds eight voxels.

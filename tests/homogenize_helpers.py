@@ -46,5 +46,6 @@ def summary(cell, tensor, material=SOLID, **changes):
         "uncertainty": None,
         "cell_size_mm": 10.0,
         "conductivity": None,
+        "peak_stress": None,
         "printability": properties.of_print(printed, "voxels", 10.0, len(cell)),
     }

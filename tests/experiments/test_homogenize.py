@@ -41,7 +41,7 @@ def command(tmp_path, monkeypatch):
         ("input=", "no input is given. Pass a voxel file or a folder of them: --conf"),
         ("input=none.npy", "no input file none.npy"),
         ("symmetry=full", "symmetry=full is unknown"),
-        ("fields=energy,stress", "stress is unknown. Use any of energy, s"),
+        ("fields=energy,heat", "heat is unknown. Use any of energy, st"),
         ("geometry=mesh", "geometry=mesh is unknown. Use voxels, surface."),
         ("refine=yes", "refine=yes is unknown. Use auto, always, never."),
         ("index=1", "cell.npy holds one cell (shape (16, 16, 16)), so"),

@@ -199,7 +199,7 @@ def _stored(folder: pathlib.Path) -> dict | None:
         values = json.loads(path.read_text("utf-8"))
     except ValueError:
         return None
-    return values if "printability" in values else None  # else of an earlier version
+    return values if "peak_stress" in values else None  # else of an earlier version
 
 
 def _same_file(values: Mapping, known: Mapping) -> bool:

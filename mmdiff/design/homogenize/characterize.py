@@ -68,7 +68,9 @@ def analyse(
     if smooth and (psi is None or not geometries.is_cube(grid)):
         psi = geometries.field_of(grid, name)
     refine, notes = geometries.refinable(grid, chosen.refine, name)
-    voxels = solution = solve(grid, material, solver, fields=() if smooth else fields)
+    voxels = solution = solve(
+        grid, material, solver, fields=() if smooth else fields, threshold=threshold
+    )
     values: dict[str, Any] = {
         "geometry": chosen.geometry,
         "C_voxels": properties.constants(voxels.tensor),
@@ -89,6 +91,7 @@ def analyse(
         values |= properties.of_surface(found)
     summary = properties.summarize(grid, solution, material, threshold=threshold)
     values = {**summary, **values, "cell_size_mm": chosen.cell_size_mm}
+    values["peak_stress"] = properties.peak_stress(grid, solution, threshold)
     values["conductivity"], told = _conductivity(grid, name, material, solver)
     notes += told
     limits = {"tol": solver.tol, "maxiter": solver.maxiter}

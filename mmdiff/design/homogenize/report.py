@@ -162,6 +162,8 @@ def flat(values: Mapping[str, Any]) -> dict[str, Any]:
         line |= {f"{name}_refined": refined[name] for name in elasticity.NAMES}
         errors = refined["mesh_error"].items()
         line |= {f"mesh_error_{name}": value for name, value in errors}
+    for load, peak in (values["peak_stress"] or {}).items():
+        line |= {f"stress_{load}_99": peak["share_99"], f"stress_{load}": peak["max"]}
     doubt = values["uncertainty"] or {}
     line |= {f"uncertainty_{name}": value for name, value in doubt.items()}
     printed = values["printability"]
@@ -182,6 +184,7 @@ def _tables(tensor, values) -> dict[str, list[dict]]:
         "Constants by mesh": remarks.object_rows(values),
         **({"Phases": values["phases"]} if values["phases"] else {}),
         **_conductivity(values["conductivity"]),
+        **_peaks(values["peak_stress"]),
         "Printability": [
             {"": label, "value": value}
             for label, value in remarks.printed(values).items()
@@ -224,6 +227,18 @@ def _conductivity(tensor) -> dict[str, list[dict]]:
         for axis, row in zip("xyz", tensor, strict=True)
     ]
     return {"Conductivity": rows}
+
+
+def _peaks(found) -> dict[str, list[dict]]:
+    """Return the table of the largest stresses, if they are known."""
+    if found is None:
+        return {}
+    names = {"share_99": "99 % of the solid below", "max": "largest"}
+    rows = [
+        {"macro stress": load, **{names[key]: value for key, value in line.items()}}
+        for load, line in found.items()
+    ]
+    return {"Von Mises stress by macro stress": rows}
 
 
 def _effective(values) -> list[dict]:

@@ -14,6 +14,7 @@ import numpy as np
 from mmdiff import elasticity
 from mmdiff.cells import images
 from mmdiff.cells.prepare import Grid
+from mmdiff.design.homogenize import stress
 from mmdiff.errors import InputError, check_ranges
 from mmdiff.fem import boundary, conduction, homogenize, phases
 from mmdiff.fem import fields as fem_fields
@@ -21,7 +22,7 @@ from mmdiff.fem.brick import Brick
 from mmdiff.typing import Array, Bool, Float, Int
 
 # What can be written to fields.vti beside the density.
-FIELDS = ("energy", "strain", "displacement")
+FIELDS = ("energy", "strain", "displacement", "stress")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +83,8 @@ class Solution:
 
     Loads have Voigt numbers; those whose stiffness is owed to the void are singular.
     Fields on the whole cell: energy (l, mx, my, mz) in units of E, strain and
-    displacement with 6 and 3 components, the latter at the nodes.
+    displacement with 6 and 3 components, the latter at the nodes, and von Mises stress
+    (l, mx, my, mz) of the solid under each unit macro stress, see `stress`.
     """
 
     tensor: Float[np.ndarray, "6 6"]
@@ -114,8 +116,11 @@ def solve(
     solver: Solver = Solver(),
     *,
     fields: Sequence[str] = (),
+    threshold: float = 0.5,
 ) -> Solution:
     """Homogenize a prepared cell, with those of `FIELDS` that are asked for.
+
+    Voxels above the threshold are solid, as to stress.
 
     Raises:
       InputError: the void is too soft for the precision.
@@ -142,7 +147,10 @@ def solve(
             converged=np.asarray(info.converged),
             singular=np.asarray(info.singular),
             fields={
-                name: _field(name, stiff, info.fields, **options) for name in fields
+                name: _stress(grid, stiff, tensor, info.fields, threshold)
+                if name == "stress"
+                else _field(name, stiff, info.fields, **options)
+                for name in fields
             },
         )
 
@@ -166,12 +174,14 @@ def conduct(
 
 
 class _Stiffness(NamedTuple):
-    """Coefficients of the elements of a kind, in a unit."""
+    """Coefficients of the elements of a kind, in a unit, and what the solid is."""
 
     coefficients: Float[Array, "p nx ny nz"]
     kind: str
     nu: float
     unit: float
+    young: float | Float[np.ndarray, "nx ny nz"]
+    poisson: float | Float[np.ndarray, "nx ny nz"]
 
 
 def _solve_density(grid, material, options):
@@ -182,7 +192,8 @@ def _solve_density(grid, material, options):
     if material.void > SOFT:
         info = info._replace(singular=jnp.zeros_like(info.singular))
     modulus = homogenize.modulus(density, material.void, material.penal)
-    stiff = _Stiffness(modulus[None], "modulus", material.nu, material.E)
+    solid = material.E, material.nu
+    stiff = _Stiffness(modulus[None], "modulus", material.nu, material.E, *solid)
     return stiff, material.E * np.asarray(tensor, np.float64), info
 
 
@@ -195,7 +206,23 @@ def _solve_phases(grid, material, options):
         rest = (void * float(young.max()), nu)
     tensor, info = phases.homogenize_phases(young, poisson, void=rest, **options)
     coefficients = jnp.stack(phases.lame(young, poisson))
-    return _Stiffness(coefficients, "isotropic", 0.0, 1.0), tensor, info
+    made = _Stiffness(coefficients, "isotropic", 0.0, 1.0, *moduli[1:])
+    return made, tensor, info
+
+
+def _stress(grid, stiff, tensor, solved, threshold):
+    """Return the von Mises stress on the whole cell, None where C is singular."""
+    symmetry = grid.symmetry
+    strain = np.asarray(fem_fields.strain(solved, symmetry=symmetry, edges=grid.edges))
+    octant = stress.of_solid(
+        strain,
+        boundary.loads(symmetry).voigt,
+        np.asarray(tensor, np.float64),
+        stiff.young,
+        stiff.poisson,
+        grid.density > threshold,
+    )
+    return fem_fields.on_cell(octant, symmetry)
 
 
 def _field(name, stiff, solved, *, symmetry, edges):

@@ -123,6 +123,7 @@ def _of_box(choice, material, solver, size_mm, resolution, fields):
         "coarse_elements": edge,
         "cell_size_mm": size_mm,
         "conductivity": None,
+        "peak_stress": properties.peak_stress(grids[0], solution),
     }
     if material.k:
         values["conductivity"] = plain(conduct(grids[0], material, solver)[0])
