@@ -81,6 +81,9 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.refine = "auto"
     # Edge of the printed cell along x: for walls, gaps and meshes.
     config.cell_size_mm = 10.0
+    # Meshes of voxels, too: solid.stl, .3mf and .glb of what is above the threshold,
+    # lightly smoothed, of the same volume. A surface has them anyway.
+    config.meshes = False
     # What fields.vti holds beside the density; empty for nothing. All of a 64^3 cell
     # take 11 MB where it is cubic (2 loads) and 58 MB where not (6 loads). "stress" is
     # von Mises of the solid under unit macro stresses; its peaks go to properties.json.

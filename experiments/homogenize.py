@@ -74,6 +74,7 @@ def _settings(config: ConfigDict) -> batch.Settings:
         ),
         solver=solution.Solver(solver.tol, solver.maxiter, solver.dtype),
         fields=solution.choose_fields(config.fields),
+        meshes=config.meshes,
         geometry=geometry.Geometry(
             geometry=config.geometry,
             refine=config.refine,

@@ -230,6 +230,26 @@ def _corners(values):
 
 
 @plot
+def slices(
+    figure, image: Float[np.ndarray, "nx ny nz"], threshold: float, label: str = ""
+) -> None:
+    """Show the middle slices of an image of grays, and the edges of what is above."""
+    figure.set_size_inches(9.0, 3.3)
+    for axis, name in enumerate("xyz"):
+        middle = image.shape[axis] // 2
+        plane = np.moveaxis(image, axis, 0)[middle].T
+        panel = figure.add_subplot(1, 3, axis + 1)
+        limits = {"vmin": image.min(), "vmax": image.max(), "origin": "lower"}
+        panel.imshow(plane, cmap="gray", interpolation="nearest", **limits)
+        if plane.min() <= threshold < plane.max():
+            panel.contour(plane, levels=[threshold], colors=[OCHRE], linewidths=0.9)
+        others = [other for other in "xyz" if other != name]
+        panel.set(title=f"{name} = {middle}", xlabel=others[0], ylabel=others[1])
+        panel.grid(visible=False)
+    figure.suptitle(f"{label}solid above {threshold:.4g} (outlined)", fontsize=9)
+
+
+@plot
 def parity(
     figure,
     asked: Float[np.ndarray, "*b k"],

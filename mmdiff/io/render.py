@@ -62,19 +62,28 @@ def render(
     elevation: float = 28.0,
     cutaway: float = 0.0,
 ) -> np.ndarray:
-    """Return a picture, uint8 (size, size, 3), of a cell (N, N, N), solid above 0.5.
+    """Return a picture, uint8 (size, size, 3), of a cell (nx, ny, nz), solid above 0.5.
 
     The z axis points up. The viewer stands at an azimuth in degrees from the x axis
     towards y, and an elevation above the xy plane within -+90. A cube is left out at
     the viewer's corner, `cutaway` times the edge of the cell: 0.5 looks into cells with
     closed faces. Of the field `psi` of a cell, see mmdiff.cells.surface, the surface is
-    drawn, by as many samples as voxels. ValueError if the cell is not a cube.
+    drawn, by as many samples as voxels. A box is drawn in the middle of a cube.
+    ValueError for fewer voxels than two.
     """
     cell = np.asarray(cell)
-    if cell.ndim != 3 or len(set(cell.shape)) != 1 or cell.shape[0] < 2:
-        raise ValueError(f"a cell to draw must have shape (N, N, N); got {cell.shape}")
-    scene = prepare(cell > 0.5, azimuth, elevation, cutaway, psi)
+    if cell.ndim != 3 or min(cell.shape) < 2:
+        raise ValueError(f"a cell to draw must have three axes; got {cell.shape}")
+    scene = prepare(_in_cube(cell > 0.5), azimuth, elevation, cutaway, psi)
     return np.asarray(trace(scene, size=size))
+
+
+def _in_cube(voxels):
+    """Return a box with void around it, so that its edges become equal."""
+    edge = max(voxels.shape)
+    before = [(edge - size) // 2 for size in voxels.shape]
+    sides = zip(before, voxels.shape, strict=True)
+    return np.pad(voxels, [(b, edge - b - size) for b, size in sides])
 
 
 def cutaway(voxels: np.ndarray) -> float:

@@ -20,6 +20,7 @@ def calls(folder):
             p, cubic_to_voigt(constants[:1]), ["6x6"]
         ),
         "parity.png": lambda p: plots.parity(p, got[0], got),
+        "slices.png": lambda p: plots.slices(p, rng.random((6, 8, 9)), 0.5, "scan: "),
         "map.png": lambda p: plots.property_scatter(p, constants, volume),
     }
 

@@ -148,5 +148,11 @@ def test_trace_maps_over_scenes():
 
 
 def test_wrong_shapes_are_named():
-    with pytest.raises(ValueError, match=r"got \(4, 4, 5\)"):
-        render(np.zeros((4, 4, 5)))
+    with pytest.raises(ValueError, match=r"got \(4, 4, 1\)"):
+        render(np.zeros((4, 4, 1)))
+
+
+def test_a_box_stands_in_the_middle_of_a_cube():
+    box, cube = np.ones((4, 8, 6)), np.zeros((8, 8, 8))
+    cube[2:6, :, 1:7] = 1
+    np.testing.assert_array_equal(render(box, size=64), render(cube, size=64))

@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmdiff.cells import prepare, surface
+from mmdiff.cells import images, prepare, surface
 from mmdiff.data import dataset
 from mmdiff.design.homogenize import characterize, remarks, report, solution
 from mmdiff.design.homogenize.geometry import Geometry
 from mmdiff.errors import InputError
-from mmdiff.io import page, read, write
+from mmdiff.io import page, plots, read, write
 from mmdiff.io import report as reports
 from mmdiff.io.json import write_csv
 from mmdiff.run import console, workdir
@@ -35,6 +35,7 @@ class Settings:
     """How cells are read (see `io.read`) and homogenized, and which fields are written.
 
     `raw` holds shape, dtype, order and bits of .raw files, and the voxels of surfaces.
+    With `meshes` voxels are meshed, too.
     """
 
     raw: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -45,6 +46,7 @@ class Settings:
     solver: solution.Solver = solution.Solver()
     fields: Sequence[str] = ()
     geometry: Geometry = Geometry()
+    meshes: bool = False
 
 
 class Cell(NamedTuple):
@@ -158,9 +160,14 @@ def homogenize_cell(cell: Cell, log: pathlib.Path, settings: Settings) -> dict:
         "input": {**known, "is": options.input_is, **chosen},
         "notes": notes,
     }
-    content = report.report(
-        found.grid.cell, found.solution, values, notes, psi=found.psi
-    )
+    shown = {"psi": found.psi, "meshes": settings.meshes}
+    content = report.report(found.grid.cell, found.solution, values, notes, **shown)
+    if images.kind_of(voxels) == "grays" and not options.phases:
+        preview = functools.partial(
+            plots.slices, image=voxels, threshold=options.scale * options.threshold
+        )
+        files = {**content.files, "slices.png": preview}
+        content = dataclasses.replace(content, files=files)
     console.notes(reports.write(cell.folder, content))
     worst = {name: max(values[name]) for name in ("iterations", "residual")}
     entry = {"file": cell.label, "seconds": seconds, **worst}

@@ -34,11 +34,13 @@ def report(
     notes: Sequence[str] = (),
     *,
     psi: Float[np.ndarray, "n n n"] | None = None,
+    meshes: bool = False,
 ) -> Report:
     """Return the report of one cell of densities and its remarks.
 
     The values are those of `characterize.analyse`, with "file", the name of the input.
-    Of a surface, the zero set of the field `psi`, meshes and a picture are written too.
+    Of a surface, the zero set of the field `psi`, meshes and a picture are written too,
+    and with `meshes` of voxels as well, lightly smoothed.
     """
     name = values["file"]
     keys = ("base_E", "base_nu", "void")
@@ -54,7 +56,7 @@ def report(
         settings=settings,
         tables=_tables(solution.tensor, values),
         cell_size_mm=values["cell_size_mm"],
-        **_shown(name, solid, psi, values),
+        **_shown(name, solid, psi, values, meshes),
         files={
             "tensor.txt": lambda path: write.write_bytes(path, text.encode()),
             **_material_cards(name, values),
@@ -81,8 +83,10 @@ def _material_cards(name, values) -> dict[str, Any]:
     }
 
 
-def _shown(name, solid, psi, values) -> dict[str, Any]:
+def _shown(name, solid, psi, values, meshes) -> dict[str, Any]:
     """Return the cell of the page; of a surface its files and its field as well."""
+    if psi is None and meshes:
+        return {"cells": [CellEntry(name="solid", label=name, voxels=solid)]}
     if psi is None:
         view = page.CellView(name, solid, files=FILES)
         return {"views": [view]}

@@ -163,7 +163,7 @@ def of_block(
         f"{stem}.{kind}": functools.partial(write_mesh, kind) for kind in KINDS
     } | {
         f"{stem}.npy": lambda path: write.write_npy(path, voxels),
-        f"{stem}.png": lambda path: write.write_png(path, _picture(voxels)),
+        f"{stem}.png": lambda path: write.write_png(path, render.render(voxels)),
     }
     return Report(
         title=f"mmdiff: graded {name}",
@@ -176,14 +176,6 @@ def of_block(
         files=files,
         notes=[note for v in values[:1] for note in v["notes"]],
     )
-
-
-def _picture(voxels):
-    """Return the picture of a block, in the middle of a cube."""
-    edge = max(voxels.shape)
-    before = [(edge - size) // 2 for size in voxels.shape]
-    sides = zip(before, voxels.shape, strict=True)
-    return render.render(np.pad(voxels, [(b, edge - b - size) for b, size in sides]))
 
 
 def _centres(values):

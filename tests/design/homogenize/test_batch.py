@@ -238,3 +238,29 @@ def test_loose_soft_and_unsolved_cells_are_noted(tmp_path, capsys):
     assert all(f"note: {note}" in said for note in values["notes"])
     html = (tmp_path / "out/report.html").read_text()
     assert "not load bearing, unconverged" in html and "after 2 steps (wanted" in html
+
+
+def test_grays_are_shown_with_their_threshold(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(plots, "slices", lambda path, **given: shown.append(given))
+    path = tmp_path / "scan.npy"
+    gray = np.linspace(20, 220, 8**3).reshape(8, 8, 8)
+    np.save(path, gray)
+    how = Options(scale=220.0, threshold=0.6, binarize=True)
+    run(path, tmp_path, options=how, geometry=Geometry(refine="never"))
+    assert shown[0]["threshold"] == pytest.approx(132)
+    np.testing.assert_array_equal(shown[0]["image"], gray)
+
+
+def test_voxels_of_any_box_have_meshes_where_they_are_asked_for(tmp_path):
+    path = tmp_path / "box.npy"
+    box = np.zeros((8, 10, 12))
+    box[2:6] = 1
+    np.save(path, box)
+    run(path, tmp_path, meshes=True, geometry=Geometry(refine="never"))
+    for kind in ("3mf", "glb", "vti", "png"):
+        assert (tmp_path / "out" / f"solid.{kind}").is_file()
+    solid = pytest.importorskip("trimesh").load(tmp_path / "out" / "solid.stl")
+    assert solid.is_watertight and solid.volume == pytest.approx(
+        0.5 * 10 * 12.5 * 15, rel=0.01
+    )
