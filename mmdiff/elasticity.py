@@ -13,6 +13,7 @@ from mmdiff.typing import AnyArray, Float, Scalar, Shaped
 
 NU = 0.3  # Poisson's ratio of the base material unless given
 NAMES = ("C11", "C12", "C44")
+ORTHOTROPIC = ("C11", "C22", "C33", "C23", "C13", "C12", "C44", "C55", "C66")
 
 # Entry of (C11, C12, C44, 0) at each place of the 6x6 tensor.
 _VOIGT_ENTRY = np.array(

@@ -145,7 +145,8 @@ def fractions(
     split = _parts(n, m)
     points = centres(n, m * split)
     if isinstance(psi, np.ndarray):
-        share = spread(_shares(psi, points)[0], m * split, _kind(psi))
+        kind = _kind(psi)
+        share = spread(_shares(psi, points, kind)[0], m * split, kind)
     else:
         value, slope = sample(psi, points), slopes(psi, points)
         share = cut_fraction(_in_edges(value, slope, m * split / n), slope)
@@ -154,19 +155,19 @@ def fractions(
 
 
 def with_transpose(
-    psi: Float[np.ndarray, "n n n"], m: int
+    psi: Float[np.ndarray, "n n n"], m: int, *, cubic: bool = True
 ) -> tuple[Float[np.ndarray, "m m m"], Callable]:
     """Return `fractions` and the transpose of their derivative.
 
     This is `back(by_shares (k, m, m, m)) -> (k, n, n, n)`: derivatives by the samples
-    of the field from those by the shares, symmetric if the field is. Only elements that
-    the surface cuts have any.
+    of the field from those by the shares, symmetric if the field is and may only change
+    so (`cubic`). Only elements that the surface cuts have any.
     """
-    n, kind = psi.shape[-1], _kind(psi)
+    n, kind = psi.shape[-1], _kind(psi) if cubic else "orthotropic"
     split = _parts(n, m)
     fine = m * split
     points = centres(n, fine)
-    share, cut, by_value, by_slope = _shares(psi, points, slopes_too=True)
+    share, cut, by_value, by_slope = _shares(psi, points, kind, slopes_too=True)
     share = spread(share, fine, kind).reshape(m, split, m, split, m, split)
     share = share.mean((1, 3, 5))
     first = np.arange(fine**3) if kind == "orthotropic" else orbit_first(fine)
@@ -212,13 +213,13 @@ def _in_edges(value, slope, per_spacing):
     return value * per_spacing / xp.sqrt((slope**2).sum(0) + TINY)
 
 
-def _shares(psi, points, slopes_too=False):
+def _shares(psi, points, kind, slopes_too=False):
     """Return the solid share round each independent point, and which ones are cut.
 
     With `slopes_too` also the derivatives of those by value and slope of the field.
     """
     per_spacing = len(points) / psi.shape[-1]
-    value, slope = _at_grid(psi, points)
+    value, slope = _at_grid(psi, points, kind)
     share, cut = _cut(value, slope, per_spacing)
     if not slopes_too:
         return share, cut
@@ -230,9 +231,8 @@ def _shares(psi, points, slopes_too=False):
     return share, cut, by_distance * per_spacing / np.sqrt(square), by_slope
 
 
-def _at_grid(psi, points):
+def _at_grid(psi, points, kind):
     """Return value (s,) and slope (3, s) of a field at the independent points."""
-    kind = _kind(psi)
     value = gather_independent(sample(psi, points), kind)
     return value, gather_independent(slopes(psi, points), kind)
 
@@ -297,7 +297,7 @@ def shift_to_volume(
     """
     n, kind = psi.shape[-1], _kind(psi)
     # As in `volume`; a shift changes values and no slope.
-    value, slope = _at_grid(psi, centres(n, 2 * n))
+    value, slope = _at_grid(psi, centres(n, 2 * n), kind)
     weights = multiplicity(2 * n, kind) / (2 * n) ** 3
 
     def excess(shift):

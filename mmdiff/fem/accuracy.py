@@ -185,10 +185,10 @@ def refined(fields: Float[Array, "l 3 k k k"]) -> Float[Array, "l 3 m m m"]:
 
 
 def of_coarse(
-    coarse: Float[np.ndarray, "3"], volume: float, residual: float
+    coarse: Float[np.ndarray, "c"], volume: float, residual: float
 ) -> Estimate:
     """Return what a coarse grid alone says, without an uncertainty."""
-    unknown = np.full(3, np.nan)
+    unknown = np.full(len(coarse), np.nan)
     return Estimate(coarse, unknown, coarse, coarse, float(volume), residual, True)
 
 

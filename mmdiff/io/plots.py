@@ -263,10 +263,12 @@ def parity(
     axes: tuple[str, str] = ("asked", "got (finite elements)"),
 ) -> None:
     """Plot values asked for (NaN where none were) against those got, panel by name."""
-    figure.set_size_inches(2.4 * len(names), 2.7)
+    columns = min(len(names), 5)
+    rows = -(-len(names) // columns)
+    figure.set_size_inches(2.4 * columns, 2.7 * rows)
     asked, got = np.broadcast_arrays(np.asarray(asked, float), np.asarray(got, float))
     for i, name in enumerate(names):
-        axis = figure.add_subplot(1, len(names), i + 1)
+        axis = figure.add_subplot(rows, columns, i + 1)
         values = np.concatenate([asked[:, i], got[:, i]])
         low, high = np.nanmin(values), np.nanmax(values)
         pad = max(0.08 * (high - low), 0.02 * abs(high), 1e-6)
@@ -277,7 +279,7 @@ def parity(
         axis.set(xlim=ends, ylim=ends, xlabel=axes[0], title=name)
         axis.set_box_aspect(1)
         axis.locator_params(nbins=4)
-        if i == 0:
+        if i % columns == 0:
             axis.set_ylabel(axes[1])
 
 

@@ -11,14 +11,15 @@ import numpy as np
 from mmdiff import bounds, elasticity
 from mmdiff.errors import InputError
 from mmdiff.targets import quantities
-from mmdiff.targets.target import Target
+from mmdiff.targets.orthotropic import OrthotropicTarget
+from mmdiff.targets.target import AnyTarget, Target
 from mmdiff.typing import Float
 
 ANYWAY = "To try anyway: `allow_infeasible=True`"
 
 
 def check_feasible(
-    target: Target, *, nu: float = elasticity.NU, allow_infeasible: bool = False
+    target: AnyTarget, *, nu: float = elasticity.NU, allow_infeasible: bool = False
 ) -> None:
     """Raise InputError for a target that no cell can reach.
 
@@ -38,6 +39,9 @@ def check_feasible(
       ...
       mmdiff.errors.InputError: target bulk modulus 0.2 at volume 0.30 exceeds the ...
     """
+    if isinstance(target, OrthotropicTarget):
+        _check_orthotropic(target, nu, allow_infeasible)
+        return
     _check_stability(target)
     if allow_infeasible:
         return
@@ -46,11 +50,42 @@ def check_feasible(
     for name, value in target.asked:
         stiff = name in quantities.STIFF
         if stiff and value > 1.5 * quantities.values(solid, [name])[0]:
-            raise InputError(
-                f"target {name}={value:g}: this checkpoint expects stiffness divided "
-                "by the base Young's modulus. Pass `base=210000` to give values in MPa."
-            )
+            raise _other_units(name, value)
     _check_bounds(target, nu)
+
+
+def _other_units(name, value):
+    return InputError(
+        f"target {name}={value:g}: this checkpoint expects stiffness divided "
+        "by the base Young's modulus. Pass `base=210000` to give values in MPa."
+    )
+
+
+def _check_orthotropic(target, nu, allow_infeasible):
+    """Refuse what is not stable, in other units, or stiffer than Voigt's bound."""
+    tensor = target.tensor
+    least = np.linalg.eigvalsh(tensor)[0]
+    if least <= 0:
+        raise InputError(
+            "target tensor is not a stable material: its least eigenvalue "
+            f"{least:.4g} must be positive. Change it."
+        )
+    if allow_infeasible:
+        return
+    solid = elasticity.cubic_to_voigt(elasticity.isotropic(nu=nu))
+    for name, value in target.asked:
+        if value > 1.5 * solid[0, 0]:
+            raise _other_units(name, value)
+    share = 1.0 if target.volume is None else target.volume
+    # Of all strains the one for which the target exceeds the solid's share by most.
+    root = np.linalg.inv(np.linalg.cholesky(solid))
+    most = np.linalg.eigvalsh(root @ tensor @ root.T)[-1]
+    if most > share:
+        raise InputError(
+            f"target tensor at volume {share:.2f} exceeds the Voigt limit for E=1, "
+            f"nu={nu:g}: for one strain it has {most:.3g} of the energy of the solid. "
+            f"Lower it or raise the volume. {ANYWAY}"
+        )
 
 
 def _check_stability(target):

@@ -16,7 +16,8 @@ import numpy as np
 
 from mmdiff import elasticity
 from mmdiff.errors import InputError
-from mmdiff.targets import quantities, tensor_text
+from mmdiff.targets import orthotropic, quantities, tensor_text
+from mmdiff.targets.orthotropic import OrthotropicTarget
 from mmdiff.typing import AnyArray, Float
 
 FORMS = (
@@ -56,6 +57,16 @@ class Target:
         return self.asked
 
 
+AnyTarget = Target | OrthotropicTarget
+
+
+def closest_cubic(target: AnyTarget) -> Target:
+    """Return the target of the closest cubic tensor, which may be the target itself."""
+    if isinstance(target, Target):
+        return target
+    return of_constants(elasticity.voigt_to_cubic(target.tensor), target.volume)
+
+
 def of_constants(
     constants: Float[np.ndarray, "3"] | Sequence[float], volume: float | None = None
 ) -> Target:
@@ -65,18 +76,19 @@ def of_constants(
 
 
 @functools.lru_cache(maxsize=64)
-def residual(target: Target) -> Callable[[AnyArray], AnyArray]:
-    """Return `residual(constants (..., 3)) -> (..., k)` of a target.
+def residual(target: AnyTarget) -> Callable[[AnyArray], AnyArray]:
+    """Return `residual(constants (..., c)) -> (..., k)` of a target.
 
     (goal - present) / scale of each quantity in `Target.counted`, with the scales of
-    `quantities.SCALES`; takes NumPy and JAX arrays and may be traced.
+    `quantities.SCALES`; takes NumPy and JAX arrays and may be traced. The constants are
+    three, or the nine of an orthotropic target.
     """
     names = [name for name, _ in target.counted]
-    goals = np.array([value for _, value in target.counted])
-    scales = quantities.scales(names)
+    goals, cubic = np.array([v for _, v in target.counted]), isinstance(target, Target)
+    scales = quantities.scales(names) if cubic else orthotropic.SCALES
 
     def residual(constants: AnyArray) -> AnyArray:
-        present = quantities.values(constants, names)
+        present = quantities.values(constants, names) if cubic else constants
         like = (np.asarray(a, constants.dtype) for a in (goals, scales))
         goal, unit = (a.reshape((1,) * (present.ndim - 1) + (-1,)) for a in like)
         return (goal - present) / unit
@@ -85,20 +97,25 @@ def residual(target: Target) -> Callable[[AnyArray], AnyArray]:
 
 
 def error(
-    target: Target, constants: Float[np.ndarray, "*b 3"]
+    target: AnyTarget, constants: Float[np.ndarray, "*b c"]
 ) -> Float[np.ndarray, "*b"] | np.floating:
     """Return the mean of |residual|: the range error where all constants are fixed."""
     return abs(residual(target)(constants)).mean(-1)
 
 
 def relative_error(
-    target: Target, constants: Float[np.ndarray, "*b 3"]
+    target: AnyTarget, constants: Float[np.ndarray, "*b c"]
 ) -> Float[np.ndarray, "*b"] | np.floating:
     """Return the mean relative error of the counted quantities.
 
     As `elasticity.relative_error` where all constants are fixed. Else |C12| is floored
     at 1 % of C11 (the cell's own), and nu, which may be zero, counts by its difference.
+    Constants of an orthotropic target are floored at 1 % of its largest.
     """
+    if isinstance(target, OrthotropicTarget):
+        goal = np.array(target.constants)
+        size = np.maximum(abs(goal), 0.01 * goal.max())
+        return (abs(constants - goal) / size).mean(-1)
     if target.is_determined:
         return elasticity.relative_error(constants, np.array(target.constants))
     parts = []
@@ -117,7 +134,7 @@ def parse(
     volume: float | None = None,
     base: float = 1.0,
     project_cubic: bool = False,
-) -> Target:
+) -> AnyTarget:
     """Return the target that a text describes: the elastic tensor of a cell, or parts.
 
     Stiffness is in units of `base`, so that the default 1 takes it as a fraction of the
@@ -131,7 +148,8 @@ def parse(
       volume: volume fraction of solid, None or 0 where it is free; a V in the text goes
         before it.
       base: Young's modulus of the base material, in the units of the target.
-      project_cubic: take the closest cubic tensor of one that is not cubic.
+      project_cubic: take the closest cubic tensor of one that is not cubic. Else an
+        orthotropic one with the axes of the cell is taken as it is.
 
     Raises:
       InputError: the text cannot be read, or names quantities that depend on each
@@ -168,6 +186,9 @@ def parse(
         )
     if len(numbers) == 36:
         tensor = np.reshape(numbers, (6, 6))
+        if not project_cubic and tensor_text.is_orthotropic(tensor):
+            nine = elasticity.voigt_to_orthotropic((tensor + tensor.T) / 2)
+            return _orthotropic(nine, volume, base)
         numbers = tensor_text.to_cubic(tensor, project=project_cubic).tolist()
     if numbers:
         asked = dict(zip(elasticity.NAMES, numbers, strict=True))
@@ -183,17 +204,8 @@ def from_values(
       InputError: an unknown name, nothing asked, quantities that follow from others, or
         a base modulus or a volume out of range.
     """
-    if not 0 < base < np.inf:
-        raise InputError(
-            f"base Young's modulus is {base:g}; it must be positive. Set `base`."
-        )
     asked = dict(asked)
-    volume = asked.pop("V", volume or None)
-    if volume is not None and not 0 < volume < 1:
-        raise InputError(
-            f"volume fraction {volume:g} is not between 0 and 1. Give a fraction of "
-            "solid such as `volume=0.3`, or `volume=0` to leave it free."
-        )
+    volume = _checked(asked.pop("V", volume or None), base)
     unknown = [name for name in asked if name not in quantities.NAMES]
     if unknown:
         raise InputError(
@@ -208,6 +220,26 @@ def from_values(
     quantities.check_independent(asked)
     units = {name: base if name in quantities.STIFF else 1.0 for name in asked}
     return Target(tuple((k, value / units[k]) for k, value in asked.items()), volume)
+
+
+def _orthotropic(constants, volume, base):
+    """Return the target of nine constants in the units of a base modulus."""
+    volume = _checked(volume or None, base)
+    return OrthotropicTarget(tuple((constants / base).tolist()), volume)
+
+
+def _checked(volume, base):
+    """Return a volume, None where it is free; InputError for it or a modulus."""
+    if not 0 < base < np.inf:
+        raise InputError(
+            f"base Young's modulus is {base:g}; it must be positive. Set `base`."
+        )
+    if volume is not None and not 0 < volume < 1:
+        raise InputError(
+            f"volume fraction {volume:g} is not between 0 and 1. Give a fraction of "
+            "solid such as `volume=0.3`, or `volume=0` to leave it free."
+        )
+    return volume
 
 
 def _short(text: str) -> str:

@@ -1,8 +1,9 @@
 """A pasted 6x6 tensor as a target: reading it, and the closest cubic tensor.
 
 Six rows of six numbers in Voigt order 11 22 33 23 13 12 with engineering shear, as
-`configs/homogenize.py` writes them to tensor.txt. The model makes cubic cells, so that
-another tensor is replaced by the closest cubic one only where the user says so.
+`configs/homogenize.py` writes them to tensor.txt. Cells are cubic, or orthotropic with
+the axes of the tensor; another tensor is replaced by the closest cubic one only where
+the user says so.
 """
 
 import pathlib
@@ -10,6 +11,7 @@ import pathlib
 import numpy as np
 
 from mmdiff import elasticity
+from mmdiff.elasticity import orthotropic_to_voigt, voigt_to_orthotropic
 from mmdiff.errors import InputError
 from mmdiff.typing import Float
 
@@ -30,6 +32,15 @@ def load(text: str) -> str:
         ) from error
 
 
+def is_orthotropic(tensor: Float[np.ndarray, "6 6"]) -> bool:
+    """Whether a tensor is symmetric, with mirrors across the axes, and not cubic."""
+    size = np.linalg.norm(tensor)
+    mirrored = orthotropic_to_voigt(voigt_to_orthotropic((tensor + tensor.T) / 2))
+    if not np.linalg.norm(tensor - mirrored) <= CUBIC * size:
+        return False
+    return bool(elasticity.cubic_distance(tensor) > CUBIC)
+
+
 def to_cubic(
     tensor: Float[np.ndarray, "6 6"], *, project: bool = False
 ) -> Float[np.ndarray, "3"]:
@@ -46,9 +57,9 @@ def to_cubic(
         numbers = "/".join(f"{value:.3g}" for value in closest)
         raise InputError(
             f"target tensor differs from cubic symmetry by {100 * off:.2g} % "
-            f"({first} {one:.3g}, {second} {two:.3g}). This model makes cubic cells; "
-            f"using the closest cubic tensor {numbers}: pass "
-            "`project_cubic=True` to accept."
+            f"({first} {one:.3g}, {second} {two:.3g}), and from any with mirrors "
+            "across x, y and z. Cells have these; using the closest cubic tensor "
+            f"{numbers}: pass `project_cubic=True` to accept."
         )
     return closest
 

@@ -17,7 +17,7 @@ import numpy as np
 from scipy import ndimage, optimize
 
 from mmdiff.cells import surface
-from mmdiff.cells.symmetry import symmetrize
+from mmdiff.cells.symmetry import is_cubic, symmetrize
 from mmdiff.elasticity import NU, PAPER_RANGES, voigt_to_constants
 from mmdiff.fem import boundary, homogenize
 from mmdiff.programs import kept
@@ -80,7 +80,8 @@ def make_evaluate(
     def evaluate(psi, fields=None):
         if fields is None:
             fields = jnp.zeros(shape, jnp.float32)
-        share, back = surface.with_transpose(np.asarray(psi, np.float64), m)
+        psi = np.asarray(psi, np.float64)
+        share, back = surface.with_transpose(psi, m, cubic=symmetry == "cubic")
         by_shares, (constants, residual, ok, fields) = run(
             jnp.asarray(share, jnp.float32), fields, *scalars
         )
@@ -163,10 +164,10 @@ def newton(
     `PRICE`.
 
     Args:
-      psi: field of a cubic octant.
-      residual: targets minus values, `residual(constants) -> (k,)` of C11, C12, C44
-        with base E = 1, k <= 3, traceable, scaled so that the mean of the absolute
-        values is the error; see `target_residual`.
+      psi: field of an octant.
+      residual: targets minus values, `residual(constants) -> (k,)` of the constants of
+        `evaluate`, not more than these, with base E = 1, traceable, scaled so that the
+        mean of the absolute values is the error; see `target_residual`.
       evaluate: see `make_evaluate`.
       volume: target volume fraction, None to leave it free.
       steps: most accepted steps.
@@ -182,27 +183,26 @@ def newton(
     here, solves = evaluate(psi), 1
 
     def error(values):
-        return float(np.mean(abs(with_slope(values[:3])[0])))
+        return float(np.mean(abs(with_slope(values[:-1])[0])))
 
     def cost(values):
-        return error(values) + price(values[3], volume)
+        return error(values) + price(values[-1], volume)
 
     def merit(values):  # what each step makes less, however short
-        off = price(values[3], volume)
-        return float(np.hypot(np.sqrt(np.mean(with_slope(values[:3])[0] ** 2)), off))
+        off = price(values[-1], volume)
+        return float(np.hypot(np.sqrt(np.mean(with_slope(values[:-1])[0] ** 2)), off))
 
     errors, values = [error(here.values)], [here.values]
     radius, merits = RADIUS, [merit(here.values)]
     while len(errors) <= steps and cost(here.values) > goal and radius > SHORTEST:
         if len(merits) > PATIENCE and merits[-1] > (1 - GAIN) * merits[-1 - PATIENCE]:
             break
-        gap, slope = with_slope(here.values[:3])
-        rows = -np.tensordot(slope, here.slopes[:3], 1)
+        gap, slope = with_slope(here.values[:-1])
+        rows = -np.tensordot(slope, here.slopes[:-1], 1)
         if volume is not None:
-            rows = np.append(rows, here.slopes[3:], 0)
-            gap = np.append(gap, volume - here.values[3])
             worth = PRICE * np.sqrt(len(slope))
-            rows[3:], gap[3:] = worth * rows[3:], worth * gap[3:]
+            rows = np.append(rows, worth * here.slopes[-1:], 0)
+            gap = np.append(gap, worth * (volume - here.values[-1]))
         while radius > SHORTEST:
             change, length = smallest_change(psi, rows, gap, radius, widths)
             trial = psi + change if repair is None else repair(psi + change)
@@ -237,10 +237,10 @@ def smallest_change(
     """Return the smallest smooth change of a field that closes gaps, and its length.
 
     It is small in the mean square of the surface's displacement, smooth over `SMOOTH`
-    spacings, and exactly cubic. Where it would move the surface farther than the radius
-    (spacings), gaps that cost the longest ways are closed in part only
-    (Levenberg-Marquardt). Where it would make a wall or gap too thin it is damped, and
-    the rest takes over.
+    spacings, and exactly cubic where field and derivatives are. Where it would move the
+    surface farther than the radius (spacings), gaps that cost the longest ways are
+    closed in part only (Levenberg-Marquardt). Where it would make a wall or gap too
+    thin it is damped, and the rest takes over.
 
     Args:
       psi: the field.
@@ -249,7 +249,8 @@ def smallest_change(
       radius: farthest displacement; the length returned is that of the change.
       widths: of walls and gaps that are not to get thinner.
     """
-    n = psi.shape[-1]
+    n, alike = psi.shape[-1], all(map(is_cubic, (psi, *rows)))
+    kind = "cubic" if alike else "orthotropic"
     steep = np.sqrt((surface.slopes(psi, surface.centres(n, n)) ** 2).sum(0))
     # Displacements are changes over slopes; flat places must not take it all.
     weight = _smooth(np.clip(steep, FLAT, 1.0))
@@ -267,7 +268,7 @@ def smallest_change(
             break
         share = np.where(over, allowed / np.maximum(abs(moved), CREEP), 1.0)
         free = free * np.sqrt(share)
-    return symmetrize(weight * moved), length
+    return symmetrize(weight * moved, kind), length
 
 
 def _displacement(psi, rows, gap, radius, free):
@@ -316,7 +317,7 @@ def target_residual(
 
 @functools.lru_cache(maxsize=32)
 def _with_slope(residual):
-    """Return `constants -> (residual (k,), its derivatives (k, 3))` in NumPy."""
+    """Return `constants -> (residual (k,), its derivatives (k, c))` in NumPy."""
 
     def both(constants):
         value = residual(constants)

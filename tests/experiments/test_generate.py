@@ -10,7 +10,14 @@ from voxelize import stl_fractions
 from mmdiff import assets, main
 from mmdiff.cells.connectivity import periodic_pieces, spanning_axes
 from mmdiff.cells.symmetry import cell_to_octant, symmetrize
-from mmdiff.elasticity import NAMES, cubic_to_voigt, voigt_to_cubic
+from mmdiff.elasticity import (
+    NAMES,
+    ORTHOTROPIC,
+    cubic_to_voigt,
+    orthotropic_to_voigt,
+    voigt_to_cubic,
+)
+from mmdiff.fem import accuracy
 from mmdiff.fem.homogenize import homogenize
 from mmdiff.models.weights import sidecar
 
@@ -50,7 +57,7 @@ def test_bad_targets_exit_with_2(tmp_path, capsys, options, message):
 def test_a_tensor_that_is_not_cubic_exits_with_2(tmp_path, capsys):
     path = tmp_path / "tensor.txt"
     tensor = cubic_to_voigt(np.array([0.11, 0.045, 0.04]))
-    tensor[1, 1] = 0.13
+    tensor[1, 1], tensor[0, 5] = 0.13, 0.01
     np.savetxt(path, tensor)
     assert _run(tmp_path, f"--config.target={path}") == 2
     error = capsys.readouterr().err
@@ -240,3 +247,41 @@ def test_the_same_command_again_is_answered_from_what_is_there(made, capsys):
     out, report, options = made
     assert _run(out.parent, *options) == 0
     assert "already done" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_an_orthotropic_tensor_is_met_by_mirrors_alone(tmp_path):
+    nine = [0.13, 0.11, 0.095, 0.04, 0.05, 0.045, 0.036, 0.042, 0.045]
+    path = tmp_path / "tensor.txt"
+    np.savetxt(path, orthotropic_to_voigt(200 * np.array(nine)))
+    options = [f"--config.target={path}", "--config.base.E=200"]
+    options += ["--config.num_samples=4", "--config.num_best=1"]
+    assert _run(tmp_path, *options) == 0
+    out = tmp_path / "out"
+    (cell,) = json.loads((out / "properties.json").read_text())["cells"]
+    assert cell["error"] < 1e-3 and abs(cell["volume"] - 0.3) < 5e-3
+    printed = cell["printability"]
+    assert printed["pieces"] == 1 and printed["trapped"] == 0 and printed["wall"] >= 0.3
+    # The field by itself, once more, on grids of other elements.
+    psi = np.load(out / "cells.npz")["psi"][0]
+    found = accuracy.estimate(psi, elements=40, symmetry="orthotropic", tol=1e-4)
+    np.testing.assert_allclose(found.constants, nine, rtol=1e-2)
+    promised = np.array([cell[name] for name in ORTHOTROPIC]) / 200
+    doubt = np.array([cell["uncertainty"][name] for name in ORTHOTROPIC]) / 200
+    assert (abs(found.constants - promised) < doubt).all()
+    voxels = np.load(out / cell["file"])
+    assert not np.array_equal(voxels, voxels.swapaxes(0, 1))
+    assert np.array_equal(voxels, voxels[::-1, ::-1, ::-1])
+
+
+def test_an_orthotropic_tensor_needs_steps(tmp_path, capsys):
+    path = tmp_path / "tensor.txt"
+    nine = np.array([0.13, 0.11, 0.095, 0.04, 0.05, 0.045, 0.036, 0.042, 0.045])
+    np.savetxt(path, orthotropic_to_voigt(nine))
+    options = [f"--config.target={path}", "--config.polish_steps=0"]
+    assert _run(tmp_path, *options) == 2
+    assert (
+        "Set --config.polish_steps=40, or --config.project" in capsys.readouterr().err
+    )
+    assert _run(tmp_path, f"--config.target={path}", "--config.vf=0.05") == 2
+    assert "exceeds the Voigt limit" in capsys.readouterr().err

@@ -169,3 +169,33 @@ def test_training_distance_of_what_is_asked_alone():
     off = target.parse("K=0.06,C44=0.04", volume=0.45)
     # The volume is one of three.
     np.testing.assert_allclose(feasibility.training_distance(off, KNOWN), 0.05)
+
+
+NINE = np.array([0.13, 0.11, 0.095, 0.04, 0.05, 0.045, 0.036, 0.042, 0.045])
+
+
+def test_orthotropic_targets():
+    def check(nine, volume=0.3, **options):
+        asked = target.OrthotropicTarget(tuple(nine), volume)
+        feasibility.check_feasible(asked, **options)
+
+    check(NINE)
+    check(NINE, None)
+    check(NINE, 0.05, allow_infeasible=True)
+    with pytest.raises(
+        InputError, match="at volume 0.05 exceeds the Voigt limit .* for"
+    ):
+        check(NINE, 0.05)
+    with pytest.raises(InputError, match="target C11=27300: .* Pass `base=210000`"):
+        check(210000 * NINE)
+    coupled = NINE.copy()
+    coupled[5] = 0.2
+    with pytest.raises(InputError, match="not a stable material: its least eigenvalue"):
+        check(coupled, allow_infeasible=True)
+    # Voigt's bound itself: the solid's share.
+    solid = elasticity.voigt_to_orthotropic(
+        elasticity.cubic_to_voigt(elasticity.isotropic())
+    )
+    check(0.2999 * solid)
+    with pytest.raises(InputError, match="it has 0.301 of the energy of the solid"):
+        check(0.301 * solid)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmdiff import elasticity
+from mmdiff.elasticity import PAPER_RANGES
 from mmdiff.errors import InputError
 from mmdiff.targets import quantities, target
 from mmdiff.targets.target import Target
@@ -135,12 +136,44 @@ def test_a_tensor_is_read_from_text_and_file(tmp_path):
 
 def test_a_tensor_that_is_not_cubic_needs_consent():
     tensor = elasticity.cubic_to_voigt(CONSTANTS)
-    tensor[1, 1] = 0.13
+    tensor[1, 1], tensor[0, 5] = 0.13, 0.01
     text = " ".join(map(str, tensor.ravel()))
     with pytest.raises(InputError, match="differs from cubic symmetry by"):
         target.parse(text)
     asked = target.parse(text, project_cubic=True)
     np.testing.assert_allclose(asked.constants, [0.35 / 3, 0.045, 0.04], rtol=1e-12)
+
+
+NINE = np.array([0.13, 0.11, 0.095, 0.04, 0.05, 0.045, 0.036, 0.042, 0.045])
+
+
+def test_an_orthotropic_tensor_is_a_target_of_nine_constants():
+    tensor = elasticity.orthotropic_to_voigt(NINE)
+    text = " ".join(map(str, (200 * tensor).ravel()))
+    asked = target.parse(text, volume=0.3, base=200.0)
+    np.testing.assert_allclose(asked.constants, NINE, rtol=1e-12)
+    assert asked.volume == 0.3 and asked.is_determined
+    np.testing.assert_allclose(asked.tensor, tensor, rtol=1e-12)
+    cubic = target.closest_cubic(asked)
+    expected = elasticity.voigt_to_cubic(tensor)
+    np.testing.assert_allclose(cubic.constants, expected, rtol=1e-12)
+    assert cubic.volume == 0.3 and target.closest_cubic(cubic) is cubic
+    projected = target.parse(text, base=200.0, project_cubic=True)
+    np.testing.assert_allclose(projected.constants, expected, rtol=1e-12)
+    with pytest.raises(InputError, match="volume fraction 1.5 is not between"):
+        target.parse(text, volume=1.5)
+
+
+def test_errors_of_an_orthotropic_target_count_each_constant_by_its_range():
+    asked = target.OrthotropicTarget(tuple(NINE))
+    for place, scale in ((1, PAPER_RANGES[0]), (4, PAPER_RANGES[1])):
+        other = NINE.copy()
+        other[place] += 0.01
+        off = target.error(asked, other)
+        assert off == pytest.approx(0.01 / scale / 9)
+        relative = target.relative_error(asked, other)
+        assert relative == pytest.approx(0.01 / NINE[place] / 9)
+    assert target.error(asked, np.stack([NINE, NINE])).shape == (2,)
 
 
 TEXTS = "0.12,0.05,0.03|E=0.1|K=0.05,G=0.03|C44=0.02,nu=0.1|zener=1,E=0.15|C12=0.02"

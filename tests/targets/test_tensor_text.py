@@ -26,12 +26,12 @@ def test_cubic_tensors_pass_with_their_rounding():
 
 def test_the_message_names_what_differs_most():
     tensor = elasticity.cubic_to_voigt(CONSTANTS)
-    tensor[0, 0], tensor[1, 1] = 0.10, 0.13
+    tensor[0, 0], tensor[1, 1], tensor[0, 5] = 0.10, 0.13, 0.01
     off = 100 * elasticity.cubic_distance(tensor)
     assert _message(tensor) == (
-        f"target tensor differs from cubic symmetry by {off:.2g} % (C11 0.1, C22 0.13)."
-        " This model makes cubic cells; using the closest cubic tensor "
-        "0.113/0.045/0.04: pass `project_cubic=True` to accept."
+        f"target tensor differs from cubic symmetry by {off:.2g} % (C11 0.1, C22 0.13)"
+        ", and from any with mirrors across x, y and z. Cells have these; using the "
+        "closest cubic tensor 0.113/0.045/0.04: pass `project_cubic=True` to accept."
     )
 
 
@@ -42,6 +42,16 @@ def test_couplings_and_lost_symmetry_are_no_cubic_tensor():
     tensor = elasticity.cubic_to_voigt(CONSTANTS)
     tensor[1, 0] = 0.06
     assert "(C12 0.045, C21 0.06)" in _message(tensor)
+
+
+def test_which_tensors_are_orthotropic():
+    tensor = elasticity.cubic_to_voigt(CONSTANTS)
+    assert not tensor_text.is_orthotropic(tensor)
+    tensor[2, 2] = 0.09
+    assert tensor_text.is_orthotropic(tensor)
+    assert tensor_text.is_orthotropic(tensor + 1e-5)
+    tensor[0, 4] = tensor[4, 0] = 0.01
+    assert not tensor_text.is_orthotropic(tensor)
 
 
 def test_projection_is_to_the_closest():

@@ -137,3 +137,26 @@ def test_the_residual_is_the_error_over_the_ranges():
     got = jax.jit(residual)(constants)
     np.testing.assert_allclose(got, np.array([-0.1, 0, 0.05]) / RANGES, atol=1e-6)
     assert move.price(0.35, 0.3) == pytest.approx(0.005) and move.price(0.3, None) == 0
+
+
+def test_a_cubic_field_becomes_orthotropic():
+    evaluate = move.make_evaluate(N, symmetry="orthotropic", tol=1e-5)
+    psi = _cell()
+    here = evaluate(psi)
+    assert len(here.values) == 10 and is_cubic(psi)
+    # Slopes along one axis are not those along another, as differences show.
+    change = _noise(3) * np.linspace(0, 1, N)[:, None, None]
+    ahead, behind = (evaluate(psi + sign * 5e-3 * change).values for sign in (1, -1))
+    expected = np.tensordot(here.slopes, change, 3)
+    got = (ahead - behind) / 1e-2
+    np.testing.assert_allclose(got, expected, atol=1e-2 * abs(expected).max())
+    goal = here.values[:9] * np.repeat([[1.08, 1.0, 0.93]], 3, 0).ravel()
+
+    def residual(constants):
+        scale = np.repeat(RANGES, 3).astype(constants.dtype)
+        return (goal.astype(constants.dtype) - constants) / scale
+
+    moved = move.newton(psi, residual, evaluate, steps=12, goal=1e-5)
+    assert moved.errors[-1] < 2e-5 < moved.errors[0] and not is_cubic(moved.psi)
+    np.testing.assert_allclose(evaluate(moved.psi).values[:9], goal, rtol=2e-3)
+    np.testing.assert_array_equal(moved.psi, symmetrize(moved.psi, "orthotropic"))

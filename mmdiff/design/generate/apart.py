@@ -49,6 +49,7 @@ def make_unit(checkpoint: str, settings: pipeline.Settings) -> Callable[..., Any
         "check": check,
         "refine": pipeline.make_improve(n, settings),
         "finish": pipeline.finished,
+        "fit": pipeline.make_fit(n, settings),
         "files": write_entry,
     }
     return lambda task, *args: tasks[task](*args)
@@ -85,6 +86,7 @@ def _make_find(run: Run, settings: pipeline.Settings, num_cells: int) -> Callabl
         each("check"),
         each("refine") if settings.polish_steps else None,
         each("finish"),
+        each("fit"),
         settings=settings,
         num_cells=num_cells,
     )

@@ -8,10 +8,10 @@ import numpy as np
 from mmdiff.cells import surface
 from mmdiff.cells.printable import Printability, printability
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.elasticity import NAMES, cubic_to_voigt
+from mmdiff.elasticity import NAMES, ORTHOTROPIC, constants_to_voigt
 from mmdiff.fem.accuracy import Estimate
 from mmdiff.targets import target as targets
-from mmdiff.targets.target import Target
+from mmdiff.targets.target import AnyTarget
 from mmdiff.typing import Float, UInt8
 
 RESOLUTION = 128  # voxels along the edge of a cell as written
@@ -23,7 +23,8 @@ class Cell:
 
     Attributes:
       psi: level-set field of its octant, see `mmdiff.cells.surface`.
-      constants: C11, C12, C44 of the surface.
+      constants: C11, C12, C44 of the surface, or all nine of an orthotropic one, see
+        `names`.
       uncertainty: half width of the interval that holds each of them.
       coarse: the constants on the coarser of the two grids that they come from.
       volume: solid share.
@@ -44,9 +45,9 @@ class Cell:
     """
 
     psi: Float[np.ndarray, "n n n"]
-    constants: Float[np.ndarray, "3"]
-    uncertainty: Float[np.ndarray, "3"]
-    coarse: Float[np.ndarray, "3"]
+    constants: Float[np.ndarray, "c"]
+    uncertainty: Float[np.ndarray, "c"]
+    coarse: Float[np.ndarray, "c"]
     volume: float
     error: float
     relative_error: float
@@ -54,11 +55,21 @@ class Cell:
     history: tuple[float, ...]
     volumes: tuple[float, ...]
     solves: int
-    sampled: Float[np.ndarray, "3"]
-    as_voxels: Float[np.ndarray, "3"] = dataclasses.field(
+    sampled: Float[np.ndarray, "c"]
+    as_voxels: Float[np.ndarray, "c"] = dataclasses.field(
         default_factory=lambda: np.full(3, np.nan)
     )
     resolution: int = RESOLUTION
+
+    @property
+    def symmetry(self) -> str:
+        """Whether the cell is "cubic" or "orthotropic"."""
+        return "cubic" if len(self.constants) == len(NAMES) else "orthotropic"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of its constants."""
+        return NAMES if self.symmetry == "cubic" else ORTHOTROPIC
 
     @functools.cached_property
     def octant(self) -> UInt8[np.ndarray, "n n n"]:
@@ -73,7 +84,7 @@ class Cell:
     @property
     def tensor(self) -> Float[np.ndarray, "6 6"]:
         """Elastic tensor in Voigt order 11 22 33 23 13 12, engineering shear."""
-        return cubic_to_voigt(self.constants)
+        return constants_to_voigt(self.constants)
 
     @functools.cached_property
     def printability(self) -> Printability:
@@ -82,7 +93,7 @@ class Cell:
 
     def __repr__(self) -> str:
         """Return volume, constants with their uncertainty, and error on one line."""
-        parts = zip(NAMES, self.constants, self.uncertainty, strict=True)
+        parts = zip(self.names, self.constants, self.uncertainty, strict=True)
         return (
             f"Cell(volume {self.volume:.3f}, "
             f"{', '.join(f'{name} {c:.4f}({d:.4f})' for name, c, d in parts)}, "
@@ -93,7 +104,7 @@ class Cell:
 def make_cell(
     psi: Float[np.ndarray, "n n n"],
     result: Estimate,
-    target: Target,
+    target: AnyTarget,
     history: tuple[float, ...] = (),
     volumes: tuple[float, ...] = (),
     sampled: np.ndarray | None = None,

@@ -11,19 +11,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
 from mmdiff import elasticity
 from mmdiff.cells.mend import Printing
 from mmdiff.design.generate import sampler
 from mmdiff.design.generate.cell import RESOLUTION, Cell, make_cell
-from mmdiff.design.generate.refine import make_refine
+from mmdiff.design.generate.refine import cost, make_refine
 from mmdiff.design.generate.search import Budget, in_turn, search
 from mmdiff.errors import InputError, check_ranges
 from mmdiff.fem import accuracy, homogenize
 from mmdiff.models.weights import Model, load_model
 from mmdiff.run import console
 from mmdiff.targets import feasibility
-from mmdiff.targets.target import Target, parse
+from mmdiff.targets.orthotropic import OrthotropicTarget
+from mmdiff.targets.target import AnyTarget, closest_cubic, parse
 from mmdiff.topopt import move
 from mmdiff.typing import Key
 
@@ -129,7 +131,7 @@ def check_settings(settings: Settings, **counts: int) -> None:
 
 
 def generate(
-    target: Target | str,
+    target: AnyTarget | str,
     model: Model | None = None,
     *,
     num_cells: int = 4,
@@ -222,10 +224,15 @@ def make_generate(
     known = sampler.known_cells(model.meta, settings.nu)
     limit = settings.time_limit_s
 
-    def make(target: Target, key: Key, start: float | None = None):
+    def make(target: AnyTarget, key: Key, start: float | None = None):
+        if isinstance(target, OrthotropicTarget) and not settings.polish_steps:
+            raise InputError(
+                "an orthotropic target is met by moving the surface of a cubic cell, "
+                "and polish_steps=0. Set `polish_steps=40`, or `project_cubic=True`."
+            )
         end = (time.monotonic() if start is None else start) + limit
         time_left = (lambda: time.monotonic() < end) if limit else None
-        distance = feasibility.training_distance(target, known)
+        distance = feasibility.training_distance(closest_cubic(target), known)
         if distance > model.meta["training"]["coverage"]:
             console.note(
                 "target is outside the region this checkpoint was trained on (nearest "
@@ -268,6 +275,7 @@ def make_find(
         in_turn(make_check(n, settings)),
         improve and in_turn(improve),
         in_turn(finished),
+        in_turn(make_fit(n, settings)),
         settings=settings,
         num_cells=num_cells,
     )
@@ -277,23 +285,34 @@ def find_with(
     check: Callable,
     refine: Callable | None,
     finish: Callable,
+    fit: Callable,
     *,
     settings: Settings,
     num_cells: int,
 ) -> Callable[..., tuple[list[Cell], dict[str, int]]]:
-    """Return `find` of functions that each take many fields or cells."""
+    """Return `find` of functions that each take many fields or cells.
 
-    def find(key: Key, target: Target, draw: Callable, budget: Budget):
+    Cells for an orthotropic target are those for the closest cubic one, moved on.
+    """
+    flaw = settings.printing.flaw
+
+    def find(key: Key, target: AnyTarget, draw: Callable, budget: Budget):
         cells, counts = search(
             key,
-            target,
+            closest_cubic(target),
             draw=draw,
             check=check,
             num_best=num_cells,
             refine=refine,
-            flaw=settings.printing.flaw,
+            flaw=flaw,
             budget=budget,
         )
+        if isinstance(target, OrthotropicTarget):
+            fitted = list(fit(cells, target))
+            cells = [cell for cell in fitted if not flaw(cell)]
+            cells.sort(key=lambda cell: cost(cell, target))
+            if lost := len(fitted) - len(cells):
+                counts = {**counts, "not printable once moved": lost}
         return list(finish(cells, settings)), counts
 
     return find
@@ -301,7 +320,8 @@ def find_with(
 
 def finished(cell: Cell, settings: Settings) -> Cell:
     """Return a cell as it is delivered: with what its voxels would measure."""
-    binary = accuracy.of_voxels(cell.psi, RESOLUTION // 2, **settings.solver)
+    options = {"symmetry": cell.symmetry, **settings.solver}
+    binary = accuracy.of_voxels(cell.psi, RESOLUTION // 2, **options)
     return dataclasses.replace(cell, as_voxels=binary, resolution=settings.resolution)
 
 
@@ -327,7 +347,31 @@ def make_check(n: int, settings: Settings) -> Callable[..., Cell | None]:
     return check
 
 
-def make_improve(n: int, settings: Settings) -> Callable[[Cell, Target], Cell] | None:
+def make_fit(n: int, settings: Settings) -> Callable[[Cell, OrthotropicTarget], Cell]:
+    """Return what moves the surface of a cell to an orthotropic target."""
+    options = {"symmetry": "orthotropic", **settings.coarse}
+
+    def fit(cell, target):
+        evaluate = move.make_evaluate(n, **options)  # rarely needed
+        refine = make_refine(
+            evaluate,
+            steps=settings.polish_steps,
+            printing=settings.printing,
+            symmetry="orthotropic",
+            **settings.solver,
+        )
+        found = evaluate(cell.psi)
+        *constants, volume = found.values
+        result = accuracy.of_coarse(np.array(constants), volume, found.residual)
+        start = make_cell(cell.psi, result, target, solves=cell.solves + 1)
+        return refine(start, target)
+
+    return fit
+
+
+def make_improve(
+    n: int, settings: Settings
+) -> Callable[[Cell, AnyTarget], Cell] | None:
     """Return what makes a cell meet its target; None where cells stay as sampled."""
     if not settings.polish_steps:
         return None

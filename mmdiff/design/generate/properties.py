@@ -13,7 +13,8 @@ from mmdiff import elasticity
 from mmdiff.design.generate.cell import Cell
 from mmdiff.io import report
 from mmdiff.targets import quantities
-from mmdiff.targets.target import Target
+from mmdiff.targets.orthotropic import OrthotropicTarget
+from mmdiff.targets.target import AnyTarget
 
 CONVENTIONS = {
     **report.CONVENTIONS,
@@ -26,6 +27,8 @@ CONVENTIONS = {
     "arXiv 2401.13570 measures",
     "error": "mean of |C - target| / R over C11, C12, C44 with R = 1.330768, 0.667355, "
     "0.383357 times base E (arXiv 2401.13570, Eq. 3)",
+    "orthotropic": "of a target of nine constants the error is the mean over all, each "
+    "by the R of its kind; K, G, E, nu, Zener are those of the closest cubic tensor",
     "error_of_part": "where C11, C12, C44 do not all follow from what is asked: mean "
     "over what is asked, R of K 0.888493 and of E 1.330768 (those of (C11 + 2 C12) / 3 "
     "and of C11), of G that of C44, of nu and Zener 1",
@@ -51,7 +54,7 @@ def name_of(index: int) -> str:
 
 
 def values(
-    target: Target, cells: Sequence[Cell], settings: Mapping[str, Any]
+    target: AnyTarget, cells: Sequence[Cell], settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the content of properties.json, beside the conventions.
 
@@ -69,10 +72,10 @@ def values(
     }
 
 
-def request(target: Target, scale: float = 1.0) -> dict[str, Any]:
+def request(target: AnyTarget, scale: float = 1.0) -> dict[str, Any]:
     """Return a target in units of base E: its quantities by name, and the constants."""
-    factors = dict.fromkeys(quantities.STIFF, scale)
-    constants = zip(elasticity.NAMES, target.constants, strict=True)
+    factors = dict.fromkeys((*quantities.STIFF, *elasticity.ORTHOTROPIC), scale)
+    constants = zip(names_of(target), target.constants, strict=True)
     return {
         "asked": {name: factors.get(name, 1.0) * v for name, v in target.asked},
         **{name: None if np.isnan(v) else scale * v for name, v in constants},
@@ -80,12 +83,18 @@ def request(target: Target, scale: float = 1.0) -> dict[str, Any]:
     }
 
 
+def names_of(target: AnyTarget) -> tuple[str, ...]:
+    """Return the names of all constants of a target."""
+    nine = isinstance(target, OrthotropicTarget)
+    return elasticity.ORTHOTROPIC if nine else elasticity.NAMES
+
+
 def _cell(index: int, cell: Cell, scale: float, size_mm: float) -> dict:
-    moduli = elasticity.moduli(cell.constants)
-    names = elasticity.NAMES
+    moduli = elasticity.moduli(elasticity.voigt_to_cubic(cell.tensor))
+    names = cell.names
     return {
         "file": f"{name_of(index)}.npy",
-        "C": (scale * elasticity.cubic_to_voigt(cell.constants)).tolist(),
+        "C": (scale * cell.tensor).tolist(),
         **dict(zip(names, scale * cell.constants, strict=True)),
         "uncertainty": dict(zip(names, scale * cell.uncertainty, strict=True)),
         "C_voxels": dict(zip(names, scale * cell.as_voxels, strict=True)),
@@ -105,7 +114,7 @@ def _cell(index: int, cell: Cell, scale: float, size_mm: float) -> dict:
 
 
 def table(
-    target: Target, cells: Sequence[Cell], scale: float = 1.0, size_mm: float = 10.0
+    target: AnyTarget, cells: Sequence[Cell], scale: float = 1.0, size_mm: float = 10.0
 ) -> list[dict[str, str]]:
     """Return the rows of the asked / got table.
 
@@ -113,11 +122,15 @@ def table(
     leaves free is blank in its row.
     """
     extra = [name for name in ("K", "G", "E", "nu") if name in dict(target.asked)]
-    names = [*elasticity.NAMES, *extra]
+    own = names_of(target)
+    names = [*own, *extra]
 
     def row(label, constants, asked, volume, rest):
-        every = zip(quantities.NAMES, quantities.values(constants), strict=True)
-        found = dict(every) | dict(asked)
+        cubic = constants
+        if own != elasticity.NAMES:
+            cubic = elasticity.voigt_to_cubic(elasticity.constants_to_voigt(constants))
+        every = zip(quantities.NAMES, quantities.values(cubic), strict=True)
+        found = dict(every) | dict(zip(own, constants, strict=True)) | dict(asked)
         return {
             "": label,
             **{name: _number(name, found[name], scale) for name in names},
@@ -156,6 +169,6 @@ def _measured(cell: Cell, size_mm: float) -> list[str]:
 def _number(name, value, scale=1.0) -> str:
     if np.isnan(value):
         return ""
-    if name not in quantities.STIFF:
+    if name not in (*quantities.STIFF, *elasticity.ORTHOTROPIC):
         return f"{value:.3f}"
     return f"{scale * value:.4f}" if scale == 1 else f"{scale * value:.5g}"

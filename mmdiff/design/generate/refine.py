@@ -25,7 +25,8 @@ from mmdiff.errors import InputError, check_ranges
 from mmdiff.fem import accuracy
 from mmdiff.targets import quantities
 from mmdiff.targets import target as targets
-from mmdiff.targets.target import Target
+from mmdiff.targets.orthotropic import SCALES, OrthotropicTarget
+from mmdiff.targets.target import AnyTarget, Target
 from mmdiff.topopt import move
 from mmdiff.topopt.move import Evaluation
 from mmdiff.topopt.room import widths
@@ -139,21 +140,24 @@ def make_refine(
     *,
     steps: int,
     printing: Printing = PRINTING,
+    symmetry: str = "cubic",
     **solver,
-) -> Callable[[Cell, Target], Cell]:
+) -> Callable[[Cell, AnyTarget], Cell]:
     """Return `refine(cell, target) -> Cell`.
 
     At most `steps` steps are accepted in all. The cell that comes back complies with
     `printing` wherever one on the way did, and is the nearest to the target of these.
-    `evaluate` works on the coarse grid; `solver` options are for the fine one.
+    `evaluate` works on the coarse grid; `solver` options are for the fine one. With an
+    "orthotropic" symmetry surfaces keep their mirrors alone.
     """
-    mended, complying, touched = _repairs(printing)
+    mended, complying, touched = _repairs(printing, symmetry)
+    solver = {"symmetry": symmetry, **solver}
 
     def refine(cell, target):
         residual, aim = targets.residual(target), goal(target)
         psi, possible = mended(cell.psi)
         here, solves = evaluate(psi), cell.solves + 1
-        sampled, result, values = here.values[:3], None, [here.values]
+        sampled, result, values = here.values[:-1], None, [here.values]
         shift = cell.constants - cell.coarse
         if guessed := np.isnan(cell.uncertainty).any():
             shift = EXPECTED * sampled  # until the fine grid is asked
@@ -176,7 +180,7 @@ def make_refine(
             if first or not stuck:
                 result = accuracy.estimate(
                     psi,
-                    coarse=here.values[:3],
+                    coarse=here.values[:-1],
                     fields=None if first else result.fields,
                     **solver,
                 )
@@ -194,8 +198,8 @@ def make_refine(
                 psi,
                 result,
                 target,
-                history=tuple(float(targets.error(target, v[:3])) for v in values),
-                volumes=tuple(float(v[3]) for v in values),
+                history=tuple(float(targets.error(target, v[:-1])) for v in values),
+                volumes=tuple(float(v[-1]) for v in values),
                 sampled=sampled,
                 solves=solves,
             )
@@ -215,7 +219,7 @@ def make_refine(
     return refine
 
 
-def _repairs(printing):
+def _repairs(printing, symmetry):
     """Return what mends fields: thoroughly, what complies as it is, and in one round.
 
     The first tells whether that succeeded, the others return None where it did not.
@@ -227,12 +231,12 @@ def _repairs(printing):
         return (fixed if same else psi), report.ok and same
 
     def complying(psi):
-        psi, flaw = connected(psi)
+        psi, flaw = connected(psi, symmetry)
         psi = psi if flaw else mend.fill_specks(psi)
         return None if flaw or printing.flaw(printability(psi)) else psi
 
     def touched(psi):  # a step that one round of mending does not save is none
-        psi, flaw = connected(psi)
+        psi, flaw = connected(psi, symmetry)
         fixed, ok = (psi, False) if flaw else mended(psi, rounds=1)
         return fixed if ok else None
 
@@ -244,13 +248,16 @@ def _known(evaluate, psi, found):
     return lambda trial, fields=None: found if trial is psi else evaluate(trial, fields)
 
 
-def cost(cell: Cell, target: Target) -> float:
+def cost(cell: Cell, target: AnyTarget) -> float:
     """Return the error of a cell plus the price of its volume."""
     return cell.error + move.price(cell.volume, target.volume)
 
 
-def goal(target: Target) -> float:
+def goal(target: AnyTarget) -> float:
     """Return the error at which a cell meets its target; less for soft ones."""
+    if isinstance(target, OrthotropicTarget):
+        size = np.mean(abs(np.array(target.constants)) / SCALES)
+        return float(min(GOAL, RELATIVE * size))
     stiff = [(name, v) for name, v in target.counted if name in quantities.STIFF]
     if not stiff:
         return GOAL

@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from mmdiff import elasticity
 from mmdiff.design.generate import properties
 from mmdiff.design.generate.cell import Cell
 from mmdiff.io import plots
 from mmdiff.io.cell_files import CellEntry
 from mmdiff.io.report import Report
 from mmdiff.targets import quantities
-from mmdiff.targets.target import Target
+from mmdiff.targets.target import AnyTarget, Target
 
 SETTINGS = ("resolution", "base_E", "base_nu", "void", "tol")
 # Of properties.json, no columns of a table.
@@ -19,7 +20,7 @@ _NESTED = ("C", "history", "uncertainty", "C_voxels", "printability")
 
 
 def report(
-    target: Target, cells: Sequence[Cell], settings: Mapping[str, Any]
+    target: AnyTarget, cells: Sequence[Cell], settings: Mapping[str, Any]
 ) -> Report:
     """Return the report of the cells of a target, best first; there may be none.
 
@@ -84,18 +85,24 @@ def _draw_sheet(path, entries: Sequence[CellEntry]) -> bool:
     return plots.contact_sheet(path, [entry.image for entry in entries], captions)
 
 
-def _draw_spheres(path, target: Target, best) -> bool:
+def _draw_spheres(path, target: AnyTarget, best) -> bool:
     # Each surface takes half a second: the target and the best cell say it all.
     shown = {"asked": np.array(target.constants)} if target.is_determined else {}
     shown["cell 0"] = best
-    return plots.modulus_spheres(path, np.stack(list(shown.values())), list(shown))
+    tensors = [elasticity.constants_to_voigt(c) for c in shown.values()]
+    return plots.modulus_spheres(path, np.stack(tensors), list(shown))
 
 
-def _draw_parity(path, target: Target, constants, volume) -> bool:
+def _draw_parity(path, target: AnyTarget, constants, volume) -> bool:
     names, asked = zip(*target.counted, strict=True)
+    cubic = isinstance(target, Target)
+    got = quantities.values(constants, names) if cubic else constants
     return plots.parity(
         path,
         np.array([*asked, target.volume or np.nan]),
-        np.column_stack([quantities.values(constants, names), volume]),
-        names=[*(quantities.LABELS[name] for name in names), "volume fraction"],
+        np.column_stack([got, volume]),
+        names=[
+            *(quantities.LABELS.get(n, f"{n} / E base") for n in names),
+            "volume fraction",
+        ],
     )
