@@ -66,7 +66,7 @@ def main(peer: str, path: str, tol: float) -> dict:
 
 
 def with_matrix(moduli: np.ndarray, kind: str, tol: float) -> Outcome:
-    """Homogenize moduli (n, n, n) by an assembled matrix and SciPy's CG.
+    """Homogenize moduli (nx, ny, nz) by an assembled matrix and SciPy's CG.
 
     The kind is "jacobi", or "sa" for PyAMG's smoothed aggregation.
     """
@@ -107,11 +107,10 @@ def with_matrix(moduli: np.ndarray, kind: str, tol: float) -> Outcome:
 
 
 def _assemble(moduli):
-    """Return the periodic stiffness matrix and the dofs (n^3, 24) of the elements."""
+    """Return the periodic stiffness matrix and the dofs (e, 24) of the elements."""
     from scipy import sparse
 
-    n = moduli.shape[0]
-    node = np.arange(n**3).reshape(n, n, n)
+    node = np.arange(moduli.size).reshape(moduli.shape)
     shifts = -np.array(element.CORNERS)
     corner = np.stack([np.roll(node, shift, (0, 1, 2)).ravel() for shift in shifts])
     # The three dofs of a node lie together; those of an element run as in `element`.
@@ -123,16 +122,16 @@ def _assemble(moduli):
 
 
 def with_mugrid(moduli: np.ndarray, kind: str, tol: float) -> Outcome:
-    """Homogenize moduli (n, n, n) by muGrid's operator, preconditioners and solver.
+    """Homogenize moduli (nx, ny, nz) by muGrid's operator, preconditioners and solver.
 
     Its tensor is the mean stress, so its error is linear in the residual.
     """
     import muGrid
     from muGrid import Preconditioners, Solvers
 
-    n, edges = moduli.shape[0], [1.0, 1.0, 1.0]
+    edges = [1.0, 1.0, 1.0]
     operator = muGrid.IsotropicStiffnessOperator3D(edges)
-    engine = muGrid.FFTEngine([n, n, n], ghosts=operator)
+    engine = muGrid.FFTEngine([*moduli.shape], ghosts=operator)
     lam, mu = (engine.real_space_field(name, components=()) for name in ("lam", "mu"))
     lam.s[...] = moduli * NU / ((1 + NU) * (1 - 2 * NU))
     mu.s[...] = moduli / (2 * (1 + NU))
@@ -174,7 +173,7 @@ def with_mugrid(moduli: np.ndarray, kind: str, tol: float) -> Outcome:
             converged[load] = False
         engine.communicate_ghosts(u)
         stress = operator.average_stress(u, lam, mu, strain)
-        stress = np.array(stress).reshape(3, 3) / n**3
+        stress = np.array(stress).reshape(3, 3) / moduli.size
         tensor[load] = [stress[place] for place in element.VOIGT]
     return tensor, iterations, converged, ready
 

@@ -49,7 +49,7 @@ class Settings:
       steps: evaluations of the network per sample.
       guidance: classifier-free guidance weight, 1 for none.
       newton: Newton steps on the estimated end of each sampling step; 0 for none.
-      guide: what gives their constants, "homogenizer" or "regressor".
+      guide: what gives their constants, "homogenizer", "fine" or "regressor".
       polish_steps: most steps that move a surface; 0 gives the best cells as sampled.
       spare: most cells polished in place of those that stay far from the target.
       min_wall: least thickness of walls, as a share of the cell's edge; 0 for any.

@@ -23,7 +23,7 @@ from mmdiff.targets.completion import complete
 from mmdiff.targets.target import Target, of_constants
 from mmdiff.typing import Array, Float
 
-GUIDES = ("homogenizer", "regressor")
+GUIDES = ("homogenizer", "fine", "regressor")
 
 
 def choose_guidance(
@@ -31,19 +31,19 @@ def choose_guidance(
 ) -> Callable | None:
     """Return the guidance of a name in `GUIDES`, None for no Newton steps.
 
-    It asks finite elements (`mmdiff.design.generate.fem_guidance`), or the shipped
-    regressor (`mmdiff.design.generate.regressor_guidance`) if that is of octants of
+    It asks finite elements (`mmdiff.design.generate.fem_guidance`), on the grid of the
+    samples ("fine") or one half as fine, or the shipped regressor (`mmdiff.design.generate.regressor_guidance`) if that is of octants of
     side n, for the constants of estimates; `nu` is that of the base material.
     """
     if guide not in GUIDES:
-        raise InputError(f"guide={guide!r} is unknown. Use {' or '.join(GUIDES)}.")
+        raise InputError(f"guide={guide!r} is unknown. Use {', '.join(GUIDES)}.")
     if not newton:
         return None
-    if guide == "homogenizer":
+    if guide != "regressor":
         # Grids of half as many elements take a third of the time, and the rest of the
         # way is that of the surface.
-        coarse = n // 2 if n % 8 == 0 and n >= 16 else n
-        return FemGuidance(n, newton=newton, elements=coarse, nu=nu)
+        halved = guide == "homogenizer" and n % 8 == 0 and n >= 16
+        return FemGuidance(n, newton=newton, elements=n // 2 if halved else n, nu=nu)
     params, meta = load_regressor(assets.regressor_path())
     if int(meta["octant"]) != n:
         raise InputError(

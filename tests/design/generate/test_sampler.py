@@ -22,6 +22,7 @@ def test_the_guide_is_the_one_of_its_name(monkeypatch):
     monkeypatch.setattr(sampler, "make_regressor_guidance", make_regressor_guidance)
     choose = sampler.choose_guidance
     assert choose("homogenizer", 32, 3)() == ("finite elements", 32, 3, 16, 0.3)
+    assert choose("fine", 32, 2)() == ("finite elements", 32, 2, 32, 0.3)
     assert choose("homogenizer", 8, 1, nu=0.4)() == ("finite elements", 8, 1, 8, 0.4)
     # The shipped weights are of cells of 64^3 voxels.
     assert choose("regressor", 32, 2)() == ("network", 32, 2)
