@@ -31,9 +31,10 @@ def choose_guidance(
 ) -> Callable | None:
     """Return the guidance of a name in `GUIDES`, None for no Newton steps.
 
-    It asks finite elements (`mmdiff.design.generate.fem_guidance`), on the grid of the
-    samples ("fine") or one half as fine, or the shipped regressor (`mmdiff.design.generate.regressor_guidance`) if that is of octants of
-    side n, for the constants of estimates; `nu` is that of the base material.
+    It asks finite elements (`mmdiff.design.generate.fem_guidance`) for the constants of
+    estimates, on the grid of the samples ("fine") or one half as fine, or the shipped
+    regressor (`mmdiff.design.generate.regressor_guidance`) if that is of octants of
+    side n; `nu` is that of the base material.
     """
     if guide not in GUIDES:
         raise InputError(f"guide={guide!r} is unknown. Use {', '.join(GUIDES)}.")
