@@ -19,7 +19,7 @@ from mmdiff.data.spot_checks import SpotChecks
 from mmdiff.errors import InputError
 from mmdiff.fem import accuracy
 from mmdiff.io import plots
-from mmdiff.io.json import write_csv, write_json
+from mmdiff.io.json import card_head, write_csv, write_json
 from mmdiff.io.report import NO_PLOTS
 from mmdiff.run import console, environment
 
@@ -247,7 +247,8 @@ def card(
     if extract is not None:
         size, part = "", _extract_text(extract, size_bytes)
     missing = len(recipe.plan()) - len(manifests)
-    return _TEMPLATE.format(
+    head = card_head("mmdiff unit cells", "elasticity", "level-set")
+    return head + _TEMPLATE.format(
         cells=len(records),
         n=recipe.n,
         independent=num_independent(recipe.n),

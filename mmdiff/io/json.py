@@ -36,6 +36,26 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def card_head(name: str, *tags: str, **further: str) -> str:
+    """Return the YAML head by which hubs of models and datasets know a card.
+
+    Example:
+      >>> print(card_head("Cells", "elasticity"), end="")
+      ---
+      license: apache-2.0
+      pretty_name: Cells
+      tags:
+      - metamaterials
+      - elasticity
+      ---
+      <BLANKLINE>
+    """
+    every = {"license": "apache-2.0", "pretty_name": name, **further}
+    lines = [f"{key}: {value}" for key, value in every.items()]
+    lines += ["tags:", *(f"- {tag}" for tag in ("metamaterials", *tags))]
+    return "\n".join(["---", *lines, "---", "", ""])
+
+
 def write_json(
     path: str | os.PathLike, data, *, indent: int | None = 2
 ) -> pathlib.Path:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from mmdiff.cells.distance import CLIP
-from mmdiff.io.json import markdown
+from mmdiff.io.json import card_head, markdown
 from mmdiff.train.loop import Result
 from mmdiff.train.record import last
 from mmdiff.train.regression import QUANTITIES, Comparison
@@ -85,7 +85,10 @@ def denoiser_card(
     ]
     cond = meta["cond"]
     ranges = zip(cond["names"], cond["low"], cond["high"], strict=True)
-    return _DENOISER.format(
+    head = card_head(
+        "mmdiff denoiser", "inverse-design", "diffusion", "jax", library_name="mmdiff"
+    )
+    return head + _DENOISER.format(
         octant=meta["octant"],
         clip=CLIP,
         names=", ".join(cond["names"]),
@@ -107,7 +110,8 @@ def regressor_card(
     half: bool,
 ) -> str:
     """Return the card of a regressor, compared with finite elements by split."""
-    return _REGRESSOR.format(
+    head = card_head("mmdiff regressor", "homogenization", "jax", library_name="mmdiff")
+    return head + _REGRESSOR.format(
         octant=meta["octant"],
         training=_training(meta, result, ema=ema, half=half, augmented=_AUGMENTED),
         scores=markdown(*score_table(comparisons)),

@@ -46,7 +46,8 @@ def test_card_leaves_no_placeholder(text):
 
 def test_card_counts_cells_and_splits(text, contents):
     words = " ".join(text.split())
-    assert words.startswith("# Dataset card 15 unit cells with cubic symmetry")
+    assert "--- # Dataset card 15 unit cells with cubic symmetry" in words
+    assert words.startswith("--- license: apache-2.0 pretty_name: mmdiff unit cells")
     assert "on 8^3 samples of the octant, of which the 120 independent" in words
     assert "surfaces (12.3 MB): 8 by topology optimization" in words
     # Number 6 of round 0 is left out.

@@ -71,3 +71,13 @@ def test_regressor_states_the_scores_of_each_split(comparison):
     words = " ".join(card.split())
     assert "seed 7; half of the fields shifted by half a period, half soft" in words
     assert "(decay 0.9) as float32" in words
+
+
+def test_cards_begin_with_what_hubs_read(comparison):
+    regressor = cards.regressor_card(
+        META, RESULT, {"test": comparison}, ema=0.9, half=False
+    )
+    for card in (_denoiser(), regressor):
+        head, _, rest = card.removeprefix("---\n").partition("---\n")
+        assert "license: apache-2.0\n" in head and "library_name: mmdiff\n" in head
+        assert rest.startswith("\n# Model card\n")
