@@ -7,7 +7,7 @@ _HERE = pathlib.Path(__file__).resolve().parent
 
 def weights_path() -> pathlib.Path:
     """Return the default weights: cells of 64^3 voxels (octants of 32^3)."""
-    return _HERE / "unet64.npz"
+    return _HERE / "denoiser64.npz"
 
 
 def dataset_path() -> pathlib.Path:
