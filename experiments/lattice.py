@@ -41,10 +41,20 @@ def _grade(config, folder, settings) -> None:
     ends, axis = tuple(map(float, config.grade)), "xyz".find(config.axis or "-")
     if axis < 0 or len(config.axis) != 1:
         raise InputError(f"axis={config.axis} is unknown. Use x, y or z.")
-    if min(ends) <= 0:
+    if len(ends) != 2 or min(ends) <= 0:
         raise InputError(
             f"grade={config.grade} is not two solid shares. Give those at both ends, "
             "such as `grade=0.1,0.4`, or zeros for one volume."
+        )
+    if len(config.repeat) != 3:
+        raise InputError(
+            f"repeat={config.repeat} is not three numbers of cells. Give those along "
+            "x, y and z, such as `repeat=1,1,4`."
+        )
+    if config.thickness_mm:
+        raise InputError(
+            f"thickness_mm={config.thickness_mm:g} and grade={config.grade} exclude "
+            "each other. Set `thickness_mm=0`."
         )
     name, *more = runs.named(config.names)
     if more:

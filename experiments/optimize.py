@@ -112,7 +112,7 @@ def _starts(kind, config, request, method, lattices) -> starts.Starts:
         return starts.plate_starts(lattices())
     if kind == "generated":
         return starts.generated_starts(
-            request.target, n, count=count, seed=seed, **method.solver
+            request.target, n, count=count, seed=seed, nu=method.nu, **method.solver
         )
     names = ("key", "index", "symmetry", "input_is", "scale")
     options = {name: config[name] for name in names}

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mmdiff.io.read import read_cell
     from mmdiff.models.weights import Model, load_model
     from mmdiff.targets.feasibility import check_feasible
+    from mmdiff.targets.orthotropic import OrthotropicTarget
     from mmdiff.targets.target import Target
     from mmdiff.targets.target import parse as target
 
@@ -45,6 +46,7 @@ _PUBLIC = {
     "Dataset": "mmdiff.data.dataset",
     "Design": "mmdiff.design.optimize.design",
     "Model": "mmdiff.models.weights",
+    "OrthotropicTarget": "mmdiff.targets.orthotropic",
     "PolishResult": "mmdiff.design.generate.refine",
     "Target": "mmdiff.targets.target",
     "characterize": "mmdiff.design.homogenize.characterize",
@@ -67,6 +69,7 @@ __all__ = [
     "Dataset",
     "Design",
     "Model",
+    "OrthotropicTarget",
     "PolishResult",
     "Target",
     "characterize",

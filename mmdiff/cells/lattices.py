@@ -83,6 +83,11 @@ def octant(name: str, value: float, n: int = 32) -> Float[np.ndarray, "n n n"]:
 def parameter(name: str, volume: float, n: int = 32) -> float:
     """Return the parameter of a lattice that has a solid share; see `lattice`."""
     least, most = volumes(name, n)
+    if least > most:
+        raise InputError(
+            f"{name} needs more than {n} samples: walls of two of them are too thick "
+            "for it. Raise `samples`."
+        )
     if not least <= volume <= most:
         raise InputError(
             f"{name} with {n} samples has no volume of {volume:g}; take one from "
@@ -186,7 +191,7 @@ def make_points(x, y, z, n: int = 32) -> Points:
 def _volume(name, n, value) -> float:
     if name in MIRRORED:
         return surface.volume(octant(name, value, n))
-    return float(box_shares(name, value, n, n).mean())
+    return float(box_shares(name, value, 2 * n, n).mean())
 
 
 def _known(name):

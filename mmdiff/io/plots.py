@@ -241,7 +241,7 @@ def slices(
         panel = figure.add_subplot(1, 3, axis + 1)
         limits = {"vmin": image.min(), "vmax": image.max(), "origin": "lower"}
         panel.imshow(plane, cmap="gray", interpolation="nearest", **limits)
-        if plane.min() <= threshold < plane.max():
+        if min(plane.shape) > 1 and plane.min() <= threshold < plane.max():
             panel.contour(plane, levels=[threshold], colors=[OCHRE], linewidths=0.9)
         others = [other for other in "xyz" if other != name]
         panel.set(title=f"{name} = {middle}", xlabel=others[0], ylabel=others[1])

@@ -77,6 +77,14 @@ def _check_orthotropic(target, nu, allow_infeasible):
         if value > 1.5 * solid[0, 0]:
             raise _other_units(name, value)
     share = 1.0 if target.volume is None else target.volume
+    bulk = tensor[:3, :3].sum() / 9  # the bound of K holds for any symmetry
+    top_bulk = float(bounds.hashin_shtrikman(np.float64(share), nu)[0])
+    if bulk > top_bulk:
+        raise InputError(
+            f"target bulk modulus {bulk:.3g} at volume {share:.2f} exceeds the "
+            f"Hashin-Shtrikman limit {top_bulk:.3g} for E=1, nu={nu:g}. Lower C or "
+            f"raise the volume. {ANYWAY}"
+        )
     # Of all strains the one for which the target exceeds the solid's share by most.
     root = np.linalg.inv(np.linalg.cholesky(solid))
     most = np.linalg.eigvalsh(root @ tensor @ root.T)[-1]

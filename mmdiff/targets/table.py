@@ -58,6 +58,12 @@ def read(path: str | os.PathLike, *, base: float = 1.0) -> list[Line]:
             f"no list of targets at {path} ({type(error).__name__}). {_EXAMPLE}"
         ) from error
     columns = [_COLUMNS.get(title.strip().lower()) for title in header]
+    more = set(elasticity.ORTHOTROPIC) - set(elasticity.NAMES)
+    if nine := [t.strip() for t in header if t.strip().upper() in more]:
+        raise InputError(
+            f"{path} has a column {nine[0]}, and lists hold cubic targets. Give an "
+            "orthotropic tensor by itself, as `target=tensor.txt`."
+        )
     if not set(columns) & set(quantities.NAMES):
         raise InputError(
             f"{path} has no column of a target, only "

@@ -35,6 +35,8 @@ def load(text: str) -> str:
 def is_orthotropic(tensor: Float[np.ndarray, "6 6"]) -> bool:
     """Whether a tensor is symmetric, with mirrors across the axes, and not cubic."""
     size = np.linalg.norm(tensor)
+    if not size > 0:
+        return False
     mirrored = orthotropic_to_voigt(voigt_to_orthotropic((tensor + tensor.T) / 2))
     if not np.linalg.norm(tensor - mirrored) <= CUBIC * size:
         return False

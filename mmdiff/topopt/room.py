@@ -49,6 +49,8 @@ def displacements(
     places = np.stack(np.unravel_index(index[near], psi.shape), 1)
     grid = printable.make_grid(psi)
     found = printable.find_surface(grid, wedged=cubic)
+    if not len(found.points):  # finer than the grid: nothing to be measured
+        return _spread(bounds, n, cubic)
     if cubic:  # the rest are images of these
         places = -np.sort(-places, axis=1)
     _, nearest = cKDTree(found.points).query(places)

@@ -126,7 +126,7 @@ def test_errors_name_the_value():
 def test_lattices_without_mirror_planes(name):
     volume, voids = BOXES[name]
     value = lattices.parameter(name, volume)
-    share = lattices.box_shares(name, value, 32)
+    share = lattices.box_shares(name, value, 64)
     assert share.mean() == pytest.approx(volume, abs=1e-5)
     assert 0 <= share.min() and share.max() <= 1
     along = (np.arange(64) + 0.5) / 64

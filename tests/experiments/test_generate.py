@@ -284,4 +284,4 @@ def test_an_orthotropic_tensor_needs_steps(tmp_path, capsys):
         "Set --config.polish_steps=40, or --config.project" in capsys.readouterr().err
     )
     assert _run(tmp_path, f"--config.target={path}", "--config.vf=0.05") == 2
-    assert "exceeds the Voigt limit" in capsys.readouterr().err
+    assert "exceeds the Hashin-Shtrikman limit" in capsys.readouterr().err

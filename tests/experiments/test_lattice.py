@@ -50,6 +50,14 @@ def command(tmp_path):
             ["grade=0.5,0.6", "repeat=64,64,64"],
             "too many to mesh at once. Lower --conf",
         ),
+        (["grade=0.5,0.6,0.7"], "is not two solid shares"),
+        (
+            ["grade=0.5,0.6", "repeat=1,1"],
+            "repeat=(1, 1) is not three numbers of cells",
+        ),
+        (["grade=0.5,0.6", "thickness_mm=1"], "thickness_mm=1 and grade=(0.5, 0.6) ex"),
+        (["samples=72", "vf=0.2"], "is solved on 64^3 elements of the whole cell: 72"),
+        (["names=Neovius sheet", "vf=0.6"], "Neovius sheet needs more than 8 samples"),
         (["base.nu=0.5"], "base.nu=0.5 is too large"),
     ],
 )

@@ -74,3 +74,9 @@ def test_surface_sheet_draws_fields_side_by_side(tmp_path):
     # The thicker plate covers more of its picture.
     drawn = [(part[..., 2] < 0.95).mean() for part in (sheet[:, :64], sheet[:, 64:])]
     assert 0.05 < drawn[0] < drawn[1]
+
+
+def test_slices_of_a_single_layer(tmp_path):
+    pytest.importorskip("matplotlib")
+    image = np.random.default_rng(0).random((8, 9, 1))
+    assert plots.slices(tmp_path / "thin.png", image, 0.5)

@@ -182,10 +182,12 @@ def test_orthotropic_targets():
     check(NINE)
     check(NINE, None)
     check(NINE, 0.05, allow_infeasible=True)
+    sheared = NINE.copy()
+    sheared[6] = 0.118
     with pytest.raises(
-        InputError, match="at volume 0.05 exceeds the Voigt limit .* for"
+        InputError, match="at volume 0.30 exceeds the Voigt limit .* for"
     ):
-        check(NINE, 0.05)
+        check(sheared)
     with pytest.raises(InputError, match="target C11=27300: .* Pass `base=210000`"):
         check(210000 * NINE)
     coupled = NINE.copy()
@@ -193,9 +195,21 @@ def test_orthotropic_targets():
     with pytest.raises(InputError, match="not a stable material: its least eigenvalue"):
         check(coupled, allow_infeasible=True)
     # Voigt's bound itself: the solid's share.
-    solid = elasticity.voigt_to_orthotropic(
-        elasticity.cubic_to_voigt(elasticity.isotropic())
-    )
-    check(0.2999 * solid)
-    with pytest.raises(InputError, match="it has 0.301 of the energy of the solid"):
-        check(0.301 * solid)
+    solid = elasticity.isotropic()[2]
+    for share, fits in ((0.2999, True), (0.301, False)):
+        sheared[6] = share * solid
+        if fits:
+            check(sheared)
+            continue
+        with pytest.raises(InputError, match="it has 0.301 of the energy of the solid"):
+            check(sheared)
+
+
+def test_the_bulk_bound_holds_for_any_symmetry():
+    cubic = elasticity.from_k_g_zener(np.float64(0.13), np.float64(0.06), 1.0)
+    nine = elasticity.voigt_to_orthotropic(elasticity.cubic_to_voigt(cubic))
+    nine = nine + np.array([0.004, -0.004, *7 * [0.0]])
+    with pytest.raises(
+        InputError, match="bulk modulus 0.13 at volume 0.30 exceeds the H"
+    ):
+        feasibility.check_feasible(target.OrthotropicTarget(tuple(nine), 0.3))

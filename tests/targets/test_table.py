@@ -119,3 +119,10 @@ def test_files_that_are_no_list(tmp_path, content, part):
         _write(tmp_path, content)
     with pytest.raises(InputError, match=part):
         table.read(path)
+
+
+def test_columns_of_an_orthotropic_tensor_are_refused(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text("C11,C22,C12,C44\n0.1,0.2,0.04,0.03\n")
+    with pytest.raises(InputError, match="has a column C22, and lists hold cubic"):
+        table.read(path)

@@ -57,7 +57,7 @@ class Settings:
       drainable: whether the void must be one piece.
       resolution: voxels along the edge of a cell as written, 64, 128 or 256.
       time_limit_s: seconds in which batch after batch is drawn and polished; 0 for one
-        round without a limit.
+        round without a limit. Moving cells on to an orthotropic target comes on top.
       nu: Poisson's ratio of the base material.
       void: modulus of void as a fraction of solid.
       tol: relative residual of the finite elements.

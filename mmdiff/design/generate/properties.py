@@ -28,7 +28,9 @@ CONVENTIONS = {
     "error": "mean of |C - target| / R over C11, C12, C44 with R = 1.330768, 0.667355, "
     "0.383357 times base E (arXiv 2401.13570, Eq. 3)",
     "orthotropic": "of a target of nine constants the error is the mean over all, each "
-    "by the R of its kind; K, G, E, nu, Zener are those of the closest cubic tensor",
+    "by the R of its kind, with relative errors floored at 1 % of the largest; sample "
+    "and history begin with the cell for the closest cubic tensor; K, G, E, nu, Zener "
+    "are those of the closest cubic one",
     "error_of_part": "where C11, C12, C44 do not all follow from what is asked: mean "
     "over what is asked, R of K 0.888493 and of E 1.330768 (those of (C11 + 2 C12) / 3 "
     "and of C11), of G that of C44, of nu and Zener 1",

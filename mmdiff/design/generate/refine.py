@@ -19,14 +19,14 @@ from mmdiff.cells.grey import connected
 from mmdiff.cells.mend import PRINTING, Printing
 from mmdiff.cells.prepare import prepare
 from mmdiff.cells.printable import printability
-from mmdiff.cells.symmetry import octant_to_cell
+from mmdiff.cells.symmetry import is_cubic, octant_to_cell
 from mmdiff.design.generate.cell import Cell, make_cell
 from mmdiff.errors import InputError, check_ranges
 from mmdiff.fem import accuracy
 from mmdiff.targets import quantities
 from mmdiff.targets import target as targets
 from mmdiff.targets.orthotropic import SCALES, OrthotropicTarget
-from mmdiff.targets.target import AnyTarget, Target
+from mmdiff.targets.target import AnyTarget
 from mmdiff.topopt import move
 from mmdiff.topopt.move import Evaluation
 from mmdiff.topopt.room import widths
@@ -60,7 +60,7 @@ class PolishResult(NamedTuple):
 
 def polish(
     cell,
-    target: Target | str,
+    target: AnyTarget | str,
     *,
     steps: int = 40,
     min_wall: float = 0.03,
@@ -77,7 +77,8 @@ def polish(
     Args:
       cell: a `mmdiff.Cell`, or a full cubic cell (N, N, N) of 0 and 1, or what has one
         as its `voxels`; voxels are rounded off.
-      target: from `mmdiff.target`, or a text for it, such as "K=0.1,V=0.3".
+      target: from `mmdiff.target`, or a text for it, such as "K=0.1,V=0.3". For an
+        orthotropic one a cubic cell is moved with its mirrors alone.
       steps: most steps.
       min_wall: least thickness of walls as a share of the cell's edge; 0 for any.
       min_gap: the same of gaps and of drain holes.
@@ -88,7 +89,8 @@ def polish(
       the polished cell and its history.
 
     Raises:
-      InputError: the array is no binary cubic cell in one piece.
+      InputError: the array is no binary cubic cell in one piece, or an orthotropic cell
+        shall meet a cubic target.
 
     Example:
       >>> wall = np.isin(np.arange(32), [0, 1, 2, 29, 30, 31])
@@ -103,10 +105,17 @@ def polish(
     check_ranges(limits, ranges | {"steps": "[0, inf)", "nu": "(-1, 0.5)"})
     target = targets.parse(target) if isinstance(target, str) else target
     psi = cell.psi if isinstance(cell, Cell) else field_of(cell)
-    start = make_cell(psi, accuracy.estimate(psi, nu=nu), target)
-    evaluate = move.make_evaluate(psi.shape[0], nu=nu)
+    nine = isinstance(target, OrthotropicTarget)
+    if not nine and not is_cubic(psi):
+        raise InputError(
+            "the cell is orthotropic and the target cubic. Give the 36 numbers of an "
+            "orthotropic tensor, or a cubic cell."
+        )
+    kind = {"symmetry": "orthotropic" if nine else "cubic", "nu": nu}
+    start = make_cell(psi, accuracy.estimate(psi, **kind), target)
+    evaluate = move.make_evaluate(psi.shape[0], **kind)
     for printing in (Printing(min_wall, min_gap, drainable), ANYTHING):
-        options = {"steps": steps, "printing": printing, "nu": nu}
+        options = {"steps": steps, "printing": printing, **kind}
         best = make_refine(evaluate, **options)(start, target)
         if not printing.flaw(best):
             break

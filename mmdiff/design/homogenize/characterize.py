@@ -92,14 +92,16 @@ def analyse(
     summary = properties.summarize(grid, solution, material, threshold=threshold)
     values = {**summary, **values, "cell_size_mm": chosen.cell_size_mm}
     values["peak_stress"] = properties.peak_stress(grid, solution, threshold)
-    values["conductivity"], told = _conductivity(grid, name, material, solver)
+    values["conductivity"], told = conductivity(grid, name, material, solver)
     notes += told
     limits = {"tol": solver.tol, "maxiter": solver.maxiter}
     said = [*grid.notes, *notes, *remarks.remarks(name, values, **limits)]
     return Analysis(grid, solution, psi if smooth else None, values, said)
 
 
-def _conductivity(grid, name, material, solver):
+def conductivity(
+    grid: Grid, name: str, material: Material, solver: Solver
+) -> tuple[list[list[float]] | None, tuple[str, ...]]:
     """Return the tensor as plain numbers, None without one, and what to say of it."""
     if material.k == 0:
         return None, ()

@@ -150,7 +150,7 @@ def peak_stress(
     if "stress" not in solution.fields or solution.singular.any():
         return None
     solid = grid.cell > threshold
-    return plain(stress.peaks(solution.fields["stress"], solution.loads, solid))
+    return plain(stress.peaks(solution.fields["stress"], solution.loads, solid)) or None
 
 
 def _named_phases(grid) -> list[dict[str, Any]] | None:

@@ -147,7 +147,7 @@ def solve(
             converged=np.asarray(info.converged),
             singular=np.asarray(info.singular),
             fields={
-                name: _stress(grid, stiff, tensor, info.fields, threshold)
+                name: _stress(grid, stiff, tensor, info, threshold)
                 if name == "stress"
                 else _field(name, stiff, info.fields, **options)
                 for name in fields
@@ -210,10 +210,12 @@ def _solve_phases(grid, material, options):
     return made, tensor, info
 
 
-def _stress(grid, stiff, tensor, solved, threshold):
-    """Return the von Mises stress on the whole cell, None where C is singular."""
+def _stress(grid, stiff, tensor, info, threshold):
+    """Return the von Mises stress on the whole cell; 0 of loads without a path."""
     symmetry = grid.symmetry
-    strain = np.asarray(fem_fields.strain(solved, symmetry=symmetry, edges=grid.edges))
+    strain = np.asarray(
+        fem_fields.strain(info.fields, symmetry=symmetry, edges=grid.edges)
+    )
     octant = stress.of_solid(
         strain,
         boundary.loads(symmetry).voigt,
@@ -222,6 +224,7 @@ def _stress(grid, stiff, tensor, solved, threshold):
         stiff.poisson,
         grid.density > threshold,
     )
+    octant[np.asarray(info.singular)] = 0.0  # the void would have to balance them
     return fem_fields.on_cell(octant, symmetry)
 
 

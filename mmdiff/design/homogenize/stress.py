@@ -98,6 +98,8 @@ def peaks(
       >>> peaks(field, (0,), field[0] >= 0)["11"]["max"]
       7.0
     """
+    if not solid.any():
+        return {}
     return {
         VOIGT[load]: {
             "share_99": float(np.percentile(field[solid], SHARE)),

@@ -15,10 +15,9 @@ from mmdiff.cells import lattices, surface
 from mmdiff.cells.prepare import Grid
 from mmdiff.design.homogenize import characterize, printable_voxels, properties
 from mmdiff.design.homogenize.geometry import Geometry, OfSurface
-from mmdiff.design.homogenize.solution import Material, Solver, conduct, solve
+from mmdiff.design.homogenize.solution import Material, Solver, solve
 from mmdiff.errors import InputError
 from mmdiff.fem import accuracy
-from mmdiff.io.json import plain
 from mmdiff.typing import Float, UInt8
 
 COARSE = 32  # elements along the whole cell at most, of the coarser of two grids
@@ -100,6 +99,12 @@ def _of_octant(choice, material, solver, size_mm, resolution, fields):
 def _of_box(choice, material, solver, size_mm, resolution, fields):
     name, value, n = choice.name, choice.parameter, choice.samples
     edge = min(n, COARSE)
+    if n > 2 * COARSE:
+        raise InputError(
+            f"{name} has no mirror planes and is solved on {2 * COARSE}^3 elements of "
+            f"the whole cell: {n} samples along half of it hold walls that these do "
+            f"not. Set `samples` to {2 * COARSE} or less."
+        )
     grids = [
         Grid(lattices.box_shares(name, value, m, n).astype(np.float32), "periodic")
         for m in (edge, 2 * edge)
@@ -109,12 +114,18 @@ def _of_box(choice, material, solver, size_mm, resolution, fields):
     cubic = [elasticity.voigt_to_cubic(found.tensor) for found in (coarse, fine)]
     limit, doubt = accuracy.extrapolate(*cubic, accuracy.COARSE_RULE)
     tensor, spread = map(elasticity.cubic_to_voigt, (limit, doubt))
-    solution = dataclasses.replace(fine, tensor=tensor, fields=coarse.fields)
+    both = fine.converged & coarse.converged
+    solution = dataclasses.replace(
+        fine, tensor=tensor, fields=coarse.fields, converged=both
+    )
     voxels = sample_box(choice, resolution) > 0
     binary = Grid((sample_box(choice, 2 * edge) > 0).astype(np.float32), "periodic")
     printed = printable_voxels.printability_of_voxels(voxels)
     values: dict[str, Any] = {
-        **properties.summarize(grids[0], solution, material),
+        # Pieces and paths are those of the fine grid, which sees all walls.
+        **properties.summarize(grids[1], solution, material),
+        "resolution": edge,
+        "shape": [*grids[0].density.shape],
         "geometry": "surface",
         "C_voxels": properties.constants(solve(binary, material, solver).tensor),
         "refined": None,
@@ -122,12 +133,12 @@ def _of_box(choice, material, solver, size_mm, resolution, fields):
         **properties.of_surface(OfSurface(grids[0], solution, spread, doubt)),
         "coarse_elements": edge,
         "cell_size_mm": size_mm,
-        "conductivity": None,
         "peak_stress": properties.peak_stress(grids[0], solution),
     }
-    if material.k:
-        values["conductivity"] = plain(conduct(grids[0], material, solver)[0])
-    found = characterize.Analysis(grids[0], solution, None, values, [])
+    values["conductivity"], notes = characterize.conductivity(
+        grids[0], name, material, solver
+    )
+    found = characterize.Analysis(grids[0], solution, None, values, [*notes])
     corners = sample_box(choice, resolution, corners=True)
     return Found(choice, found, voxels.astype(np.uint8), corners)
 

@@ -174,7 +174,7 @@ def of_block(
         cell_size_mm=size_mm,
         rows={"layers.csv": _named(rows)},
         files=files,
-        notes=[note for v in values[:1] for note in v["notes"]],
+        notes=list(dict.fromkeys(note for v in values for note in v["notes"])),
     )
 
 

@@ -13,7 +13,7 @@ from mmdiff.design.optimize import problem, ranking, runs, starts
 from mmdiff.design.optimize.method import Method
 from mmdiff.elasticity import constants_to_voigt
 from mmdiff.errors import InputError, check_ranges
-from mmdiff.targets.target import Target
+from mmdiff.targets.target import AnyTarget
 from mmdiff.typing import AnyArray, Float, UInt8
 
 
@@ -61,7 +61,7 @@ class Design:
 
 
 def optimize(
-    objective: str | Target | Callable,
+    objective: str | AnyTarget | Callable,
     *,
     volume: float = 0.3,
     isotropic: float | None = None,
@@ -118,7 +118,7 @@ def optimize(
     values = {"volume": volume, "isotropic": 1.0 if isotropic is None else isotropic}
     check_ranges(values, {"volume": "(0, 1)", "isotropic": "(0, inf)"})
     method = dataclasses.replace(method or Method(), **options)
-    target = objective if isinstance(objective, Target) else ""
+    target = objective if isinstance(objective, AnyTarget) else ""
     request = problem.request(
         "target" if target else objective,
         problem.Constraints(volume, isotropy=isotropic or 0.0),

@@ -14,7 +14,8 @@ from mmdiff.design.optimize.goal import Goal
 from mmdiff.errors import InputError
 from mmdiff.targets import feasibility
 from mmdiff.targets import target as targets
-from mmdiff.targets.target import Target
+from mmdiff.targets.orthotropic import OrthotropicTarget
+from mmdiff.targets.target import AnyTarget, Target
 from mmdiff.topopt.problem import Limits, Problem
 
 FLOOR = 0.01  # of Young's modulus where Poisson's ratio alone is asked for
@@ -46,7 +47,7 @@ def request(
     objective: str | Callable,
     constraints: Constraints,
     *,
-    target: str | Target = "",
+    target: str | AnyTarget = "",
     weights: Sequence[float] = (1.0, 0.0, 0.0),
     base: float = 1.0,
     nu: float = elasticity.NU,
@@ -108,13 +109,19 @@ def request(
 
 
 def _target(
-    target: str | Target, volume: float, base: float, *, determined: bool
+    target: str | AnyTarget, volume: float, base: float, *, determined: bool
 ) -> Target:
     """Return a target with its volume; `determined` where no constant may be free."""
     if isinstance(target, str):
         text, target = target, targets.parse(target, volume=volume, base=base)
     else:
         text = ",".join(f"{name}={value:g}" for name, value in target.asked)
+    if isinstance(target, OrthotropicTarget):
+        raise InputError(
+            "target is an orthotropic tensor, and objective=target takes cubic ones. "
+            "Pass `project_cubic=True` to mmdiff.target, or a function of the tensor "
+            "as the objective."
+        )
     if target.volume is None:
         target = dataclasses.replace(target, volume=volume)
     if determined and not target.is_determined:

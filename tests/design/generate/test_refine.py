@@ -13,9 +13,16 @@ from mmdiff.cells.printable import printability
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.design.generate.cell import make_cell
-from mmdiff.design.generate.refine import GOAL, goal, make_refine, polish
+from mmdiff.design.generate.refine import (
+    GOAL,
+    field_of,
+    goal,
+    make_refine,
+    polish,
+)
 from mmdiff.errors import InputError
 from mmdiff.fem import accuracy
+from mmdiff.targets.orthotropic import OrthotropicTarget
 from mmdiff.targets.target import of_constants, parse
 
 ANY = Printing(0.0, 0.0, drainable=False)
@@ -186,3 +193,22 @@ def _thin():
 def test_options_out_of_range(free, options, part):
     with pytest.raises(InputError, match=part):
         polish(octant_to_cell(_schwarz(0.3, 8)), "C11=0.4", **options)
+
+
+def test_cells_and_targets_of_other_symmetries(free):
+    asked = parse("C11=0.18", volume=None)
+    psi = smooth_field(0.4)
+    skewed = psi + 0.1 * np.cos(np.pi * np.arange(len(psi)) / len(psi))[:, None, None]
+    cell = make_cell(skewed, estimate(psi), asked)
+    with pytest.raises(InputError, match="is orthotropic and the target cubic"):
+        polish(cell, asked)
+
+
+def test_an_array_is_moved_to_an_orthotropic_tensor():
+    solid = octant_to_cell((frame(16, 5) > 0).astype(np.uint8))
+    psi = field_of(solid)
+    found = accuracy.estimate(psi, symmetry="orthotropic", tol=1e-3)
+    goal = found.constants * np.array([1.05, 1, 1, 1, 1, 1, 1, 1, 1])
+    result = polish(solid, OrthotropicTarget(tuple(goal)), steps=8)
+    assert result.cell.constants.shape == (9,) and result.cell.symmetry == "orthotropic"
+    assert result.errors[-1] < result.errors[0] / 3
