@@ -81,7 +81,7 @@ def quick(monkeypatch, no_workers):
 
     labels = [[0.2, 0.08, 0.06, 0.5]]
     meta = {"octant": N, "training": {"labels": labels, "coverage": 9.0}}
-    meta["cond"] = {"names": conditions.NAMES}
+    meta |= {"cond": {"names": conditions.NAMES}, "base": {"nu": 0.3}}
     monkeypatch.setattr(sampler, "make_sampler", make_sampler)
     field_helpers.patch(monkeypatch)
     monkeypatch.setattr(weights, "load_weights", lambda path: ({}, meta))
