@@ -80,7 +80,8 @@ def _grade(config, folder, settings) -> None:
 def _solve(choices, folder, settings, several, processes):
     prepare = functools.partial(runs.make_unit, folder, settings, several)
     units = [(choice,) for choice in choices]
-    return runs.results(list(workers.run_units(prepare, units, workers=processes)))
+    found = dict(workers.run_units(prepare, units, workers=processes))
+    return [found[i] for i in range(len(units))]
 
 
 def _show(rows) -> None:

@@ -94,12 +94,12 @@ def parameter(name: str, volume: float, n: int = 32) -> float:
             f"{least:.3f} to {most:.3f}."
         )
     form = _built(name, n)
-    ends = form.low, form.high
-    excess = (_volume(name, n, end) - volume for end in ends)
-    for end, value in zip(ends, excess, strict=True):
-        if value == 0:
-            return end
-    return optimize.brentq(lambda p: _volume(name, n, p) - volume, *ends, xtol=1e-7)
+    known = {form.low: least - volume, form.high: most - volume}
+
+    def excess(value):
+        return known[value] if value in known else _volume(name, n, value) - volume
+
+    return optimize.brentq(excess, form.low, form.high, xtol=1e-7)
 
 
 def parameter_of_thickness(name: str, thickness: float, n: int = 32) -> float:

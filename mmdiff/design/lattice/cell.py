@@ -6,6 +6,7 @@ with the modulus of its solid share, give the tensor and its uncertainty.
 """
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,7 +40,7 @@ class Choice:
     thickness: float = 0.0
     samples: int = 32
 
-    @property
+    @functools.cached_property
     def parameter(self) -> float:
         """Parameter of the lattice; InputError where there is none such."""
         n = self.samples

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -106,9 +106,3 @@ def make_unit(
         return values, found.voxels
 
     return unit
-
-
-def results(pairs: Sequence[tuple[int, Any]]) -> list[Any]:
-    """Return the results of units in their order."""
-    found = dict(pairs)
-    return [found[i] for i in range(len(found))]
