@@ -5,10 +5,11 @@
         --config.objective=poisson --config.vf=0.3
 
 Densities are optimized by their gradient from several starts and become smooth
-surfaces, which are moved on, mended where they are too thin to print and checked by
-finite elements on two grids. tiny: 2 random and 2 plate-like starts on 64^3 elements,
-some minutes on two CPU cores. small: 16 and 5. paper: 64 and 5 on 128^3, for
-accelerators. The same command resumes a run that was killed.
+surfaces; these, and those of the best cells that are known already, are moved on,
+mended where they are too thin to print and checked by finite elements on two grids.
+tiny: 2 known, 2 random and 2 plate-like starts on 64^3 elements, some minutes on two
+CPU cores. small: 16, 16 and 5. paper: 64, 64 and 5 on 128^3, for accelerators. The same
+command resumes a run that was killed.
 """
 
 from ml_collections import ConfigDict
@@ -74,11 +75,12 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.resolution = 128
     # "cubic", or "orthotropic": mirror planes only.
     config.symmetry = "cubic"
+    # "dataset": the shipped cells that are best already, whose surface alone is moved;
     # "random"; "plates": plate lattices of that volume, isotropic mixtures first;
     # "generated": cells of the diffusion model for the target; or a voxel file: a
     # density in [0, 1] or a binary cell, .npy, .npz, .vti, .nrrd or .mat. Or a list of
-    # these: "random,plates,cell.npy".
-    config.start = "random,plates"
+    # these: "dataset,random,plates,cell.npy".
+    config.start = "dataset,random,plates"
     # Starts of each kind at most: there are 5 plate lattices, and a file may hold less.
     config.num_starts = {"tiny": 2, "small": 16, "paper": 64}[variant]
     # Highest wave number of random starts, waves per cell.

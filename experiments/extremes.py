@@ -5,10 +5,12 @@ import pathlib
 import jax
 from ml_collections import ConfigDict
 
+from mmdiff.cells.mend import Printing
 from mmdiff.data import dataset
 from mmdiff.design.extremes import edges, quest, report, runs
 from mmdiff.design.extremes.network import Network
 from mmdiff.design.extremes.quest import Quest
+from mmdiff.design.extremes.runs import Task
 from mmdiff.design.extremes.starts import Setup
 from mmdiff.design.extremes.variants import VariantPlan
 from mmdiff.design.optimize.method import Method
@@ -35,13 +37,20 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     near["count"] = min(config.num_edges, config.num_starts)
     rows = [edges.edge_rows(one, setup.data, **near) for one in quests]
     setup.state.mkdir(exist_ok=True)
-    records, returned = [], {}
-    for i, one in enumerate(quests):
-        key = jax.random.fold_in(jax.random.key(config.seed), i)
-        found, returned[one.name] = runs.search(
-            one, rows[i], key, setup, plan if count else None
+    aims = list(dict.fromkeys(one.aim for one in quests))
+    # Samples and designs are the same whatever is asked of walls.
+    keys = {
+        aim: jax.random.fold_in(jax.random.key(config.seed), i)
+        for i, aim in enumerate(aims)
+    }
+    varied = {aim: next(one for one in quests if one.aim == aim) for aim in aims}
+    tasks = [
+        Task(
+            one, near, keys[one.aim], plan if count and varied[one.aim] is one else None
         )
-        records += found
+        for one, near in zip(quests, rows, strict=True)
+    ]
+    records, returned = runs.search(tasks, setup)
     found = report.report(quests, records, returned, setup.data, config.to_dict())
     console.notes(write(folder, found))
     console.table(report.table(quests, records), report.HEADER)
@@ -57,12 +66,19 @@ def _check(config) -> tuple[list[Quest], Method]:
             "`perturbations='(0.1, 0.2)'`."
         )
     same = ("design_resolution", "radius", "steps", "refine_steps")
-    options = {name: config[name] for name in same}
-    method = Method(**options, chunk=config.store_every)
+    method = Method(**{name: config[name] for name in same})
     method.settings()
     limits = {"isotropy": config.isotropy, "floor": config.min_E}
-    names = quest.parse(config.quests)
-    return [quest.make_quest(n, config.vf[n], **limits) for n in names], method
+    names = quest.parse(config.quests, quest.WEIGHTS, "quests")
+    voids = quest.parse(config.voids, quest.VOIDS, "voids")
+    asked = [Printing(w, w, void == "open") for void in voids for w in config.walls]
+    if not asked:
+        raise InputError("walls=() asks nothing. Set some, such as `walls='(0.03,)'`.")
+    return [
+        quest.make_quest(name, config.vf[name], **limits, printing=printing)
+        for name in names
+        for printing in dict.fromkeys(asked)
+    ], method
 
 
 def _setup(config, method, folder) -> Setup:

@@ -48,11 +48,8 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     settings = {
         "base_E": base,
         "base_nu": nu,
-        "void": config.solver.void,
-        "tol": config.solver.tol,
-        "symmetry": config.symmetry,
-        "resolution": config.resolution,
-        "cell_size_mm": config.cell_size_mm,
+        **{name: config.solver[name] for name in ("void", "tol")},
+        **{n: config[n] for n in ("symmetry", "resolution", "cell_size_mm")},
         "settings": config.to_dict(),
     }
     plates, goal = lattices(), request.goal
@@ -105,6 +102,9 @@ def _check(config) -> tuple[Callable[[], Request], Method]:
 def _starts(kind, config, request, method, lattices) -> starts.Starts:
     """Return the starts of a kind."""
     n, count, seed = method.n, config.num_starts, config.seed
+    if kind == "dataset":
+        options = {"drainable": method.printing.drainable, "nu": method.nu}
+        return starts.dataset_starts(request, n, count=count, **options)
     if kind == "random":
         options = {"symmetry": config.symmetry, "waves": config.waves}
         return starts.random_starts(count, n, config.vf, seed=seed, **options)

@@ -283,6 +283,16 @@ def voxels(psi: Float[AnyArray, "n n n"], m: int) -> UInt8[np.ndarray, "m m m"]:
     return _exact(solid) if is_cubic(psi) else solid
 
 
+def resampled(psi: Float[AnyArray, "k k k"], n: int) -> Float[np.ndarray, "n n n"]:
+    """Return the field of the same surface with n samples along the octant."""
+    psi = np.asarray(psi, np.float64)
+    k = psi.shape[-1]
+    if k == n:
+        return psi
+    found = sample(psi, centres(k, n)) * (n / k)
+    return _exact(found) if is_cubic(psi) else found
+
+
 def volume(psi: Float[AnyArray, "n n n"]) -> float:
     """Return the solid share of the cell, to about 1e-4."""
     return float(fractions(psi, 2 * psi.shape[-1], cubic=False).mean())

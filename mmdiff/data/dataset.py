@@ -10,6 +10,7 @@ import numpy as np
 from mmdiff import assets
 from mmdiff.cells import distance
 from mmdiff.cells.symmetry import spread
+from mmdiff.cells.voxels import agreement, pack
 from mmdiff.data import store
 from mmdiff.data.select import TRAIN
 from mmdiff.errors import DataError
@@ -130,6 +131,28 @@ def training_cells(data: Dataset, *, selected: bool = False) -> Bool[np.ndarray,
             f"the dataset has no training cells among its {len(chosen)} cells. "
             "Generate it again with configs/dataset.py."
         )
+    return chosen
+
+
+def distinct(
+    data: Dataset, order: Int[np.ndarray, "k"], *, count: int, alike: float
+) -> list[int]:
+    """Return the first `count` rows of an order without those like an earlier one.
+
+    Two cells count as one from a share `alike` of equal voxels, also after a shift by
+    half a period.
+    """
+    chosen: list[int] = []
+    for row in order.tolist():
+        if len(chosen) == count:
+            break
+        if chosen:
+            same = agreement(
+                data.octants(row), pack(data.octants(chosen)), half_shift=True
+            )
+            if same.max() >= alike:
+                continue
+        chosen.append(row)
     return chosen
 
 

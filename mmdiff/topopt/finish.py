@@ -19,7 +19,7 @@ from scipy import optimize
 
 from mmdiff import elasticity
 from mmdiff.cells import mend, surface
-from mmdiff.cells.grey import of_density, repaired
+from mmdiff.cells.grey import connected, of_density, repaired
 from mmdiff.cells.mend import PRINTING, Printing
 from mmdiff.fem import accuracy
 from mmdiff.fem.accuracy import Estimate
@@ -105,6 +105,27 @@ def finish(
         printing=printing,
         solver=solver,
     )
+
+
+def finish_field(
+    psi: Float[np.ndarray, "n n n"],
+    problem: Problem,
+    limits: Limits,
+    evaluate: Callable[..., Evaluation],
+    *,
+    symmetry: str = "cubic",
+    **options,
+) -> Design:
+    """Return the best surface found by moving that of a known cell.
+
+    It gets the volume of the limits first, by moving alike everywhere. Arguments see
+    `finish`.
+    """
+    psi = surface.shift_to_volume(np.asarray(psi, np.float64), float(limits.volume))
+    psi, flaw = connected(psi, symmetry)
+    if flaw:
+        return Design()
+    return improve(psi, problem, limits, evaluate, symmetry=symmetry, **options)
 
 
 def improve(

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmdiff.cells.symmetry import symmetrize
-from mmdiff.typing import Array, Float, Key, Scalar
+from mmdiff.typing import AnyArray, Array, Float, Key, Scalar
 
 
 def random_start(
@@ -40,3 +40,8 @@ def random_start(
     field = (field - field.mean()) / (field.std() + 1e-12)
     spread = contrast * jnp.minimum(volume, 1 - volume)
     return jnp.clip(volume + spread * field, 0.01, 0.99)
+
+
+def is_field(start: Float[AnyArray, "n n n"]) -> bool:
+    """Whether a start is a level-set field; a density is never negative."""
+    return bool(np.min(start) < 0)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from mmdiff import bounds, elasticity
-from mmdiff.cells.voxels import agreement, pack
+from mmdiff.data import dataset
 from mmdiff.data.dataset import Dataset
 from mmdiff.design.extremes.quest import Quest
 from mmdiff.errors import InputError
@@ -36,17 +36,11 @@ def edge_rows(
     else:
         allowed &= moduli["E"] >= quest.limits.young
         merit = quest.merit(moduli["nu"])
+    if quest.printing.drainable:
+        allowed &= data.drainable
     near = np.flatnonzero(allowed)
-    chosen: list[int] = []
-    for row in near[np.argsort(-merit[near], kind="stable")].tolist():
-        if len(chosen) == count:
-            break
-        if chosen:
-            kept = pack(data.octants(chosen))
-            same = agreement(data.octants(row), kept, half_shift=True)
-            if same.max() >= alike:
-                continue
-        chosen.append(row)
+    order = near[np.argsort(-merit[near], kind="stable")]
+    chosen = dataset.distinct(data, order, count=count, alike=alike)
     if not chosen:
         raise InputError(
             f"no cell of the dataset is near the quest {quest.name!r} at volume "

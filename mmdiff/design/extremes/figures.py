@@ -30,7 +30,7 @@ def bounds(
     figure, quests: Sequence[Quest], records: Sequence[Extreme], data: Dataset
 ) -> None:
     """Plot values over the volume, a panel for each quest, in front of a dataset."""
-    columns = min(len(quests), 2)
+    columns = min(len(quests), 2 if len(quests) < 5 else 4)
     rows = -(-len(quests) // columns)
     figure.set_size_inches(4.6 * columns, 3.5 * rows + 0.6)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -44,7 +44,7 @@ def bounds(
 
 def _draw(axis, quest: Quest, own: Sequence[Extreme], data: Dataset) -> None:
     """Draw a quest; the limits leave out what is far from everything asked."""
-    auxetic = quest.name == "poisson"
+    auxetic = quest.aim == "poisson"
     column = "nu" if auxetic else quest.goal.label[0]
     moduli = elasticity.moduli(data.constants)
     if auxetic:
@@ -90,7 +90,8 @@ def _draw(axis, quest: Quest, own: Sequence[Extreme], data: Dataset) -> None:
     axis.set(
         xlim=(left, right), ylim=(values.min() - pad, values.max() + pad),
         xlabel="volume fraction V", ylabel=plots.MODULI[column],
-        title=f"{quest.name}, V {quest.volume:g}, {asked.format(quest.limits.young)}",
+        title=f"{quest.aim}, V {quest.volume:g}, {asked.format(quest.limits.young)},\n"
+        f"{quest.terms}",
     )  # fmt: skip
     axis.title.set_size(9)
     if auxetic:  # less is better
@@ -120,7 +121,7 @@ def pairs(
 
     for quest in quests:
         own = [record for record in records if record.quest == quest.name]
-        add(quest, f"{quest.name}, dataset", own[0].before)
+        add(quest, f"{quest.aim}, {quest.terms}, dataset", own[0].before)
         for kind in ("generated", "random"):
             record = extreme.best(quest, own, kind)
             add(quest, f"{kind} start", record and record.before)

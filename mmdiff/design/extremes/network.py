@@ -42,11 +42,12 @@ class Network:
         """Verified cells of fields, `check(psi, target)`, from two grids."""
         return pipeline.make_check(self.n, pipeline.Settings(polish_steps=0))
 
-    @functools.cached_property
-    def draw(self) -> Callable[..., Float[Array, "b n n n"]]:
-        """Sampler of a batch, `draw(key, target)`."""
+    @functools.cache  # noqa: B019  (one network lives as long as the run)
+    def make_draw(self, *, drainable: bool) -> Callable[..., Float[Array, "b n n n"]]:
+        """Return the sampler of a batch, `draw(key, target)`."""
         settings = {"num_samples": self.num_samples, "steps": self.steps}
-        return sampler.make_sampler(*self.model, **settings, newton=self.newton)
+        settings |= {"newton": self.newton, "drainable": drainable}
+        return sampler.make_sampler(*self.model, **settings)
 
     @functools.cached_property
     def codec(self) -> tuple[NoiseCodec, Conditions]:

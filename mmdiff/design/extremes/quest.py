@@ -1,19 +1,23 @@
 """Quests for extreme cells, as in Fig. 4 of arXiv 2401.13570, and their best cells.
 
 A quest is least Poisson's ratio, or the largest shear, bulk or Young's modulus of a
-nearly isotropic cell, of a given volume. All quests are one `PROBLEM` with other
-numbers, so that one compiled loop serves them. Base E = 1 throughout.
+nearly isotropic cell, of a given volume, among cells that can be printed so or so: with
+or without closed pores, with walls and gaps of a least width or any. All quests are one
+`PROBLEM` with other numbers, so that one compiled loop serves them. Base E = 1
+throughout.
 """
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from mmdiff import bounds, elasticity
 from mmdiff.cells import surface
 from mmdiff.cells.grey import connected
+from mmdiff.cells.mend import Printing
+from mmdiff.cells.printable import Printability, printability
 from mmdiff.design.optimize import goal as goals
 from mmdiff.design.optimize import ranking
 from mmdiff.design.optimize.goal import Goal
@@ -33,20 +37,52 @@ PROBLEM = Problem(objectives.mixed, isotropic=True, stiff=True)
 # Numbers that switch a constraint of `PROBLEM` off: no cell comes near them.
 FREE_BAND, FREE_FLOOR = 1e3, 1e-4
 KINDS = ("edge", "generated", "random", "plates", "variant")
+VOIDS = ("open", "closed")
 
 
 @dataclasses.dataclass(frozen=True)
 class Quest:
-    """One of `WEIGHTS`, the most volume fraction of solid, the numbers of `PROBLEM`."""
+    """What is looked for.
 
-    name: str
+    Attributes:
+      aim: one of `WEIGHTS`.
+      volume: fraction of solid.
+      limits: the numbers of `PROBLEM`.
+      printing: what cells must comply with.
+    """
+
+    aim: str
     volume: float
     limits: Limits
+    printing: Printing = Printing(0.0, 0.0, drainable=False)
+
+    @property
+    def void(self) -> str:
+        """Whether the void must be open: one of `VOIDS`."""
+        return VOIDS[not self.printing.drainable]
+
+    @property
+    def name(self) -> str:
+        """Name of its files, such as "bulk_open_3" for walls of 3 % of the edge."""
+        wall = f"{100 * self.printing.wall:g}".replace(".", "_")
+        return f"{self.aim}_{self.void}_{wall}"
+
+    @property
+    def terms(self) -> str:
+        """What is asked of void and walls, in words."""
+        wall = self.printing.wall
+        return f"{self.void}, {f'walls {100 * wall:g} %' if wall else 'any walls'}"
+
+    def covers(self, other: "Quest") -> bool:
+        """Whether its cells can be printed as another quest asks."""
+        own, asked = self.printing, other.printing
+        wide = own.wall >= asked.wall and own.gap >= asked.gap
+        return wide and own.drainable >= asked.drainable
 
     @property
     def goal(self) -> Goal:
         """The objective and its score."""
-        return goals.choose(self.name)
+        return goals.choose(self.aim)
 
     @property
     def is_isotropic(self) -> bool:
@@ -55,7 +91,7 @@ class Quest:
 
     def merit(self, score):
         """Return a score such that more is better; takes arrays as well."""
-        return -score if self.name == "poisson" else score
+        return -score if self.aim == "poisson" else score
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,6 +114,11 @@ class Shape:
         """The binary octant with a voxel for each sample of the field."""
         return surface.voxels(self.psi, self.psi.shape[-1])
 
+    @functools.cached_property
+    def printability(self) -> Printability:
+        """What a printer asks of it."""
+        return printability(self.psi)
+
 
 @dataclasses.dataclass(frozen=True)
 class Extreme:
@@ -94,7 +135,7 @@ class Extreme:
     before: Shape
     after: Shape | None = None
     flaws: tuple[str, ...] = ()  # why `after` is not what was asked for
-    steps: int = 0  # of the design
+    steps: int = 0  # of the design; only random starts have some
     solutions: int = 0  # finite elements of design steps and of the surface
     spent: int = 0  # those of making the start
     similarity: float | None = None  # of a variant, voxels equal to the optimum's
@@ -111,20 +152,30 @@ class Extreme:
         return self.after is not None and not self.flaws
 
 
-def parse(text: str) -> tuple[str, ...]:
-    """Return the names of a list such as "poisson, bulk", each once."""
+def parse(text: str, known: Collection[str], key: str) -> tuple[str, ...]:
+    """Return the names of a list such as "poisson, bulk", each once.
+
+    They are some of those known; `key` is that of the text in a config.
+    """
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
     for name in names:
-        if name not in WEIGHTS:
+        if name not in known:
             raise InputError(
-                f"quest {name!r} is unknown. Use some of {', '.join(WEIGHTS)}, such as "
-                "`quests=poisson,bulk`."
+                f"{key}={text!r} holds {name!r}. Use some of {', '.join(known)}, such "
+                f"as `{key}={','.join([*known][:2])}`."
             )
     return names
 
 
-def make_quest(name: str, volume: float, *, isotropy: float, floor: float) -> Quest:
-    """Return a quest of a name and the most volume fraction of solid.
+def make_quest(
+    aim: str,
+    volume: float,
+    *,
+    isotropy: float,
+    floor: float,
+    printing: Printing = Quest.printing,
+) -> Quest:
+    """Return a quest of an aim and a volume fraction of solid.
 
     `isotropy` is the half width of the band of the Zener ratio around 1 of all but
     "poisson", whose ratio is free; `floor` its least Young's modulus along <100>.
@@ -134,10 +185,10 @@ def make_quest(name: str, volume: float, *, isotropy: float, floor: float) -> Qu
             f"min_young={floor:g} is not below {volume:g}, the Voigt limit. Give the "
             "least Young's modulus over the solid's, such as `min_young=0.01`."
         )
-    auxetic = name == "poisson"
+    auxetic = aim == "poisson"
     band, least = (FREE_BAND, floor) if auxetic else (isotropy, FREE_FLOOR)
-    weights = np.array(WEIGHTS[name], np.float32)
-    return Quest(name, volume, Limits(volume, band, least, weights))
+    weights = np.array(WEIGHTS[aim], np.float32)
+    return Quest(aim, volume, Limits(volume, band, least, weights), printing)
 
 
 def score(quest: Quest, shape: Shape) -> float:
@@ -152,7 +203,7 @@ def shown(quest: Quest, shape: Shape) -> str:
 
 def objective(quest: Quest, shape: Shape) -> float:
     """Return the objective of a cell: a modulus, base E = 1, or Poisson's ratio."""
-    name = "nu" if quest.name == "poisson" else quest.goal.label[0]
+    name = "nu" if quest.aim == "poisson" else quest.goal.label[0]
     return float(elasticity.moduli(shape.constants)[name])
 
 
@@ -185,12 +236,14 @@ def textbook(quest: Quest, records: Sequence[Extreme]) -> Extreme | None:
 
 
 def flaws(quest: Quest, shape: Shape) -> tuple[str, ...]:
-    """Return why a cell is not what a quest asks for; see `ranking.flaws`."""
+    """Return why a cell is not what a quest asks for; see `ranking.unmet`."""
     if connected(shape.psi)[1]:
         return ("it is not one piece that bears load",)
     if not np.isfinite(shape.constants).all():
         return ("finite elements did not converge",)
-    return ranking.unmet(shape.constants, shape.volume, PROBLEM, quest.limits)
+    flaw = quest.printing.flaw(shape)
+    unmet = ranking.unmet(shape.constants, shape.volume, PROBLEM, quest.limits)
+    return (*unmet, flaw) if flaw else unmet
 
 
 def median(quest: Quest, records: Sequence[Extreme], kind: str) -> float | None:

@@ -18,8 +18,8 @@ from mmdiff.io.cell_files import CellEntry
 from mmdiff.io.report import Report
 
 HEADER = [
-    "", "V", "value", "dataset", "generated", "random", "plates", "as they are",
-    "variants", "median gen.", "median rand.",
+    "", "void, walls", "V", "value", "dataset", "generated", "random", "edge", "plates",
+    "as they are", "variants", "median gen.", "median rand.", "solves",
 ]  # fmt: skip
 _OF_STARTS = (
     "name", "kind", "source", "before value", "after value", "after V", "after Zener",
@@ -32,8 +32,12 @@ CONVENTIONS = {
     "E/E_HS of young",
     "before": "the start as a surface: of random starts their density at the level "
     "that gives the volume; of variants as decoded",
-    "after": "surface after design loop and steps of the surface, of variants after "
-    "the latter alone; empty where a cell was not optimized",
+    "after": "the moved surface, of random starts that of their design; empty where a "
+    "cell was not optimized",
+    "void, walls": "what cells must comply with: open, void in one piece, or closed "
+    "pores allowed; least width of walls and gaps in percent of the edge",
+    "solves": "mean finite-element solutions of a generated and of a random start, all "
+    "in all",
     "C": properties.CONVENTIONS["C"],
     "finite_elements": properties.CONVENTIONS["finite_elements"],
     "kinds": "edge: of the dataset; generated: by the diffusion model for their "
@@ -82,6 +86,7 @@ def report(
         conventions=CONVENTIONS,
         tables={
             "Best cells of each quest": best,
+            "What drainage and walls cost": limits_table(quests, records),
             "Starts": [
                 {k.replace("_", " "): line[k] for k in _OF_STARTS} for line in rows
             ],
@@ -110,7 +115,7 @@ def _cells(quests, records) -> list[CellEntry]:
         found.append(
             CellEntry(
                 name=f"{quest.name}_best",
-                label=f"{quest.name} best",
+                label=f"{quest.aim}, {quest.terms}",
                 voxels=octant_to_cell(surface.voxels(psi, RESOLUTION // 2)),
                 psi=psi,
                 caption=f"{extreme.shown(quest, record.after)}, V {known['V']:.3f},"
@@ -156,6 +161,9 @@ def properties_of(
     return {
         "value": quest.goal.label,
         "volume": quest.volume,
+        "void": quest.void,
+        "min_wall": quest.printing.wall,
+        "min_gap": quest.printing.gap,
         "isotropy": quest.limits.band if quest.is_isotropic else None,
         "min_E": None if quest.is_isotropic else quest.limits.young,
         "best": {
@@ -202,9 +210,13 @@ def verdict(quest: Quest, records: Sequence[Extreme]) -> str:
     medians = (extreme.median(quest, records, kind) for kind in kinds)
     one, other = ("no cell" if m is None else f"{m:.3f}" for m in medians)
     if win is None:
-        return f"{quest.name}: most starts failed, generated and random ones alike."
+        return (
+            f"{quest.aim}, {quest.terms}: most starts failed, generated and random "
+            "ones alike."
+        )
+    better = "better" if win else "no better"
     return (
-        f"{quest.name}: generated starts are {'better' if win else 'no better'} than "
+        f"{quest.aim}, {quest.terms}: generated starts are {better} than "
         f"random ones (median {quest.goal.label} {one} against {other})."
     )
 
@@ -218,11 +230,33 @@ def table(quests: Sequence[Quest], records: Sequence[Extreme]) -> list[list]:
         plain = known["plates_as_they_are"]
         found = [
             known["dataset"]["value"],
-            *(best.get(kind) for kind in ("generated", "random", "plates")),
+            *(best.get(kind) for kind in ("generated", "random", "edge", "plates")),
             plain and plain["value"],
             best.get("variant"),
             *(known["median"].get(kind) for kind in ("generated", "random")),
         ]
         shown = [None if number is None else f"{number:.4f}" for number in found]
-        rows.append([quest.name, f"{quest.volume:g}", quest.goal.label, *shown])
+        spent = known["solutions_per_start"]
+        costs = [
+            f"{spent[kind]['design_and_refinement'] + spent[kind]['of_start']:.0f}"
+            for kind in ("generated", "random")
+            if kind in spent
+        ]
+        head = [quest.aim, quest.terms, f"{quest.volume:g}", quest.goal.label]
+        rows.append([*head, *shown, " / ".join(costs)])
     return rows
+
+
+def limits_table(quests: Sequence[Quest], records: Sequence[Extreme]) -> list[dict]:
+    """Return the best values by what is asked of void and walls, a row for each aim."""
+    rows = {}
+    for quest in quests:
+        head = f"{quest.aim}, V {quest.volume:g}, {quest.goal.label}"
+        # What complies with more complies with less.
+        stricter = [q for q in quests if q.aim == quest.aim and q.covers(quest)]
+        best = [b for q in stricter if (b := extreme.best(q, records))]
+        found = [(extreme.score(quest, b.after), b.kind) for b in best]
+        top = max(found, key=lambda one: quest.merit(one[0]), default=None)
+        text = top and f"{top[0]:.4f} ({top[1]})"
+        rows.setdefault(head, {"": head})[quest.terms] = text
+    return list(rows.values())

@@ -1,7 +1,8 @@
 """The search of a quest: starts optimized, the best cell varied.
 
-Starts are units of work for all cores. Every result is kept in a file of its own below
-the state of the run, with the number of finite-element solutions that it took.
+Random starts are designed first, then all surfaces are moved; both are units of work
+for all cores. Every result is kept in a file of its own below the state of the run,
+with the number of finite-element solutions that it took.
 """
 
 import dataclasses
@@ -9,57 +10,89 @@ import functools
 import math
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from mmdiff.cells import surface
 from mmdiff.design.extremes import quest as extreme
 from mmdiff.design.extremes import starts
 from mmdiff.design.extremes.quest import PROBLEM, Extreme, Quest, Shape
 from mmdiff.design.extremes.starts import Setup
 from mmdiff.design.extremes.variants import VariantPlan, varied
-from mmdiff.design.optimize import resumable
 from mmdiff.design.optimize.method import Method, make_run_spec
-from mmdiff.run import console, workers
+from mmdiff.run import console, saved, workers
+from mmdiff.topopt import finish
 from mmdiff.topopt.problem import Limits
 from mmdiff.typing import Float, Key
 
 
-def search(
-    quest: Quest,
-    rows: Sequence[int],
-    key: Key,
-    setup: Setup,
-    plan: VariantPlan | None = None,
-) -> tuple[list[Extreme], float | None]:
-    """Return the records of a quest, and how much of its best cell comes back.
+class Task(NamedTuple):
+    """A quest, the rows of its edge cells in the dataset, the key of its samples."""
 
-    Records are those of all starts and of variants; what comes back is the share of
-    its voxels from its noise, None where it was not varied (no plan). The rows are edge
-    cells of the dataset, see `edges.edge_rows`, the key that of samples and variants.
+    quest: Quest
+    rows: Sequence[int]
+    key: Key
+    plan: VariantPlan | None = None  # of its best cell, None for no variants
+
+
+def search(
+    tasks: Sequence[Task], setup: Setup
+) -> tuple[list[Extreme], dict[str, float | None]]:
+    """Return the records of all quests, and how much of their best cells comes back.
+
+    Records are those of all starts and of variants; what comes back is by quest the
+    share of voxels from the noise, None where nothing was varied.
     """
-    begun = starts.make_starts(quest, rows, key, setup)
-    found = [start for start, _ in begun]
-    places = [i for i, (_, grid) in enumerate(begun) if grid is not None]
-    steps = sum(stage.steps for stage in setup.method.settings().stages)
-    prepare = functools.partial(make_unit, setup.method, setup.folder)
-    title = f"{quest.name}, design steps"
-    with console.progress(title, len(places) * steps) as advance:
-        units = [(quest, *begun[i]) for i in places]
+    begun = [
+        starts.make_starts(task.quest, task.rows, task.key, setup) for task in tasks
+    ]
+    found = [[start for start, _ in own] for own in begun]
+    places = [
+        (i, j)
+        for i, own in enumerate(begun)
+        for j, (_, chosen) in enumerate(own)
+        if chosen
+    ]
+    # Random starts have to be designed, and take longest.
+    places.sort(key=lambda place: found[place[0]][place[1]].kind != "random")
+    prepare = functools.partial(make_unit, setup.method, setup.state)
+    units = [_unit(tasks[i].quest, found[i][j], setup) for i, j in places]
+    with console.progress("surfaces", len(places)) as advance:
         options = {"workers": setup.workers, "on_advance": advance}
-        for i, result in workers.run_units(prepare, units, **options):
-            found[places[i]] = result
-    best, returned = extreme.best(quest, found), None
+        for k, result in workers.run_units(prepare, units, **options):
+            i, j = places[k]
+            found[i][j] = result
+    returned = {}
+    for task, own in zip(tasks, found, strict=True):
+        more, returned[task.quest.name] = _varied(task, own, setup)
+        own += more
+    return [record for own in found for record in own], returned
+
+
+def _unit(quest, start, setup):
+    """Return the arguments of a unit of work, see `make_unit`."""
+    random = start.kind == "random"
+    made = starts.densities(quest, setup)[start.number] if random else None
+    return quest, start, made
+
+
+def _varied(task: Task, found, setup) -> tuple[list[Extreme], float | None]:
+    """Return variants of the best cell of a quest; tell what it is."""
+    quest, title = task.quest, f"{task.quest.aim}, {task.quest.terms}"
+    best = extreme.best(quest, found)
     if best is None:
         console.note(
-            f"{quest.name}: none of {len(found)} starts gave the cell that was asked "
-            "for. Try more `steps` or `num_starts`."
+            f"{title}: none of {len(found)} starts gave the cell that was asked for. "
+            "Try more `steps` or `num_starts`."
         )
-        return found, returned
-    if plan is not None:
-        more, returned = _variants(quest, best, key, setup, plan)
-        found += more
-    return found, returned
+        return [], None
+    console.say(f"{title}: {extreme.shown(quest, best.after)} from {best.name}")
+    if task.plan is None:
+        return [], None
+    return _variants(quest, best, task.key, setup, task.plan)
 
 
 def _variants(quest, best, key, setup, plan) -> tuple[list[Extreme], float]:
@@ -78,32 +111,67 @@ def _variants(quest, best, key, setup, plan) -> tuple[list[Extreme], float]:
     return found, returned
 
 
-def make_unit(method: Method, folder: pathlib.Path) -> Callable[..., Extreme]:
-    """Return `unit(quest, begun, grid)`, a start with its result of the design loop.
+def make_unit(method: Method, state: pathlib.Path) -> Callable[..., Extreme]:
+    """Return `unit(quest, begun, density)`, a start with its result.
 
-    The loop begins with the density `grid`.
+    Where there is a density, the start is what that is designed to.
     """
     # Compiled once; each quest has limits of its own.
     spec = make_run_spec(PROBLEM, Limits(math.nan), method)
 
-    def unit(quest: Quest, begun: Extreme, grid: Float[np.ndarray, "n n n"]):
-        outcome = resumable.tracked(
-            grid,
-            dataclasses.replace(spec, limits=quest.limits),
-            name=begun.name,
-            label=begun.name,
-            folder=folder,
-            advance=workers.advance,
-            show=lambda line: f"{line['value']:.4f}",
-        )
-        constants = np.where(outcome.converged, outcome.constants, np.nan)
-        shape = Shape(outcome.psi, constants)
+    def unit(quest: Quest, begun: Extreme, density: Float[np.ndarray, "n n n"] | None):
+        psi, steps = begun.before.psi, 0
+        if density is not None:
+            file = state / f"design_{quest.aim}_{begun.number:02d}.npz"
+            made = saved.once(file, lambda: _designed(density, quest, spec))
+            psi, steps = made["psi"], int(made["steps"])
+        psi = surface.resampled(psi, method.n)
+        file = state / f"result_{begun.name}.npz"
+        known = saved.once(file, lambda: _moved(psi, quest, spec))
+        workers.advance(1, info=begun.name)
+        shape = Shape(known["psi"], known["constants"])
         return dataclasses.replace(
             begun,
             after=shape,
             flaws=extreme.flaws(quest, shape),
-            steps=outcome.steps,
-            solutions=outcome.steps + int(outcome.solutions),
+            steps=steps,
+            solutions=steps + int(known["solves"]),
         )
 
     return unit
+
+
+def _designed(density, quest, spec) -> dict[str, np.ndarray]:
+    """Return the field that a density is designed to, and the number of steps.
+
+    Where no connected part is left it is what there is.
+    """
+    state = spec.loop.init(jnp.asarray(density, jnp.float32))
+    while not spec.loop.done(state):
+        state = spec.loop.run(state, quest.limits, spec.chunk)
+    found = np.asarray(spec.loop.density(state), np.float64)
+    psi, _ = finish.field_of(found, quest.volume)
+    return {"psi": psi, "steps": np.array(int(state.total))}
+
+
+def _moved(psi, quest, spec) -> dict[str, np.ndarray]:
+    """Return the field of a moved surface, its constants, and its solutions.
+
+    The constants are NaN where the surface bears no load.
+    """
+    design = finish.finish_field(
+        psi,
+        spec.problem,
+        quest.limits,
+        spec.evaluate,
+        steps=spec.refine_steps,
+        printing=quest.printing,
+        solver=spec.solver,
+    )
+    result = design.estimate
+    good = result is not None and result.converged
+    return {
+        "psi": psi if result is None else design.psi,
+        "constants": result.constants if good else np.full(3, np.nan),
+        "solves": np.array(design.solves),
+    }

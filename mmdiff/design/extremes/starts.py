@@ -1,8 +1,10 @@
 """The starts of a quest for extreme cells: edge cells, generated, random, plates.
 
-Each is an `Extreme` with its shape before anything is optimized, beside the density
-that the design loop begins with. Samples and shapes are kept in files, so that a killed
-run does not make them again.
+Each is an `Extreme` with its shape before anything is optimized. All but random ones
+are cells whose surface is moved on; a random one is a density, which design steps turn
+into a cell first. These do not depend on what a printer asks, and serve all quests of
+one aim. Samples, designs and shapes are kept in files, so that a killed run does not
+make them again.
 """
 
 import dataclasses
@@ -19,15 +21,11 @@ from mmdiff.design.extremes.quest import Extreme, Quest, Shape
 from mmdiff.design.generate.search import in_turn, search
 from mmdiff.design.optimize import starts
 from mmdiff.design.optimize.method import Method
-from mmdiff.design.optimize.starts import of_field
 from mmdiff.fem import accuracy
 from mmdiff.run import console, saved
 from mmdiff.targets.target import of_constants
 from mmdiff.topopt import finish
 from mmdiff.typing import Float, Key
-
-# A start that is not optimized has no density.
-Start = tuple[Extreme, Float[np.ndarray, "n n n"] | None]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,10 +51,11 @@ class Setup:
 
 def make_starts(
     quest: Quest, rows: Sequence[int], key: Key, setup: Setup
-) -> list[Start]:
-    """Return all starts of a quest: edge cells, generated, random, plates.
+) -> list[tuple[Extreme, bool]]:
+    """Return all starts of a quest, and whether each is to be optimized.
 
-    The rows are those of edge cells of the dataset; the key is that of the samples.
+    Edge cells, generated, random ones, plates. The rows are those of edge cells of the
+    dataset; the key is that of the samples.
     """
     edges = edge_starts(quest, rows, setup)
     generated = generated_starts(quest, edges, jax.random.fold_in(key, 0), setup)
@@ -66,11 +65,12 @@ def make_starts(
             "are connected cells."
         )
     random, plates = random_starts(quest, setup), plate_starts(quest, setup)
-    edges, plates = (
-        [(start, grid if i < count else None) for i, (start, grid) in enumerate(found)]
-        for found, count in ((edges, setup.num_edges), (plates, setup.num_plates))
-    )
-    return [*edges, *generated, *random, *plates]
+    counts = [setup.num_edges, len(generated), len(random), setup.num_plates]
+    return [
+        (start, i < count)
+        for kind, count in zip((edges, generated, random, plates), counts, strict=True)
+        for i, start in enumerate(kind)
+    ]
 
 
 def shape_of(psi: Float[np.ndarray, "n n n"]) -> Shape:
@@ -95,44 +95,44 @@ def _shapes(file: pathlib.Path, make: Callable[[], Sequence]) -> list[Shape]:
     return [Shape(*one) for one in zip(known["psi"], known["constants"], strict=True)]
 
 
-def edge_starts(quest: Quest, rows: Sequence[int], setup: Setup) -> list[Start]:
+def edge_starts(quest: Quest, rows: Sequence[int], setup: Setup) -> list[Extreme]:
     """Return cells of the dataset as starts, as they are; see `edges.edge_rows`."""
-    found = []
+    data, found = setup.data, []
     for i, row in enumerate(rows):
-        shape = Shape(setup.data.fields(row), setup.data.constants[row])
-        start = Extreme(quest.name, "edge", i, f"dataset {row}", shape)
-        found.append((start, of_field(shape.psi, setup.method.n)))
+        shape = Shape(data.fields(row), data.constants[row])
+        found.append(Extreme(quest.name, "edge", i, f"dataset {row}", shape))
     return found
 
 
 def generated_starts(
-    quest: Quest, edges: Sequence[Start], key: Key, setup: Setup
-) -> list[Start]:
+    quest: Quest, edges: Sequence[Extreme], key: Key, setup: Setup
+) -> list[Extreme]:
     """Return cells that the model draws for the properties of edge cells, as sampled.
 
     They are divided over the edge cells; refused samples may leave fewer. The network
     is compiled only where samples are drawn.
     """
-    file, count = setup.state / f"generated_{quest.name}.npz", setup.num_starts
-    known = saved.once(file, lambda: _drawn(edges, key, setup.network, count))
+    count, network = setup.num_starts, setup.network
+    file = setup.state / f"generated_{quest.aim}_{quest.void}.npz"
+    open_void = quest.printing.drainable
+    known = saved.once(file, lambda: _drawn(edges, key, network, count, open_void))
     found = []
     for i, psi in enumerate(known["psi"]):
         shape, text = Shape(psi, known["constants"][i]), f"for {known['source'][i]}"
         spent = int(known["spent"][i])
-        start = Extreme(quest.name, "generated", i, text, shape, spent=spent)
-        found.append((start, of_field(psi, setup.method.n)))
+        found.append(Extreme(quest.name, "generated", i, text, shape, spent=spent))
     return found
 
 
-def _drawn(edges, key, network, count) -> dict[str, np.ndarray]:
+def _drawn(edges, key, network, count, drainable) -> dict[str, np.ndarray]:
     """Return cells drawn for edge cells, with their sources and what they cost."""
     parts = np.array_split(np.arange(count), len(edges))
     rows = []
-    for i, (part, (edge, _)) in enumerate(zip(parts, edges, strict=True)):
+    for i, (part, edge) in enumerate(zip(parts, edges, strict=True)):
         cells, counts = search(
             jax.random.fold_in(key, i),
             of_constants(edge.before.constants, edge.before.volume),
-            draw=network.draw,
+            draw=network.make_draw(drainable=drainable),
             check=in_turn(network.check),
             num_best=len(part),
         )
@@ -149,28 +149,30 @@ def _drawn(edges, key, network, count) -> dict[str, np.ndarray]:
     }
 
 
-def random_starts(quest: Quest, setup: Setup) -> list[Start]:
-    """Return smooth random densities; their shapes are those of the quest's volume."""
-    options = {"waves": setup.waves, "seed": setup.seed}
-    n, count = setup.method.n, setup.num_starts
-    made = starts.random_starts(count, n, quest.volume, **options)
-
-    file = setup.state / f"random_{quest.name}.npz"
-    fields = (finish.field_of(np.asarray(g, float), quest.volume)[0] for _, g in made)
+def random_starts(quest: Quest, setup: Setup) -> list[Extreme]:
+    """Return smooth random densities as cells of the quest's volume."""
+    file, made = setup.state / f"random_{quest.aim}.npz", densities(quest, setup)
+    fields = (finish.field_of(np.float64(g), quest.volume)[0] for g in made)
     shapes = _shapes(file, lambda: list(fields))
     return [
-        (Extreme(quest.name, "random", i, "random", shape), grid)
-        for i, (shape, (_, grid)) in enumerate(zip(shapes, made, strict=True))
+        Extreme(quest.name, "random", i, "random", shape)
+        for i, shape in enumerate(shapes)
     ]
 
 
-def plate_starts(quest: Quest, setup: Setup) -> list[Start]:
+def densities(quest: Quest, setup: Setup) -> list[Float[np.ndarray, "n n n"]]:
+    """Return the densities that the designs of random starts begin with."""
+    options = {"waves": setup.waves, "seed": setup.seed}
+    count, n = setup.num_starts, setup.method.n
+    made = starts.random_starts(count, n, quest.volume, **options)
+    return [grid for _, grid in made]
+
+
+def plate_starts(quest: Quest, setup: Setup) -> list[Extreme]:
     """Return plate lattices of the quest's volume, isotropic mixtures first."""
     n, file = setup.method.n, setup.state / f"plates_{quest.volume:g}.npz"
     lattices = starts.plate_lattices(file, n, quest.volume)
     return [
-        (Extreme(quest.name, "plates", i, name, Shape(psi, known)), grid)
-        for i, ((psi, known, *_), (name, grid)) in enumerate(
-            zip(lattices.values(), starts.plate_starts(lattices), strict=True)
-        )
+        Extreme(quest.name, "plates", i, name, Shape(psi, known))
+        for i, (name, (psi, known, *_)) in enumerate(lattices.items())
     ]

@@ -15,8 +15,6 @@ import numpy as np
 
 from mmdiff import elasticity
 from mmdiff.cells import grey, surface
-from mmdiff.cells.mend import Printing
-from mmdiff.cells.symmetry import symmetrize
 from mmdiff.cells.voxels import agreement, pack
 from mmdiff.design.extremes import quest as extreme
 from mmdiff.design.extremes.network import Network
@@ -29,8 +27,6 @@ from mmdiff.run import saved
 from mmdiff.targets.target import of_constants
 from mmdiff.topopt import finish
 from mmdiff.typing import Array, Float, Key, UInt8
-
-PRINTING = Printing(drainable=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,8 +57,8 @@ def varied(
       the variants that bear load, and the share of the cell's voxels that come back
       from its unchanged noise; none and NaN for a cell that falls apart when coarsened.
     """
-    known, psi = best.after, coarsened(best.after.psi, network.n)
-    if psi is not known.psi:
+    known, psi = best.after, surface.resampled(best.after.psi, network.n)
+    if psi.shape != known.psi.shape:
         known = shape_of(psi)
         if not np.isfinite(known.constants).all():
             return [], np.nan
@@ -127,7 +123,7 @@ def _refined(quest, begun, optimum: Shape, state, network, steps) -> Extreme:
             quest.limits,
             network.evaluate,
             steps=steps,
-            printing=PRINTING,
+            printing=quest.printing,
         )
         result = design.estimate
         return {
@@ -160,14 +156,6 @@ def perturbed(
     fresh = symmetric_noise(key, noise.shape[-1], noise.dtype)
     keep, size = (jnp.asarray(s, noise.dtype) for s in (np.sqrt(1 - size**2), size))
     return keep * noise + size * fresh
-
-
-def coarsened(psi: Float[np.ndarray, "m m m"], n: int) -> Float[np.ndarray, "n n n"]:
-    """Return the field of a surface with n samples a side."""
-    m = psi.shape[0]
-    if m == n:
-        return psi
-    return symmetrize(surface.sample(psi, surface.centres(m, n)) * (n / m))
 
 
 def diverse(

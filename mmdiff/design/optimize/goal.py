@@ -44,10 +44,15 @@ class Goal:
 
         Poisson's ratio and the distance to a target lose the objective's minus.
         """
-        if self.name in _BOUNDED:
-            limits = bounds.hashin_shtrikman(volume, nu)
-            return value / limits["KGE".index(_BOUNDED[self.name])]
-        return -value if self.name in ("poisson", "target") else value
+        merit = self.merit(value, volume, nu)
+        return -merit if self.name in ("poisson", "target") else merit
+
+    def merit(self, value, volume, nu: float = elasticity.NU):
+        """Return the score such that more is better; takes arrays as well."""
+        if self.name not in _BOUNDED:
+            return value
+        limits = bounds.hashin_shtrikman(volume, nu)
+        return value / limits["KGE".index(_BOUNDED[self.name])]
 
     @property
     def is_stiffness(self) -> bool:

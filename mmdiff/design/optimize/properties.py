@@ -180,7 +180,9 @@ def of_start(entry: Entry, goal: Goal, nu: float) -> dict:
         "start": entry.start,
         "kind": entry.kind,
         "design_steps": steps,
-        "value_of_the_grey_design": float(outcome.history[max(steps, 1) - 1, 0]),
+        "value_of_the_grey_design": float(outcome.history[steps - 1, 0])
+        if steps
+        else None,
         goal.label: float(score) if outcome.found else None,
         "volume": entry.volume,
         "flaws": list(entry.flaws),

@@ -33,8 +33,10 @@ def write_history(
 ) -> None:
     """Write history.csv and, where matplotlib is there, history.png of all runs.
 
-    Stiffness is in units of Young's modulus of the base material.
+    Stiffness is in units of Young's modulus of the base material. Starts without design
+    steps are left out.
     """
+    entries = [entry for entry in entries if entry.outcome.steps]
     scale = dict.fromkeys(elasticity.NAMES, base)
     scale["value"] = base if goal.is_stiffness else 1.0
     rows, runs = [], {}
@@ -55,8 +57,9 @@ def write_history(
         "violation": "worst constraint\n(met at 0)",
         "grey": "grey level",
     }
-    best = ranking.ranked(entries)[0].run
-    figures.history(folder / "history.png", runs, best, titles)
+    if entries:
+        best = ranking.ranked(entries)[0].run
+        figures.history(folder / "history.png", runs, best, titles)
 
 
 def report(results: Results, remarks: Sequence[str] = ()) -> Report:
@@ -178,6 +181,7 @@ def _frames(entry: Entry, goal: Goal, settings: Mapping) -> tuple[list, list[str
         # Grey designs have nothing above one half at first: their densest part counts.
         line = outcome.history[max(step, 1) - 1].tolist()
         value, volume = line[COLUMNS.index("value")], line[COLUMNS.index("volume")]
+        volume = volume if outcome.steps else float(shot.mean()) / 255
         shown = threshold_to_volume(shot.astype(float), volume, settings["symmetry"])
         images.append(render.render(octant_to_cell(shown), cutaway=left_out))
         score = goal.score(value, volume, settings["base_nu"])

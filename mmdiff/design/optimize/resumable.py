@@ -15,9 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmdiff.design.optimize.method import RunSpec
+from mmdiff.design.optimize.starts import of_field
 from mmdiff.run import saved, workdir
 from mmdiff.topopt import finish
+from mmdiff.topopt.finish import Design
 from mmdiff.topopt.optimize import COLUMNS
+from mmdiff.topopt.starts import is_field
 from mmdiff.typing import AnyArray, Bool, Float, Int, UInt8
 
 SHOWN = 7  # designs on the way that are kept for pictures
@@ -116,18 +119,25 @@ def run(
 ) -> Outcome:
     """Return the outcome of a start, going on from what is stored of it in a folder.
 
-    After each chunk is stored, `after` is called with the number of steps done and the
-    last line of the history by column.
+    A start that is a field has no design steps: its surface is moved on. After each
+    chunk is stored, `after` is called with the number of steps done and the last line
+    of the history by column.
     """
     finished = folder and folder / f"result_{name}.npz"
     halfway = folder and folder / f"state_{name}.npz"
     start = np.asarray(start, np.float32)
-    blank = _blank(start, spec)
+    known = is_field(start)
+    blank = _blank(of_field(start, start.shape[-1]) if known else start, spec)
     outcome = finished and saved.load_if_good(finished, blank)
     if outcome is None:
-        begun = _begin(start, spec)
-        now = halfway and saved.load_if_good(halfway, begun)
-        outcome = _closed(blank, _advanced(now or begun, spec, halfway, after), spec)
+        if known:
+            blank.snapshots[0], blank.when[0] = _grey(blank.start), 0
+            outcome = _told(blank, finish.finish_field(start, **_finishing(spec)))
+        else:
+            begun = _begin(start, spec)
+            now = halfway and saved.load_if_good(halfway, begun)
+            now = _advanced(now or begun, spec, halfway, after)
+            outcome = _closed(blank, now, spec)
         if finished:
             saved.save(finished, outcome)
     if halfway:
@@ -186,22 +196,31 @@ def _blank(start, spec) -> Outcome:
 def _closed(blank: Outcome, now: Progress, spec) -> Outcome:
     """Return the outcome of a finished loop: its surface, moved and checked."""
     density = np.asarray(spec.loop.density(now.state))
-    design = finish.finish(
-        density,
-        spec.problem,
-        spec.limits,
-        spec.evaluate,
-        symmetry=spec.settings.symmetry,
-        steps=spec.refine_steps,
-        printing=spec.printing,
-        solver=spec.solver,
-    )
+    design = finish.finish(density, **_finishing(spec))
     taken = np.flatnonzero(now.when >= 0)
     chosen = taken[np.linspace(0, len(taken) - 1, min(SHOWN, len(taken))).astype(int)]
     blank.snapshots[: len(chosen)] = now.snapshots[chosen]
     blank.when[: len(chosen)] = now.when[chosen]
-    blank.refinement[: len(design.history)] = np.reshape(design.history, (-1, 3))
-    outcome = blank._replace(density=density, history=np.asarray(now.state.history))
+    history = np.asarray(now.state.history)
+    return _told(blank._replace(density=density, history=history), design)
+
+
+def _finishing(spec) -> dict[str, Any]:
+    """Return the arguments of `finish.finish` by name."""
+    return {
+        "problem": spec.problem,
+        "limits": spec.limits,
+        "evaluate": spec.evaluate,
+        "symmetry": spec.settings.symmetry,
+        "steps": spec.refine_steps,
+        "printing": spec.printing,
+        "solver": spec.solver,
+    }
+
+
+def _told(outcome: Outcome, design: Design) -> Outcome:
+    """Return an outcome with the surface of a design."""
+    outcome.refinement[: len(design.history)] = np.reshape(design.history, (-1, 3))
     result = design.estimate
     if result is None:
         return outcome

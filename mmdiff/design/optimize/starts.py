@@ -1,7 +1,9 @@
-"""Densities an optimization begins with: random, plates, generated cells, voxels.
+"""What an optimization begins with: known, random, plates, generated cells, voxels.
 
-Every maker returns a list of octants in [0, 1], with the kind or name of each, at the
-edge asked for. What a file lacks is refused before anything is computed.
+Every maker returns a list of octants at the edge asked for, with the kind or name of
+each: densities in [0, 1], or the level-set fields of cells, which are negative in the
+void (`topopt.starts.is_field`). What a file lacks is refused before anything is
+computed.
 """
 
 import functools
@@ -15,7 +17,9 @@ from mmdiff.cells import plates, prepare, surface
 from mmdiff.data import dataset
 from mmdiff.design.generate import pipeline
 from mmdiff.design.generate.search import in_turn, search
+from mmdiff.design.optimize import known
 from mmdiff.design.optimize.method import Method
+from mmdiff.design.optimize.problem import Request
 from mmdiff.errors import InputError
 from mmdiff.fem import accuracy, homogenize
 from mmdiff.io import read
@@ -25,7 +29,7 @@ from mmdiff.targets.target import Target
 from mmdiff.topopt import starts
 from mmdiff.typing import AnyArray, Float, Shaped
 
-KINDS = ("random", "plates", "generated")
+KINDS = ("dataset", "random", "plates", "generated")
 
 Starts = list[tuple[str, Float[np.ndarray, "n n n"]]]
 # Fields, constants of their surfaces, the uncertainty of these, and binary octants.
@@ -157,7 +161,16 @@ def generated_starts(
             "bearing. Ask for a target nearer to the trained region, or pass "
             "`start=random`."
         )
-    return [("generated", of_field(cell.psi, n)) for cell in cells]
+    return [("generated", surface.resampled(cell.psi, n)) for cell in cells]
+
+
+def dataset_starts(
+    request: Request, n: int, *, count: int, drainable: bool, nu: float
+) -> Starts:
+    """Return the fields of the best shipped cells for a problem; see `known`."""
+    data = dataset.load_dataset()
+    rows = known.best_rows(data, request, count, drainable=drainable, nu=nu)
+    return [(f"dataset {i}", surface.resampled(data.fields(i), n)) for i in rows]
 
 
 def file_starts(
@@ -172,7 +185,8 @@ def file_starts(
         data = dataset.load_dataset(path)
         shape = (len(data.volume), *(3 * (data.n,)))
         rows = read.choose(shape, path.name, index)
-        return [(f"{path.name}[{i}]", of_field(data.fields(i), n)) for i in rows]
+        fields = (surface.resampled(data.fields(i), n) for i in rows)
+        return [(f"{path.name}[{i}]", psi) for i, psi in zip(rows, fields, strict=True)]
     array, _ = read.read(path, key=key)
     found = []
     for number, voxels in read.select(array, path.name, index):
