@@ -10,7 +10,6 @@ from mmdiff.data import dataset
 from mmdiff.design.extremes import edges, quest, report, runs
 from mmdiff.design.extremes.network import Network
 from mmdiff.design.extremes.quest import Quest
-from mmdiff.design.extremes.runs import Task
 from mmdiff.design.extremes.starts import Setup
 from mmdiff.design.extremes.variants import VariantPlan
 from mmdiff.design.optimize.method import Method
@@ -37,19 +36,8 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     near["count"] = min(config.num_edges, config.num_starts)
     rows = [edges.edge_rows(one, setup.data, **near) for one in quests]
     setup.state.mkdir(exist_ok=True)
-    aims = list(dict.fromkeys(one.aim for one in quests))
-    # Samples and designs are the same whatever is asked of walls.
-    keys = {
-        aim: jax.random.fold_in(jax.random.key(config.seed), i)
-        for i, aim in enumerate(aims)
-    }
-    varied = {aim: next(one for one in quests if one.aim == aim) for aim in aims}
-    tasks = [
-        Task(
-            one, near, keys[one.aim], plan if count and varied[one.aim] is one else None
-        )
-        for one, near in zip(quests, rows, strict=True)
-    ]
+    plan = plan if count else None
+    tasks = runs.make_tasks(quests, rows, jax.random.key(config.seed), plan)
     records, returned = runs.search(tasks, setup)
     found = report.report(quests, records, returned, setup.data, config.to_dict())
     console.notes(write(folder, found))
@@ -73,7 +61,7 @@ def _check(config) -> tuple[list[Quest], Method]:
     voids = quest.parse(config.voids, quest.VOIDS, "voids")
     asked = [Printing(w, w, void == "open") for void in voids for w in config.walls]
     if not asked:
-        raise InputError("walls=() asks nothing. Set some, such as `walls='(0.03,)'`.")
+        raise InputError("walls=() is empty. Set some, such as `walls='(0.03,)'`.")
     return [
         quest.make_quest(name, config.vf[name], **limits, printing=printing)
         for name in names
@@ -117,4 +105,5 @@ def _setup(config, method, folder) -> Setup:
         waves=config.waves,
         seed=config.seed,
         workers=config.workers,
+        recheck=config.recheck,
     )

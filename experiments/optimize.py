@@ -49,7 +49,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         "base_E": base,
         "base_nu": nu,
         **{name: config.solver[name] for name in ("void", "tol")},
-        **{n: config[n] for n in ("symmetry", "resolution", "cell_size_mm")},
+        **{n: config[n] for n in ("symmetry", "resolution", "cell_size_mm", "recheck")},
         "settings": config.to_dict(),
     }
     plates, goal = lattices(), request.goal

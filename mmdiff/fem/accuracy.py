@@ -22,6 +22,7 @@ from mmdiff.fem.homogenize import MAXITER, TOL, VOID
 from mmdiff.typing import AnyArray, Array, Float, Shaped
 
 GAIN = 5e-4  # share of a constant by which a solver's last step changes it, at most
+FINER = 64  # elements along the octant of the coarse grid of a check
 LEAST_PART = 0.1  # no constant counts as smaller than this part of all three
 
 
@@ -172,6 +173,14 @@ def estimate(
         converged=bool(info.converged.all()),
         fields=info.fields,
     )
+
+
+def check(psi: Float[AnyArray, "n n n"], **options) -> Estimate:
+    """Return the estimate of grids of `FINER` and twice as many elements, or finer.
+
+    Options are those of `estimate`.
+    """
+    return estimate(psi, elements=max(psi.shape[-1], FINER), **options)
 
 
 @jax.jit

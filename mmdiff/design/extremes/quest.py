@@ -140,6 +140,7 @@ class Extreme:
     spent: int = 0  # those of making the start
     similarity: float | None = None  # of a variant, voxels equal to the optimum's
     kept: bool = False  # whether a variant is in the diverse set
+    checked: Shape | None = None  # `after` with its constants from finer grids
 
     @property
     def name(self) -> str:

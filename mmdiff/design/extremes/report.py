@@ -19,7 +19,7 @@ from mmdiff.io.report import Report
 
 HEADER = [
     "", "void, walls", "V", "value", "dataset", "generated", "random", "edge", "plates",
-    "as they are", "variants", "median gen.", "median rand.", "solves",
+    "as they are", "variants", "best at 256^3", "median gen.", "median rand.", "solves",
 ]  # fmt: skip
 _OF_STARTS = (
     "name", "kind", "source", "before value", "after value", "after V", "after Zener",
@@ -34,6 +34,8 @@ CONVENTIONS = {
     "that gives the volume; of variants as decoded",
     "after": "the moved surface, of random starts that of their design; empty where a "
     "cell was not optimized",
+    "best_on_finer_grids": "value of the best cell, extrapolated from grids of 128^3 "
+    "and 256^3 elements",
     "void, walls": "what cells must comply with: open, void in one piece, or closed "
     "pores allowed; least width of walls and gaps in percent of the edge",
     "solves": "mean finite-element solutions of a generated and of a random start, all "
@@ -171,6 +173,7 @@ def properties_of(
             for kind, record in best.items()
             if record
         },
+        "best_on_finer_grids": _checked(quest, own),
         "dataset": _brief(quest, kinds["edge"][0].source, kinds["edge"][0].before),
         "plates_as_they_are": plain and _brief(quest, plain.source, plain.before),
         "median": {
@@ -198,6 +201,12 @@ def properties_of(
         "generated_beat_random": extreme.generated_win(quest, own),
         "verdict": verdict(quest, own),
     }
+
+
+def _checked(quest, records) -> float | None:
+    """Return the value of the best cell from finer grids, None if it is not known."""
+    best = extreme.best(quest, records)
+    return best and best.checked and extreme.score(quest, best.checked)
 
 
 def _brief(quest, name, shape: Shape) -> dict:
@@ -233,6 +242,7 @@ def table(quests: Sequence[Quest], records: Sequence[Extreme]) -> list[list]:
             *(best.get(kind) for kind in ("generated", "random", "edge", "plates")),
             plain and plain["value"],
             best.get("variant"),
+            known["best_on_finer_grids"],
             *(known["median"].get(kind) for kind in ("generated", "random")),
         ]
         shown = [None if number is None else f"{number:.4f}" for number in found]

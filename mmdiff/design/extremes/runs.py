@@ -23,6 +23,7 @@ from mmdiff.design.extremes.quest import PROBLEM, Extreme, Quest, Shape
 from mmdiff.design.extremes.starts import Setup
 from mmdiff.design.extremes.variants import VariantPlan, varied
 from mmdiff.design.optimize.method import Method, make_run_spec
+from mmdiff.fem import accuracy
 from mmdiff.run import console, saved, workers
 from mmdiff.topopt import finish
 from mmdiff.topopt.problem import Limits
@@ -36,6 +37,25 @@ class Task(NamedTuple):
     rows: Sequence[int]
     key: Key
     plan: VariantPlan | None = None  # of its best cell, None for no variants
+
+
+def make_tasks(
+    quests: Sequence[Quest],
+    rows: Sequence[Sequence[int]],
+    key: Key,
+    plan: VariantPlan | None,
+) -> list[Task]:
+    """Return the tasks of quests; the best cell of the first of each aim is varied.
+
+    Samples and designs of random starts are the same for all quests of an aim.
+    """
+    tasks, aims = [], []
+    for quest, near in zip(quests, rows, strict=True):
+        first = quest.aim not in aims
+        aims += [quest.aim] if first else []
+        own = jax.random.fold_in(key, aims.index(quest.aim))
+        tasks.append(Task(quest, near, own, plan if first else None))
+    return tasks
 
 
 def search(
@@ -69,7 +89,21 @@ def search(
     for task, own in zip(tasks, found, strict=True):
         more, returned[task.quest.name] = _varied(task, own, setup)
         own += more
+        if setup.recheck and (best := extreme.best(task.quest, own)):
+            own[own.index(best)] = _rechecked(best, setup.state)
     return [record for own in found for record in own], returned
+
+
+def _rechecked(best: Extreme, state: pathlib.Path) -> Extreme:
+    """Return a record with the constants of its cell from finer grids."""
+    psi = best.after.psi
+
+    def made():
+        result = accuracy.check(psi)
+        return {"constants": np.where(result.converged, result.constants, np.nan)}
+
+    known = saved.once(state / f"checked_{best.name}.npz", made)
+    return dataclasses.replace(best, checked=Shape(psi, known["constants"]))
 
 
 def _unit(quest, start, setup):

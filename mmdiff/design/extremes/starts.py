@@ -42,6 +42,7 @@ class Setup:
     waves: int = 4  # highest wave number of random starts
     seed: int = 0  # of random starts
     workers: int = 0  # processes for the starts, 0 for one on every core
+    recheck: bool = False  # whether best cells are homogenized on finer grids, too
 
     @property
     def state(self) -> pathlib.Path:

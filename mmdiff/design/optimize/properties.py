@@ -34,6 +34,8 @@ CONVENTIONS = {
     "finite_elements": "trilinear hexahedra of modulus void + f (1 - void), f the "
     "solid share of the element, one for each sample of the field and on a grid twice "
     "as fine; 2x2x2 Gauss points",
+    "on_finer_grids": "the same numbers of the best cell from grids of 128^3 and 256^3 "
+    "elements",
     "C_voxels": "tensor of the binary cell as written, one element per voxel",
     "bounds": "K_HS, G_HS, E_HS: upper Hashin-Shtrikman bounds at the cell's volume; "
     "those of G and E hold for isotropic cells, others may exceed them",
@@ -60,7 +62,7 @@ class Results:
     """All runs; the cells that are written, best first, and plates, by `numbers`.
 
     The settings are those of solver and options, with "base_E", "base_nu", "void",
-    "tol", "symmetry", "resolution" and "cell_size_mm".
+    "tol", "symmetry", "resolution", "cell_size_mm" and "recheck".
     """
 
     entries: Sequence[Entry]
@@ -85,16 +87,31 @@ def collect(
     found = [numbers(o.psi, o.constants, o.uncertainty, **size) for o in outcomes]
     for outcome, known in zip(outcomes, found, strict=True):
         known["C_voxels"] = of_voxels(outcome.psi, settings).tolist()
+    if settings["recheck"]:
+        found[0]["on_finer_grids"] = checked(outcomes[0].psi, settings)
     plates = {name: numbers(*known[:3], **size) for name, known in lattices.items()}
     return Results(entries, chosen, found, plates, goal, settings)
+
+
+def checked(
+    psi: Float[np.ndarray, "n n n"], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the numbers of a cell from grids of 128^3 and 256^3 elements, or finer."""
+    found = accuracy.check(psi, **_solver(settings))
+    size = {"nu": settings["base_nu"], "size_mm": settings["cell_size_mm"]}
+    return numbers(psi, found.constants, found.uncertainty, **size)
+
+
+def _solver(settings):
+    options = {"nu": settings["base_nu"], "void": settings["void"]}
+    return options | {key: settings[key] for key in ("tol", "symmetry")}
 
 
 def of_voxels(
     psi: Float[np.ndarray, "n n n"], settings: Mapping[str, Any]
 ) -> Float[np.ndarray, "6 6"]:
     """Return the tensor of the binary cell as written, one element per voxel."""
-    options = {"nu": settings["base_nu"], "void": settings["void"]}
-    options |= {key: settings[key] for key in ("tol", "symmetry")}
+    options = _solver(settings)
     constants = accuracy.of_voxels(psi, settings["resolution"] // 2, **options)
     return elasticity.constants_to_voigt(constants)
 
@@ -142,6 +159,8 @@ def in_units(known: Mapping, base: float) -> dict[str, Any]:
     scaled = {key: base * known[key] for key in stiff}
     tensors = [name for name in ("C", "uncertainty", "C_voxels") if name in known]
     scaled |= {name: (base * np.array(known[name])).tolist() for name in tensors}
+    if finer := known.get("on_finer_grids"):
+        scaled["on_finer_grids"] = in_units(finer, base)
     return {**known, **scaled}
 
 
@@ -210,7 +229,9 @@ def table(results: Results) -> list[list[str]]:
     """Return the rows of the table on the terminal, columns as in `HEADER`."""
     labels = [entry.name.replace("_", " ") for entry in results.chosen]
     labels += [f"plates: {name}" for name in results.plates]
-    every = zip(labels, [*results.numbers, *results.plates.values()], strict=True)
+    every = [*zip(labels, [*results.numbers, *results.plates.values()], strict=True)]
+    if finer := results.numbers[0].get("on_finer_grids"):
+        every.insert(1, (f"{labels[0]} at 256^3", finer))
     return [
         [label, *(format(known[key], form) for key, form in _COLUMNS.values())]
         for label, known in every

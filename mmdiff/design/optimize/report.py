@@ -24,7 +24,7 @@ from mmdiff.topopt.optimize import COLUMNS
 
 _SETTINGS = ("resolution", "base_E", "base_nu", "void", "tol", "symmetry")
 # Of properties.json, no columns of a table.
-_NESTED = ("C", "uncertainty", "C_voxels", "printability")
+_NESTED = ("C", "uncertainty", "C_voxels", "printability", "on_finer_grids")
 SPHERES = 3  # drawn, each takes half a second
 
 
