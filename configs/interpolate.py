@@ -1,13 +1,15 @@
-"""Families of cells: a path between two cells, and a ladder in volume without gaps.
+"""Families of cells: a path between two cells, and cells near the bulk bound.
 
     python -m mmdiff.main --config=configs/interpolate.py --workdir=out/family
     python -m mmdiff.main --config=configs/interpolate.py --workdir=out/path \
-        --config.first=a.npy --config.second=4711 --config.num_cells=0
+        --config.first=a.npy --config.second=4711 --config.family=none
 
-As in Fig. 5 of arXiv 2401.13570. tiny: 3 cells on the path, 4 of the dataset near the
-bulk bound and what fills their gaps, two minutes on one CPU core. small: 9 and 32, with
-K/K_HS of at least 0.93. paper: 16 and 64 cells, 16 into each gap. The same command goes
-on where it was stopped.
+As in Fig. 5 of arXiv 2401.13570. A family is a chain, grown from one cell by moving its
+surface from volume to volume, so that neighbours fit and a strip can be graded through
+it; or a ladder: cells of the dataset, with the gaps between them filled by the model.
+tiny: 3 cells on the path and a family of steps of 0.05 in volume, two minutes on one
+CPU core. small: 9, and steps of 0.01 from 0.1 to 0.8. paper: 16, and a ladder of 64
+cells with 16 into each gap. The same command goes on where it was stopped.
 """
 
 from ml_collections import ConfigDict
@@ -19,7 +21,9 @@ RANGES = {
     "iterations": "[1, inf)",
     "newton": "[0, inf)",
     "polish_steps": "[0, inf)",
-    "num_cells": "[0, inf)",
+    "num_cells": "[2, inf)",
+    "chain_steps": "[0, inf)",
+    "strip_cells": "[0, 64]",
     "low": "(0, 1)",
     "high": "(0, 1)",
     "floor": "[0, 1]",
@@ -62,21 +66,31 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.polish_steps = 20
 
     # What new cells comply with, and the voxels of the files, as for
-    # configs/generate.py; but what is nearest to the bulk bound has closed pores.
+    # configs/generate.py.
     config.cell_size_mm = 10.0
     config.min_wall_mm = 0.0
     config.min_gap_mm = 0.0
-    config.drainable = False
+    config.drainable = True
     config.resolution = 128
 
-    # The family: cells of the dataset spread over the volumes from low to high, K/K_HS
-    # at or above the floor, those whose faces fit their neighbours'; 0 for no family.
+    # The family: "chain", "ladder" or "none"; its volumes, and the widest gap between
+    # two of them that is let be.
+    config.family = "ladder" if variant == "paper" else "chain"
+    config.low = 0.3 if variant == "tiny" else 0.1
+    config.high = 0.5 if variant == "tiny" else 0.8
+    config.tolerance = {"tiny": 0.05, "small": 0.01, "paper": 0.005}[variant]
+    # Of a chain: the cell it is grown from, a lattice with mirror planes such as
+    # "octet plates" (at the lowest volume), the number of a cell of the dataset or a
+    # voxel file; steps of its surface from member to member.
+    config.seed_cell = "sc plates"
+    config.chain_steps = 4
+    # Cells along a strip that is graded through the chain, for print; 0 for none.
+    config.strip_cells = 4 if variant == "tiny" else 8
+    # Of a ladder: cells of the dataset spread over the volumes, K/K_HS at or above the
+    # floor, those whose faces fit their neighbours'; samples for each wider gap and
+    # round, and rounds.
     config.num_cells = {"tiny": 4, "small": 32, "paper": 64}[variant]
-    config.low = 0.3 if variant == "tiny" else 0.15
-    config.high = {"tiny": 0.5, "small": 0.75, "paper": 0.8}[variant]
     config.floor = 0.85 if variant == "tiny" else 0.93
-    # Widest gap in volume that is let be, samples for each wider one and round, rounds.
-    config.tolerance = {"tiny": 0.05, "small": 0.02, "paper": 0.005}[variant]
     config.per_gap = {"tiny": 2, "small": 4, "paper": 16}[variant]
     config.rounds = {"tiny": 2, "small": 3, "paper": 4}[variant]
 

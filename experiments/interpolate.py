@@ -9,20 +9,19 @@ from ml_collections import ConfigDict
 from mmdiff.data import dataset
 from mmdiff.design.generate import fem_guidance, pipeline, sampler
 from mmdiff.design.generate.search import Budget
-from mmdiff.design.interpolate import ends, family, pairs, path, report
+from mmdiff.design.interpolate import chain, ends, family, pairs, path, report, strip
 from mmdiff.errors import InputError
 from mmdiff.io.report import write
 from mmdiff.models import noise_codec, weights
 from mmdiff.run import console
-
-CONDITIONS = ("none", "ends")
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
     """Make the path and the family of the config, and write them."""
     settings = pipeline.settings_of(config.to_dict())
     pipeline.check_settings(settings)
-    _check(config)
+    texts = config.first, config.second
+    ends.check(config.conditions, config.family, config.num_path, texts)
     model = weights.load_model(config.checkpoint)
     data = dataset.load_dataset(config.data)
     n = int(model.meta["octant"])
@@ -34,49 +33,38 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     state = folder / "state"
     state.mkdir(exist_ok=True)
     limits = {"floor": config.floor, "tolerance": config.tolerance}
-    begun, cells, members, info = [], [], [], {}
-    if config.num_cells:
+    begun, cells, members, info, strip_of = [], [], [], {}, None
+    if config.family == "ladder":
         volumes = {"count": config.num_cells, "low": config.low, "high": config.high}
         begun = family.begin_once(state / "begun.npz", data, **volumes, **limits)
+    elif config.family == "chain":
+        begun = members = _chain(config, settings, data, state)
+        if config.strip_cells:
+            strip_of = strip.graded(members, config.strip_cells, n)
     if config.num_path:
         usual = (begun[0], begun[-1]) if begun else None
-        both = ends.read((config.first, config.second), usual, data)
+        both = ends.read(texts, usual, data)
         cells, info = _path(config, both, model, settings, state / "path.npz")
-    if begun:
+    if config.family == "ladder":
         make = _gap_filler(config, model, settings, state)
         members = family.fill(begun, make, rounds=config.rounds, **limits)
         info |= {"begun_with": len(begun), "widest_gap_begun": family.widest(begun)}
     ratios = pairs.worst_ratios(members or cells, config.num_pairs, folder)
     size, groups = config.cell_size_mm, {"path": cells, "family": members}
     missing = report.write_cells(folder / "cells", groups, size, config.resolution)
-    found = report.report(cells, members, ratios, info, size)
+    found = report.report(cells, members, ratios, info, size, strip_of)
     console.notes([*missing, *write(folder, found)])
     console.table(report.table(found.values["cells"]), report.HEADER)
     for text in report.sentences(found.values["summary"]):
         console.say(text)
 
 
-def _check(config) -> None:
-    """Refuse settings that do not go together."""
-    if config.conditions not in CONDITIONS:
-        raise InputError(
-            f"conditions={config.conditions!r} is unknown. Use "
-            f"{' or '.join(CONDITIONS)}."
-        )
-    if config.num_cells == 1:
-        raise InputError(
-            "num_cells=1 makes no family. Pass 2 or more, or 0 for the path alone."
-        )
-    if not config.num_cells and not config.num_path:
-        raise InputError(
-            "num_cells=0 and num_path=0 leave nothing to do. Set one of them."
-        )
-    for key in ("first", "second") if config.num_path and not config.num_cells else ():
-        if not config[key]:
-            raise InputError(
-                f"{key} is empty, and with num_cells=0 there is no family to take it "
-                f"from. Give a voxel file or a number with `{key}`."
-            )
+def _chain(config, settings, data, state):
+    """Return the members of a chain."""
+    asked = chain.volumes(config.low, config.high, config.tolerance)
+    growth = chain.Growth(config.chain_steps, settings.printing, settings.solver)
+    seed = ends.seed(config.seed_cell, data, config.low)
+    return chain.grow(seed, asked, growth, state)
 
 
 def _path(config, both, model, settings, file):

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -144,3 +145,45 @@ def surface_of(
         return *mesh.field_surface(psi, cell_size_mm, m), []
     except ImportError:
         return *mesh.voxel_surface(voxels, cell_size_mm), [NO_MESHER]
+
+
+def block_files(
+    stem: str, values: np.ndarray, spacing_mm: float
+) -> tuple[dict[str, Callable[[pathlib.Path], None]], np.ndarray]:
+    """Return what writes each file of a block of cells, by name, and its voxels.
+
+    Args:
+      stem: of the files, .stl, .3mf, .glb, .npy and .png.
+      values: field at the corners of the voxels, from face to face.
+      spacing_mm: edge of a voxel.
+    """
+    voxels = (_centres(values) > 0).astype(np.uint8)
+
+    @functools.cache
+    def surface():
+        return mesh.box_surface(values, spacing_mm)
+
+    def write_mesh(kind, path):
+        try:
+            vertices, faces = surface()
+        except ImportError:
+            vertices, faces = mesh.voxel_surface(voxels, spacing_mm * len(voxels))
+        {"stl": write.write_stl, "3mf": write.write_3mf, "glb": write.write_glb}[kind](
+            path, vertices, faces
+        )
+
+    files = {
+        f"{stem}.{kind}": functools.partial(write_mesh, kind)
+        for kind in ("stl", "3mf", "glb")
+    }
+    files[f"{stem}.npy"] = lambda path: write.write_npy(path, voxels)
+    files[f"{stem}.png"] = lambda path: write.write_png(path, render.render(voxels))
+    return files, voxels
+
+
+def _centres(values):
+    """Return means over the eight corners of every voxel."""
+    for axis in range(3):
+        values = np.moveaxis(values, axis, 0)
+        values = np.moveaxis((values[1:] + values[:-1]) / 2, 0, axis)
+    return values

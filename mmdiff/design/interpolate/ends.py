@@ -1,16 +1,47 @@
-"""The ends of a path: cells of a dataset by their numbers, or voxel files of a user."""
+"""The cells a path or a chain begins with, as a user names them.
+
+Cells of a dataset by their numbers, voxel files, or, of a chain, named lattices.
+"""
 
 import pathlib
 
 import numpy as np
 
-from mmdiff.cells import prepare
+from mmdiff.cells import lattices, prepare
 from mmdiff.data.dataset import Dataset
 from mmdiff.design.interpolate.family import Member, measured, of_dataset
 from mmdiff.errors import InputError
 from mmdiff.io import read as files
+from mmdiff.typing import Float
 
 KEYS = ("first", "second")
+CONDITIONS = ("none", "ends")
+FAMILIES = ("chain", "ladder", "none")
+
+
+def check(conditions: str, family: str, num_path: int, texts: tuple[str, str]) -> None:
+    """Refuse settings of a path and a family that do not go together."""
+    for key, value, known in (
+        ("conditions", conditions, CONDITIONS),
+        ("family", family, FAMILIES),
+    ):
+        if value not in known:
+            raise InputError(
+                f"{key}={value!r} is unknown. Use {', '.join(known[:-1])} or "
+                f"{known[-1]}."
+            )
+    if family != "none":
+        return
+    if not num_path:
+        raise InputError(
+            "family=none and num_path=0 leave nothing to do. Set one of them."
+        )
+    for key, text in zip(KEYS, texts, strict=True):
+        if not text:
+            raise InputError(
+                f"{key} is empty, and with family=none there is no family to take it "
+                f"from. Give a voxel file or a number with `{key}`."
+            )
 
 
 def read(
@@ -30,6 +61,24 @@ def read(
     if np.array_equal(first.psi, second.psi):
         raise InputError("first and second are the same cell. Pass two that differ.")
     return first._replace(theta=0.0), second._replace(theta=np.pi / 2)
+
+
+def seed(text: str, data: Dataset, volume: float) -> Float[np.ndarray, "n n n"]:
+    """Return the field of the cell that a chain is grown from.
+
+    The text is the name of a lattice, which gets the volume or, where it must be
+    thicker, the least it can have; else it is that of an end of a path.
+    """
+    if text not in lattices.MIRRORED:
+        if not text.isdecimal() and not pathlib.Path(text).is_file():
+            raise InputError(
+                f"seed_cell={text!r} is no lattice with mirror planes, no number of a "
+                f"cell and no file. Use one of {', '.join(lattices.MIRRORED)}, such as "
+                "`seed_cell='sc plates'`."
+            )
+        return _end(text, "seed_cell", data).psi
+    least, most = lattices.volumes(text, data.n)
+    return lattices.lattice(text, min(max(volume, least + 1e-3), most), data.n)
 
 
 def _end(text: str, key: str, data) -> Member:

@@ -12,6 +12,7 @@ from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.design.interpolate import family, figures, pairs, path
 from mmdiff.design.interpolate.family import Member
 from mmdiff.io import cell_files, plots, render, write
+from mmdiff.io.page import CellView
 from mmdiff.io.report import CONVENTIONS as SHARED
 from mmdiff.io.report import Report
 
@@ -79,10 +80,14 @@ def summary(
     lines: Sequence[Mapping],
     info: Mapping,
 ) -> dict:
-    """Return the numbers that stand for the whole: fit, gaps, stiffness of pairs."""
+    """Return the numbers that stand for the whole: fit, gaps, stiffness of pairs.
+
+    How neighbours fit is that of the family, where there is one.
+    """
+    fitting = lines[len(cells) :] if members else lines
 
     def least(name):
-        found = (line.get(name) for line in lines)
+        found = (line.get(name) for line in fitting)
         return min((x for x in found if x is not None and np.isfinite(x)), default=None)
 
     found = {"path": len(cells), "family": len(members), **info}
@@ -104,12 +109,14 @@ def report(
     ratios: Mapping[int, float],
     info: Mapping,
     cell_size_mm: float = 10.0,
+    block: np.ndarray | None = None,
 ) -> Report:
     """Return the report of a path, its ends first and last, and a family by volume.
 
-    Either may be empty. The ratios are C11 over that in series of the pairs computed,
-    by number of the first, in the family or, where there is none, on the path; `info`
-    holds numbers of the run for the summary.
+    Either may be empty; `block` is the field of a strip that is graded through the
+    family, see `strip.graded`. The ratios are C11 over that in series of the pairs
+    computed, by number of the first, in the family or, where there is none, on the
+    path; `info` holds numbers of the run for the summary.
     """
     lines = rows(cells, "path", {} if members else ratios, cell_size_mm)
     lines += rows(members, "family", ratios, cell_size_mm)
@@ -123,6 +130,13 @@ def report(
         f"{lines[i]['cell']}: V {volume[i]:.3f}, K/K_HS {every[i].share:.2f}"
         for i in drawn
     ]
+    graded, views = {}, []
+    if block is not None:
+        graded, voxels = cell_files.block_files(
+            "graded", block, cell_size_mm / (block.shape[1] - 1)
+        )
+        caption = f"V {volume[len(cells)]:.3f} to {volume[-1]:.3f}"
+        views = [CellView("graded", voxels, "graded.png", [*graded], caption)]
     some = _spread(len(cells) or len(every), SPHERES)
     titles = [f"{lines[i]['cell']}, V {volume[i]:.2f}" for i in some]
     return Report(
@@ -130,6 +144,7 @@ def report(
         values={"summary": numbers, "cells": lines},
         conventions=CONVENTIONS,
         tables={"Summary": [{"": k, "value": v} for k, v in numbers.items()]},
+        views=views,
         arrays={"family.npz": arrays},
         rows={"family.csv": lines},
         files={
@@ -140,6 +155,7 @@ def report(
             "spheres.png": lambda file: plots.modulus_spheres(
                 file, constants[some], titles
             ),
+            **graded,
         },
         json="family.json",
     )
@@ -210,10 +226,13 @@ def sentences(numbers: Mapping) -> list[str]:
             "range off the straight line between the ends in the mean."
         )
     if numbers["family"]:
+        begun = numbers.get("widest_gap_begun")
+        narrowed = "" if begun is None else f" (at first {begun:.4f})"
         found.append(
             f"family: {numbers['family']} cells, widest gap in V "
-            f"{numbers['widest_gap']:.4f} (at first {numbers['widest_gap_begun']:.4f}),"
-            f" K/K_HS {numbers['least_K/K_HS']:.3f} or more."
+            f"{numbers['widest_gap']:.4f}{narrowed}, K/K_HS "
+            f"{numbers['least_K/K_HS']:.3f} or more, faces of neighbours agree in "
+            f"{100 * numbers['least_face_agreement']:.2f} % or more."
         )
     return found
 

@@ -1,20 +1,18 @@
 """Reports of named lattices: one each, the table of several, and of a graded block."""
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mmdiff import elasticity
-from mmdiff.cells import mesh
 from mmdiff.design.homogenize import properties, remarks
 from mmdiff.design.homogenize import report as homogenized
 from mmdiff.design.homogenize.solution import Solver
 from mmdiff.design.lattice.cell import Found
-from mmdiff.io import page, plots, render, write
-from mmdiff.io.cell_files import CellEntry
+from mmdiff.io import page, plots
+from mmdiff.io.cell_files import CellEntry, block_files
 from mmdiff.io.report import Report
 
 CONVENTIONS = properties.CONVENTIONS | {
@@ -23,7 +21,6 @@ CONVENTIONS = properties.CONVENTIONS | {
     "box": "level-set field at the corners of the voxels of a cell without mirror "
     "planes, in surface.npz: solid where it is positive",
 }
-KINDS = ("stl", "3mf", "glb")
 
 
 def slug(name: str) -> str:
@@ -142,29 +139,9 @@ def of_block(
     size_mm: float,
 ) -> Report:
     """Return the report of a graded block, from the values of its layers."""
-    spacing, stem = size_mm / (2 * samples), f"{slug(name)}_graded"
-    voxels = (_centres(field) > 0).astype(np.uint8)
+    stem = f"{slug(name)}_graded"
+    files, voxels = block_files(stem, field, size_mm / (2 * samples))
     rows = [{**row(v), "": f"layer {i}"} for i, v in enumerate(values)]
-
-    @functools.cache
-    def surface():
-        return mesh.box_surface(field, spacing)
-
-    def write_mesh(kind, path):
-        try:
-            vertices, faces = surface()
-        except ImportError:
-            vertices, faces = mesh.voxel_surface(voxels, spacing * len(voxels))
-        {"stl": write.write_stl, "3mf": write.write_3mf, "glb": write.write_glb}[kind](
-            path, vertices, faces
-        )
-
-    files = {
-        f"{stem}.{kind}": functools.partial(write_mesh, kind) for kind in KINDS
-    } | {
-        f"{stem}.npy": lambda path: write.write_npy(path, voxels),
-        f"{stem}.png": lambda path: write.write_png(path, render.render(voxels)),
-    }
     return Report(
         title=f"mmdiff: graded {name}",
         values={"layers": [*values], "volume_of_block": float(voxels.mean())},
@@ -176,11 +153,3 @@ def of_block(
         files=files,
         notes=list(dict.fromkeys(note for v in values for note in v["notes"])),
     )
-
-
-def _centres(values):
-    """Return means over the eight corners of every voxel."""
-    for axis in range(3):
-        values = np.moveaxis(values, axis, 0)
-        values = np.moveaxis((values[1:] + values[:-1]) / 2, 0, axis)
-    return values

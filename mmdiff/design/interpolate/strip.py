@@ -1,0 +1,42 @@
+"""A strip of cells that are graded along x through the members of a family.
+
+The field at each place is that of the member of the volume meant there, between the two
+nearest ones: where these differ by little, as in a chain, cells grow into each other
+without a step.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmdiff.cells import surface
+from mmdiff.design.interpolate.family import Member
+from mmdiff.typing import Float
+
+
+def graded(
+    members: Sequence[Member], cells: int, samples: int = 32
+) -> Float[np.ndarray, "x y z"]:
+    """Return the field of a strip of cells at the corners of its voxels, float32.
+
+    Args:
+      members: by volume, the lightest at the low end of x.
+      cells: along x.
+      samples: voxels along half a cell.
+    """
+    count, n = 2 * samples * cells + 1, members[0].psi.shape[-1]
+    volume = np.array([member.volume for member in members])
+    meant = np.linspace(volume[0], volume[-1], count)
+    place = np.interp(meant, volume, np.arange(len(members)))
+    points = surface.corners(n, samples)
+    # Of mirror images the one in the octant.
+    along = samples - abs(np.arange(count) % (2 * samples) - samples)
+    across = samples - abs(np.arange(2 * samples + 1) - samples)
+    found = np.zeros((count, len(across), len(across)), np.float32)
+    for k, member in enumerate(members):
+        weight = np.clip(1 - abs(place - k), 0, 1)
+        rows = np.flatnonzero(weight)
+        value = surface.sample(np.asarray(member.psi, np.float64), points)
+        layers = value[along[rows]][:, across][:, :, across]
+        found[rows] += weight[rows, None, None] * layers
+    return found
