@@ -177,7 +177,10 @@ def block_files(
         for kind in ("stl", "3mf", "glb")
     }
     files[f"{stem}.npy"] = lambda path: write.write_npy(path, voxels)
-    files[f"{stem}.png"] = lambda path: write.write_png(path, render.render(voxels))
+    # Closed walls would hide the inside.
+    half = slice(voxels.shape[2] // 2 if render.cutaway(voxels) else None)
+    shown = voxels[:, :, half]
+    files[f"{stem}.png"] = lambda path: write.write_png(path, render.render(shown))
     return files, voxels
 
 

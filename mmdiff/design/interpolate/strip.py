@@ -8,10 +8,14 @@ without a step.
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import ndimage
 
 from mmdiff.cells import surface
 from mmdiff.design.interpolate.family import Member
 from mmdiff.typing import Float
+
+SPECK = 30  # points of a closed pore that is filled
+LEVEL = 0.1  # spacings from the surface that is left of it
 
 
 def graded(
@@ -39,4 +43,21 @@ def graded(
         value = surface.sample(np.asarray(member.psi, np.float64), points)
         layers = value[along[rows]][:, across][:, :, across]
         found[rows] += weight[rows, None, None] * layers
-    return found
+    return _without_specks(found)
+
+
+def _without_specks(values):
+    """Fill closed pores of a few points, and drop solid outside of the largest piece.
+
+    Drain holes that move from member to member leave such.
+    """
+    void, _ = ndimage.label(values <= 0)
+    sizes = np.bincount(void.ravel())
+    small = sizes < SPECK
+    small[0] = False
+    values = np.where(small[void], LEVEL, values)
+    solid, _ = ndimage.label(values > 0)
+    sizes = np.bincount(solid.ravel())
+    sizes[0] = 0
+    loose = (solid > 0) & (solid != sizes.argmax())
+    return np.where(loose, -LEVEL, values).astype(np.float32)
