@@ -13,7 +13,9 @@ import numpy as np
 
 from mmdiff.cells import mend, surface
 from mmdiff.cells.mend import Printing
+from mmdiff.cells.printable import printability
 from mmdiff.design.interpolate.family import Member, arrays, members_of
+from mmdiff.design.interpolate.pairs import face_agreement
 from mmdiff.errors import InputError
 from mmdiff.run import console, saved
 from mmdiff.topopt import finish, move, objectives
@@ -22,7 +24,10 @@ from mmdiff.topopt.problem import Limits, Problem
 from mmdiff.typing import Float
 
 PROBLEM = Problem(lambda _: objectives.bulk)
-SPARE = 0.98  # of the widest gap: volumes are met to some 1e-4
+SPARE = 0.9  # of the widest gap between volumes asked for, since these are met
+OFF = 5e-4  # to so much
+FIT = 0.99  # agreement of faces with the member before that is good enough
+ROOM = 1.06  # of the least widths at which steps aim: they are met to some percent
 
 
 class Growth(NamedTuple):
@@ -96,36 +101,45 @@ def make_step(
 ) -> Callable[[Float[np.ndarray, "n n n"], float], list[Member]]:
     """Return `step(psi, volume)`, the member that a field becomes, or none.
 
-    What steps leave unfit to print is mended first, or at last not moved at all.
+    Where steps leave it unfit to print, or its faces off those of the field, fewer are
+    taken, it is mended first, or at last not moved at all; the best fit counts.
     """
     evaluate = move.make_evaluate(n, **growth.solver)
     printing = growth.printing
+    few = dict.fromkeys((growth.steps, min(growth.steps, 1)))
+    wider = printing._replace(wall=ROOM * printing.wall, gap=ROOM * printing.gap)
 
     def moved(psi, volume, steps) -> Design:
-        options = {"printing": printing, "solver": growth.solver}
-        limits = Limits(volume)
-        return finish.finish_field(
-            psi, PROBLEM, limits, evaluate, steps=steps, **options
+        options = {"printing": wider, "solver": growth.solver}
+        return finish.improve(
+            psi, PROBLEM, Limits(volume), evaluate, steps=steps, **options
         )
+
+    def mended(psi, volume):
+        psi = surface.shift_to_volume(psi, volume)
+        return mend.mend(psi, **wider._asdict())[0]
+
+    def tries(psi, volume):
+        # Steps that close the gap in volume leave drains and walls as they are.
+        yield from (moved(psi, volume, steps) for steps in few)
+        fit = mended(psi, volume)
+        yield from (moved(fit, volume, steps) for steps in few)
+        yield moved(surface.shift_to_volume(fit, volume), volume, 0)
 
     def step(psi, volume):
-        shifted = surface.shift_to_volume(np.asarray(psi, np.float64), volume)
-
-        def mended():
-            return mend.mend(shifted, **printing._asdict())[0]
-
-        tries = (
-            lambda: moved(shifted, volume, growth.steps),
-            lambda: moved(mended(), volume, growth.steps),
-            lambda: moved(mended(), volume, 0),
-        )
-        for attempt in tries:
-            design = attempt()
+        psi = np.asarray(psi, np.float64)
+        found = []
+        for design in tries(psi, volume):
             result = design.estimate
-            if result is not None and result.converged and not design.flaw:
-                doubt = result.uncertainty
-                known = (result.constants, doubt, result.volume)
-                return [Member(design.psi, *known, "chain")]
-        return []
+            if result is None or not result.converged:
+                continue
+            met = abs(result.volume - volume) <= OFF
+            if met and not printing.flaw(printability(design.psi)):
+                known = (result.constants, result.uncertainty, result.volume)
+                member = Member(design.psi, *known, "chain")
+                found.append((face_agreement(psi, member.psi)[0], member))
+                if found[-1][0] >= FIT:
+                    break
+        return [max(found, key=lambda one: one[0])[1]] if found else []
 
     return step
