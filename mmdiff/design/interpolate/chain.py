@@ -72,20 +72,24 @@ def grow(
     first = int(np.argmin(abs(asked - start)))
     found: dict[int, Member] = {}
 
-    def member_at(i, psi):
-        file = folder / f"chain_{i:03d}.npz"
+    def at(i, psi, name):
+        file = folder / f"chain_{name}.npz"
         made = saved.once(file, lambda: arrays([*step(psi, float(asked[i]))]))
-        return members_of(made)
+        for member in members_of(made):
+            found[i] = member
+        shown = f"K/K_HS {found[i].share:.3f}" if i in found else "not printable"
+        return f"V {asked[i]:.3f}: {shown}"
 
     with console.progress("family", len(asked)) as advance:
         for way in (range(first, len(asked)), range(first - 1, -1, -1)):
             psi = found[first].psi if first in found else seed
             for i in way:
-                shown = "not printable"
-                for member in member_at(i, psi):
-                    found[i], psi = member, member.psi
-                    shown = f"K/K_HS {member.share:.3f}"
-                advance(1, info=f"V {asked[i]:.3f}: {shown}")
+                advance(1, info=at(i, psi, f"{i:03d}"))
+                psi = found[i].psi if i in found else psi
+    # A surface that cannot grow to a volume may well shrink to it.
+    for i in reversed(range(len(asked) - 1)):
+        if i not in found and i + 1 in found:
+            console.say(f"once more, {at(i, found[i + 1].psi, f'{i:03d}_down')}")
     if not found:
         raise InputError(
             f"no cell with a volume from {asked[0]:g} to {asked[-1]:g} could be "
