@@ -76,8 +76,3 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         if not figures.predictions(workdir / "r2.png", shown):
             note(NO_PLOTS)
     record.say_end(path, settings, result)
-
-
-def intact(folder: pathlib.Path) -> bool:
-    """Whether a run is whole and at its last step; a rerun goes on if not."""
-    return record.is_complete(folder / "regressor.npz", regressor.load_regressor)

@@ -18,7 +18,7 @@ from mmdiff.errors import InputError
 from mmdiff.io.report import NO_PLOTS
 from mmdiff.models.denoiser import make_denoiser
 from mmdiff.models.network import fields_of, make_network
-from mmdiff.models.weights import load_weights, save_weights
+from mmdiff.models.weights import save_weights
 from mmdiff.run import tensorboard
 from mmdiff.run.console import note
 from mmdiff.run.workdir import read_metrics
@@ -94,11 +94,6 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     if not figures.loss_curve(workdir / "loss.png", rows):
         note(NO_PLOTS)
     record.say_end(path, settings, result)
-
-
-def intact(folder: pathlib.Path) -> bool:
-    """Whether a run is whole and at its last step; a rerun goes on if not."""
-    return record.is_complete(folder / "ema.npz", load_weights)
 
 
 def train(config, workdir, settings, diffusion, params, training, validation):

@@ -12,7 +12,6 @@ from typing import Any
 import jax
 
 from mmdiff.data.dataset import Dataset, load_dataset
-from mmdiff.errors import DataError
 from mmdiff.run import tensorboard
 from mmdiff.run.console import note, say
 from mmdiff.run.workdir import append_metrics
@@ -84,15 +83,6 @@ def last(rows: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
 def count(params: Any) -> int:
     """Return the number of parameters of a network."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
-
-
-def is_complete(path: pathlib.Path, load: Callable[..., tuple[Any, Mapping]]) -> bool:
-    """Whether a file whose parameters and header `load` reads is of the last step."""
-    try:
-        _, meta = load(path)
-    except DataError:
-        return False
-    return meta["training"]["steps"] >= meta["training"]["planned"]
 
 
 def say_end(path: pathlib.Path, settings: Settings, result: Result) -> None:
