@@ -1,8 +1,9 @@
 """One run in one workdir: resume or refuse, record, and turn failures into exit codes.
 
 Knows nothing of flags and ConfigDict: `mmdiff.main` hands over a `Job` of plain values
-and a callable. Exit codes: 2 input, 3 dataset or checkpoint, 4 memory, 130 interrupted,
-1 anything else. Every traceback goes to log.txt; the terminal gets one line.
+and a callable. Exit codes: 2 input, 3 dataset or checkpoint, 4 memory, 5 stopped in
+good order before its end, 130 interrupted, 1 anything else. Every traceback goes to
+log.txt; the terminal gets one line.
 """
 
 import dataclasses
@@ -22,6 +23,8 @@ from mmdiff.io.json import plain, write_json
 from mmdiff.run import console, environment, manifest, origin
 from mmdiff.run import workdir as workdirs
 
+STOPPED = 5  # exit code of a run that is not finished, though nothing failed
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -37,7 +40,8 @@ class Job:
     label: str  # the config as the user wrote it, such as configs/generate.py:tiny
     settings: Mapping[str, Any]
     workdir: Path
-    run: Callable[[], None]  # does the work; called once, with JAX ready
+    # Does the work, with JAX ready; returns why it is not finished, should it not be.
+    run: Callable[[], str | None]
     argv: tuple[str, ...] = ()
     overwrite: bool = False  # delete an earlier run first
     distributed: bool = False  # one of several processes, see `mmdiff.run.distributed`
@@ -240,7 +244,7 @@ def _run(job: Job, earlier: Mapping[str, Any], flaws: Mapping[str, str]) -> int:
         write_json(folder / "run.json", run)
         console.say(f"{job.label} on {environment.device_line()}, workdir {folder}")
         with clock:
-            job.run()
+            stopped = job.run()
         run["summary"] = console.summary()
         _write_index(job, run, begun)
         for name, before in broken.items():
@@ -249,8 +253,10 @@ def _run(job: Job, earlier: Mapping[str, Any], flaws: Mapping[str, str]) -> int:
                     f"{name} {flaws[name]} and is made by a whole run only. Pass "
                     "--overwrite for that."
                 )
-        manifest.seal(folder, run["found"])
-        run["exit_reason"] = "finished"
+        if not stopped:
+            manifest.seal(folder, run["found"])
+        run["exit_reason"] = stopped or "finished"
+        code = STOPPED if stopped else 0
     except (Exception, KeyboardInterrupt) as error:
         code, message = explain(error, job)
         run["exit_reason"] = f"{type(error).__name__}: {first_line(error)}"
@@ -266,7 +272,7 @@ def _run(job: Job, earlier: Mapping[str, Any], flaws: Mapping[str, str]) -> int:
         write_json(folder / "run.json", run)
     except OSError as error:  # the disk is full: that has been said already
         console.log(f"run.json: {error}")
-    if code == 0:
+    if code in (0, STOPPED):
         console.say(
             f"compile time: {clock.seconds:.1f} s of {run['wall_seconds']:.1f} s in all"
         )

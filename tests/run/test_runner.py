@@ -69,7 +69,11 @@ def state(job):
 )
 def test_finished_run_that_was_damaged_is_run_again(job, capsys, damage, said):
     file = job.workdir / "cell_00.npy"
-    job = replace(job, run=lambda: file.write_text("cell"))
+
+    def run():
+        file.write_text("cell")
+
+    job = replace(job, run=run)
     assert runner.execute(job) == 0
     damage(file)
     capsys.readouterr()
@@ -329,6 +333,20 @@ def test_an_unfinished_run_is_resumed(job, capsys):
     assert out.startswith(f"resuming the run in {job.workdir}\n")
     assert (job.workdir / "part").read_text() == "whole"
     assert state(job)["attempt"] == 2
+
+
+def test_a_run_that_was_stopped_in_good_order_has_a_code_of_its_own(job, capsys):
+    def stopped():
+        (job.workdir / "part").write_text("half")
+        return "stopped at step 3 of 6"
+
+    assert runner.execute(replace(job, run=stopped)) == runner.STOPPED == 5
+    assert capsys.readouterr().out.splitlines()[-1].startswith("6 files in ")
+    assert state(job)["exit_reason"] == "stopped at step 3 of 6"
+    assert state(job)["exit_code"] == 5
+    assert runner.execute(job) == 0
+    assert capsys.readouterr().out.startswith("resuming the run")
+    assert state(job)["exit_reason"] == "finished"
 
 
 def test_the_number_of_workers_makes_no_other_run(job, capsys):

@@ -9,6 +9,7 @@ from data_helpers import BASE, RECORD, random_packed
 from train_helpers import OPTIMIZER, params, settings
 
 from mmdiff.data import store
+from mmdiff.run import workdir
 from mmdiff.train import record
 from mmdiff.train.loop import Result
 from mmdiff.train.state import create_state
@@ -63,7 +64,18 @@ def test_the_numbers_of_a_run_are_those_of_its_result():
     ("reason", "words"), [("steps", "all steps done"), ("time", "time limit")]
 )
 def test_the_end_is_said_with_the_way_on(reason, words, tmp_path, capsys):
-    record.say_end(tmp_path / "a.npz", settings(), Result(STATE, reason, 2.5, []))
+    result = Result(STATE, reason, 2.5, [])
+    why = record.say_end(tmp_path / "a.npz", settings(), result)
+    assert why == ("" if reason == "steps" else "time limit at step 0 of 6")
     out = capsys.readouterr().out
     assert out.startswith(f"{words}: step 0 of 6, 2.5 samples/s; wrote")
     assert ("run the same command again" in out) == (reason != "steps")
+
+
+def test_whether_a_step_was_validated_stands_in_the_metrics(tmp_path):
+    known = record.validated(tmp_path)
+    assert not known(3)
+    workdir.append_metrics(tmp_path, {"step": 3, "loss": 0.1})
+    assert not known(3)
+    workdir.append_metrics(tmp_path, {"step": 3, "validation K": 0.1})
+    assert known(3) and not known(6)
