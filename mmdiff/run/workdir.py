@@ -41,8 +41,8 @@ def opened(path: Path) -> Iterator[Path]:
     """Create a workdir where it is missing, check it and hold its lock for the block.
 
     Raises:
-      InputError: it is a file, not writable, its disk is full, or another live process
-        works in it.
+      InputError: it is a file, not writable, its disk is full, a common file of it is
+        a link, or another live process works in it.
     """
     if path.exists() and not path.is_dir():
         raise InputError(f"workdir {path} is a file. {_OTHER}")
@@ -52,6 +52,12 @@ def opened(path: Path) -> Iterator[Path]:
             pass
     except OSError as error:
         raise InputError(unwritable(path, error)) from error
+    for name in (*COMMON, LOCK):
+        if (path / name).is_symlink():
+            raise InputError(
+                f"{path / name} is a link, and the run would write to where it leads. "
+                f"Remove it. {_OTHER}"
+            )
     free = free_bytes(path)
     if free is not None and free < NEEDED_BYTES:
         raise InputError(

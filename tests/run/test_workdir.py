@@ -100,6 +100,19 @@ def test_a_file_is_refused(tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["log.txt", "metrics.jsonl", "index.html", ".lock"])
+def test_links_out_of_the_directory_are_not_followed(tmp_path, name):
+    (tmp_path / "target").write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).symlink_to(tmp_path / "target")
+    with (
+        pytest.raises(InputError, match=f"{name} is a link, and the run would write"),
+        workdir.opened(tmp_path / "out"),
+    ):
+        pass
+    assert (tmp_path / "target").read_text() == "mine"
+
+
 def test_an_unwritable_place_names_the_space_and_the_flag(tmp_path):
     (tmp_path / "file").write_text("")
     path = tmp_path / "file" / "out"
