@@ -2,10 +2,12 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 from mmdiff.io.checksums import sha256
 
+_DETACHED = re.compile(rb"^data ?file: *(.*?)\s*$", re.MULTILINE)  # of NRRD headers
 # Of a dataset these list the rest with digests.
 _LISTS = ("layout.json", "selection.json", "manifests/*.json")
 
@@ -33,7 +35,8 @@ def _files(text: str) -> list[tuple[str, Path]]:
     Pipes and devices are none: reading them may never end.
     """
     if os.path.isfile(text):
-        return [("", Path(text))]
+        path = Path(text)
+        return [("", path), *(("data", file) for file in _detached(path))]
     if not os.path.isdir(text):
         return []
     root = Path(text)
@@ -41,3 +44,15 @@ def _files(text: str) -> list[tuple[str, Path]]:
     kinds = _LISTS if (root / "layout.json").is_file() else ("[!.]*",)
     found = sorted(path for kind in kinds for path in root.glob(kind))
     return [(p.relative_to(root).as_posix(), p) for p in found if p.is_file()]
+
+
+def _detached(path: Path) -> list[Path]:
+    """Return the file in which the values lie that a header describes, if any."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 16)
+    except OSError:  # what reads it says so
+        return []
+    found = _DETACHED.search(head) if head.startswith(b"NRRD") else None
+    place = found and os.path.join(path.parent, os.fsdecode(found[1]))
+    return [Path(place)] if place and os.path.isfile(place) else []

@@ -204,7 +204,7 @@ def _is_done(
         return False
     print(
         f"already done: {job.label} finished in {folder} (started "
-        f"{earlier['started']}, took {earlier['wall_seconds']:.0f} s). "
+        f"{earlier.get('started')}, took {earlier.get('wall_seconds', 0):.0f} s). "
         "Pass --overwrite to run it again."
     )
     if earlier.get("summary"):
@@ -247,12 +247,7 @@ def _run(job: Job, earlier: Mapping[str, Any], flaws: Mapping[str, str]) -> int:
             stopped = job.run()
         run["summary"] = console.summary()
         _write_index(job, run, begun)
-        for name, before in broken.items():
-            if name != manifest.NAME and manifest.state(folder / name) == before:
-                console.note(
-                    f"{name} {flaws[name]} and is made by a whole run only. Pass "
-                    "--overwrite for that."
-                )
+        _note_left(folder, flaws, broken)
         if not stopped:
             manifest.seal(folder, run["found"])
         run["exit_reason"] = stopped or "finished"
@@ -278,6 +273,19 @@ def _run(job: Job, earlier: Mapping[str, Any], flaws: Mapping[str, str]) -> int:
         )
         console.say(_last_line(folder))
     return code
+
+
+def _note_left(folder: Path, flaws: Mapping[str, str], broken: Mapping) -> None:
+    """Note which files are as broken as they were before a run that should mend them.
+
+    Both by name: what was wrong, and the `manifest.state` then.
+    """
+    for name, text in flaws.items():
+        if name != manifest.NAME and manifest.state(folder / name) == broken[name]:
+            console.note(
+                f"{name} {text} and is made by a whole run only. Pass --overwrite for "
+                "that."
+            )
 
 
 def _is_about_workdir(error: OSError, folder: Path) -> bool:

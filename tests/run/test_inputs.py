@@ -31,6 +31,16 @@ def test_pipes_and_devices_are_not_read(tmp_path):
     assert inputs.digest(str(tmp_path)) is None
 
 
+def test_a_header_is_its_data_file_too(tmp_path):
+    path, data = tmp_path / "a.nhdr", tmp_path / "a b.raw"
+    path.write_text("NRRD0004\ntype: uint8\nsizes: 1 1 1\ndata file: a b.raw\n\n")
+    first = inputs.digest(str(path))
+    data.write_bytes(b"0")
+    second = inputs.digest(str(path))
+    data.write_bytes(b"1")
+    assert len({first, second, inputs.digest(str(path))}) == 3
+
+
 def test_a_folder_is_its_files_and_their_names(tmp_path):
     (tmp_path / "a.npy").write_text("cell")
     (tmp_path / ".lock").write_text("1")

@@ -12,7 +12,7 @@ import itertools
 import json
 import pathlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,8 +117,8 @@ def homogenize_cell(cell: Cell, log: pathlib.Path, settings: Settings) -> dict:
 
     The metrics in the workdir `log` get a line.
     """
-    stored = _stored(cell.folder)
-    if stored and stored["file"] == cell.label and _same_file(stored, cell.info):
+    stored, content = _stored(cell.folder), cell.info["content"]
+    if stored and (stored["file"], stored["input"]["content"]) == (cell.label, content):
         return stored
     options, solver, material = settings.options, settings.solver, settings.material
     if cell.info["format"] == "dataset":
@@ -182,12 +182,6 @@ def _stored(folder: pathlib.Path) -> dict | None:
     return json.loads((folder / "properties.json").read_text("utf-8"))
 
 
-def _same_file(values: Mapping, known: Mapping) -> bool:
-    """Whether properties are those of a file of a size and checksum."""
-    keys = ("bytes", "sha256")
-    return all(values["input"].get(key) == known.get(key) for key in keys)
-
-
 def _read(path: pathlib.Path, folder: pathlib.Path, settings: Settings) -> list[Cell]:
     """Return the chosen cells of a file, of several each with a folder of its own."""
     if dataset.is_dataset(path):
@@ -197,6 +191,7 @@ def _read(path: pathlib.Path, folder: pathlib.Path, settings: Settings) -> list[
         found = read.select(array, path.name, settings.index)
         chosen = [(i, functools.partial(_as_it_is, voxels)) for i, voxels in found]
         info |= {"notes": console.notes(info["notes"]), **manifest.checksum(path)}
+        info |= {"content": inputs.digest(str(path))}
         info |= {"bits": bool(settings.raw.get("bits"))}
     digits = len(str(len(chosen) - 1))
     return [
@@ -222,7 +217,7 @@ def _read_dataset(path, settings):
     numbers = read.choose(shape, path.name, settings.index)
     info = {"file": path.name, "format": "dataset", "array": None, "shape": [*shape]}
     info |= {"dtype": data.packed.dtype.name, "notes": []}
-    info |= {"sha256": inputs.digest(str(path))}
+    info |= {"content": inputs.digest(str(path))}
     return [(row, functools.partial(make, row)) for row in numbers], info
 
 

@@ -177,11 +177,11 @@ def test_cells_of_a_dataset_are_surfaces(tmp_path):
     assert values["volume"] == pytest.approx(surface.volume(psi), abs=2e-3)
     with pytest.raises(InputError, match="run holds one cell .*, so index=3 is none"):
         run(root.parent, tmp_path, index="3")
-    assert values["input"]["sha256"] == inputs.digest(str(root))
+    assert values["input"]["content"] == inputs.digest(str(root))
     whole = stored(tmp_path / "out")
     assert run(root.parent, tmp_path, geometry=chosen)[0] == [whole]
     # Another dataset of the same name.
-    other = {**whole, "input": {**whole["input"], "sha256": "of another"}}
+    other = {**whole, "input": {**whole["input"], "content": "of another"}}
     write_json(tmp_path / "out/properties.json", other)
     manifest.seal(tmp_path / "out")
     run(root.parent, tmp_path, geometry=chosen)
