@@ -24,6 +24,8 @@ RANGES = {
     "cell_size_mm": "(0, inf) mm",
     "stl_voxels": "[4, inf)",
 }
+# Keys that name files: a run goes on with the same content only.
+INPUTS = ("data",)
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:

@@ -54,6 +54,8 @@ RANGES = {
     "num_targets": "[0, inf)",
     "workers": "[0, inf)",
 }
+# Keys that name files: a run goes on with the same content only.
+INPUTS = ("given.path", "proposed.weights")
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:

@@ -23,6 +23,10 @@ RANGES = {
     "min_wall": "[0, 0.5)",
     "min_gap": "[0, 0.5)",
 }
+# Keys that name files: a run goes on with the same content.
+INPUTS = ("checkpoint", "data", "targets")
+# Targets of a list are compared one by one, so it may be edited.
+MAY_CHANGE = ("inputs.targets",)
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:

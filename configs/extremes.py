@@ -50,6 +50,8 @@ RANGES = {
     "iterations": "[1, inf)",
     "cell_size_mm": "(0, inf) mm",
 }
+# Keys that name files: a run goes on with the same content only.
+INPUTS = ("checkpoint", "data")
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:

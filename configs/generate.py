@@ -31,6 +31,10 @@ RANGES = {
     "solver.tol": "(0, 1)",
     "solver.maxiter": "[1, inf)",
 }
+# Keys that name files: a run goes on with the same content.
+INPUTS = ("checkpoint", "target", "targets")
+# Targets of a list are compared one by one, so it may grow.
+MAY_CHANGE = ("inputs.targets",)
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:

@@ -33,6 +33,10 @@ RANGES = {
     "solver.tol": "(0, 1)",
     "solver.maxiter": "[1, inf)",
 }
+# Keys that name files: a run goes on with the same content.
+INPUTS = ("input",)
+# Files are compared one by one.
+MAY_CHANGE = ("inputs.input",)
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:

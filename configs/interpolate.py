@@ -37,6 +37,8 @@ RANGES = {
     "min_gap_mm": "[0, inf) mm",
     "resolution": "[64, 256]",
 }
+# Keys that name files: a run goes on with the same content only.
+INPUTS = ("checkpoint", "data", "first", "second")
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:

@@ -40,6 +40,8 @@ RANGES = {
     "solver.tol": "(0, 1)",
     "solver.maxiter": "[1, inf)",
 }
+# Keys that name files: a run goes on with the same content only.
+INPUTS = ("objective", "start", "target")
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:

@@ -40,6 +40,8 @@ MAY_CHANGE = (
     "log_every",
     "checkpoint_every",
 )
+# Keys that name files: a run goes on with the same content only.
+INPUTS = ("data",)
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:

@@ -62,6 +62,8 @@ MAY_CHANGE = (
     "steps_per_dispatch",
     "tensorboard",
 )
+# Keys that name files: a run goes on with the same content only.
+INPUTS = ("data", "init")
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:

@@ -44,13 +44,13 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         for reference, pool in known.items():
             case = Case(column, reference, loads, box, pool)
             found.append(cases.solve(case, model, state, **limits))
-    checks = {line["reference"]: line for line in workdir.read_metrics(folder)}
+    checks = {line["reference"]: line for line in workdir.read_records(folder)}
     for name in references if config.check_cells else ():
         if name not in checks:
             pool = make_pool(name, config.check_voxels, resolved.VOID)
             slab = resolved.check_slab(columns[0], pool, config.check_cells, **limits)
             checks[name] = {"reference": name, **slab}
-            workdir.append_metrics(folder, checks[name])
+            workdir.append_record(folder, checks[name])
     done = report.report(
         found,
         [checks[name] for name in references if name in checks],

@@ -12,13 +12,14 @@ from mmdiff.data import (
     finish,
     given,
     pipeline,
+    proposed,
     report,
     shard,
     spot_checks,
     store,
     tables,
 )
-from mmdiff.data.recipe import GIVEN, Recipe, from_config
+from mmdiff.data.recipe import GIVEN, PROPOSED, Recipe, from_config
 from mmdiff.run import console, environment, workdir, workers
 
 
@@ -32,8 +33,10 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         console.note(f"{what} Shard {number} is made again.")
         store.forget(root, number)
     todo = store.missing(root)
-    if any(recipe.plan()[number].kind == GIVEN for number in todo):
-        given.check(recipe)
+    # What later rounds need is asked for before the first.
+    for aim, part in ((GIVEN, given), (PROPOSED, proposed)):
+        if any(recipe.plan()[number].aim == aim for number in todo):
+            part.check(recipe)
     if todo:
         count = min(other["workers"] or environment.cores(), len(todo))
         with workers.local_pool(count) as pool:
@@ -48,14 +51,6 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
                     on_shard=functools.partial(record, folder, recipe, advance),
                 )
     close(folder, other)
-
-
-def intact(folder: pathlib.Path) -> bool:
-    """Whether a finished dataset is still whole; a rerun mends one that is not."""
-    root = folder / "data.zarr"
-    return (root / "layout.json").exists() and not (
-        store.missing(root) or store.damaged(root)
-    )
 
 
 def record(

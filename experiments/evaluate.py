@@ -1,7 +1,6 @@
 """Accuracy, validity, diversity and novelty of a model on a list of targets."""
 
 import functools
-import json
 import pathlib
 
 import numpy as np
@@ -62,18 +61,6 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     )
     for text in found.notes:
         console.say(text)
-
-
-def intact(folder: pathlib.Path) -> bool:
-    """Whether a finished run has the records of its list, which may have changed."""
-    config = json.loads((folder / "config.json").read_text("utf-8"))["config"]
-    if config["held_out"]:
-        return True
-    try:
-        lines = targets.read_list(_path(config["targets"]), config["num_targets"])
-    except InputError:  # gone since: what is there is all that can be had
-        return True
-    return len(runs.stored(folder, [line.target for line in lines])) == len(lines)
 
 
 def _path(text):

@@ -1,7 +1,6 @@
 """Cells for a target tensor, or a list of them: sample, check, rank, polish, write."""
 
 import functools
-import json
 import pathlib
 import time
 
@@ -48,16 +47,6 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     if len(cells) < config.num_best:
         console.note(f"{len(cells)} of {config.num_best} cells wanted were good.")
     console.say(f"best: cell 0, {100 * cells[0].error:.2f} % from the target.")
-
-
-def intact(folder: pathlib.Path) -> bool:
-    """Whether every target of a finished list is whole; the list may have grown."""
-    config = json.loads((folder / "config.json").read_text("utf-8"))["config"]
-    if not config.get("targets"):
-        return True
-    options = {"base": config["base"]["E"], "nu": config["base"]["nu"]}
-    options["allow_infeasible"] = config["allow_infeasible"]
-    return batch.is_whole(folder, config["targets"], **options)
 
 
 def _run_list(config, folder):

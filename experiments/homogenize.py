@@ -11,7 +11,7 @@ from mmdiff.anisotropy import VOIGT
 from mmdiff.cells import prepare
 from mmdiff.design.homogenize import batch, geometry, remarks, report, solution
 from mmdiff.errors import InputError
-from mmdiff.run import console, workdir
+from mmdiff.run import console
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
@@ -48,13 +48,6 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     if left_out:
         count = len(found) + len(left_out)
         console.say(f"left out {len(left_out)} of {count} cells; see above.")
-
-
-def intact(folder: pathlib.Path) -> bool:
-    """Whether the results of a finished run are whole and those of its input."""
-    settings, _ = workdir.read_state(folder)
-    source = pathlib.Path(settings["config"]["input"]) if settings else folder
-    return batch.is_current(source, folder)
 
 
 def _settings(config: ConfigDict) -> batch.Settings:

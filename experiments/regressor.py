@@ -24,8 +24,8 @@ from mmdiff.train.state import make_optimizer
 SPLITS = {"validation": VALIDATION, "test": TEST}
 
 
-def run(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Train as configured.
+def run(config: ConfigDict, workdir: pathlib.Path) -> str:
+    """Train as configured; return why it is not finished, empty if it is.
 
     Raises:
       InputError: if the settings do not fit each other or the dataset.
@@ -53,7 +53,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
             regression.labelled(data, chosen),
             settings=settings,
             checkpoints=Checkpoints(workdir / "checkpoints"),
-            hooks=Hooks(validate=validate, on_metrics=on_metrics),
+            hooks=Hooks(validate, record.validated(workdir), on_metrics),
         )
     meta = {
         "model": fields,
@@ -75,9 +75,4 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         shown = found.get("test", found.get("validation"))
         if not figures.predictions(workdir / "r2.png", shown):
             note(NO_PLOTS)
-    record.say_end(path, settings, result)
-
-
-def intact(folder: pathlib.Path) -> bool:
-    """Whether a run is whole and at its last step; a rerun goes on if not."""
-    return record.is_complete(folder / "regressor.npz", regressor.load_regressor)
+    return record.say_end(path, settings, result)

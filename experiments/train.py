@@ -18,7 +18,7 @@ from mmdiff.errors import InputError
 from mmdiff.io.report import NO_PLOTS
 from mmdiff.models.denoiser import make_denoiser
 from mmdiff.models.network import fields_of, make_network
-from mmdiff.models.weights import load_weights, save_weights
+from mmdiff.models.weights import save_weights
 from mmdiff.run import tensorboard
 from mmdiff.run.console import note
 from mmdiff.run.workdir import read_metrics
@@ -33,8 +33,8 @@ DISTRIBUTED = True
 WEIGHTS = ("none", "std")
 
 
-def run(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Train as configured.
+def run(config: ConfigDict, workdir: pathlib.Path) -> str:
+    """Train as configured; return why it is not finished, empty if it is.
 
     Raises:
       InputError: if the settings do not fit each other or the dataset.
@@ -71,7 +71,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     settings = Settings.from_values(config.to_dict())
     result = train(config, workdir, settings, diffusion, params, training, validation)
     if jax.process_index():
-        return
+        return record.unfinished(settings, result)
     rows, labels = read_metrics(workdir), training.cond[:, :4].astype(float)
     meta = {
         "model": fields | {"dtype": "float32"},  # short runs need no other
@@ -93,18 +93,14 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     (workdir / "MODEL_CARD.md").write_text(card)
     if not figures.loss_curve(workdir / "loss.png", rows):
         note(NO_PLOTS)
-    record.say_end(path, settings, result)
-
-
-def intact(folder: pathlib.Path) -> bool:
-    """Whether a run is whole and at its last step; a rerun goes on if not."""
-    return record.is_complete(folder / "ema.npz", load_weights)
+    return record.say_end(path, settings, result)
 
 
 def train(config, workdir, settings, diffusion, params, training, validation):
     """Return the result of the training; metrics and samples are written on the way."""
     writes = jax.process_index() == 0
     hooks = {"validate": denoising.make_validation(diffusion, validation, settings)}
+    hooks["validated"] = record.validated(workdir)
     if settings.sample_every and writes:
         shown = training if validation is None else validation
         hooks["on_sample"] = make_snapshots(diffusion, workdir, shown, seed=config.seed)

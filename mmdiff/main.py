@@ -20,9 +20,10 @@ from absl import flags
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags, config_path
 
+from mmdiff import assets
 from mmdiff.errors import InputError, check_ranges
 from mmdiff.io.json import plain
-from mmdiff.run import console, distributed, runner
+from mmdiff.run import console, distributed, inputs, runner
 from mmdiff.run.runner import first_line, flat, with_flags
 
 DEFAULT_CONFIG = "configs/generate.py"
@@ -70,7 +71,7 @@ def parse(argv: Sequence[str]) -> runner.Job | None:
         print(_help(known, label))
         return None
     _refuse_unknown(rest[1:], list(known))
-    path, config, ranges, may_change = load_config(label)
+    path, config, ranges, may_change, named = load_config(label)
     override(config, rest, label)
     values = config.to_dict()
     settings = plain({"experiment": path.stem, "config": values})
@@ -90,6 +91,9 @@ def parse(argv: Sequence[str]) -> runner.Job | None:
             "configs/train.py."
         )
     folder = Path(known["workdir"].value)
+    if named:
+        content = {key: _digest(key, flat(values)[key]) for key in named}
+        settings["inputs"] = content
     return runner.Job(
         label=label,
         settings=settings,
@@ -100,11 +104,13 @@ def parse(argv: Sequence[str]) -> runner.Job | None:
         distributed=known["distributed"].value,
         debug=known["debug"].value,
         may_change=frozenset(may_change),
-        intact=lambda: (
-            not _says(experiment, "def intact(")
-            or _load(experiment, "experiment").intact(folder)
-        ),
     )
+
+
+def _digest(key: str, value: str) -> str | None:
+    """Return the digest of the files that a key of a config names, or ships with."""
+    shipped = {"checkpoint": assets.weights_path, "data": assets.dataset_path}
+    return inputs.digest(value or (str(shipped[key]()) if key in shipped else ""))
 
 
 def _says(experiment: Path, text: str) -> bool:
@@ -120,6 +126,7 @@ class LoadedConfig(NamedTuple):
     config: ConfigDict  # locked
     ranges: dict[str, str]  # of numbers, see `mmdiff.ranges`
     may_change: tuple[str, ...]  # keys that a run may have otherwise when it goes on
+    inputs: tuple[str, ...]  # keys that name files, to whose content a run is bound
 
 
 def load_config(label: str) -> LoadedConfig:
@@ -148,11 +155,8 @@ def load_config(label: str) -> LoadedConfig:
     except Exception as error:
         what = f"{type(error).__name__}: {first_line(error)}"
         raise InputError(f"config {label} cannot be loaded. {what}") from error
-    ranges, may_change = (
-        getattr(module, "RANGES", {}),
-        getattr(module, "MAY_CHANGE", ()),
-    )
-    return LoadedConfig(path, config.lock(), ranges, may_change)
+    said = [getattr(module, name, ()) for name in ("MAY_CHANGE", "INPUTS")]
+    return LoadedConfig(path, config.lock(), getattr(module, "RANGES", {}), *said)
 
 
 def override(config: ConfigDict, args: Sequence[str], label: str) -> None:

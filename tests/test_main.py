@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from mmdiff import __version__, main
+from mmdiff import __version__, assets, main
+from mmdiff.run import inputs
 
 CONFIG = """
 from ml_collections import ConfigDict, config_dict
@@ -266,16 +267,20 @@ def test_a_whole_run(project, monkeypatch):
     )
 
 
-def test_experiments_may_say_whether_a_run_is_whole(project):
-    job = main.parse(["mmdiff", "--config=configs/toy.py", f"--workdir={project}/out"])
-    assert job.intact()
-    check = "\n\ndef intact(folder):\n    return (folder / 'cell').exists()\n"
-    path = project / "experiments" / "toy.py"
-    path.write_text(EXPERIMENT + check)
-    assert not job.intact()
-    (project / "out").mkdir()
-    (project / "out" / "cell").touch()
-    assert job.intact()
+def test_a_run_is_bound_to_the_files_that_its_config_names(project, tmp_path):
+    path = project / "configs" / "toy.py"
+    text = CONFIG.replace("config.seed = 0", 'config.seed, config.checkpoint = 0, ""')
+    path.write_text(f'{text}\n\nINPUTS = ("size", "checkpoint")\n')
+    command = ["mmdiff", "--config=configs/toy.py", f"--workdir={project}/out"]
+    (tmp_path / "file").write_text("a")
+    named = [*command, f"--config.size={tmp_path}/file"]
+    first = main.parse(named).settings["inputs"]
+    assert first["size"] and main.parse(named).settings["inputs"] == first
+    (tmp_path / "file").write_text("b")
+    assert main.parse(named).settings["inputs"]["size"] != first["size"]
+    assert main.parse(command).settings["inputs"]["size"] is None
+    # An empty key stands for what is shipped.
+    assert first["checkpoint"] == inputs.digest(str(assets.weights_path()))
 
 
 def test_version_is_that_of_the_project():

@@ -73,3 +73,15 @@ def test_defaults_are_inside(name):
     for variant in getattr(module, "VARIANTS", ("",)):
         config = module.get_config(*([variant] if variant else []))
         check_ranges(flat(config.to_dict()), getattr(module, "RANGES", {}))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_keys_that_name_files_or_may_change_are_there(name):
+    module = MODULES[name]
+    known = flat(module.get_config().to_dict())
+    named = getattr(module, "INPUTS", ())
+    assert all(isinstance(known[key], str) for key in named)
+    contents = {f"inputs.{key}" for key in named}
+    assert {*getattr(module, "MAY_CHANGE", ())} <= known.keys() | contents
+    # What reads files says which.
+    assert {"checkpoint", "data", "input", "init", "targets"} & known.keys() <= {*named}

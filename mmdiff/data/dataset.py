@@ -14,6 +14,7 @@ from mmdiff.cells.voxels import agreement, pack
 from mmdiff.data import store
 from mmdiff.data.select import TRAIN
 from mmdiff.errors import DataError
+from mmdiff.io import checksums
 from mmdiff.typing import Bool, Float, Int, Int8, UInt8
 
 
@@ -78,11 +79,14 @@ def load_dataset(path: str | os.PathLike = "", *, skip_bad: bool = False) -> Dat
             f"no dataset at {root}. Make one with configs/dataset.py first, or leave "
             "`data` empty to use the shipped cells."
         )
-    layout, manifests = store.read_layout(root), store.read_manifests(root)
+    _check_content(root, skip_bad)
+    layout, manifests = store.read_layout(root), []
     parts, records, skipped = [], [], []
-    for manifest in manifests:
+    for number in store.finished(root):
         try:
+            [manifest] = store.read_manifests(root, [number])
             parts.append(store.read_shard(root, manifest))
+            manifests.append(manifest)
             records += manifest["records"]
         except DataError as error:
             if not skip_bad:
@@ -110,6 +114,19 @@ def load_dataset(path: str | os.PathLike = "", *, skip_bad: bool = False) -> Dat
     }
     arrays = (np.concatenate(column)[keep] for column in zip(*parts, strict=True))
     return Dataset(*arrays, info)
+
+
+def _check_content(root: pathlib.Path, skip_bad: bool) -> None:
+    """Raise DataError where files of a closed dataset are not as they were written.
+
+    Where bad shards are skipped their manifests are left to whoever reads them.
+    """
+    for name, text in checksums.flaws(root / store.CONTENT).items():
+        if not (skip_bad and name.startswith("manifests/")):
+            raise DataError(
+                f"{root / name} {text}. Rerun configs/dataset.py with the same "
+                "--workdir to mend it, or copy the dataset again."
+            )
 
 
 def octants_in_parts(

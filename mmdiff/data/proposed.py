@@ -60,6 +60,11 @@ def candidates(
     return fields, records
 
 
+def check(recipe: Recipe) -> None:
+    """Raise InputError or DataError unless the model can be read, and fits."""
+    _model(recipe.proposed.weights, recipe.proposed.steps, recipe.n)
+
+
 @functools.lru_cache(maxsize=2)
 def _model(path: str, steps: int, n: int):
     """Return the sampler of a weights file, and twelve digits of the file's hash."""

@@ -5,7 +5,8 @@ A cell is a level-set field, of which the independent samples are kept in 8 bits
 written whole by one process; its manifest, a small JSON file put in place by rename,
 follows. Readers trust manifests only, so a killed writer leaves nothing that counts.
 Chunks and shard indices carry a crc32c: a flipped byte raises an error that names the
-shard.
+shard. Manifests carry a digest of themselves, and `content.sha256` lists the
+JSON files of a closed dataset.
 """
 
 import contextlib
@@ -22,11 +23,14 @@ import tensorstore as ts
 from mmdiff.cells import distance
 from mmdiff.cells.symmetry import num_independent
 from mmdiff.errors import DataError
+from mmdiff.io import checksums
 from mmdiff.io.json import write_json
 from mmdiff.typing import Bool, Float, Int, Int8
 
 FORMAT = 3
 ARRAYS = ("field", "constants", "volume")
+CONTENT = "content.sha256"
+_KEYS = {"shard", "count", "sha256", "rejected", "records"}  # of a manifest
 
 
 def _spec(root: pathlib.Path, name: str) -> dict:
@@ -111,13 +115,13 @@ def read_layout(root: pathlib.Path) -> dict[str, Any]:
 
 def _read_json(path: pathlib.Path) -> dict:
     try:
-        return json.loads(path.read_text())
+        return {**json.loads(path.read_text())}
     except FileNotFoundError as error:
         raise DataError(
             f"{path} is missing: that part of the dataset is not finished. "
             "Rerun configs/dataset.py to make it."
         ) from error
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # TypeError: a list, or a number
         raise DataError(
             f"{path} is damaged ({_first_line(error)}). Delete it and rerun "
             "configs/dataset.py to rebuild it."
@@ -157,10 +161,8 @@ def content_hash(
 
 def dataset_hash(manifests: Iterable[Mapping[str, Any]]) -> str:
     """Return the SHA-256 over cells, tensors and records of all shards, in order."""
-    digest = hashlib.sha256()
-    for manifest in manifests:
-        digest.update(json.dumps(manifest, sort_keys=True).encode())
-    return digest.hexdigest()
+    texts = [json.dumps(manifest, sort_keys=True) for manifest in manifests]
+    return hashlib.sha256("".join(texts).encode()).hexdigest()
 
 
 def write_shard(
@@ -200,6 +202,7 @@ def write_shard(
         "rejected": rejected,
         "records": records,
     }
+    manifest["digest"] = dataset_hash([manifest])
     write_json(manifest_path(root, shard), manifest, indent=None)
 
 
@@ -207,19 +210,33 @@ def read_manifests(
     root: pathlib.Path, shards: Iterable[int] | None = None
 ) -> list[dict]:
     """Return the manifests of some shards, or of all finished ones, in order."""
-    paths = sorted((root / "manifests").glob("shard_*.json"))
-    if shards is not None:
-        paths = [manifest_path(root, shard) for shard in shards]
-    return [_read_json(path) for path in paths]
+    chosen = finished(root) if shards is None else shards
+    return [_read_manifest(manifest_path(root, shard)) for shard in chosen]
+
+
+def finished(root: pathlib.Path) -> list[int]:
+    """Return the shards that are finished, in order."""
+    paths = (root / "manifests").glob("shard_*.json")
+    return sorted(int(path.stem.removeprefix("shard_")) for path in paths)
+
+
+def _read_manifest(path: pathlib.Path) -> dict:
+    manifest = _read_json(path)
+    digest = manifest.pop("digest", None)  # those of an earlier version have none
+    if digest in (None, dataset_hash([manifest])) and manifest.keys() == _KEYS:
+        return manifest
+    raise DataError(
+        f"{path} is damaged: it does not match its own digest. Rerun "
+        "configs/dataset.py with the same --workdir to rebuild its shard."
+    )
 
 
 def read_timings(
     root: pathlib.Path, shards: Iterable[int] | None = None
 ) -> dict[int, dict[str, float]]:
     """Return the seconds by stage of some finished shards, or all, if noted."""
-    if shards is None:
-        shards = [manifest["shard"] for manifest in read_manifests(root)]
-    noted = [shard for shard in shards if _timing_path(root, shard).exists()]
+    chosen = finished(root) if shards is None else shards
+    noted = [shard for shard in chosen if _timing_path(root, shard).exists()]
     return {shard: read_timing(root, shard) for shard in noted}
 
 
@@ -339,19 +356,17 @@ def read_shard(
 
 def missing(root: pathlib.Path) -> list[int]:
     """Return the shards that are not finished."""
-    shards = range(read_layout(root)["shards"])
-    return [shard for shard in shards if not manifest_path(root, shard).exists()]
+    return sorted({*range(read_layout(root)["shards"])} - {*finished(root)})
 
 
 def damaged(root: pathlib.Path) -> dict[int, str]:
     """Read everything; return the message of each damaged finished shard."""
     wrong = {}
-    for shard in range(read_layout(root)["shards"]):
-        if manifest_path(root, shard).exists():
-            try:
-                read_shard(root, read_manifests(root, [shard])[0])
-            except DataError as error:
-                wrong[shard] = str(error)
+    for shard in finished(root):
+        try:
+            read_shard(root, *read_manifests(root, [shard]))
+        except DataError as error:
+            wrong[shard] = str(error)
     return wrong
 
 
@@ -360,15 +375,22 @@ def forget(root: pathlib.Path, shard: int) -> None:
     manifest_path(root, shard).unlink(missing_ok=True)
     for name in ARRAYS:
         place = root / name / "c" / str(shard)
-        files = [place] if place.is_file() else place.rglob("*")
-        for file in files:
+        for file in (place, *place.rglob("*")):
             if file.is_file():
                 file.unlink()
 
 
 def write_selection(root: pathlib.Path, selection: Mapping[str, list[int]]) -> None:
-    """Write which cells are "duplicates" and which "selected", lists of ids."""
+    """Close a dataset: write which cells are "duplicates" and "selected", by id."""
+    (root / CONTENT).unlink(missing_ok=True)
     write_json(root / "selection.json", selection, indent=None)
+    checksums.write(root / CONTENT, json_files(root))
+
+
+def json_files(root: pathlib.Path) -> list[str]:
+    """Return the names of the JSON files that make a closed dataset."""
+    manifests = [f"manifests/{manifest_path(root, i).name}" for i in finished(root)]
+    return ["layout.json", "selection.json", *manifests]
 
 
 def read_selection(root: pathlib.Path) -> dict[str, list[int]]:

@@ -67,15 +67,27 @@ def write_json(
 def write_csv(path: str | os.PathLike, rows: Iterable[Mapping]) -> pathlib.Path:
     """Write rows as CSV; columns are all keys in order of first appearance.
 
-    Missing and non-finite values become empty fields.
+    Missing and non-finite values become empty fields. Text that a spreadsheet would
+    take for a formula, as the name of a file may be, gets an apostrophe before it.
     """
-    rows = [plain(row) for row in rows]
+    rows = [{key: _inert(value) for key, value in plain(row).items()} for row in rows]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return _write(path, buffer.getvalue())
+
+
+def _inert(value):
+    """Return a field of a table; text as nothing but text."""
+    if not isinstance(value, str) or value[:1] not in ("=", "+", "-", "@", "\t", "\r"):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def _write(path, text):

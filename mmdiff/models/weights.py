@@ -6,7 +6,6 @@ holds the fields of the network (`make_network(**meta["model"])`) and a record o
 training.
 """
 
-import hashlib
 import json
 import os
 import pathlib
@@ -22,6 +21,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from mmdiff import assets
 from mmdiff.diffusion.conditions import NAMES
 from mmdiff.errors import DataError
+from mmdiff.io.checksums import sha256
 from mmdiff.io.write import write_bytes, write_npz
 from mmdiff.models.network import Network, make_network
 
@@ -122,7 +122,7 @@ def load_weights(
             f"checkpoint {path} has no checksum file {sidecar(path).name}. "
             "Copy both files together."
         )
-    if sidecar(path).read_text().split()[:1] != [sha256(path)]:
+    if sidecar(path).read_bytes().split()[:1] != [sha256(path).encode()]:
         raise DataError(
             f"checkpoint {path} fails its SHA-256 checksum, so the file is damaged or "
             "was edited. Copy it again or train anew."
@@ -156,12 +156,6 @@ def sidecar(path: str | os.PathLike) -> pathlib.Path:
     """Return the checksum file that stands beside `path`."""
     path = pathlib.Path(path)
     return path.with_name(path.name + ".sha256")
-
-
-def sha256(path: str | os.PathLike) -> str:
-    """Return the hexadecimal SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def init_params(model: Network, key, octant: int) -> dict:

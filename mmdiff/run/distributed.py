@@ -47,9 +47,9 @@ def join() -> int:
 def _lead(job: runner.Job) -> int:
     begun = []
 
-    def run() -> None:
+    def run() -> str | None:
         begun.append(_share(True))
-        job.run()
+        return job.run()
 
     try:
         code = runner.execute(dataclasses.replace(job, run=run))
@@ -57,7 +57,7 @@ def _lead(job: runner.Job) -> int:
         # Refused, or done already: the others need not wait.
         if not begun:
             _share(False)
-    if begun and code == 0:
+    if begun and code in (0, runner.STOPPED):
         _share(True)
     return code
 
@@ -69,14 +69,14 @@ def _follow(job: runner.Job) -> int:
     try:
         # The leader says the same.
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            job.run()
+            stopped = job.run()
         # Until the leader has written its results.
         _share(False)
     except (Exception, KeyboardInterrupt) as error:
         code, message = runner.explain(error, job)
         console.error(message)
         return code
-    return 0
+    return runner.STOPPED if stopped else 0
 
 
 def _share(value: bool) -> bool:

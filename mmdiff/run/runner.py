@@ -1,10 +1,12 @@
 """One run in one workdir: resume or refuse, record, and turn failures into exit codes.
 
 Knows nothing of flags and ConfigDict: `mmdiff.main` hands over a `Job` of plain values
-and a callable. Exit codes: 2 input, 3 dataset or checkpoint, 4 memory, 130 interrupted,
-1 anything else. Every traceback goes to log.txt; the terminal gets one line.
+and a callable. Exit codes: 2 input, 3 dataset or checkpoint, 4 memory, 5 stopped in
+good order before its end, 130 interrupted, 1 anything else. Every traceback goes to
+log.txt; the terminal gets one line.
 """
 
+import dataclasses
 import errno
 import functools
 import re
@@ -12,37 +14,40 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from mmdiff.errors import DataError, InputError, MemoryLimitError
 from mmdiff.io.json import plain, write_json
-from mmdiff.run import console, environment
+from mmdiff.run import console, environment, manifest, origin
 from mmdiff.run import workdir as workdirs
 
+STOPPED = 5  # exit code of a run that is not finished, though nothing failed
 
-@dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True)
 class Job:
     """What to run and where.
 
-    The settings are what config.json holds, {"experiment": name, "config": {...}}; two
-    runs with equal ones are the same run, and one whose settings differ in `may_change`
-    alone goes on from where it is. `intact` says whether the results of a
-    finished run are whole; one that is not is run again and mends them.
+    The settings are what config.json holds, {"experiment": name, "config": {...},
+    "inputs": {key: digest of the files it names, None where they are gone}}; two runs
+    with equal ones are the same run, and one whose settings differ in `may_change`
+    alone goes on from where it is. A finished run whose files are not those of its
+    manifest is run again and mends them.
     """
 
     label: str  # the config as the user wrote it, such as configs/generate.py:tiny
     settings: Mapping[str, Any]
     workdir: Path
-    run: Callable[[], None]  # does the work; called once, with JAX ready
+    # Does the work, with JAX ready; returns why it is not finished, should it not be.
+    run: Callable[[], str | None]
     argv: tuple[str, ...] = ()
     overwrite: bool = False  # delete an earlier run first
     distributed: bool = False  # one of several processes, see `mmdiff.run.distributed`
     debug: bool = False  # print tracebacks as well
-    may_change: frozenset[str] = frozenset()  # keys of the config a run may go on with
-    intact: Callable[[], bool] = lambda: True
+    # Keys of the config that a run may go on with, and "inputs.KEY" for content.
+    may_change: frozenset[str] = frozenset()
 
 
 def execute(job: Job) -> int:
@@ -53,15 +58,23 @@ def execute(job: Job) -> int:
     """
     with workdirs.opened(job.workdir):
         settings, earlier = workdirs.read_state(job.workdir)
-        if settings is not None:
-            if _is_done(job, settings, earlier):
+        flaws = {}
+        if settings is None:
+            _check_unknown(job, earlier)
+        elif not job.overwrite:
+            job = _with_gone_inputs(job, settings)
+            earlier = {"found": [], **earlier}
+            if earlier.get("exit_reason") == "finished":
+                flaws = manifest.flaws(job.workdir)
+            if _is_done(job, settings, earlier, flaws):
                 return 0
-            if job.overwrite or _difference(settings, job):
+        if job.overwrite or (settings is not None and _difference(settings, job)):
+            if settings is not None or earlier:
                 workdirs.clear(job.workdir, earlier)
-                earlier = {}
+            earlier, flaws = {}, {}
         spell = functools.partial(with_flags, settings=job.settings)
         with console.logging_to(job.workdir / "log.txt", spell):
-            return _run(job, earlier)
+            return _run(job, earlier, flaws)
 
 
 def explain(error: BaseException, job: Job) -> tuple[int, str]:
@@ -128,15 +141,45 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(text).strip().splitlines()), type(error).__name__)
 
 
-def _is_done(job: Job, settings: dict[str, Any], earlier: dict[str, Any]) -> bool:
+def _check_unknown(job: Job, earlier: Mapping[str, Any]) -> None:
+    """Refuse a workdir with an earlier run in it, but no config.json of that."""
+    folder = job.workdir
+    left = [name for name in workdirs.TRACES if workdirs.is_filled(folder / name)]
+    if not left or (job.overwrite and earlier):
+        return
+    # Without run.json nothing says what lay there before the run.
+    way_out = "pass --overwrite to replace it" if earlier else "delete that one"
+    raise InputError(
+        f"workdir {folder} holds a run ({', '.join(left)}), but no config.json that "
+        "can be read: which settings its results follow from is not known. "
+        f"Choose another --workdir, or {way_out}."
+    )
+
+
+def _with_gone_inputs(job: Job, settings: Mapping[str, Any]) -> Job:
+    """Return a job with the earlier digests of inputs whose files are gone since."""
+    before = settings.get("inputs", {})
+    inputs = {
+        key: before.get(key) if value is None else value
+        for key, value in job.settings.get("inputs", {}).items()
+    }
+    if not inputs:
+        return job
+    return dataclasses.replace(job, settings={**job.settings, "inputs": inputs})
+
+
+def _is_done(
+    job: Job,
+    settings: Mapping[str, Any],
+    earlier: Mapping[str, Any],
+    flaws: Mapping[str, str],
+) -> bool:
     """Say what an earlier run in the workdir means; True when nothing is left to do.
 
     Raises:
       InputError: the workdir holds results of other settings.
     """
     folder = job.workdir
-    if job.overwrite:
-        return False
     finished = earlier.get("exit_reason") == "finished"
     difference = _difference(settings, job)
     if difference:
@@ -152,12 +195,16 @@ def _is_done(job: Job, settings: dict[str, Any], earlier: dict[str, Any]) -> boo
         if workdirs.results(folder, earlier):
             print(f"resuming the run in {folder}")
         return False
-    if not job.intact():
+    if flaws:
         print(f"the run in {folder} is not whole: going on with it")
+        for name, text in list(flaws.items())[:4]:
+            print(f"  {name} {text}")
+        if len(flaws) > 4:
+            print(f"  and {len(flaws) - 4} more files")
         return False
     print(
         f"already done: {job.label} finished in {folder} (started "
-        f"{earlier['started']}, took {earlier['wall_seconds']:.0f} s). "
+        f"{earlier.get('started')}, took {earlier.get('wall_seconds', 0):.0f} s). "
         "Pass --overwrite to run it again."
     )
     if earlier.get("summary"):
@@ -166,8 +213,11 @@ def _is_done(job: Job, settings: dict[str, Any], earlier: dict[str, Any]) -> boo
     return True
 
 
-def _run(job: Job, earlier: Mapping[str, Any]) -> int:
-    """Run a job, write the common files and return the exit code."""
+def _run(job: Job, earlier: Mapping[str, Any], flaws: Mapping[str, str]) -> int:
+    """Run a job, write the common files and return the exit code.
+
+    The flaws are those of the files of an earlier run that was finished.
+    """
     start, begun = time.monotonic(), time.time()
     folder = job.workdir
     run: dict[str, Any] = {
@@ -177,11 +227,13 @@ def _run(job: Job, earlier: Mapping[str, Any]) -> int:
         "attempt": earlier.get("attempt", 0) + 1,
         "exit_reason": "running",
         "seed": job.settings.get("config", {}).get("seed"),
+        origin.KEY: _origin(job),
         # What lies in a directory before its first run.
         "found": earlier.get("found", [p.name for p in workdirs.results(folder, {})]),
     }
     clock = environment.CompileClock()
     code = 0
+    broken = {name: manifest.state(folder / name) for name in flaws}
     try:
         write_json(folder / "config.json", job.settings)
         write_json(folder / "run.json", run)
@@ -192,10 +244,14 @@ def _run(job: Job, earlier: Mapping[str, Any]) -> int:
         write_json(folder / "run.json", run)
         console.say(f"{job.label} on {environment.device_line()}, workdir {folder}")
         with clock:
-            job.run()
+            stopped = job.run()
         run["summary"] = console.summary()
         _write_index(job, run, begun)
-        run["exit_reason"] = "finished"
+        _note_left(folder, flaws, broken)
+        if not stopped:
+            manifest.seal(folder, run["found"])
+        run["exit_reason"] = stopped or "finished"
+        code = STOPPED if stopped else 0
     except (Exception, KeyboardInterrupt) as error:
         code, message = explain(error, job)
         run["exit_reason"] = f"{type(error).__name__}: {first_line(error)}"
@@ -211,12 +267,25 @@ def _run(job: Job, earlier: Mapping[str, Any]) -> int:
         write_json(folder / "run.json", run)
     except OSError as error:  # the disk is full: that has been said already
         console.log(f"run.json: {error}")
-    if code == 0:
+    if code in (0, STOPPED):
         console.say(
             f"compile time: {clock.seconds:.1f} s of {run['wall_seconds']:.1f} s in all"
         )
         console.say(_last_line(folder))
     return code
+
+
+def _note_left(folder: Path, flaws: Mapping[str, str], broken: Mapping) -> None:
+    """Note which files are as broken as they were before a run that should mend them.
+
+    Both by name: what was wrong, and the `manifest.state` then.
+    """
+    for name, text in flaws.items():
+        if name != manifest.NAME and manifest.state(folder / name) == broken[name]:
+            console.note(
+                f"{name} {text} and is made by a whole run only. Pass --overwrite for "
+                "that."
+            )
 
 
 def _is_about_workdir(error: OSError, folder: Path) -> bool:
@@ -237,6 +306,7 @@ def _smaller(settings: Mapping[str, Any]) -> str:
 
 # Keys of configs that change how fast a run goes, not what comes out.
 _NO_MATTER = {"workers"}
+_CONTENT = "inputs."
 
 
 def _difference(old: Mapping[str, Any], job: Job) -> str:
@@ -244,23 +314,43 @@ def _difference(old: Mapping[str, Any], job: Job) -> str:
     new = plain(job.settings)
     if old.get("experiment") != new["experiment"]:
         return f"it is of {old.get('experiment')}, this one is of {new['experiment']}"
-    parts = [
-        f"config.{key} is {there!r} there and {here!r} here"
-        for key, (there, here) in _differing(old, new).items()
-        if key not in job.may_change
-    ]
+    names = flat(new["config"])
+    parts = []
+    for key, (there, here) in _differing(old, new).items():
+        text = f"config.{key} is {there!r} there and {here!r} here"
+        if key.startswith(_CONTENT):
+            name = key.removeprefix(_CONTENT)
+            text = f"the content of config.{name}={names[name]} has changed since"
+        parts += [] if key in job.may_change else [text]
     more = [f"{len(parts) - 4} more keys differ"] if len(parts) > 4 else []
     return "; ".join(parts[:4] + more)
 
 
 def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple]:
-    """Return {key: (old value, new value)} of the keys that matter and differ."""
-    before, now = flat(old.get("config", {})), flat(new.get("config", {}))
+    """Return {key: (old value, new value)} of what matters and differs."""
+    before, now = _matters(old), _matters(new)
+    if "inputs" not in old:  # of an earlier version, which did not keep them
+        now = {key: now[key] for key in now if not key.startswith(_CONTENT)}
     pairs = {
         key: (before.get(key, "absent"), now.get(key, "absent"))
-        for key in sorted((before.keys() | now.keys()) - _NO_MATTER)
+        for key in sorted(before.keys() | now.keys())
     }
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _matters(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return by key the settings and the digests of inputs that results follow from."""
+    config = flat(settings.get("config", {}))
+    inputs = settings.get("inputs", {}).items()
+    kept = {key: value for key, value in config.items() if key not in _NO_MATTER}
+    return kept | {_CONTENT + key: value for key, value in inputs}
+
+
+def _origin(job: Job) -> str:
+    """Return the digest of all settings and inputs that a run may not change."""
+    values = _matters(plain(job.settings))
+    kept = {key: value for key, value in values.items() if key not in job.may_change}
+    return origin.digest({"experiment": job.settings["experiment"], **kept})
 
 
 def _write_index(job: Job, run: Mapping[str, Any], begun: float) -> None:

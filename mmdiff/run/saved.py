@@ -2,7 +2,8 @@
 
 One .npz file per tree, written under a temporary name and renamed, so that a killed
 run leaves the old file or the new one. Each array carries a checksum (that of the zip
-format); a file that fails it, or holds other arrays than expected, is refused.
+format), and the file the digest of the settings and inputs of its run; one that fails
+them, or holds other arrays than expected, is refused.
 """
 
 import io
@@ -16,13 +17,16 @@ import numpy as np
 
 from mmdiff.errors import DataError
 from mmdiff.io.write import write_npz
-from mmdiff.run import console
+from mmdiff.run import console, origin
+
+_ORIGIN = "__origin__"
 
 
 def save(path: str | os.PathLike, tree) -> pathlib.Path:
     """Write a pytree of arrays to a file, exactly."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return write_npz(path, {_name(place): leaf for place, leaf in leaves})
+    arrays = {_name(place): leaf for place, leaf in leaves}
+    return write_npz(path, arrays | {_ORIGIN: np.array(origin.of(path))})
 
 
 def load(path: str | os.PathLike, like=None):
@@ -34,7 +38,7 @@ def load(path: str | os.PathLike, like=None):
         gives. None returns the arrays as a flat dictionary, whatever they are.
 
     Raises:
-      DataError: the file is damaged or holds another tree.
+      DataError: the file is damaged, holds another tree, or is of another run.
     """
     try:
         # NumPy leaves a damaged file open; bytes need no closing.
@@ -45,6 +49,8 @@ def load(path: str | os.PathLike, like=None):
         raise
     except Exception as error:  # NumPy and zipfile let all kinds through
         raise DataError(f"{path} is damaged ({error}).") from error
+    if str(found.pop(_ORIGIN, "")) != origin.of(path):
+        raise DataError(f"{path} follows from other settings or inputs.")
     if like is None:
         return found
     leaves, structure = jax.tree_util.tree_flatten(like)

@@ -18,6 +18,7 @@ from typing import Any
 
 from mmdiff.errors import InputError
 from mmdiff.io.json import plain
+from mmdiff.run import console, manifest, origin
 
 try:
     import fcntl
@@ -25,7 +26,12 @@ except ImportError:  # Windows has no flock: no protection against two runs ther
     fcntl = None
 
 LOCK = ".lock"
-COMMON = ("config.json", "run.json", "log.txt", "metrics.jsonl", "index.html")
+COMMON = (
+    *("config.json", "run.json", "log.txt", "metrics.jsonl", "index.html"),
+    manifest.NAME,
+)
+# What only a run leaves, and tells that there was one.
+TRACES = ("config.json", "run.json", "metrics.jsonl", manifest.NAME)
 NEEDED_BYTES = 50_000_000  # the default run writes about this much at most
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -35,8 +41,8 @@ def opened(path: Path) -> Iterator[Path]:
     """Create a workdir where it is missing, check it and hold its lock for the block.
 
     Raises:
-      InputError: it is a file, not writable, its disk is full, or another live process
-        works in it.
+      InputError: it is a file, not writable, its disk is full, a common file of it is
+        a link, or another live process works in it.
     """
     if path.exists() and not path.is_dir():
         raise InputError(f"workdir {path} is a file. {_OTHER}")
@@ -46,6 +52,12 @@ def opened(path: Path) -> Iterator[Path]:
             pass
     except OSError as error:
         raise InputError(unwritable(path, error)) from error
+    for name in (*COMMON, LOCK):
+        if (path / name).is_symlink():
+            raise InputError(
+                f"{path / name} is a link, and the run would write to where it leads. "
+                f"Remove it. {_OTHER}"
+            )
     free = free_bytes(path)
     if free is not None and free < NEEDED_BYTES:
         raise InputError(
@@ -93,14 +105,18 @@ def results(workdir: Path, run: Mapping[str, Any]) -> list[Path]:
     Names under "found" in its run.json were there before it.
     """
     kept = {*COMMON, *run.get("found", ())}
-    metrics = workdir / "metrics.jsonl"
-    if metrics.exists() and metrics.stat().st_size > 0:
-        kept.discard(metrics.name)
+    if is_filled(workdir / "metrics.jsonl"):
+        kept.discard("metrics.jsonl")
     return sorted(
         item
         for item in workdir.iterdir()
         if item.name not in kept and not item.name.startswith(".")
     )
+
+
+def is_filled(path: Path) -> bool:
+    """Whether there is a file that is not empty."""
+    return path.is_file() and path.stat().st_size > 0
 
 
 def clear(workdir: Path, run: Mapping[str, Any]) -> None:
@@ -133,13 +149,60 @@ def append_metrics(workdir: Path, values: Mapping[str, Any]) -> None:
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """Return the lines of metrics.jsonl, without those that a killed run left torn."""
+    """Return the lines of metrics.jsonl; those that cannot be read are dropped, noted.
+
+    A killed run may have left one torn, a disk damaged another.
+    """
     path = workdir / "metrics.jsonl"
-    found = []
-    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
-        with suppress(json.JSONDecodeError):
-            found.append(json.loads(line))
+    found, bad = [], []
+    lines = path.read_bytes().split(b"\n") if path.exists() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            value = json.loads(line) if line else {}
+        except ValueError:  # JSON and UTF-8
+            value = None
+        if isinstance(value, dict):
+            found += [value] if line else []
+        else:
+            bad.append(number)
+    if bad:
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        console.note(f"line {bad[0]}{more} of {path} cannot be read. Left out.")
     return found
+
+
+def append_record(workdir: Path, values: Mapping[str, Any]) -> None:
+    """Append metrics that a run which goes on will read back, signed."""
+    found = plain(values)
+    append_metrics(workdir, found | {_SIGNATURE: _signature(workdir, found)})
+
+
+def read_records(workdir: Path) -> list[dict[str, Any]]:
+    """Return what `append_record` wrote in this run, as it was written.
+
+    Records that were changed since, or are of other settings or inputs, are left out
+    with a note.
+    """
+    found, bad = [], 0
+    for values in read_metrics(workdir):
+        signature = values.pop(_SIGNATURE, None)
+        good = signature == _signature(workdir, values)
+        found += [values] if good else []
+        bad += not good and signature is not None
+    if bad:
+        console.note(
+            f"{bad} records of {workdir / 'metrics.jsonl'} are damaged or follow from "
+            "other settings or inputs. They are made again."
+        )
+    return found
+
+
+_SIGNATURE = "signature"
+
+
+def _signature(workdir: Path, values: Mapping[str, Any]) -> str:
+    """Return the digest of values and of the run that they are of."""
+    return origin.digest({"values": values, "run": origin.of(workdir)})
 
 
 _OTHER = "Choose another directory with --workdir=DIR."

@@ -2,12 +2,12 @@
 
 Orbax data files carry no checksum, so a flipped byte would be restored as a wrong
 number. `STEP.sha256` beside the directory `STEP` lists the SHA-256 of each of its
-files. Only the last `keep` checkpoints stay. Of several processes all call `save`, as
-Orbax makes them wait for each other; the first one writes.
+files, below a line with the digest of the settings and inputs of the run. Only the last
+`keep` checkpoints stay. Of several processes all call `save`, as Orbax makes them wait
+for each other; the first one writes.
 """
 
 import contextlib
-import hashlib
 import pathlib
 from typing import Any
 
@@ -16,7 +16,9 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from mmdiff.errors import DataError
+from mmdiff.io.checksums import listing
 from mmdiff.io.write import write_bytes
+from mmdiff.run import origin
 
 
 class Checkpoints:
@@ -39,7 +41,8 @@ class Checkpoints:
             checkpointer.save(step, _flatten(state), force=True, overwrite=stale)
         if jax.process_index():
             return
-        write_bytes(self._digest_path(step), self._digest(step).encode())
+        text = f"{self._head()}\n{self._digest(step)}"
+        write_bytes(self._digest_path(step), text.encode())
         for path in self._directory.glob("*.sha256"):
             if not (self._directory / path.stem).is_dir():
                 path.unlink()
@@ -54,14 +57,24 @@ class Checkpoints:
         """Return the state of a step, of the structure, shapes and types of `like`.
 
         Raises:
-          DataError: if a file is missing or changed, or does not fit `like`.
+          DataError: if a file is missing or changed, is of other settings or inputs, or
+            does not fit `like`.
         """
         path = self._directory / str(step)
         digest = self._digest_path(step)
-        if not digest.is_file() or digest.read_text() != self._digest(step):
+        known = digest.read_bytes() if digest.is_file() else b""
+        # Those of earlier versions do not say what they follow from.
+        first = known.startswith(b"#")
+        head, _, rest = known.partition(b"\n") if first else (b"", b"", known)
+        if rest != self._digest(step).encode():
             raise DataError(
                 f"checkpoint {path} fails its SHA-256 checksum, so it is damaged. "
                 f"Delete it and {digest.name} to go on from the one before."
+            )
+        if first and head != self._head().encode():
+            raise DataError(
+                f"checkpoint {path} follows from other settings or inputs. Choose "
+                "another --workdir, or delete it."
             )
         with self._open() as checkpointer:
             found = checkpointer.load(step)
@@ -91,14 +104,13 @@ class Checkpoints:
     def _digest_path(self, step: int) -> pathlib.Path:
         return self._directory / f"{step}.sha256"
 
+    def _head(self) -> str:
+        return f"# settings {origin.of(self._directory)}"
+
     def _digest(self, step: int) -> str:
         root = self._directory / str(step)
-        lines = []
-        for path in sorted(p for p in root.rglob("*") if p.is_file()):
-            with path.open("rb") as file:
-                value = hashlib.file_digest(file, "sha256").hexdigest()
-            lines.append(f"{value}  {path.relative_to(root).as_posix()}\n")
-        return "".join(lines)
+        files = sorted(p for p in root.rglob("*") if p.is_file())
+        return listing(root, [path.relative_to(root).as_posix() for path in files])
 
 
 def _flatten(tree: Any) -> dict[str, np.ndarray]:

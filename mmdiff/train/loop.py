@@ -60,10 +60,12 @@ class Hooks:
     """Functions that a training run calls.
 
     `validate` returns what to report of the averaged parameters at every checkpoint,
-    `on_metrics` receives each report, `on_sample` a step and its averaged parameters.
+    `validated` whether a run that was killed did so at a step; `on_metrics` receives
+    each report, `on_sample` a step and its averaged parameters.
     """
 
     validate: Callable[[Any], Mapping[str, float]] = lambda ema: {}
+    validated: Callable[[int], bool] = lambda step: True
     on_metrics: Callable[[dict[str, float]], None] = lambda metrics: None
     on_sample: Callable[[int, Any], None] = lambda step, ema: None
 
@@ -105,6 +107,7 @@ def run(
     training = _Training(step_of_device, state, batch_at, settings, checkpoints, hooks)
     first, reason = training.step, "steps"
     with stop.watch(start + limit if limit else math.inf) as why:
+        training.catch_up()
         while training.step < settings.steps:
             training.advance()
             reason = why()
@@ -213,6 +216,19 @@ class _Training:
         if self._saved != self.step:
             self._checkpoints.save(self.step, parallel.unreplicate(self.state))
             self._saved = self.step
+        self._validate()
+
+    def catch_up(self) -> None:
+        """Make the validation that a killed run had no time for after its checkpoint.
+
+        That of the last step is made in any case.
+        """
+        if self._saved and self.step < self._settings.steps:
+            # All processes validate, or none.
+            if not parallel.largest(int(self._hooks.validated(self.step))):
+                self._validate()
+
+    def _validate(self) -> None:
         values = self._hooks.validate(parallel.unreplicate(self.state.ema))
         if values:
             self._report(**values)

@@ -12,10 +12,9 @@ from typing import Any
 import jax
 
 from mmdiff.data.dataset import Dataset, load_dataset
-from mmdiff.errors import DataError
 from mmdiff.run import tensorboard
 from mmdiff.run.console import note, say
-from mmdiff.run.workdir import append_metrics
+from mmdiff.run.workdir import append_metrics, read_metrics
 from mmdiff.train.loop import Result, Settings
 
 _ENDS = {"steps": "all steps done", "time": "time limit", "signal": "stopped"}
@@ -86,20 +85,30 @@ def count(params: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def is_complete(path: pathlib.Path, load: Callable[..., tuple[Any, Mapping]]) -> bool:
-    """Whether a file whose parameters and header `load` reads is of the last step."""
-    try:
-        _, meta = load(path)
-    except DataError:
-        return False
-    return meta["training"]["steps"] >= meta["training"]["planned"]
+def validated(workdir: pathlib.Path) -> Callable[[int], bool]:
+    """Return a function that tells whether metrics hold a validation of a step."""
+
+    def found(step: int) -> bool:
+        rows = [row for row in read_metrics(workdir) if row.get("step") == step]
+        return any(name.startswith("validation") for row in rows for name in row)
+
+    return found
 
 
-def say_end(path: pathlib.Path, settings: Settings, result: Result) -> None:
-    """Say why a run ended, and how to go on with it."""
+def say_end(path: pathlib.Path, settings: Settings, result: Result) -> str:
+    """Say why a run ended, and how to go on with it; return what `unfinished` does."""
     say(
         f"{_ENDS[result.reason]}: step {int(result.state.step)} of {settings.steps}, "
         f"{result.samples_per_s:.1f} samples/s; wrote {path}"
     )
     if result.reason != "steps":
         note("run the same command again to go on from this step")
+    return unfinished(settings, result)
+
+
+def unfinished(settings: Settings, result: Result) -> str:
+    """Return why a run is not at its last step, empty where it is."""
+    if result.reason == "steps":
+        return ""
+    step = int(result.state.step)
+    return f"{_ENDS[result.reason]} at step {step} of {settings.steps}"

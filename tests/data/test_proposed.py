@@ -1,5 +1,7 @@
 """Proposed candidates: a model asked for empty bins, whatever it answers."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from mmdiff.diffusion.conditions import NAMES, fit_conditions
 from mmdiff.diffusion.process import symmetric_noise
 from mmdiff.diffusion.schedule import ExponentialSchedule, schedule_to_dict
 from mmdiff.elasticity import range_error, voigt_to_cubic
-from mmdiff.errors import InputError
+from mmdiff.errors import DataError, InputError
 from mmdiff.fem import accuracy
 from mmdiff.models import sampling, weights
 
@@ -116,3 +118,13 @@ def test_model_of_another_size_is_refused(model, earlier):
     recipe = Recipe(n=12, shard_size=4, proposed=Proposed(4, str(model)))
     with pytest.raises(InputError, match="of 8.3 voxels.*of 12.3.*`proposed.count=0`"):
         _candidates(recipe, earlier)
+
+
+def test_a_model_that_cannot_propose_is_refused_before_the_first_round(model, tmp_path):
+    recipe = Recipe(n=8, proposed=Proposed(count=1, weights=str(model)))
+    proposed.check(recipe)
+    with pytest.raises(InputError, match="that model makes octants of 8"):
+        proposed.check(dataclasses.replace(recipe, n=12))
+    lost = Proposed(count=1, weights=str(tmp_path / "nowhere.npz"))
+    with pytest.raises(DataError, match="no checkpoint at .*nowhere.npz"):
+        proposed.check(dataclasses.replace(recipe, proposed=lost))

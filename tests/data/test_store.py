@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from data_helpers import random_packed
 
+from mmdiff import assets
 from mmdiff.cells import distance
 from mmdiff.cells.symmetry import num_independent
 from mmdiff.data import dataset, store
 from mmdiff.errors import DataError
+from mmdiff.io import checksums
 
 N, SIZE, SHARDS = 4, 3, 4
 M = num_independent(N)
@@ -253,8 +255,72 @@ def test_wrong_count_in_a_manifest_is_noticed(root):
     path = store.manifest_path(root, 1)
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps({**manifest, "count": 1}))
-    with pytest.raises(DataError, match="shard 1 does not match the hash"):
+    with pytest.raises(DataError, match="shard_00001.json is damaged: it does not"):
         dataset.load_dataset(root)
+
+
+JSON = ["layout.json", "selection.json", "manifests/shard_00001.json", store.CONTENT]
+
+
+@pytest.fixture
+def closed(root):
+    store.write_selection(root, {"duplicates": [1], "selected": [0, 3]})
+    return root
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_every_flipped_bit_of_a_closed_dataset_is_noticed(closed, name):
+    content = (closed / name).read_bytes()
+    assert checksums.flaws(closed / store.CONTENT) == {}
+    for i in range(len(content)):
+        damaged = bytearray(content)
+        damaged[i] ^= 1 << i % 8
+        (closed / name).write_bytes(damaged)
+        assert checksums.flaws(closed / store.CONTENT), i
+    for damaged in (b"", b"\xff", content[: len(content) // 2]):
+        (closed / name).write_bytes(damaged)
+        with pytest.raises(DataError, match="Rerun configs/dataset.py|--workdir"):
+            dataset.load_dataset(closed)
+    (closed / name).unlink()
+    if name == store.CONTENT:  # as before it was closed
+        assert len(dataset.load_dataset(closed).volume) == 4
+    elif name == "layout.json":
+        with pytest.raises(DataError, match="no dataset at"):
+            dataset.load_dataset(closed)
+    else:
+        with pytest.raises(DataError, match=f"{name} is missing. Rerun"):
+            dataset.load_dataset(closed)
+
+
+def test_a_damaged_manifest_can_be_left_out_and_its_shard_made_again(closed):
+    path = store.manifest_path(closed, 1)
+    for content in (path.read_text().replace('"split": 0', '"split": 1'), "[]"):
+        path.write_text(content)
+        with pytest.raises(DataError, match="shard_00001.json is damaged"):
+            dataset.load_dataset(closed)
+        data = dataset.load_dataset(closed, skip_bad=True)
+        assert [record["id"] for record in data.info["records"]] == [0, 2]
+        assert [m["shard"] for m in data.info["manifests"]] == [0, 2]
+        assert len(data.info["skipped"]) == 1
+        # Before it is closed, too.
+        assert list(store.damaged(closed)) == [1]
+        with pytest.raises(DataError, match="shard_00001.json is damaged"):
+            store.read_labels(closed)
+
+
+def test_manifests_of_earlier_versions_are_read(root):
+    before = store.read_manifests(root)
+    path = store.manifest_path(root, 1)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in content.items() if k != "digest"}))
+    assert store.read_manifests(root) == before
+
+
+def test_the_shipped_cells_are_those_that_were_closed():
+    root = assets.dataset_path() / "data.zarr"
+    expected = checksums.listing(root, store.json_files(root))
+    assert (root / store.CONTENT).read_text() == expected
+    assert (root / store.CONTENT).stat().st_size < 2000
 
 
 @pytest.mark.parametrize("name", ["layout.json", "manifests/shard_00001.json"])

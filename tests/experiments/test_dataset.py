@@ -171,3 +171,11 @@ def test_flipped_byte_is_named_and_only_its_shard_is_made_again(made, tmp_path):
 def test_bad_recipes_are_refused(option, words, tmp_path, capsys):
     assert main.main(_argv(tmp_path / "out", option)) == 2
     assert re.search(words, capsys.readouterr().err)
+
+
+def test_weights_for_the_last_round_are_asked_for_before_the_first(tmp_path, capsys):
+    options = ("proposed.count=4", f"proposed.weights={tmp_path}/nowhere.npz")
+    out = tmp_path / "out"
+    assert main.main(_argv(out, *options)) == 3
+    assert "no checkpoint at" in capsys.readouterr().err
+    assert not list((out / "data.zarr/manifests").iterdir())

@@ -97,3 +97,34 @@ def test_cells_left_out_are_counted(command, capsys):
     said = capsys.readouterr().out
     assert "left out 1 of 2 cells; see above." in said
     assert "Choose --config.threshold" not in said and "It is empty: choose" in said
+
+
+def test_a_folder_that_changed_and_results_that_were_damaged(command, tmp_path, capsys):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    np.save(folder / "a.npy", schwarz())
+
+    def run(*options):
+        chosen = [f"--config.input={folder}", "--config.refine=never", *options]
+        code = command(schwarz(), *chosen)
+        return code, " ".join("".join(capsys.readouterr()).split())
+
+    assert run()[0] == 0
+    assert "already done" in run()[1]
+    # A file more.
+    np.save(folder / "b.npy", 1 - schwarz())
+    code, said = run()
+    assert code == 0 and "resuming" in said and (out / "b/properties.json").is_file()
+    before = (out / "a/properties.json").stat().st_mtime_ns
+    # An emptied product, and one that is gone.
+    (out / "b/tensor.txt").write_text("")
+    (out / "b/fields.vti").unlink()
+    code, said = run()
+    assert code == 0 and "b/tensor.txt is damaged" in said
+    assert "b/fields.vti is missing" in said and "It is made again." in said
+    assert (out / "b/tensor.txt").read_text() and (out / "b/fields.vti").is_file()
+    assert (out / "a/properties.json").stat().st_mtime_ns == before
+    assert "already done" in run()[1]
+    (out / "config.json").write_text('{"exp')
+    code, said = run("--config.threshold=0.4")
+    assert code == 2 and "no config.json that can be read" in said

@@ -77,6 +77,18 @@ def test_training_and_what_it_writes(dataset, tmp_path, capsys):
     assert "already done" in capsys.readouterr().out
 
 
+def test_a_training_that_stopped_early_says_so_by_its_exit_code(dataset, tmp_path):
+    out = tmp_path / "out"
+    assert main.main(_argv(dataset, out, "steps=3", "time_limit_s=1e-3")) == 5
+    run = json.loads((out / "run.json").read_text())
+    assert run["exit_reason"] == "time limit at step 1 of 3" and run["exit_code"] == 5
+    assert (out / "ema.npz").is_file()
+    assert main.main(_argv(dataset, out, "steps=3")) == 0
+    # Each step had its checkpoint at the end of a run, and its validation.
+    rows = [json.loads(x) for x in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "validation" in row] == [1, 3]
+
+
 def test_a_warm_start_has_the_weights_of_its_file(dataset, tmp_path, capsys):
     first = tmp_path / "first"
     argv = _argv(dataset, first, "steps=2", "half=False", "loss_weight=std")

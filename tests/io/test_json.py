@@ -48,3 +48,12 @@ def test_csv_has_all_columns_in_order(tmp_path):
             ["a, b", "0.1", ""],
             ["c", "", ""],
         ]
+
+
+def test_names_are_no_formulas_of_a_spreadsheet(tmp_path):
+    names = ["=cmd|' /C calc'!A0.npy", "@SUM(1)", "-2+3", "+x", "-0.5", "a=b.npy"]
+    path = write_csv(tmp_path / "a.csv", [{"file": name, "C": -0.5} for name in names])
+    with path.open(newline="") as file:
+        found = [row["file"] for row in csv.DictReader(file)]
+    assert found == [f"'{name}" for name in names[:4]] + names[4:]
+    assert path.read_text().count(",-0.5\n") == len(names)

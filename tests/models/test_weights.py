@@ -66,6 +66,14 @@ def test_flipped_byte_is_found(tmp_path, params, position):
         load_weights(path)
 
 
+@pytest.mark.parametrize("content", [b"\xff" * 64, b"", b"\x00\xfe  a.npz\n"])
+def test_a_checksum_file_that_is_no_text_is_refused(tmp_path, params, content):
+    path = save_weights(tmp_path / "a.npz", params, _META)
+    sidecar(path).write_bytes(content)
+    with pytest.raises(DataError, match="fails its SHA-256 checksum"):
+        load_weights(path)
+
+
 @pytest.mark.parametrize("change", [{"width": 8}, {"blocks": 2}, {"nonsense": 1}])
 def test_header_of_another_network_is_refused(tmp_path, params, change):
     meta = {**_META, "model": {**_FIELDS, **change}}

@@ -51,15 +51,60 @@ def state(job):
     return json.loads((job.workdir / "run.json").read_text())
 
 
-def test_finished_run_that_was_damaged_is_run_again(job, capsys):
+@pytest.mark.parametrize(
+    "damage, said",
+    [
+        (lambda path: path.unlink(), "cell_00.npy is missing"),
+        (lambda path: path.write_text(""), "cell_00.npy is damaged"),
+        (lambda path: path.write_text("Cell"), "cell_00.npy is damaged"),
+        (
+            lambda path: (path.parent / ".manifest.json").unlink(),
+            ".manifest.json is missing",
+        ),
+        (
+            lambda path: (path.parent / ".manifest.json").write_bytes(b"{\xff"),
+            ".manifest.json is damaged",
+        ),
+    ],
+)
+def test_finished_run_that_was_damaged_is_run_again(job, capsys, damage, said):
+    file = job.workdir / "cell_00.npy"
+
+    def run():
+        file.write_text("cell")
+
+    job = replace(job, run=run)
     assert runner.execute(job) == 0
-    (job.workdir / "cell_00.npy").unlink()
-    whole = replace(job, intact=lambda: (job.workdir / "cell_00.npy").exists())
+    damage(file)
     capsys.readouterr()
-    assert runner.execute(whole) == 0
-    assert "is not whole: going on with it" in capsys.readouterr().out
-    assert (job.workdir / "cell_00.npy").exists()
-    assert runner.execute(whole) == 0
+    assert runner.execute(job) == 0
+    out = capsys.readouterr().out
+    assert f"is not whole: going on with it\n  {said}\n" in out
+    assert "note:" not in out and file.read_text() == "cell"
+    assert runner.execute(job) == 0
+    assert "already done" in capsys.readouterr().out
+
+
+def test_what_a_run_does_not_make_again_is_told(job, capsys):
+    sample = job.workdir / "sample.png"
+
+    def once():
+        if not (job.workdir / "state").exists():
+            (job.workdir / "state").mkdir()
+            sample.write_text("picture")
+
+    assert runner.execute(replace(job, run=once)) == 0
+    sample.write_text("")
+    # What is for resuming alone has checks of its own.
+    (job.workdir / "state" / "more").touch()
+    assert runner.execute(replace(job, run=once)) == 0
+    said = capsys.readouterr().out
+    assert (
+        "note: sample.png is damaged and is made by a whole run only. Pass --overwrite "
+        "for that." in said
+    )
+    (job.workdir / "state" / "more").unlink()
+    assert runner.execute(replace(job, run=once)) == 0
     assert "already done" in capsys.readouterr().out
 
 
@@ -67,6 +112,7 @@ def test_common_files_and_last_lines(job, capsys):
     assert runner.execute(job) == 0
     names = {path.name for path in job.workdir.iterdir()}
     assert names == {
+        ".manifest.json",
         "cell_00.npy",
         "config.json",
         "index.html",
@@ -82,7 +128,7 @@ def test_common_files_and_last_lines(job, capsys):
     assert lines[5:] == [f"6 files in {job.workdir}/ - open {index}"]
     assert (job.workdir / "log.txt").read_text().splitlines() == lines
     page = index.read_text()
-    assert all(name in page for name in names - {"index.html"})
+    assert all(name in page for name in names - {"index.html", ".manifest.json"})
 
 
 def test_run_json_tells_what_a_run_needs_to_be_repeated(job):
@@ -131,6 +177,87 @@ def test_other_settings_are_refused_with_both_values(job):
         "pass --overwrite to replace it."
     )
     assert json.loads((job.workdir / "config.json").read_text()) == job.settings
+
+
+def bound(job, **digests):
+    """Return a job whose inputs have these digests."""
+    config = {**job.settings["config"], **dict.fromkeys(digests, "file")}
+    return replace(job, settings={**job.settings, "config": config, "inputs": digests})
+
+
+def test_a_run_is_bound_to_the_content_of_its_inputs(job, capsys):
+    first = bound(job, checkpoint="aa", targets="bb")
+    first = replace(first, may_change=frozenset({"inputs.targets"}))
+    assert runner.execute(first) == 0
+    mark = state(job)["settings_sha256"]
+    other = bound(first, checkpoint="ab", targets="bb")
+    with pytest.raises(InputError) as caught:
+        runner.execute(other)
+    assert "the content of config.checkpoint=file has changed since. " in str(
+        caught.value
+    )
+    # A list may be edited; a file that is gone is no other one.
+    for digests, runs in (({"targets": "bc"}, 1), ({"checkpoint": None}, 0)):
+        done = []
+        known = {"checkpoint": "aa", "targets": "bc"} | digests
+        again = replace(bound(first, **known), run=lambda: done.append(1))  # noqa: B023
+        assert runner.execute(again) == 0 and len(done) == runs
+        assert state(job)["settings_sha256"] == mark
+    with pytest.raises(InputError, match="has changed since"):
+        runner.execute(other)
+    assert runner.execute(replace(other, overwrite=True)) == 0
+    assert state(job)["settings_sha256"] != mark
+
+
+DAMAGE = [None, b"", b'{"exp', b"[]", b'{"a": "\xff"}']
+
+
+@pytest.mark.parametrize("content", DAMAGE)
+@pytest.mark.parametrize("finished", [True, False])
+def test_results_without_a_readable_config_are_refused(job, content, finished):
+    def stopped():
+        (job.workdir / "part").write_text("half")
+        raise KeyboardInterrupt
+
+    job.workdir.mkdir()
+    (job.workdir / "notes.txt").write_text("mine")
+    runner.execute(job if finished else replace(job, run=stopped))
+    config = job.workdir / "config.json"
+    config.unlink() if content is None else config.write_bytes(content)
+    before = sorted(job.workdir.iterdir())
+    for other in (job, changed(job, seed=4)):
+        with pytest.raises(InputError) as caught:
+            runner.execute(other)
+        assert "but no config.json that can be read" in str(caught.value)
+        assert "or pass --overwrite to replace it." in str(caught.value)
+    assert sorted(job.workdir.iterdir()) == before
+    again = replace(changed(job, seed=4), run=lambda: None, overwrite=True)
+    assert runner.execute(again) == 0
+    left = {path.name for path in job.workdir.iterdir()}
+    assert "notes.txt" in left and not left & {"part", "cell_00.npy"}
+
+
+def test_nothing_is_deleted_of_a_run_of_which_nothing_is_known(job):
+    runner.execute(job)
+    for name in ("config.json", "run.json"):
+        (job.workdir / name).unlink()
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match="--workdir, or delete that one."):
+            runner.execute(replace(job, overwrite=overwrite))
+    assert (job.workdir / "cell_00.npy").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"a": "\xff"}', b"{}"])
+def test_a_damaged_record_of_a_run_makes_it_go_on(job, capsys, content):
+    runner.execute(job)
+    (job.workdir / "run.json").write_bytes(content)
+    capsys.readouterr()
+    assert runner.execute(job) == 0
+    assert capsys.readouterr().out.startswith("resuming the run")
+    # Its results are known as its own.
+    (job.workdir / "cell_00.npy").unlink()
+    assert runner.execute(job) == 0
+    assert "cell_00.npy is missing" in capsys.readouterr().out
 
 
 def test_a_run_goes_on_with_keys_that_may_change(job, capsys):
@@ -206,6 +333,20 @@ def test_an_unfinished_run_is_resumed(job, capsys):
     assert out.startswith(f"resuming the run in {job.workdir}\n")
     assert (job.workdir / "part").read_text() == "whole"
     assert state(job)["attempt"] == 2
+
+
+def test_a_run_that_was_stopped_in_good_order_has_a_code_of_its_own(job, capsys):
+    def stopped():
+        (job.workdir / "part").write_text("half")
+        return "stopped at step 3 of 6"
+
+    assert runner.execute(replace(job, run=stopped)) == runner.STOPPED == 5
+    assert capsys.readouterr().out.splitlines()[-1].startswith("6 files in ")
+    assert state(job)["exit_reason"] == "stopped at step 3 of 6"
+    assert state(job)["exit_code"] == 5
+    assert runner.execute(job) == 0
+    assert capsys.readouterr().out.startswith("resuming the run")
+    assert state(job)["exit_reason"] == "finished"
 
 
 def test_the_number_of_workers_makes_no_other_run(job, capsys):

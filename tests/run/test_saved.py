@@ -9,6 +9,7 @@ import pytest
 
 from mmdiff.errors import DataError
 from mmdiff.io import write
+from mmdiff.io.json import write_json
 from mmdiff.run import saved
 
 
@@ -122,3 +123,19 @@ def test_once_makes_arrays_and_then_reads_them(tmp_path, capsys):
     assert saved.once(path, make)["x"].tolist() == [0, 1, 2] and len(made) == 2
     assert "It is made again." in capsys.readouterr().out
     assert saved.load(path)["x"].tolist() == [0, 1, 2]
+
+
+def test_what_follows_from_other_settings_is_made_again(tmp_path, capsys):
+    folder = tmp_path / "state"
+    folder.mkdir()
+    path, run = folder / "a.npz", tmp_path / "run.json"
+    saved.save(path, {"x": np.zeros(2)})
+    write_json(run, {"settings_sha256": "aa"})
+    assert saved.load_if_good(path) is None
+    said = "a.npz follows from other settings or inputs. It is made again."
+    assert said in capsys.readouterr().out
+    assert saved.once(path, lambda: {"x": np.ones(2)})["x"].sum() == 2
+    assert saved.once(path, lambda: pytest.fail("made again")).keys() == {"x"}
+    write_json(run, {"settings_sha256": "ab"})
+    with pytest.raises(DataError, match="follows from other settings or inputs"):
+        saved.load(path)

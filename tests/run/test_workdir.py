@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmdiff.errors import InputError
-from mmdiff.io.json import write_json
+from mmdiff.io.json import plain, write_json
 from mmdiff.run import workdir
 
 
@@ -26,6 +26,38 @@ def test_metrics_after_a_killed_write(tmp_path):
         file.write('{"step": 2, "lo')
     workdir.append_metrics(tmp_path, {"step": 2})
     assert workdir.read_metrics(tmp_path) == [{"step": 1}, {"step": 2}]
+
+
+def test_lines_that_cannot_be_read_are_dropped_with_a_note(tmp_path, capsys):
+    lines = [b'{"step": 1}', b'{"step": \xff}', b"[1]", b"", b'{"step": 2}', b"{"]
+    (tmp_path / "metrics.jsonl").write_bytes(b"\n".join(lines))
+    assert workdir.read_metrics(tmp_path) == [{"step": 1}, {"step": 2}]
+    said = " ".join(capsys.readouterr().out.split())
+    assert "note: line 2 and 2 more of " in said and "cannot be read" in said
+
+
+def test_records_count_as_they_were_written_and_in_their_run(tmp_path, capsys):
+    write_json(tmp_path / "run.json", {"settings_sha256": "aa"})
+    record = {"pair": 1, "ratio": np.float32(0.1), "none": float("nan")}
+    workdir.append_record(tmp_path, record)
+    workdir.append_metrics(tmp_path, {"pair": 2})
+    (found,) = workdir.read_records(tmp_path)
+    assert found == plain(record) and capsys.readouterr().out == ""
+    path = tmp_path / "metrics.jsonl"
+    content = path.read_bytes().splitlines()[0]
+    taken = 0
+    for i in range(len(content)):
+        damaged = bytearray(content)
+        damaged[i] ^= 1
+        path.write_bytes(damaged)
+        found = workdir.read_records(tmp_path)
+        assert found in ([], [plain(record)])
+        taken += len(found)
+    assert taken <= 2  # a digit beyond the last that counts
+    assert "1 records of" in capsys.readouterr().out
+    path.write_bytes(content)
+    write_json(tmp_path / "run.json", {"settings_sha256": "ab"})
+    assert workdir.read_records(tmp_path) == []
 
 
 def test_metrics_of_a_new_workdir(tmp_path):
@@ -66,6 +98,19 @@ def test_a_file_is_refused(tmp_path):
         f"workdir {tmp_path / 'out'} is a file. "
         "Choose another directory with --workdir=DIR."
     )
+
+
+@pytest.mark.parametrize("name", ["log.txt", "metrics.jsonl", "index.html", ".lock"])
+def test_links_out_of_the_directory_are_not_followed(tmp_path, name):
+    (tmp_path / "target").write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).symlink_to(tmp_path / "target")
+    with (
+        pytest.raises(InputError, match=f"{name} is a link, and the run would write"),
+        workdir.opened(tmp_path / "out"),
+    ):
+        pass
+    assert (tmp_path / "target").read_text() == "mine"
 
 
 def test_an_unwritable_place_names_the_space_and_the_flag(tmp_path):

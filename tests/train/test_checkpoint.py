@@ -6,6 +6,7 @@ import pytest
 import train_helpers as helpers
 
 from mmdiff.errors import DataError
+from mmdiff.io.json import write_json
 from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.state import create_state
 
@@ -62,3 +63,30 @@ def test_another_network_is_refused(tmp_path):
     other = {"in": np.zeros((7, 9), np.float32), "out": np.zeros((9, 1), np.float32)}
     with pytest.raises(DataError, match="does not fit the configured network"):
         checkpoints.restore(1, create_state(other, helpers.OPTIMIZER))
+
+
+def test_every_flipped_bit_of_a_digest_is_found(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, _STATE)
+    path = tmp_path / "1.sha256"
+    content = path.read_bytes()
+    for i in range(0, len(content), 27):  # all bits of a byte in turn
+        damaged = bytearray(content)
+        damaged[i] ^= 1 << (i // 27) % 8
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match="SHA-256 checksum|other settings"):
+            checkpoints.restore(1, _STATE)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
+    write_json(tmp_path / "run.json", {"settings_sha256": "aa"})
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    checkpoints.save(1, _STATE)
+    assert int(checkpoints.restore(1, _STATE).step) == int(_STATE.step)
+    write_json(tmp_path / "run.json", {"settings_sha256": "ab"})
+    with pytest.raises(DataError, match="follows from other settings or inputs"):
+        checkpoints.restore(1, _STATE)
+    # Those of earlier versions do not say.
+    path = tmp_path / "checkpoints/1.sha256"
+    path.write_text(path.read_text().partition("\n")[2])
+    assert int(checkpoints.restore(1, _STATE).step) == int(_STATE.step)

@@ -15,7 +15,7 @@ from mmdiff.data import dataset
 from mmdiff.errors import InputError
 from mmdiff.train import denoising
 from mmdiff.train.checkpoint import Checkpoints
-from mmdiff.train.loop import Settings, TrainingDivergedError
+from mmdiff.train.loop import Hooks, Settings, TrainingDivergedError
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,27 @@ def test_time_limit_saves_and_stops(tmp_path):
     result = helpers.train(tmp_path, steps=10_000, time_limit_s=1e-3)
     assert result.reason == "time"
     assert Checkpoints(tmp_path).latest() == int(result.state.step)
+
+
+def test_a_validation_that_was_killed_is_made_on_resuming(tmp_path):
+    def killed(ema):
+        raise KeyboardInterrupt
+
+    made = []
+    hooks = Hooks(validated=lambda step: step in made)
+    options = {"checkpoint_every": 2, "validation": helpers.examples(10, 1)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(denoising, "make_validation", lambda *_: killed)
+        with pytest.raises(KeyboardInterrupt):
+            helpers.train(tmp_path, hooks=hooks, **options)
+    assert Checkpoints(tmp_path).latest() == 2
+    found = helpers.train(tmp_path, steps=3, hooks=hooks, **options).history
+    rows = [row["step"] for row in found if "validation" in row]
+    # That of the checkpoint, before any further step, and that of the end.
+    assert rows == [2, 3] and found[0]["step"] == 2
+    made.append(3)
+    found = helpers.train(tmp_path, steps=5, hooks=hooks, **options).history
+    assert [row["step"] for row in found if "validation" in row] == [4, 5]
 
 
 def test_divergence_raises_and_keeps_the_last_good_checkpoint(tmp_path):

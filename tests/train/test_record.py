@@ -6,11 +6,10 @@ import json
 import numpy as np
 import pytest
 from data_helpers import BASE, RECORD, random_packed
-from model_helpers import FIELDS, fresh_params
 from train_helpers import OPTIMIZER, params, settings
 
 from mmdiff.data import store
-from mmdiff.models.weights import load_weights, save_weights
+from mmdiff.run import workdir
 from mmdiff.train import record
 from mmdiff.train.loop import Result
 from mmdiff.train.state import create_state
@@ -54,24 +53,29 @@ def test_metrics_are_kept_whole_and_said_in_short(tmp_path, capsys, monkeypatch)
     assert record.last([], "loss") == {}
 
 
-@pytest.mark.parametrize(("steps", "complete"), [(5, False), (6, True)])
-def test_weights_of_the_last_step_are_complete(tmp_path, steps, complete):
-    path = tmp_path / "ema.npz"
-    assert not record.is_complete(path, load_weights)
-    result = Result(STATE._replace(step=np.int32(steps)), "steps", 2.0, [])
+def test_the_numbers_of_a_run_are_those_of_its_result():
+    result = Result(STATE._replace(step=np.int32(5)), "time", 2.0, [])
     numbers = record.summary(settings(), result, cells=4)
     assert numbers["parameters"] == record.count(STATE.params)
-    assert (numbers["steps"], numbers["planned"], numbers["cells"]) == (steps, 6, 4)
-    meta = {"model": FIELDS, "octant": 4, "training": numbers}
-    save_weights(path, fresh_params(), meta)
-    assert record.is_complete(path, load_weights) == complete
+    assert (numbers["steps"], numbers["planned"], numbers["cells"]) == (5, 6, 4)
 
 
 @pytest.mark.parametrize(
     ("reason", "words"), [("steps", "all steps done"), ("time", "time limit")]
 )
 def test_the_end_is_said_with_the_way_on(reason, words, tmp_path, capsys):
-    record.say_end(tmp_path / "a.npz", settings(), Result(STATE, reason, 2.5, []))
+    result = Result(STATE, reason, 2.5, [])
+    why = record.say_end(tmp_path / "a.npz", settings(), result)
+    assert why == ("" if reason == "steps" else "time limit at step 0 of 6")
     out = capsys.readouterr().out
     assert out.startswith(f"{words}: step 0 of 6, 2.5 samples/s; wrote")
     assert ("run the same command again" in out) == (reason != "steps")
+
+
+def test_whether_a_step_was_validated_stands_in_the_metrics(tmp_path):
+    known = record.validated(tmp_path)
+    assert not known(3)
+    workdir.append_metrics(tmp_path, {"step": 3, "loss": 0.1})
+    assert not known(3)
+    workdir.append_metrics(tmp_path, {"step": 3, "validation K": 0.1})
+    assert known(3) and not known(6)

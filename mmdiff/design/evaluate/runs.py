@@ -2,7 +2,7 @@
 
 Targets are units of work for all cores. The records go to metrics.jsonl, from which a
 run that was stopped goes on. A record counts only where it is of the very target, since
-a list may have been edited.
+a list may have been edited, and as it was written.
 """
 
 import dataclasses
@@ -99,7 +99,7 @@ def run(
     for _, (record, octants) in workers.run_units(prepare, units, workers=processes):
         for cell, octant in zip(record["cells"], octants, strict=True):
             cell["nearest"] = metrics.nearest(octant, known)
-        workdir.append_metrics(folder, record)
+        workdir.append_record(folder, record)
         done[record["target"]] = plain(record)
         errors = [cell["error"] for cell in record["cells"]]
         best = f"{100 * min(errors):.2f} %" if errors else "no valid cell"
@@ -112,7 +112,7 @@ def stored(folder: pathlib.Path, targets: Sequence[Target]) -> dict[int, Mapping
     requests = [plain(metrics.request(target)) for target in targets]
     return {
         record["target"]: record
-        for record in workdir.read_metrics(folder)
+        for record in workdir.read_records(folder)
         if record["target"] < len(requests)
         and requests[record["target"]].items() <= record.items()
     }

@@ -24,7 +24,7 @@ from mmdiff.io.cell_files import KINDS
 from mmdiff.io.json import plain
 from mmdiff.io.report import Report
 from mmdiff.models import weights
-from mmdiff.run import console, workdir, workers
+from mmdiff.run import console, manifest, workdir, workers
 from mmdiff.targets import quantities, table
 from mmdiff.targets.table import Line
 from mmdiff.targets.target import Target
@@ -124,6 +124,7 @@ def make_unit(
         clear(folder / line.name)
         for text in reports.write(folder / line.name, found):
             console.note(text)
+        manifest.seal(folder / line.name)
         result = pipeline.no_cell(counts)
         if cells:
             best = 100 * cells[0].error
@@ -157,52 +158,24 @@ def run(
         workdir.append_metrics(folder, {"target": line.name, "seconds": seconds})
 
 
-def is_whole(
-    folder: pathlib.Path,
-    path: str | os.PathLike,
-    *,
-    base: float = 1.0,
-    nu: float = elasticity.NU,
-    allow_infeasible: bool = False,
-) -> bool:
-    """Whether every target of a list, which may have grown since, is done in a folder.
-
-    A list whose file is gone counts as whole.
-    """
-    try:
-        lines = table.read(path, base=base)
-    except InputError:
-        return True
-    lines = table.check(lines, nu=nu, allow_infeasible=allow_infeasible)
-    return all(
-        line.problem or is_done(folder / line.name, line.target, base) for line in lines
-    )
-
-
 def is_done(folder: pathlib.Path, target: Target, base: float) -> bool:
     """Whether a folder holds the whole result of this very target."""
-    values = read_values(folder)
-    request = plain(properties.request(target, base))
-    if values is None or values.get("target") != request:
+    if not manifest.is_whole(folder):
         return False
-    files = [*(cell.get("file", "") for cell in values["cells"]), "index.html"]
-    return all((folder / name).is_file() for name in files)
+    return read_values(folder)["target"] == plain(properties.request(target, base))
 
 
-def read_values(folder: pathlib.Path) -> dict | None:
-    """Return the properties.json of a target's folder, None where it is not whole."""
-    try:
-        values = json.loads((folder / "properties.json").read_text("utf-8"))
-        return values if isinstance(values["cells"], list) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def read_values(folder: pathlib.Path) -> dict:
+    """Return the properties.json of a target's folder."""
+    return json.loads((folder / "properties.json").read_text("utf-8"))
 
 
 def clear(folder: pathlib.Path) -> None:
     """Delete cells and page of an earlier attempt, whose target may have had more."""
-    for path in [*folder.glob("cell_*"), *folder.glob("index.html")]:
-        if path.suffix[1:] in KINDS or path.name == "index.html":
-            path.unlink()
+    known = ("index.html", manifest.NAME)
+    for path in [*folder.glob("cell_*"), *map(folder.joinpath, known)]:
+        if path.suffix[1:] in KINDS or path.name in known:
+            path.unlink(missing_ok=True)
 
 
 def row(name: str, values: Mapping) -> dict:

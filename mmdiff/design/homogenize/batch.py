@@ -8,12 +8,11 @@ results, or whose file is no longer the one that these were computed from.
 
 import dataclasses
 import functools
-import hashlib
 import itertools
 import json
 import pathlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +25,7 @@ from mmdiff.errors import InputError
 from mmdiff.io import page, plots, read, write
 from mmdiff.io import report as reports
 from mmdiff.io.json import write_csv
-from mmdiff.run import console, workdir
+from mmdiff.run import console, inputs, manifest, workdir
 from mmdiff.typing import Float
 
 
@@ -118,8 +117,8 @@ def homogenize_cell(cell: Cell, log: pathlib.Path, settings: Settings) -> dict:
 
     The metrics in the workdir `log` get a line.
     """
-    stored = _stored(cell.folder)
-    if stored and stored["file"] == cell.label and _same_file(stored, cell.info):
+    stored, content = _stored(cell.folder), cell.info["content"]
+    if stored and (stored["file"], stored["input"]["content"]) == (cell.label, content):
         return stored
     options, solver, material = settings.options, settings.solver, settings.material
     if cell.info["format"] == "dataset":
@@ -172,47 +171,15 @@ def homogenize_cell(cell: Cell, log: pathlib.Path, settings: Settings) -> dict:
     worst = {name: max(values[name]) for name in ("iterations", "residual")}
     entry = {"file": cell.label, "seconds": seconds, **worst}
     workdir.append_metrics(log, entry | {"converged": values["converged"]})
+    manifest.seal(cell.folder)
     return values
-
-
-def is_current(source: pathlib.Path, folder: pathlib.Path) -> bool:
-    """Whether all results in a folder are whole and belong to the input as it is."""
-    paths = list(folder.rglob("properties.json"))
-    known = functools.cache(checksum)
-
-    def current(path):
-        values = _stored(path.parent)
-        if values is None:
-            return False
-        file = source / values["input"]["file"] if source.is_dir() else source
-        return not file.is_file() or _same_file(values, known(file))
-
-    return bool(paths) and all(map(current, paths))
-
-
-def checksum(path: pathlib.Path) -> dict[str, Any]:
-    """Return size and SHA-256 of a file."""
-    with path.open("rb") as file:
-        code = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"bytes": path.stat().st_size, "sha256": code}
 
 
 def _stored(folder: pathlib.Path) -> dict | None:
     """Return the properties in a folder, None where its report is not whole."""
-    path = folder / "properties.json"
-    if not path.is_file() or not (folder / report.PAGE).is_file():
+    if not manifest.is_whole(folder):
         return None
-    try:
-        values = json.loads(path.read_text("utf-8"))
-    except ValueError:
-        return None
-    return values if "peak_stress" in values else None  # else of an earlier version
-
-
-def _same_file(values: Mapping, known: Mapping) -> bool:
-    """Whether properties are those of a file of a size and checksum."""
-    keys = ("bytes", "sha256")
-    return all(values["input"].get(key) == known.get(key) for key in keys)
+    return json.loads((folder / "properties.json").read_text("utf-8"))
 
 
 def _read(path: pathlib.Path, folder: pathlib.Path, settings: Settings) -> list[Cell]:
@@ -223,7 +190,8 @@ def _read(path: pathlib.Path, folder: pathlib.Path, settings: Settings) -> list[
         array, info = read.read(path, key=settings.key, **settings.raw)
         found = read.select(array, path.name, settings.index)
         chosen = [(i, functools.partial(_as_it_is, voxels)) for i, voxels in found]
-        info |= {"notes": console.notes(info["notes"]), **checksum(path)}
+        info |= {"notes": console.notes(info["notes"]), **manifest.checksum(path)}
+        info |= {"content": inputs.digest(str(path))}
         info |= {"bits": bool(settings.raw.get("bits"))}
     digits = len(str(len(chosen) - 1))
     return [
@@ -249,6 +217,7 @@ def _read_dataset(path, settings):
     numbers = read.choose(shape, path.name, settings.index)
     info = {"file": path.name, "format": "dataset", "array": None, "shape": [*shape]}
     info |= {"dtype": data.packed.dtype.name, "notes": []}
+    info |= {"content": inputs.digest(str(path))}
     return [(row, functools.partial(make, row)) for row in numbers], info
 
 

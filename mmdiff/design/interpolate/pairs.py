@@ -68,13 +68,13 @@ def worst_ratios(
 
     Pairs that are computed are kept in the metrics of the run in this folder.
     """
-    known = {line["pair"]: line["ratio"] for line in workdir.read_metrics(folder)}
+    known = {line["pair"]: line["ratio"] for line in workdir.read_records(folder)}
     pairs = itertools.pairwise(member.psi for member in members)
     fits = [face_agreement(*pair)[0] for pair in pairs]
     chosen = np.argsort(fits, kind="stable")[:count].tolist()
     for i in chosen:
         if i not in known:
             known[i] = pair_stiffness(members[i], members[i + 1])
-            workdir.append_metrics(folder, {"pair": i, "ratio": known[i]})
+            workdir.append_record(folder, {"pair": i, "ratio": known[i]})
             console.say(f"pair {i}, {i + 1}: C11 {known[i]:.3f} of that in series")
     return {i: known[i] for i in chosen}

@@ -82,3 +82,8 @@ def test_records_of_other_targets_are_made_again(tmp_path, capsys, monkeypatch):
     assert run(tmp_path, asked[:1]) == first[:1]
     workdir.append_metrics(tmp_path, {"target": 0, "asked": {}})
     assert run(tmp_path, asked) == again and len(made) == 3
+    # A record that was changed since.
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(path.read_text().replace('"error": 0.01', '"error": 0.02'))
+    assert run(tmp_path, asked[:1])[0]["cells"] == [] and len(made) == 4
+    assert "They are made again." in capsys.readouterr().out

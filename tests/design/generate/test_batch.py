@@ -15,7 +15,7 @@ from mmdiff.errors import InputError
 from mmdiff.io import cell_files
 from mmdiff.io import report as io_report
 from mmdiff.io.report import write
-from mmdiff.run import workers
+from mmdiff.run import manifest, workers
 from mmdiff.targets import table, target
 
 LIST = "name,C11,C12,C44,E,V\nwhole,0.2,0.08,0.06,,\npart,,,,0.15,\nnone,,,0.09,,\n"
@@ -58,19 +58,24 @@ def test_a_target_is_done_when_its_last_file_is_there(folder):
     asked = target.parse("E=21,nu=0.1", volume=0.3, base=210.0)
     assert not batch.is_done(folder, asked, 210.0)
     write(folder, _make(asked, base=210.0)[2])
+    assert not batch.is_done(folder, asked, 210.0)
+    manifest.seal(folder)
     assert batch.is_done(folder, asked, 210.0)
     # Another target of the same name, or in other units.
     assert not batch.is_done(folder, target.parse("E=0.2", volume=0.3), 210.0)
     assert not batch.is_done(folder, target.Target(asked.asked, 0.4), 210.0)
     assert not batch.is_done(folder, asked, 1.0)
-    for name in ("index.html", "cell_00.npy", "properties.json"):
+    names = [path.name for path in folder.iterdir() if path.name != manifest.NAME]
+    assert {"cell_00.stl", "cells.npz", "properties.csv"} < {*names}
+    for name in names:
         content = (folder / name).read_bytes()
-        (folder / name).unlink()
-        assert not batch.is_done(folder, asked, 210.0)
+        for damaged in (content[:-9] + b"\xff" + content[-8:], b"", None):
+            (folder / name).unlink()
+            if damaged is not None:
+                (folder / name).write_bytes(damaged)
+            assert not batch.is_done(folder, asked, 210.0), name
         (folder / name).write_bytes(content)
     assert batch.is_done(folder, asked, 210.0)
-    (folder / "properties.json").write_text('{"cells": [')
-    assert not batch.is_done(folder, asked, 210.0)
 
 
 def test_only_cells_and_page_are_cleared(tmp_path):
@@ -101,7 +106,6 @@ def test_a_list_goes_on_where_it_was_stopped(folder, tmp_path, capsys, monkeypat
         patch.setattr(io_report, "write", killed)
         with pytest.raises(KeyboardInterrupt):
             _run(folder, lines, make)
-    assert not batch.is_whole(folder, path)
     _run(folder, lines, make)
     # "whole" was there, the target without a cell counts.
     asked = [dict(goal.asked) for goal in made[2:]]
@@ -112,14 +116,11 @@ def test_a_list_goes_on_where_it_was_stopped(folder, tmp_path, capsys, monkeypat
     rows = (folder / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(row)["target"] for row in rows] == ["whole", "part", "none"]
     batch.run(folder, lines, lambda: pytest.fail("made again"))
-    assert len(made) == 4 and batch.is_whole(folder, path)
+    assert len(made) == 4
     # A line that was added, and one that was changed.
     lines = _lines(path, LIST.replace("0.15", "0.16") + "more,,,,0.2,\n")
-    assert not batch.is_whole(folder, path)
     _run(folder, lines, make)
     assert [dict(goal.asked) for goal in made[4:]] == [{"E": 0.16}, {"E": 0.2}]
-    path.unlink()
-    assert batch.is_whole(folder, path)
 
 
 BAD = LIST + "stiff,5,0.2,0.15,,0.5\nbad,soft,,,,\n"

@@ -15,7 +15,9 @@ from mmdiff.design.homogenize import batch, properties, solution
 from mmdiff.design.homogenize.geometry import Geometry
 from mmdiff.errors import DataError, InputError
 from mmdiff.io import plots, write
+from mmdiff.io.json import write_json
 from mmdiff.io.read_vti import read_vti
+from mmdiff.run import inputs, manifest
 
 
 @pytest.fixture(autouse=True)
@@ -55,24 +57,39 @@ def test_results_are_kept_while_they_are_those_of_the_file(tmp_path, solved):
         "conventions": properties.CONVENTIONS
     }
     assert values["file"] == "cell.npy" and values["input"]["scale"] == 255
-    assert values["input"] | batch.checksum(path) == values["input"]
+    assert values["input"] | manifest.checksum(path) == values["input"]
     assert "cell.npy" in (out / "metrics.jsonl").read_text()
     [again], _ = run(path, tmp_path, **settings)
-    assert again == stored(out) and len(solved) == 1 and batch.is_current(path, out)
+    assert again == stored(out) and len(solved) == 1
     # Another file of the same name, a page that was not written yet.
     np.save(path, 255 * (1 - schwarz()))
-    assert not batch.is_current(path, out)
     [other], _ = run(path, tmp_path, **settings)
     assert other["volume"] == pytest.approx(1 - values["volume"])
     (out / "report.html").unlink()
-    assert not batch.is_current(path, out)
     [last], _ = run(path, tmp_path, **settings)
     assert last["C"] == other["C"] and len(solved) == 3
-    earlier = {k: v for k, v in stored(out).items() if k != "peak_stress"}
-    for text in (json.dumps(earlier), "{"):
-        (out / "properties.json").write_text(text)
-        assert not batch.is_current(path, out)
-    assert not batch.is_current(path, tmp_path / "none")
+
+
+def test_damaged_results_and_those_of_other_settings_are_made_again(
+    tmp_path, solved, capsys
+):
+    path, out = tmp_path / "cell.npy", tmp_path / "out"
+    out.mkdir()
+    np.save(path, schwarz())
+    write_json(out / "run.json", {"settings_sha256": "aa"})
+    [first], _ = run(path, tmp_path)
+    whole = (out / "properties.json").read_bytes()
+    damages = [b"", b"{bro", b'{"file": "\xff"}', whole.replace(b'"C11"', b'"C10"')]
+    for count, content in enumerate(damages, 2):
+        (out / "properties.json").write_bytes(content)
+        [again], _ = run(path, tmp_path)
+        assert again["C"] == first["C"] and len(solved) == count
+        said = " ".join(capsys.readouterr().out.split())
+        assert "properties.json is damaged. It is made again." in said
+    write_json(out / "run.json", {"settings_sha256": "ab"})
+    run(path, tmp_path)
+    assert len(solved) == count + 1
+    assert "is of other settings or inputs." in capsys.readouterr().out
 
 
 def test_many_cells_of_one_file(tmp_path, capsys, solved):
@@ -109,7 +126,6 @@ def test_many_cells_of_one_file(tmp_path, capsys, solved):
     page = (out / "index.html").read_text()
     assert "trapped %" in page and "C11 mesh %" in page
     assert "2/report.html" in (out / "index.html").read_text()
-    assert batch.is_current(path, out)
 
 
 def test_a_surface_is_written_as_it_was_homogenized(tmp_path):
@@ -161,7 +177,15 @@ def test_cells_of_a_dataset_are_surfaces(tmp_path):
     assert values["volume"] == pytest.approx(surface.volume(psi), abs=2e-3)
     with pytest.raises(InputError, match="run holds one cell .*, so index=3 is none"):
         run(root.parent, tmp_path, index="3")
-    assert batch.is_current(root.parent, tmp_path / "out")
+    assert values["input"]["content"] == inputs.digest(str(root))
+    whole = stored(tmp_path / "out")
+    assert run(root.parent, tmp_path, geometry=chosen)[0] == [whole]
+    # Another dataset of the same name.
+    other = {**whole, "input": {**whole["input"], "content": "of another"}}
+    write_json(tmp_path / "out/properties.json", other)
+    manifest.seal(tmp_path / "out")
+    run(root.parent, tmp_path, geometry=chosen)
+    assert stored(tmp_path / "out") == whole
     store.manifest_path(root, 0).write_text("{")
     with pytest.raises(DataError, match="is damaged"):
         run(root, tmp_path)

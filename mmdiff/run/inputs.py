@@ -1,0 +1,58 @@
+"""Digests of the inputs of a run: of what files hold, not of their names."""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from mmdiff.io.checksums import sha256
+
+_DETACHED = re.compile(rb"^data ?file: *(.*?)\s*$", re.MULTILINE)  # of NRRD headers
+# Of a dataset these list the rest with digests.
+_LISTS = ("layout.json", "selection.json", "manifests/*.json")
+
+
+def digest(value: str) -> str | None:
+    """Return the SHA-256 of the files that the value of a setting names; None for none.
+
+    A value is a file, a folder or a dataset, several of them with commas between, or
+    the file of a Python function, `FILE.py:NAME`.
+    """
+    parts = (value, *value.split(","), value.rpartition(":")[0])
+    files = [file for part in dict.fromkeys(parts) if part for file in _files(part)]
+    if not files:
+        return None
+    try:
+        lines = [f"{sha256(file)}  {name}\n" for name, file in files]
+    except OSError:  # what reads it says so
+        return None
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _files(text: str) -> list[tuple[str, Path]]:
+    """Return name and place of the files of a path, empty where there are none.
+
+    Pipes and devices are none: reading them may never end.
+    """
+    if os.path.isfile(text):
+        path = Path(text)
+        return [("", path), *(("data", file) for file in _detached(path))]
+    if not os.path.isdir(text):
+        return []
+    root = Path(text)
+    root = root / "data.zarr" if (root / "data.zarr").is_dir() else root
+    kinds = _LISTS if (root / "layout.json").is_file() else ("[!.]*",)
+    found = sorted(path for kind in kinds for path in root.glob(kind))
+    return [(p.relative_to(root).as_posix(), p) for p in found if p.is_file()]
+
+
+def _detached(path: Path) -> list[Path]:
+    """Return the file in which the values lie that a header describes, if any."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 16)
+    except OSError:  # what reads it says so
+        return []
+    found = _DETACHED.search(head) if head.startswith(b"NRRD") else None
+    place = found and os.path.join(path.parent, os.fsdecode(found[1]))
+    return [Path(place)] if place and os.path.isfile(place) else []
