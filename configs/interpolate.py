@@ -38,7 +38,7 @@ RANGES = {
     "resolution": "[64, 256]",
 }
 # Keys that name files: a run goes on with the same content only.
-INPUTS = ("checkpoint", "data", "first", "second")
+INPUTS = ("checkpoint", "data", "first", "second", "seed_cell")
 
 
 def get_config(variant: str = "tiny") -> ConfigDict:
