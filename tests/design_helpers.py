@@ -91,7 +91,7 @@ def rough_dataset(constants_of=proportional):
 def rough_sampler(targets):
     """`make_sampler` of rough frames in place of samples; keeps what it is asked."""
 
-    def make_sampler(params, meta, *, num_samples, steps, newton):
+    def make_sampler(params, meta, *, num_samples, steps, newton, drainable):
         def draw(key, target):
             targets.append(target)
             keys = jax.random.split(key, num_samples)

@@ -205,3 +205,30 @@ def test_shares_of_elements_twice_as_large_are_means():
     uneven = share * np.linspace(0, 1, 16)
     half = surface.halved(uneven, cubic=False)
     assert half[1, 2, 3] == pytest.approx(uneven[2:4, 4:6, 6:8].mean())
+
+
+@pytest.mark.parametrize("n", [8, 12, 32])
+def test_a_resampled_field_has_the_same_surface(n):
+    psi = _bumpy(16)
+    found = surface.resampled(psi, n)
+    assert found.shape == (n, n, n) and is_cubic(found)  # to the last bit
+    # Cosines that n samples hold are the same function: coarser ones leave some out.
+    off = abs(surface.volume(found) - surface.volume(psi))
+    assert off < (0.02 if n < 16 else 1e-3)
+    # Values are distances in spacings of the new grid.
+    points = surface.centres(16, n)
+    np.testing.assert_allclose(found, surface.sample(psi, points) * n / 16, atol=1e-12)
+    smooth = wave(16)
+    there = surface.resampled(smooth, n)
+    assert abs(surface.volume(there) - surface.volume(smooth)) < 1e-3
+    np.testing.assert_allclose(surface.resampled(there, 16), smooth, atol=1e-8)
+
+
+def test_resampling_to_as_many_samples_changes_nothing():
+    psi = _bumpy(8)
+    assert surface.resampled(psi, 8) is psi
+    tilted = psi + np.linspace(0, 0.1, 8)[:, None, None]
+    np.testing.assert_array_equal(surface.resampled(tilted, 8), tilted)
+    fine = surface.resampled(tilted, 16)
+    assert not is_cubic(fine) and abs(fine[::-1] - fine).max() > 0.1
+    assert abs(surface.volume(fine) - surface.volume(tilted)) < 1e-3

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from data_helpers import random_packed, write_cells, write_noise
+from design_helpers import dataset_of_voxels
 
 from mmdiff.data import dataset, store
 from mmdiff.errors import DataError
@@ -64,3 +65,24 @@ def test_compact_copies_some_cells_and_selects_those_for_training(tmp_path):
     np.testing.assert_array_equal(data.info["selected"], [1, 0, 0, 1])
     assert data.info["base"] == whole.info["base"] and data.n == 8
     assert store.missing(copy) == [] and store.damaged(copy) == {}
+
+
+def test_distinct_cells_are_the_first_of_their_kind():
+    rng = np.random.default_rng(0)
+    first, other = (rng.integers(0, 2, 3 * (4,)) for _ in range(2))
+    # Fields are cubic: of the octants one value counts for each orbit.
+    inner = tuple(np.sort(np.indices((4, 4, 4)), axis=0))
+    first, other = first[inner], other[inner]
+    near = first.copy()
+    near[0, 0, 0] ^= 1  # one of 64 voxels
+    octants = np.stack([other, near, first, first[::-1, ::-1, ::-1], first])
+    data = dataset_of_voxels(octants, np.ones((5, 3)))
+    np.testing.assert_array_equal(data.octants(), octants)
+    order = np.array([2, 4, 1, 3, 0])
+    options = {"count": 5, "alike": 1.0}
+    # The shift by half a period is the same material.
+    assert dataset.distinct(data, order, **options) == [2, 1, 0]
+    assert dataset.distinct(data, order, count=5, alike=63 / 64) == [2, 0]
+    assert dataset.distinct(data, order[::-1], **options) == [0, 3, 1]
+    assert dataset.distinct(data, order, count=2, alike=1.0) == [2, 1]
+    assert dataset.distinct(data, order[:0], **options) == []

@@ -13,14 +13,18 @@ def test_the_default_run(tmp_path, capsys):
     argv = ["mmdiff", "--config=configs/extremes.py", f"--workdir={tmp_path / 'out'}"]
     assert main.main(argv) == 0
     facts = json.loads((tmp_path / "out" / "extremes.json").read_text())["quests"]
-    assert set(facts) == {"poisson", "shear", "bulk", "young"}
+    aims = ("poisson", "shear", "bulk", "young")
+    assert set(facts) == {f"{aim}_open_3" for aim in aims}
     assert all(quest["voxels_that_come_back"] >= 0.99 for quest in facts.values())
-    # Plates and the dataset are at the edge already; the best of a quest is, too.
+    # The best cells of the dataset that drain have -0.57, 0.96, 0.94 and 0.88; samples
+    # for their properties come near by the few steps of tiny.
     top = {
-        name: max(quest["best"].values(), key=lambda cell: abs(cell["value"]))["value"]
-        for name, quest in facts.items()
+        aim: max(
+            (cell["value"] for cell in facts[f"{aim}_open_3"]["best"].values()), key=abs
+        )
+        for aim in aims
     }
-    assert top["poisson"] <= -0.6 and top["bulk"] >= 0.95
-    assert top["shear"] >= 0.95 and top["young"] >= 0.94
+    assert top["poisson"] <= -0.5 and top["bulk"] >= 0.9
+    assert top["shear"] >= 0.85 and top["young"] >= 0.8
     assert main.main(argv) == 0
     assert "already done" in capsys.readouterr().out

@@ -17,6 +17,7 @@ from mmdiff import elasticity, main
 from mmdiff.bounds import hashin_shtrikman_ratios
 from mmdiff.cells.connectivity import periodic_pieces
 from mmdiff.cells.symmetry import cell_to_octant
+from mmdiff.data.dataset import load_dataset
 from mmdiff.elasticity import voigt_to_cubic
 from mmdiff.fem import accuracy
 from mmdiff.fem.homogenize import homogenize
@@ -44,7 +45,8 @@ def _options(**values):
         ({"objective": "target"}, "--config.target=0.110,0.045,0.040"),
         ({"design_resolution": 60}, "--config.design_resolution=64"),
         ({"resolution": 96}, "--config.resolution=128"),
-        ({"steps": 2}, "Set --config.steps=105"),
+        ({"steps": 2}, "Set --config.steps=50"),
+        ({"steps": 5, "start": "dataset,random"}, "Set --config.steps=105"),
         ({"radius": 20}, "with --config.radius=2"),
         ({"start": "cells.npy"}, "Correct --config.start."),
         ({"start": "bar.npy"}, "Pass --config.symmetry=orthotropic"),
@@ -239,6 +241,32 @@ def test_other_starts(tmp_path, monkeypatch, start):
     best = report["cells"][0]
     # Six steps that leave walls as they must be: 1.5 % of 3.6 % for the plates.
     assert best["error"] < 0.02
+
+
+@pytest.mark.slow
+def test_known_cells_are_starts(quick_programs, tmp_path, monkeypatch):
+    monkeypatch.setattr(accuracy, "FINER", 8)  # finer grids take minutes
+    options = _options(start="dataset", num_starts=2, num_best=2, vf=0.4, recheck=True)
+    assert _run(tmp_path, *SIZES, *options) == 0
+    out = tmp_path / "out"
+    report = json.loads((out / "properties.json").read_text())
+    best, other = report["cells"]
+    data = load_dataset()
+    for cell in (best, other):
+        row = int(cell["start_kind"].removeprefix("dataset "))
+        assert cell["design_steps"] == 0 and abs(data.volume[row] - 0.4) < 0.05
+        known = hashin_shtrikman_ratios(data.constants[row], data.volume[row])["K"]
+        # Those with the most are taken; 16 samples an edge blunt their edges.
+        assert known > 0.97 and cell["K/K_HS"] > 0.9
+        assert cell["volume"] == pytest.approx(0.4, rel=3e-3)
+    # Finer grids than these are the same ones here.
+    assert best["on_finer_grids"]["K"] == pytest.approx(best["K"], rel=1e-3)
+    assert "on_finer_grids" not in other
+    assert "cell 00 at 256^3" in (out / "log.txt").read_text()
+    assert not list(out.glob("history.*")) and (out / "frames.png").stat().st_size
+    with np.load(out / "density.npz") as arrays:
+        # No design: the solid shares of the start.
+        np.testing.assert_array_equal(arrays["density"], arrays["start"])
 
 
 @pytest.mark.slow

@@ -119,3 +119,22 @@ def test_soft_cells_are_solved_to_the_same_share_of_their_stiffness():
     found = [np.asarray(voigt_to_cubic(tensor)) for tensor, _ in found]
     loose, settled = (abs(c / exact - 1).max() for c in found)
     assert settled < accuracy.GAIN < 0.1 * loose
+
+
+@pytest.mark.parametrize("n", [4, 8])
+def test_a_check_is_the_estimate_of_finer_grids(psi, monkeypatch, n):
+    monkeypatch.setattr(accuracy, "FINER", 8)
+    field = surface.resampled(psi, n)
+    found, known = accuracy.check(field), accuracy.estimate(field, elements=8)
+    np.testing.assert_array_equal(found.constants, known.constants)
+    np.testing.assert_array_equal(found.uncertainty, known.uncertainty)
+    plain = accuracy.estimate(field)
+    assert np.array_equal(found.fine, plain.fine) == (n == 8)
+
+
+def test_no_check_is_coarser_than_the_field(monkeypatch):
+    seen = []
+    monkeypatch.setattr(accuracy, "estimate", lambda psi, **o: seen.append(o))
+    for n in (32, 64, 80):
+        accuracy.check(np.broadcast_to(1.0, (n, n, n)), void=1e-4)
+    assert seen == [{"elements": m, "void": 1e-4} for m in (64, 64, 80)]

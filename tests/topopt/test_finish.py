@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from design_helpers import block, frame, smooth_field
 
 from mmdiff import elasticity
+from mmdiff.cells import surface
 from mmdiff.cells.mend import Printing
 from mmdiff.cells.printable import printability
 from mmdiff.cells.symmetry import is_cubic, symmetrize
@@ -36,6 +38,36 @@ def test_nothing_is_made_of_islands(evaluate):
     design = finish.finish(density, BULK, Limits(0.01), evaluate)
     assert design.psi is None and design.estimate is None
     assert design.value == -np.inf and design.violation == np.inf
+
+
+@pytest.mark.parametrize("volume", [0.35, 0.45])
+def test_a_known_cell_keeps_its_surface_without_steps(evaluate, volume):
+    psi = smooth_field(0.4, N)
+    limits = Limits(volume)
+    design = finish.finish_field(psi, BULK, limits, evaluate, steps=0, printing=ANY)
+    # Moved to the volume, everywhere alike.
+    assert np.ptp(design.psi - psi) < 1e-9 and is_cubic(design.psi)
+    assert design.estimate.volume == pytest.approx(volume, rel=2e-4)
+    assert len(design.history) == 1 and design.flaw == ""
+    known = accuracy.estimate(design.psi).constants
+    np.testing.assert_allclose(design.estimate.constants, known, rtol=2e-3)
+    assert design.value == pytest.approx(elasticity.moduli(known)["K"], rel=2e-3)
+
+
+def test_a_known_cell_loses_loose_pieces(evaluate):
+    psi = frame(N, 3)
+    psi[1, 1, 1] = 1
+    limits = Limits(surface.volume(psi))
+    options = {"steps": 0, "printing": ANY}
+    design = finish.finish_field(psi, BULK, limits, evaluate, **options)
+    assert printability(design.psi).pieces == 1
+    assert (design.psi[1, 1, 1] < 0) and (design.psi[-2:] > 0).all()
+
+
+def test_nothing_is_made_of_a_known_block(evaluate):
+    psi = block(N)
+    design = finish.finish_field(psi, BULK, Limits(surface.volume(psi)), evaluate)
+    assert design.psi is None and design.value == -np.inf
 
 
 @pytest.mark.slow

@@ -76,10 +76,17 @@ def search(
         for j, (_, chosen) in enumerate(own)
         if chosen
     ]
-    # Random starts have to be designed, and take longest.
-    places.sort(key=lambda place: found[place[0]][place[1]].kind != "random")
+    aims = [task.quest.aim for task in tasks]
+
+    def order(place):
+        # Random starts are designed by the first quest of their aim, and take longest.
+        i, j = place
+        return found[i][j].kind != "random", aims[:i].count(aims[i])
+
+    places.sort(key=order)
+    grids = {task.quest.aim: starts.densities(task.quest, setup) for task in tasks}
     prepare = functools.partial(make_unit, setup.method, setup.state)
-    units = [_unit(tasks[i].quest, found[i][j], setup) for i, j in places]
+    units = [_unit(tasks[i].quest, found[i][j], grids) for i, j in places]
     with console.progress("surfaces", len(places)) as advance:
         options = {"workers": setup.workers, "on_advance": advance}
         for k, result in workers.run_units(prepare, units, **options):
@@ -106,11 +113,10 @@ def _rechecked(best: Extreme, state: pathlib.Path) -> Extreme:
     return dataclasses.replace(best, checked=Shape(psi, known["constants"]))
 
 
-def _unit(quest, start, setup):
+def _unit(quest, start, grids):
     """Return the arguments of a unit of work, see `make_unit`."""
     random = start.kind == "random"
-    made = starts.densities(quest, setup)[start.number] if random else None
-    return quest, start, made
+    return quest, start, grids[quest.aim][start.number] if random else None
 
 
 def _varied(task: Task, found, setup) -> tuple[list[Extreme], float | None]:

@@ -152,9 +152,12 @@ def _drawn(edges, key, network, count, drainable) -> dict[str, np.ndarray]:
 
 def random_starts(quest: Quest, setup: Setup) -> list[Extreme]:
     """Return smooth random densities as cells of the quest's volume."""
-    file, made = setup.state / f"random_{quest.aim}.npz", densities(quest, setup)
-    fields = (finish.field_of(np.float64(g), quest.volume)[0] for g in made)
-    shapes = _shapes(file, lambda: list(fields))
+
+    def fields():
+        grids = densities(quest, setup)
+        return [finish.field_of(np.float64(g), quest.volume)[0] for g in grids]
+
+    shapes = _shapes(setup.state / f"random_{quest.aim}.npz", fields)
     return [
         Extreme(quest.name, "random", i, "random", shape)
         for i, shape in enumerate(shapes)

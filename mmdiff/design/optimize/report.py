@@ -34,9 +34,11 @@ def write_history(
     """Write history.csv and, where matplotlib is there, history.png of all runs.
 
     Stiffness is in units of Young's modulus of the base material. Starts without design
-    steps are left out.
+    steps are left out; where no others are, nothing is written.
     """
     entries = [entry for entry in entries if entry.outcome.steps]
+    if not entries:
+        return
     scale = dict.fromkeys(elasticity.NAMES, base)
     scale["value"] = base if goal.is_stiffness else 1.0
     rows, runs = [], {}
@@ -57,9 +59,8 @@ def write_history(
         "violation": "worst constraint\n(met at 0)",
         "grey": "grey level",
     }
-    if entries:
-        best = ranking.ranked(entries)[0].run
-        figures.history(folder / "history.png", runs, best, titles)
+    best = ranking.ranked(entries)[0].run
+    figures.history(folder / "history.png", runs, best, titles)
 
 
 def report(results: Results, remarks: Sequence[str] = ()) -> Report:

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmdiff.cells import surface
 from mmdiff.design.optimize.method import RunSpec
-from mmdiff.design.optimize.starts import of_field
 from mmdiff.run import saved, workdir
 from mmdiff.topopt import finish
 from mmdiff.topopt.finish import Design
@@ -35,7 +35,7 @@ class Outcome(NamedTuple):
     `history` a line per design step, see `optimize.COLUMNS`; both are NaN beyond.
     """
 
-    start: Float[np.ndarray, "n n n"]  # density it began with
+    start: Float[np.ndarray, "n n n"]  # density it began with, solid shares of a field
     density: Float[np.ndarray, "n n n"]  # physical one at the end of the loop
     psi: Float[np.ndarray, "n n n"]
     constants: Float[np.ndarray, "k"]  # of the surface
@@ -127,7 +127,7 @@ def run(
     halfway = folder and folder / f"state_{name}.npz"
     start = np.asarray(start, np.float32)
     known = is_field(start)
-    blank = _blank(of_field(start, start.shape[-1]) if known else start, spec)
+    blank = _blank(_shares(start, spec) if known else start, spec)
     outcome = finished and saved.load_if_good(finished, blank)
     if outcome is None:
         if known:
@@ -143,6 +143,13 @@ def run(
     if halfway:
         halfway.unlink(missing_ok=True)
     return outcome
+
+
+def _shares(psi, spec) -> Float[np.ndarray, "n n n"]:
+    """Return the solid shares of the elements of a field."""
+    cubic = spec.settings.symmetry == "cubic"
+    shares = surface.fractions(np.asarray(psi, np.float64), len(psi), cubic=cubic)
+    return shares.astype(np.float32)
 
 
 def _begin(start, spec) -> Progress:

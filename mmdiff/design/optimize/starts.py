@@ -239,8 +239,3 @@ def voxel_start(
 def soften(octant: Shaped[AnyArray, "n n n"]) -> Float[np.ndarray, "n n n"]:
     """Return a density within [0.05, 0.95]: variables at their bounds hardly move."""
     return (0.05 + 0.9 * np.asarray(octant)).astype(np.float32)
-
-
-def of_field(psi: Float[np.ndarray, "m m m"], n: int) -> Float[np.ndarray, "n n n"]:
-    """Return the solid shares of a cell's elements as a start."""
-    return soften(surface.fractions(np.asarray(psi, np.float64), n))

@@ -1,5 +1,7 @@
 """The picture of extreme cells: every start is in it, more is always up."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from design_helpers import dataset_of, wave
@@ -7,6 +9,7 @@ from design_helpers import dataset_of, wave
 from mmdiff import elasticity
 from mmdiff.bounds import hashin_shtrikman
 from mmdiff.cells import surface
+from mmdiff.cells.mend import Printing
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.design.extremes import figures
 from mmdiff.design.extremes.quest import Extreme, Shape, make_quest
@@ -23,20 +26,20 @@ CONSTANTS = [elasticity.isotropic(0.5 * volume) for volume in VOLUMES]
 DATA = dataset_of(FIELDS, CONSTANTS, VOLUMES)
 
 
-def _start(name, kind, young, flaws=()):
+def _start(quest, kind, young, flaws=()):
     before = Shape(FIELDS[1], elasticity.isotropic(0.1))
     after = Shape(FIELDS[2], elasticity.isotropic(young))
-    return Extreme(name, kind, 0, "", before, after, flaws)
+    return Extreme(quest.name, kind, 0, "", before, after, flaws)
 
 
 def _records():
     nothing = Shape(FIELDS[1], np.full(3, np.nan))
     young = {"generated": 0.24, "random": 0.23, "variant": 0.25}
     return [
-        Extreme(name, "generated", 1, "", nothing)
+        Extreme(quest.name, "generated", 1, "", nothing)
         if kind is None
-        else _start(name, kind, young[kind])
-        for name in ("bulk", "poisson", "young")
+        else _start(quest, kind, young[kind])
+        for quest in (BULK, POISSON, YOUNG)
         for kind in (*young, None)
     ]
 
@@ -55,7 +58,7 @@ def drawn(monkeypatch):
 
 
 def test_every_start_and_the_bound_are_inside(drawn):
-    flawed = _start("bulk", "random", 0.9, ("too heavy",))
+    flawed = _start(BULK, "random", 0.9, ("too heavy",))
     assert figures.bounds("bounds.png", [BULK], [*_records(), flawed], DATA)
     (axis,) = drawn[0].axes
     (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
@@ -70,6 +73,7 @@ def test_every_start_and_the_bound_are_inside(drawn):
     grid, bound = lines["Hashin-Shtrikman bound"].T
     np.testing.assert_allclose(bound, hashin_shtrikman(grid)[0])
     assert high > hashin_shtrikman(0.5)[0]
+    assert axis.get_title().endswith("closed, any walls")
 
 
 def test_less_is_up_where_less_is_better(drawn):
@@ -79,6 +83,18 @@ def test_less_is_up_where_less_is_better(drawn):
     assert second.get_ylim()[0] > second.get_ylim()[1]
     labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     assert len(labels) == len(set(labels)) and "generated, before" in labels
+
+
+def test_quests_of_an_aim_have_panels_of_their_own(drawn):
+    strict = dataclasses.replace(BULK, printing=Printing(0.03, 0.03))
+    one = _start(strict, "random", 0.2)
+    figures.bounds("bounds.png", [BULK, strict], [*_records(), one], DATA)
+    second = drawn[0].axes[1]
+    assert second.get_title().endswith("open, walls 3 %")
+    lines = {line.get_label(): line.get_xydata() for line in second.lines}
+    value = elasticity.moduli(elasticity.isotropic(0.2))["K"]
+    np.testing.assert_allclose(lines["random, after"], [[0.5, value]], rtol=0.02)
+    assert "generated, after" not in lines
 
 
 def test_without_matplotlib_nothing_is_written(tmp_path, no_matplotlib):

@@ -1,11 +1,14 @@
 """Quests: what they ask, which cells are at the edge, and who wins."""
 
+import dataclasses
+
 import numpy as np
 import pytest
-from design_helpers import dataset_of_voxels, wave
+from design_helpers import dataset_of_voxels, frame, wave
 
 from mmdiff import bounds, elasticity
 from mmdiff.cells import surface
+from mmdiff.cells.mend import Printing
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.design.extremes import edges, report
 from mmdiff.design.extremes import quest as extreme
@@ -13,9 +16,12 @@ from mmdiff.design.extremes.quest import Extreme, Shape
 from mmdiff.errors import InputError
 from mmdiff.topopt.problem import constraints
 
+ANY = Printing(0.0, 0.0, drainable=False)
 
-def _quest(name, volume=0.4):
-    return extreme.make_quest(name, volume, isotropy=0.05, floor=0.01)
+
+def _quest(name, volume=0.4, printing=ANY):
+    options = {"isotropy": 0.05, "floor": 0.01, "printing": printing}
+    return extreme.make_quest(name, volume, **options)
 
 
 def _octant(volume=0.4, seed=0):
@@ -92,6 +98,21 @@ def test_edge_cells_are_the_best_near_ones_and_differ():
         edges.edge_rows(_quest("young", 0.9), data, count=1, **options)
 
 
+def test_edge_cells_drain_where_it_is_asked():
+    quest = _quest("young", printing=Printing(0.0, 0.0))
+    octants = np.stack([_octant(seed=i) for i in range(3)])
+    constants = np.stack([_isotropic(share) for share in (0.95, 0.9, 0.85)])
+    data = dataset_of_voxels(octants, constants, np.full(3, 0.4))
+    options = {"count": 3, "band": 0.05, "isotropy": 0.1, "alike": 1.0}
+    data.info["records"][0]["trapped"] = 0.2
+    assert edges.edge_rows(quest, data, **options) == [1, 2]
+    assert edges.edge_rows(_quest("young"), data, **options) == [0, 1, 2]
+    for record in data.info["records"]:
+        record["trapped"] = 0.2
+    with pytest.raises(InputError, match="near the quest 'young_open_0' at volume"):
+        edges.edge_rows(quest, data, **options)
+
+
 def test_edge_cells_of_poisson_keep_the_floor():
     octants = np.stack([_octant(seed=i) for i in range(3)])
     nu = np.array([-0.8, -0.5, 0.2])
@@ -133,7 +154,7 @@ def test_less_is_better_for_poissons_ratio():
     quest = _quest("poisson")
     psi = _field()
     records = [
-        Extreme("poisson", kind, 0, "", shape, shape, steps=1)
+        Extreme(quest.name, kind, 0, "", shape, shape, steps=1)
         for kind, nu in (("generated", -0.7), ("random", -0.5))
         for shape in [Shape(psi, elasticity.from_e_nu_zener(0.02, nu, 0.2))]
     ]
@@ -148,8 +169,8 @@ def test_textbook_lattices_must_have_what_is_asked():
     one = Shape(psi, _isotropic(0.9))
     skewed = Shape(psi, _isotropic(0.99) * [1, 1, 1.3])
     records = [
-        Extreme("young", "plates", 0, "sc", skewed),
-        Extreme("young", "plates", 1, "mixture", one),
+        Extreme(quest.name, "plates", 0, "sc", skewed),
+        Extreme(quest.name, "plates", 1, "mixture", one),
     ]
     assert extreme.textbook(quest, records) is records[1]
     assert extreme.textbook(quest, records[:1]) is None
@@ -165,14 +186,116 @@ def test_what_cannot_be_solved_is_no_good_cell():
     assert "bears load" in said
 
 
+def test_a_cell_must_print_as_asked():
+    psi = _field()
+    shape = Shape(psi, _isotropic(0.9, surface.volume(psi)))
+    wall = shape.printability.wall
+    for width, flaws in ((0.9 * wall, ()), (1.1 * wall, ("thin walls",))):
+        quest = _quest("young", 0.5, Printing(width, 0.0, drainable=False))
+        assert extreme.flaws(quest, shape) == flaws
+    closed = surface.from_voxels(np.where(frame(8, 2) > 0, 1, 0))
+    box = Shape(closed, _isotropic(0.9, surface.volume(closed)))
+    volume = box.volume
+    assert not extreme.flaws(_quest("young", volume), box)
+    quest = _quest("young", volume, Printing(0.0, 0.0))
+    assert extreme.flaws(quest, box) == ("trapped void",)
+
+
+def test_names_tell_what_a_printer_asks():
+    said = {
+        Printing(0.03, 0.03): ("bulk_open_3", "open, walls 3 %"),
+        Printing(0.025, 0.025): ("bulk_open_2_5", "open, walls 2.5 %"),
+        ANY: ("bulk_closed_0", "closed, any walls"),
+    }
+    for printing, (name, terms) in said.items():
+        quest = _quest("bulk", printing=printing)
+        assert (quest.name, quest.terms) == (name, terms)
+        assert quest.void == terms.partition(",")[0]
+        record = _record(quest, "random", 7, 0.9)
+        assert record.name == f"{name}_random_07"
+
+
+def test_a_quest_covers_those_that_ask_for_less():
+    strict, thick, drained, free = (
+        _quest("bulk", printing=Printing(*asked))
+        for asked in ((0.03, 0.03, True), (0.03, 0.03, False), (0, 0, True), ANY)
+    )
+    assert strict.covers(strict)
+    assert all(strict.covers(other) for other in (thick, drained, free))
+    assert thick.covers(free) and drained.covers(free)
+    assert not thick.covers(drained) and not drained.covers(thick)
+    assert not any(free.covers(other) for other in (strict, thick, drained))
+    gapless = _quest("bulk", printing=Printing(0.03, 0.0, True))
+    assert not gapless.covers(strict) and strict.covers(gapless)
+
+
+@pytest.mark.parametrize("aim", ["young", "poisson"])
+def test_a_stricter_cell_counts_for_a_looser_quest(aim):
+    printings = (Printing(), Printing(drainable=False), Printing(0.0, 0.0), ANY)
+    strict, thick, drained, free = quests = [
+        _quest(aim, printing=printing) for printing in printings
+    ]
+    other = _quest("shear")
+
+    def record(quest, kind, score):
+        psi = _field()
+        constants = _isotropic(score, surface.volume(psi))
+        if aim == "poisson":
+            constants = elasticity.from_e_nu_zener(0.02, 1 - 2 * score, 0.2)
+        shape = Shape(psi, constants)
+        return Extreme(quest.name, kind, 0, "", shape, shape)
+
+    records = [
+        record(strict, "edge", 0.8),
+        record(thick, "random", 0.7),
+        record(free, "plates", 0.9),
+        record(other, "plates", 0.95),
+    ]
+    row, _ = report.limits_table([*quests, other], records)
+    values = [0.8, 0.9] if aim == "young" else [-0.6, -0.8]
+    best, top = (f"{v:.4f}" for v in values)
+    assert row == {
+        "": f"{aim}, V 0.4, {'E/E_HS' if aim == 'young' else 'nu'}",
+        "open, walls 3 %": f"{best} (edge)",
+        "closed, walls 3 %": f"{best} (edge)",
+        "open, any walls": f"{best} (edge)",
+        "closed, any walls": f"{top} (plates)",
+    }
+    (row,) = report.limits_table([strict, thick], records[1:2])
+    assert row["open, walls 3 %"] is None
+    assert row["closed, walls 3 %"].endswith("(random)")
+
+
+def test_the_table_shows_the_best_on_finer_grids():
+    quest = _quest("young")
+    good, best = (_record(quest, "random", i, s) for i, s in enumerate((0.8, 0.9)))
+    edge = _record(quest, "edge", 0, 0.7)
+    finer = Shape(best.after.psi, _isotropic(0.88, best.after.volume))
+    best = dataclasses.replace(best, checked=finer)
+    for records, value in (([edge, good, best], 0.88), ([edge, good], None)):
+        known = report.properties_of(quest, records)
+        assert known["best_on_finer_grids"] == (value and pytest.approx(value))
+        (row,) = report.table([quest], records)
+        shown = dict(zip(report.HEADER, row, strict=True))
+        assert shown["best at 256^3"] == (value and f"{value:.4f}")
+        assert shown["random"] == ("0.9000" if value else "0.8000")
+        assert shown["edge"] == "0.7000"
+        assert shown["void, walls"] == "closed, any walls"
+
+
 @pytest.mark.parametrize("text", ["strong", "bulk,", "bulk,nu"])
 def test_unknown_quests_are_named(text):
-    with pytest.raises(InputError, match="is unknown. Use some of poisson, shear"):
-        extreme.parse(text)
+    unknown = text.split(",")[-1]
+    with pytest.raises(InputError, match=f"quests='{text}' holds '{unknown}'. Use"):
+        extreme.parse(text, extreme.WEIGHTS, "quests")
 
 
-def test_quests_are_a_list():
-    assert extreme.parse("bulk, poisson,bulk") == ("bulk", "poisson")
+def test_lists_hold_each_name_once():
+    found = extreme.parse("bulk, poisson,bulk", extreme.WEIGHTS, "quests")
+    assert found == ("bulk", "poisson")
+    assert extreme.parse("closed", extreme.VOIDS, "voids") == ("closed",)
+    with pytest.raises(InputError, match="Use some of open, closed, such as `voids=o"):
+        extreme.parse("ajar", extreme.VOIDS, "voids")
 
 
 def test_a_floor_above_the_voigt_limit_is_refused():

@@ -22,8 +22,11 @@ def _outcome(
     history = np.full((5, len(COLUMNS)), np.nan, np.float32)
     history[:steps] = np.linspace(0.1, 0.5, steps)[:, None]
     when = np.full(SHOWN, -1, np.int32)
-    when[:2] = [0, steps]
+    shown = [0, steps] if steps else [0]
+    when[: len(shown)] = shown
     density = np.random.default_rng(0).uniform(size=PSI.shape).astype(np.float32)
+    snapshots = np.zeros((SHOWN, *PSI.shape), np.uint8)
+    snapshots[: len(shown)] = np.round(255 * density)
     return Outcome(
         start=density,
         density=density,
@@ -38,7 +41,7 @@ def _outcome(
         refinement=refinement,
         solutions=np.array(2, np.int32),
         history=history,
-        snapshots=np.zeros((SHOWN, *PSI.shape), np.uint8),
+        snapshots=snapshots,
         when=when,
     )
 

@@ -58,6 +58,16 @@ def test_moduli_are_compared_by_their_bounds(name, modulus):
     assert found.is_stiffness
 
 
+@pytest.mark.parametrize("name", ["bulk", "shear", "young", "poisson", "target"])
+def test_more_merit_is_better_in_every_objective(name):
+    found = goal.choose(name, target.of_constants(CONSTANTS))
+    value, volume = np.array([-0.02, 0.01, 0.03]), np.array([0.4, 0.4, 0.4])
+    merit, score = (f(value, volume) for f in (found.merit, found.score))
+    assert (np.diff(merit) > 0).all()
+    sign = -1 if name in ("poisson", "target") else 1
+    np.testing.assert_array_equal(score, sign * merit)
+
+
 def test_weights_are_those_of_the_three_moduli():
     found = goal.choose("weighted", weights=(0.5, 2.0, 1.0))
     k, g = (elasticity.moduli(CONSTANTS)[name] for name in "KG")

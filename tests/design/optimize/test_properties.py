@@ -9,12 +9,14 @@ from mmdiff.cells.mend import Printing
 from mmdiff.cells.printable import printability
 from mmdiff.design.optimize import goal, properties
 from mmdiff.design.optimize.ranking import Entry
+from mmdiff.fem import accuracy
+from mmdiff.fem.accuracy import Estimate
 from mmdiff.fem.homogenize import homogenize
 
 CONSTANTS = np.array([0.30, 0.10, 0.09])
 SETTINGS = {
     "base_E": 1.0, "base_nu": 0.3, "cell_size_mm": 8.0, "void": 1e-6, "tol": 1e-5,
-    "symmetry": "cubic", "resolution": 16,
+    "symmetry": "cubic", "resolution": 16, "recheck": False,
 }  # fmt: skip
 ANY = Printing(0.0, 0.0, drainable=False)
 BULK = goal.choose("bulk")
@@ -49,6 +51,53 @@ def test_voxels_as_written_are_measured_beside(outcome):
     octant = surface.voxels(outcome().psi, 8)
     tensor, _ = homogenize(octant.astype(np.float32))
     np.testing.assert_allclose(found["C_voxels"], tensor, atol=1e-5)  # float32 sums
+
+
+def test_the_best_cell_alone_is_checked_on_finer_grids(outcome, monkeypatch):
+    asked = []
+
+    def check(psi, **options):
+        asked.append((psi, options))
+        constants = 0.9 * CONSTANTS
+        known = 0.5, 1e-6, True
+        return Estimate(constants, 0.002 * constants, constants, constants, *known)
+
+    monkeypatch.setattr(accuracy, "check", check)
+    entries = [Entry("", i, "random", outcome(0.3 - 0.1 * i)) for i in range(2)]
+    settings = SETTINGS | {"recheck": True, "void": 1e-4}
+    results = properties.collect(entries, 2, {}, BULK, settings)
+    best, other = results.numbers
+    assert "on_finer_grids" not in other
+    finer = best["on_finer_grids"]
+    ((psi, options),) = asked
+    assert psi is entries[0].outcome.psi
+    assert options == {"nu": 0.3, "void": 1e-4, "tol": 1e-5, "symmetry": "cubic"}
+    assert finer["K"] == pytest.approx(0.9 * best["K"])
+    assert finer["uncertainty_percent"] == pytest.approx(0.2)
+    assert finer["volume"] == best["volume"] and finer["wall_mm"] == best["wall_mm"]
+    rows = properties.table(results)
+    assert [row[0] for row in rows] == ["cell 00", "cell 00 at 256^3", "cell 01"]
+    at = properties.HEADER.index("E/E_solid")
+    assert float(rows[1][at]) == pytest.approx(0.9 * float(rows[0][at]), rel=1e-3)
+    # All that is a stiffness is in units of the base material.
+    scaled = properties.in_units(best, 200.0)
+    for known, plain in ((scaled, best), (scaled["on_finer_grids"], finer)):
+        np.testing.assert_allclose(known["C"], 200 * np.array(plain["C"]))
+        assert known["E"] == 200 * plain["E"]
+        assert known["E/E_solid"] == plain["E/E_solid"]
+
+
+def test_a_cell_without_design_steps_has_its_surface_alone(outcome):
+    entry = Entry("cell_00", 0, "dataset 7", outcome(steps=0))
+    (found,) = _results(entry).numbers
+    known = properties.of_cell(entry, found, BULK, SETTINGS)
+    assert known["design_steps"] == 0 and known["refinement_steps"] == 1
+    assert known["start_kind"] == "dataset 7"
+    row = properties.of_start(entry, BULK, 0.3)
+    assert row["design_steps"] == 0 and row["value_of_the_grey_design"] is None
+    assert row["K/K_HS"] == pytest.approx(BULK.score(0.2, entry.volume))
+    said = properties.summary(entry, known, BULK)
+    assert said.startswith("best: cell_00, start 0, K/K_HS")
 
 
 def test_an_orthotropic_cell_has_the_moduli_of_its_closest_cubic_tensor(outcome):

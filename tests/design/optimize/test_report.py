@@ -1,6 +1,7 @@
 """The report of an optimization: its values, and the files of one."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from mmdiff import bounds
 from mmdiff.design.optimize import goal, properties, report
+from mmdiff.design.optimize.ranking import Entry
 from mmdiff.io import plots
 from mmdiff.io.cell_files import KINDS
 from mmdiff.io.report import write
@@ -16,7 +18,8 @@ from mmdiff.topopt.optimize import COLUMNS
 
 SETTINGS = {
     "base_E": 200.0, "base_nu": 0.3, "void": 1e-6, "tol": 1e-5, "resolution": 16,
-    "symmetry": "cubic", "cell_size_mm": 8.0, "settings": {"vf": 0.4},
+    "symmetry": "cubic", "cell_size_mm": 8.0, "recheck": False,
+    "settings": {"vf": 0.4},
 }  # fmt: skip
 BULK = goal.choose("bulk")
 
@@ -90,6 +93,47 @@ def test_history_has_a_line_per_step(entries, tmp_path):
         [20, 20, 0.1, 0.1],
         rtol=1e-6,  # float32
     )
+
+
+def test_starts_without_design_steps_have_no_history(entries, outcome, tmp_path):
+    known = Entry("", 7, "dataset 3", outcome(0.4, steps=0))
+    report.write_history(tmp_path / "none", [known], BULK, 1.0, 0.3)
+    assert not (tmp_path / "none").exists()
+    report.write_history(tmp_path, [known, *entries], BULK, 1.0, 0.3)
+    with (tmp_path / "history.csv").open(newline="") as file:
+        assert {row["start"] for row in csv.DictReader(file)} == set("01234")
+    assert (tmp_path / "history.png").stat().st_size
+
+
+def test_a_known_cell_is_shown_before_and_after(outcome, monkeypatch):
+    best = Entry("", 0, "dataset 3", outcome(steps=0))
+    results = properties.collect([best], 1, {}, BULK, SETTINGS)
+    found = report.report(results)
+    (cell,) = found.values["cells"]
+    assert cell["design_steps"] == 0 and cell["start_kind"] == "dataset 3"
+    drawn = []
+    monkeypatch.setattr(plots, "contact_sheet", lambda *args: drawn.append(args))
+    for name in ("frames.png", "before_after.png"):
+        found.files[name](name)
+    (_, frames, captions), (_, ends, labels) = drawn
+    assert len(frames) == len(ends) == 2
+    assert captions[0] == "start" and captions[1].startswith("surface: K/K_HS")
+    assert labels[0] == "start 0" and labels[1] == captions[1]
+    # The share of the density that the start has is shown as solid.
+    assert (np.asarray(frames[0]) != np.asarray(frames[1])).any()
+
+
+def test_finer_grids_are_in_the_page_and_no_column(results, monkeypatch):
+    known = [dict(numbers) for numbers in results.numbers]
+    known[0]["on_finer_grids"] = {**known[0], "K/K_HS": 0.5}
+    checked = dataclasses.replace(results, numbers=known)
+    found = report.report(checked)
+    rows = next(iter(found.tables.values()))
+    assert [row[""] for row in rows][:2] == ["cell 00", "cell 00 at 256^3"]
+    assert rows[1]["K/K_HS"] == "0.5000"
+    finer = found.values["cells"][0]["on_finer_grids"]
+    assert finer["C11"] == pytest.approx(200 * 0.3)
+    assert all("on_finer_grids" not in row for row in found.rows["properties.csv"])
 
 
 def test_every_file_is_written(found, results, tmp_path):

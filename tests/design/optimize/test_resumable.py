@@ -1,11 +1,15 @@
 """Resumable runs: the same bits after any interruption, nothing done twice."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from design_helpers import wave
 from jax import lax
 
+from mmdiff.cells import surface
 from mmdiff.cells.mend import PRINTING
 from mmdiff.design.optimize import resumable
 from mmdiff.design.optimize.method import RunSpec
@@ -196,6 +200,66 @@ def test_two_starts_do_not_share_files(spec, undisturbed, tmp_path):
     outcome = run(spec, tmp_path)
     _assert_equal(outcome, undisturbed)
     assert (other.density != outcome.density).any()
+
+
+def _field(psi, problem, limits, evaluate, **options):
+    """Stand for `finish.finish_field`."""
+    design = _finish(psi, problem, limits, evaluate, **options)
+    return dataclasses.replace(design, psi=np.float64(psi) + 0.25)
+
+
+def test_a_field_has_no_design_steps(spec, tmp_path, monkeypatch):
+    moved = []
+
+    def finish_field(psi, **options):
+        moved.append(psi)
+        return _field(psi, **options)
+
+    monkeypatch.setattr(finish, "finish_field", finish_field)
+    monkeypatch.setattr(finish, "finish", None)
+    told = []
+    after = lambda step, line: told.append(step)  # noqa: E731
+    psi = wave(N)
+    outcome = run(spec, tmp_path, psi, after=after)
+    assert outcome.steps == 0 and not told
+    assert all(len(column) == 0 for column in outcome.columns.values())
+    # What it began with, as solid shares.
+    shares = surface.fractions(psi, N)
+    np.testing.assert_allclose(outcome.start, shares, atol=1e-6)  # float32
+    np.testing.assert_array_equal(outcome.density, outcome.start)
+    np.testing.assert_allclose(moved, [psi], atol=1e-6)
+    np.testing.assert_allclose(outcome.psi, psi + 0.25, atol=1e-6)
+    np.testing.assert_array_equal(outcome.when, [0, *(6 * [-1])])
+    grey = np.round(255 * outcome.start)
+    np.testing.assert_array_equal(outcome.snapshots[0], grey)
+    assert outcome.value == 0.2 and outcome.solutions == 7
+    np.testing.assert_array_equal(
+        outcome.refinement[:2], [[0.1, 0, 0.5], [0.2, 0, 0.5]]
+    )
+    # It is never done again, and leaves no other file.
+    _assert_equal(run(spec, tmp_path, psi), outcome)
+    assert len(moved) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["result_0.npz"]
+
+
+def test_all_steps_of_a_field_count_at_once(spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(finish, "finish_field", _field)
+    (tmp_path / "state").mkdir()
+    counts = []
+    options = {"name": "0", "label": 0, "folder": tmp_path, "show": str}
+    options["advance"] = lambda steps, info="": counts.append(steps)
+    resumable.tracked(wave(N), spec, **options)
+    assert counts == [STEPS] and not workdir.read_metrics(tmp_path)
+
+
+def test_fields_of_three_axes_keep_them(spec, monkeypatch):
+    monkeypatch.setattr(finish, "finish_field", lambda *a, **o: finish.Design())
+    settings = dataclasses.replace(spec.settings, symmetry="orthotropic")
+    psi = wave(N) + np.linspace(-0.5, 0.5, N)[:, None, None]
+    outcome = run(dataclasses.replace(spec, settings=settings), start=psi)
+    shares = surface.fractions(psi, N, cubic=False)
+    np.testing.assert_allclose(outcome.start, shares, atol=1e-6)  # float32
+    assert not outcome.found and outcome.constants.shape == (9,)
 
 
 def test_an_empty_design_is_an_outcome(spec, tmp_path, monkeypatch):

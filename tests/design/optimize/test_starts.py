@@ -14,9 +14,11 @@ from mmdiff.design.bench import specimens
 from mmdiff.design.generate.cell import make_cell
 from mmdiff.design.optimize import starts
 from mmdiff.design.optimize.method import Method
+from mmdiff.design.optimize.problem import Constraints, request
 from mmdiff.elasticity import cubic_to_voigt
 from mmdiff.errors import InputError
 from mmdiff.targets.target import of_constants
+from mmdiff.topopt.starts import is_field
 
 N = 8
 
@@ -70,13 +72,38 @@ def test_cells_of_a_dataset_are_starts_on_any_grid(tmp_path, monkeypatch):
     data = dataset_of([wave(), wave() + 0.4], np.ones((2, 3)), [0.5, 0.6])
     monkeypatch.setattr(starts.dataset, "is_dataset", lambda path: True)
     monkeypatch.setattr(starts.dataset, "load_dataset", lambda path: data)
-    ((label, grid),) = starts.file_starts(tmp_path / "run", 2 * N, index="1")
-    assert label == "run[1]" and grid.dtype == np.float32
-    shares = surface.fractions(data.fields(1), 2 * N)
-    np.testing.assert_allclose(grid, 0.05 + 0.9 * shares, rtol=1e-6)  # float32
+    ((label, psi),) = starts.file_starts(tmp_path / "run", 2 * N, index="1")
+    assert label == "run[1]" and is_field(psi) and is_cubic(psi)
+    np.testing.assert_array_equal(psi, surface.resampled(data.fields(1), 2 * N))
+    ((_, psi),) = starts.file_starts(tmp_path / "run", N, index="0")
+    np.testing.assert_array_equal(psi, data.fields(0))
     assert len(starts.file_starts(tmp_path / "run", N, index="all")) == 2
     with pytest.raises(InputError, match="run holds 2 cells .shape .2, 8, 8, 8"):
         starts.file_starts(tmp_path / "run", N)
+
+
+def test_known_cells_are_the_best_of_the_dataset(monkeypatch):
+    shapes = [wave(), wave() + 0.3, wave() - 0.3]
+    volumes = [0.5, 0.52, 0.48]
+    data = dataset_of(shapes, np.outer([0.3, 0.5, 0.4], RATES), volumes)
+    monkeypatch.setattr(starts.dataset, "load_dataset", lambda: data)
+    asked = request("bulk", Constraints(0.5))
+    options = {"count": 2, "drainable": False, "nu": 0.3}
+    found = starts.dataset_starts(asked, 2 * N, **options)
+    assert [label for label, _ in found] == ["dataset 1", "dataset 2"]
+    for i, (_, psi) in zip((1, 2), found, strict=True):
+        np.testing.assert_array_equal(psi, surface.resampled(data.fields(i), 2 * N))
+        assert is_field(psi)
+    data.info["records"][1]["trapped"] = 0.5
+    found = starts.dataset_starts(asked, N, **options | {"drainable": True})
+    assert [label for label, _ in found] == ["dataset 2", "dataset 0"]
+
+
+def test_densities_are_no_fields():
+    octant = specimens.plates(N)
+    ((_, random),) = starts.random_starts(1, N, 0.4)
+    assert not is_field(random) and not is_field(starts.soften(octant))
+    assert is_field(surface.from_voxels(octant))
 
 
 def test_an_orthotropic_design_may_start_from_an_orthotropic_cell():
@@ -131,7 +158,7 @@ GOAL = of_constants((0.11, 0.045, 0.04))
 @pytest.mark.parametrize(
     ("kind", "method", "goal", "message"),
     [
-        ("cells.npy", {}, None, "start=cells.npy is neither random, plates, generated"),
+        ("cells.npy", {}, None, "start=cells.npy is neither dataset, random, plates"),
         ("cell.raw", {}, None, "a raw file carries no shape"),
         ("generated", {}, None, "start=generated needs a target for the model"),
         (
@@ -151,7 +178,7 @@ def test_kinds_that_cannot_be_made(tmp_path, monkeypatch, kind, method, goal, me
 
 def test_kinds_that_can_be_made(tmp_path):
     path = _save(tmp_path, _bar())
-    for kind in starts.kinds(f"random, plates,generated,{path}"):
+    for kind in starts.kinds(f"dataset,random, plates,generated,{path}"):
         starts.check(kind, Method(), GOAL)
 
 
@@ -202,9 +229,10 @@ def test_generated_starts_are_cells_of_the_model(monkeypatch):
     goal = of_constants(0.5 * RATES)
     found = starts.generated_starts(goal, 2 * N, count=2)
     assert [kind for kind, _ in found] == ["generated", "generated"]
-    # On elements of any size; best first: half the solid's constants are asked for.
-    assert {grid.shape for _, grid in found} == {3 * (2 * N,)}
-    values = [abs((grid.mean() - 0.05) / 0.9 - 0.5) for _, grid in found]
+    # On grids of any size; best first: half the solid's constants are asked for.
+    assert {psi.shape for _, psi in found} == {3 * (2 * N,)}
+    assert all(is_field(psi) for _, psi in found)
+    values = [abs(surface.volume(psi) - 0.5) for _, psi in found]
     assert values == sorted(values) and drawn[0] >= 2
     with pytest.raises(InputError, match="pass `start=random`"):
         starts.generated_starts(goal, N, count=2)
