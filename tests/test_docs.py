@@ -112,17 +112,26 @@ def test_continuations_are_compared(capsys):
 def test_the_table_of_records_is_read_from_workdirs(tmp_path, capsys):
     cell = {"V": 0.3, "nu": 0.2, "Zener": 1.6, "E/E_solid": 0.1, "volume": 0.3}
     cell |= {f"{name}/{name}_HS": 0.99 for name in "KGE"}
-    known = {"design_resolution": 64, "start_kind": "random"}
+    cell |= {"uncertainty_percent": 0.5, "wall_mm": 0.3, "gap_mm": 0.45}
+    known = {"start_kind": "random", "on_finer_grids": cell | {"nu": 0.21}}
     plates = {"sc": 0.999, "sc + bcc": 0.91, "sc + octet": 0.95}
     report = {
-        "settings": {"objective": "bulk", "vf": 0.3, "isotropy": 0.1},
+        "settings": {
+            "objective": "bulk",
+            "vf": 0.3,
+            "isotropy": 0.1,
+            "drainable": True,
+            "cell_size_mm": 10.0,
+        },
         "cells": [cell | known, cell | known | {"K/K_HS": 0.5}],
         "plates": {name: cell | {"K/K_HS": share} for name, share in plates.items()},
     }
     (tmp_path / "properties.json").write_text(json.dumps(report))
     _load("records").main(tmp_path)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 4 and lines[2].count("0.9900") == 3
-    asked = "| bulk, V 0.3, Zener within 10 % |"
-    assert f"{asked} 64^3 from random |" in lines[2]
-    assert f"{asked} plates sc + octet | 0.3000 | 0.9500 |" in lines[3]
+    assert len(lines) == 5 and lines[2].count("0.9900") == 3
+    asked = "| bulk, V 0.3, open, Zener within 10 % |"
+    assert f"{asked} from random | 0.3000 |" in lines[2]
+    assert lines[2].endswith("| 0.50 | 3.0 | 4.5 |")
+    assert "| 128^3 and 256^3 |" in lines[3].replace("on ", "") and "0.2100" in lines[3]
+    assert "plates sc + octet, closed | 0.3000 | 0.9500 |" in lines[4]
