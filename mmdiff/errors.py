@@ -26,6 +26,23 @@ class MemoryLimitError(RuntimeError):
     """The device offers less memory than the run needs (exit code 4)."""
 
 
+MOST_QUOTED = 200  # characters of what a file or a flag says, in a message
+
+
+def cut(text: object, most: int = MOST_QUOTED) -> str:
+    r"""Return a text on one line, without its middle where it is long.
+
+    Example:
+      >>> cut("a" * 12 + "\n" + "b" * 12, 11)
+      'aaa ... bbb'
+    """
+    line = " ".join(str(text).split())
+    if len(line) <= most:
+        return line
+    half = (most - 5) // 2
+    return f"{line[:half]} ... {line[-half:]}"
+
+
 _INTERVAL = re.compile(r"([\[(]) *([^, ]+) *, *([^\]) ]+) *([\])]) *(.*)")
 
 

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     ("typing", "errors", "assets", "programs"),
+    ("memory",),
     ("elasticity", "linalg"),
     ("bounds", "anisotropy"),
     ("cells",),

@@ -12,10 +12,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mmdiff import memory
 from mmdiff.cells.prepare import KINDS, to_density
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.errors import InputError, check_ranges
-from mmdiff.io import read_arrays, read_meshes, read_nrrd, read_volumes, read_vti
+from mmdiff.errors import InputError, check_ranges, cut
+from mmdiff.io import (
+    read_arrays,
+    read_mat,
+    read_meshes,
+    read_nrrd,
+    read_volumes,
+    read_vti,
+)
 from mmdiff.typing import Float
 
 _READERS = {
@@ -24,7 +32,7 @@ _READERS = {
     ".vti": read_vti.read_vti,
     ".nrrd": read_nrrd.read_nrrd,
     ".nhdr": read_nrrd.read_nrrd,
-    ".mat": read_arrays.read_mat,
+    ".mat": read_mat.read_mat,
     ".tif": read_volumes.read_tiff,
     ".tiff": read_volumes.read_tiff,
     ".h5": read_volumes.read_hdf5,
@@ -133,6 +141,8 @@ def read(
             f"{_CONVERT if kind == '.vdb' else '' if kind else _NO_SUFFIX}"
         )
     info: dict = {}
+    size = path.stat().st_size
+    memory.require(size, f"reading {path.name}", "Give a smaller file.")
     try:
         if kind == ".raw":
             layout = {"shape": shape, "dtype": dtype, "order": order, "bits": bits}
@@ -153,7 +163,7 @@ def read(
         again = "Write it again, or save the array as .npy"
         what, advice = _DAMAGED.get(kind, (kind[1:].upper(), again))
         raise InputError(
-            f"{path.name} is not a readable {what} file ({error}). {advice}."
+            f"{path.name} is not a readable {what} file ({cut(error)}). {advice}."
         ) from error
     array, notes = _check_axes(array, path.name)
     usable = len(spacing) == 3 and all(0 < edge < np.inf for edge in spacing)
@@ -217,7 +227,7 @@ def find(folder: str | pathlib.Path) -> list[pathlib.Path]:
 
 def _check_axes(array: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     """Check type and rank, drop axes of length 1, and put the axis of cells first."""
-    if array.dtype != bool and not np.issubdtype(array.dtype, np.number):
+    if array.dtype.kind not in "biufc":  # spans of time are integers to NumPy
         raise InputError(
             f"{name} holds values of type {array.dtype}, not numbers. Save the voxels "
             "as an array of numbers."
