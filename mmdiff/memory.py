@@ -44,6 +44,20 @@ def used() -> int | None:
         return None
 
 
+def limit(more: int | None) -> None:
+    """Let this process take so many bytes more; where the system cannot, any number."""
+    taken = used()
+    if more is None or taken is None:
+        return
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = taken + more
+    if most != resource.RLIM_INFINITY:
+        wanted = min(wanted, most)
+    resource.setrlimit(resource.RLIMIT_AS, (wanted, most))
+
+
 def _of_machine() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()

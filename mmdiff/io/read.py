@@ -15,7 +15,7 @@ import numpy as np
 from mmdiff import memory
 from mmdiff.cells.prepare import KINDS, to_density
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.errors import InputError, check_ranges, cut
+from mmdiff.errors import InputError, MemoryLimitError, check_ranges, cut
 from mmdiff.io import (
     read_arrays,
     read_mat,
@@ -152,7 +152,7 @@ def read(
         else:
             array, info = _READERS[kind](path, key=key)
         spacing = [float(length) for length in info.get("spacing", ())]
-    except (InputError, MemoryError):
+    except (InputError, MemoryLimitError, MemoryError):
         raise
     except Exception as error:  # NumPy, SciPy and zlib let all kinds through
         if isinstance(error, OSError) and error.errno is not None:
