@@ -67,15 +67,30 @@ def write_json(
 def write_csv(path: str | os.PathLike, rows: Iterable[Mapping]) -> pathlib.Path:
     """Write rows as CSV; columns are all keys in order of first appearance.
 
-    Missing and non-finite values become empty fields.
+    Missing and non-finite values become empty fields. A text that a spreadsheet would
+    take for a formula has an apostrophe in front.
     """
-    rows = [plain(row) for row in rows]
+    rows = [{k: _defused(v) for k, v in plain(row).items()} for row in rows]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return _write(path, buffer.getvalue())
+
+
+def _defused(value):
+    """Return a field of a table, with an apostrophe where it would be a formula."""
+    starts = isinstance(value, str) and value.lstrip(" ")[:1] in tuple("=+-@\t\r")
+    return f"'{value}" if starts and not _is_number(value) else value
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _write(path, text):

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from mmdiff import places
+
 PLAIN_INTERVAL = 10.0  # seconds between progress lines when there is no terminal
 
 
@@ -39,7 +41,8 @@ def logging_to(path: Path, spell: Callable[[str], str] = str) -> Iterator[None]:
     """
     global _sink
     before = _sink
-    with path.open("a", encoding="utf-8", errors="replace", buffering=1) as file:
+    how = {"encoding": "utf-8", "errors": "replace", "buffering": 1}
+    with open(path, "a", opener=places.own, **how) as file:
         _sink = _Sink(file, spell)
         try:
             yield

@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from mmdiff import places
 from mmdiff.errors import DataError, InputError, MemoryLimitError
 from mmdiff.io.json import plain, write_json
 from mmdiff.run import console, environment
@@ -60,7 +61,8 @@ def execute(job: Job) -> int:
                 workdirs.clear(job.workdir, earlier)
                 earlier = {}
         spell = functools.partial(with_flags, settings=job.settings)
-        with console.logging_to(job.workdir / "log.txt", spell):
+        log = console.logging_to(job.workdir / "log.txt", spell)
+        with places.confined_to(job.workdir), log:
             return _run(job, earlier)
 
 
@@ -270,12 +272,13 @@ def _write_index(job: Job, run: Mapping[str, Any], begun: float) -> None:
     if page.exists() and page.stat().st_mtime > begun - 1:
         return
     from mmdiff.io import page as pages
+    from mmdiff.io.write import write_bytes
 
     known = {"command": " ".join(job.argv), "started": run["started"]}
     rows = [{"": name, "value": value} for name, value in known.items()]
     files = pages.list_files(job.workdir)
     text = pages.page(f"mmdiff {job.label}", tables={"Run": rows}, files=files)
-    page.write_text(text, encoding="utf-8")
+    write_bytes(page, text.encode())
 
 
 def _last_line(folder: Path) -> str:

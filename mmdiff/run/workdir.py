@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from mmdiff import places
 from mmdiff.errors import InputError
 from mmdiff.io.json import plain
 
@@ -124,7 +125,7 @@ def count_files(workdir: Path) -> int:
 def append_metrics(workdir: Path, values: Mapping[str, Any]) -> None:
     """Append one line of JSON to metrics.jsonl and flush it; NaN is written as null."""
     line = json.dumps(plain(values), allow_nan=False) + "\n"
-    with (workdir / "metrics.jsonl").open("ab+") as file:
+    with open(workdir / "metrics.jsonl", "ab+", opener=places.own) as file:
         if file.tell() > 0:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":  # a killed run left half a line
@@ -153,7 +154,7 @@ def _locked(workdir: Path) -> Iterator[None]:
         return
     path = workdir / LOCK
     while True:
-        file = path.open("a+", encoding="utf-8")
+        file = open(path, "a+", encoding="utf-8", opener=places.own)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
