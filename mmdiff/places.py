@@ -1,12 +1,14 @@
-"""Names and places of what is written: safe and unique, and inside of the workdir.
+"""Names and places of files: safe, unique and in the workdir; regular, not too large.
 
 While a run is on, no file is written outside of its workdir, whatever names and links
 say. The folder stands in the environment, so that worker processes know it, too.
 """
 
 import contextlib
+import errno
 import os
 import re
+import stat
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -75,6 +77,36 @@ def check(path: str | os.PathLike) -> None:
             f"{cut(path)} lies outside of the workdir {cut(inside)}. Remove the link "
             "that leads there, or rename the input."
         )
+
+
+def read_text(path: str | os.PathLike, most: int) -> str:
+    """Return the text of a file that a user names.
+
+    Args:
+      path: a regular file: devices and pipes may have no end.
+      most: bytes that it may have.
+
+    Raises:
+      OSError: it cannot be read, is none of these, or too large.
+      ValueError: it is not UTF-8.
+    """
+    path = Path(path)
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    if found.st_size > most:
+        raise OSError(errno.EFBIG, f"{found.st_size} bytes, more than {most}")
+    text = path.read_text("utf-8-sig")
+    if "\0" in text:
+        raise ValueError("zeros between its characters")
+    return text
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Return in words why `read_text` failed."""
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return "its text is not in UTF-8"
 
 
 def own(path: str, flags: int) -> int:
