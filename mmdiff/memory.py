@@ -109,4 +109,4 @@ def _page() -> int:
 
 
 def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.2g} GB"
+    return f"{size // 10**9} GB" if size >= 10**10 else f"{size / 1e9:.2g} GB"

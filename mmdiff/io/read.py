@@ -205,12 +205,12 @@ def choose(shape: tuple[int, ...], name: str, index: str = "") -> list[int]:
         )
     if last == 0 and index != "0":
         raise InputError(
-            f"{name} holds one cell (shape {shape}), so index={index} is none of "
+            f"{name} holds one cell (shape {shape}), so index={cut(index)} is none of "
             "it. Leave `index` empty."
         )
-    if not index.isdecimal() or int(index) > last:
+    if not index.isdecimal() or len(index) > 9 or int(index) > last:
         raise InputError(
-            f"index={index} is no cell of {name}, which holds {last + 1} (shape "
+            f"index={cut(index)} is no cell of {name}, which holds {last + 1} (shape "
             f"{shape}). Use a number from 0 to {last}, or all."
         )
     return [int(index)]

@@ -56,6 +56,20 @@ def read_numpy(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
             return choose(entries, path.name, key)
 
 
+def read_archive(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Return all arrays of an archive, which fit into the memory together.
+
+    Raises:
+      MemoryLimitError: they do not. What damaged files raise passes through.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+        entries = {key: _entry(archive, name, path) for key, name in members.items()}
+        total = sum(member.file_size for member in archive.infolist())
+        memory.require(total, f"reading {path.name}", "Free some memory.")
+        return {name: entry.load() for name, entry in entries.items()}
+
+
 def _header(file) -> tuple[tuple[int, ...], np.dtype, int]:
     """Return shape, type and bytes of the array whose header comes next."""
     version = np.lib.format.read_magic(file)

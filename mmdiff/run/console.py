@@ -17,6 +17,7 @@ from typing import TextIO
 
 from mmdiff import places
 
+MOST = 2000  # characters of an error
 PLAIN_INTERVAL = 10.0  # seconds between progress lines when there is no terminal
 
 
@@ -98,6 +99,8 @@ def notes(texts: Iterable[str]) -> list[str]:
 def error(text: str) -> None:
     """Print an error message on stderr and log it."""
     text = f"error: {_sink.spell(text) if _sink else text}"
+    if len(text) > MOST:  # of what a file or a flag says
+        text = f"{text[: MOST // 2]} ... {text[-MOST // 2 :]}"
     print(text, file=sys.stderr, flush=True)
     log(text)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdiff import places
-from mmdiff.errors import DataError, InputError, MemoryLimitError
+from mmdiff.errors import DataError, InputError, MemoryLimitError, cut
 from mmdiff.io.json import plain, write_json
 from mmdiff.run import console, environment
 from mmdiff.run import workdir as workdirs
@@ -69,7 +69,7 @@ def execute(job: Job) -> int:
 def explain(error: BaseException, job: Job) -> tuple[int, str]:
     """Return the exit code and the message for whatever a job raised."""
     text = with_flags(str(error), job.settings)
-    what = f"{type(error).__name__}: {first_line(error)}"
+    what = cut(f"{type(error).__name__}: {first_line(error)}", 400)
     log = job.workdir / "log.txt"
     match error:
         case InputError():
@@ -198,9 +198,9 @@ def _run(job: Job, earlier: Mapping[str, Any]) -> int:
         run["summary"] = console.summary()
         _write_index(job, run, begun)
         run["exit_reason"] = "finished"
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
         code, message = explain(error, job)
-        run["exit_reason"] = f"{type(error).__name__}: {first_line(error)}"
+        run["exit_reason"] = cut(f"{type(error).__name__}: {first_line(error)}", 400)
         console.log("".join(traceback.format_exception(error)).rstrip())
         if job.debug:
             sys.excepthook(type(error), error, error.__traceback__)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdiff import places
-from mmdiff.errors import InputError
+from mmdiff.errors import InputError, cut
 from mmdiff.io.json import plain
 
 try:
@@ -39,9 +39,9 @@ def opened(path: Path) -> Iterator[Path]:
       InputError: it is a file, not writable, its disk is full, or another live process
         works in it.
     """
-    if path.exists() and not path.is_dir():
-        raise InputError(f"workdir {path} is a file. {_OTHER}")
     try:
+        if path.exists() and not path.is_dir():
+            raise InputError(f"workdir {path} is a file. {_OTHER}")
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
@@ -62,17 +62,15 @@ def unwritable(path: Path, error: OSError) -> str:
     free = free_bytes(path)
     space = "" if free is None else f" ({_megabytes(free)} free on its disk)"
     reason = error.strerror or str(error)
-    return f"cannot write to workdir {path}: {reason}{space}. {_OTHER}"
+    return f"cannot write to workdir {cut(path)}: {reason}{space}. {_OTHER}"
 
 
 def free_bytes(path: Path) -> int | None:
     """Return the free space on the disk of `path` or of its nearest existing parent."""
     for folder in (path, *path.absolute().parents):
-        if folder.is_dir():
-            try:
+        with suppress(OSError):  # a name that is too long is no folder
+            if folder.is_dir():
                 return shutil.disk_usage(folder).free
-            except OSError:
-                return None
     return None
 
 
