@@ -20,7 +20,7 @@ RANGES = {
     "samples": "[8, 128]",
     "resolution": "[16, 256]",
     "grade": "[0, 1)",
-    "repeat": "[1, 64]",
+    "repeat": "[1, 64]^3",
     "workers": "[0, inf)",
     "base.E": "(0, 1e15]",
     "base.nu": "(-1, 0.5)",
