@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from mmdiff import apart
 from mmdiff.errors import DataError, InputError, MemoryLimitError
 from mmdiff.io import read, write
 from mmdiff.targets import table, target
@@ -20,8 +21,8 @@ CELL = (np.random.default_rng(5).random((6, 7, 8)) > 0.5).astype(np.uint8)
 SECONDS = 60  # for one file
 REFUSED = (InputError, DataError, MemoryLimitError)
 EXTREME = [b"0", b"-1", b"99999999999999999999", b"1e999", b"nan", b"4294967296", b""]
-KEPT = 200  # files of a format; of those that are read in a process apart fewer
-APART = 12
+KEPT = 200  # files of a format
+APART = 10  # of them each in a process apart, the way libraries are called
 
 
 def _nrrd(path, encoding):
@@ -155,6 +156,44 @@ def test_damaged_files_are_read_or_refused(tmp_path, in_time, name):
     count = KEPT if name in WRITERS else APART
     refused = _fuzz(path, lambda path: read.read(path, voxels=8), count, in_time)
     assert refused > count / 4
+
+
+LOADERS = """
+import pathlib
+from mmdiff.io import read_volumes
+
+
+def load_all(folder, loader, options):
+    counts = [0, 0]
+    for path in sorted(pathlib.Path(folder).iterdir()):
+        try:
+            getattr(read_volumes, loader)(path=str(path), **options)
+            counts[0] += 1
+        except Exception:
+            counts[1] += 1
+    return [], {"counts": counts}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_libraries_outlive_damaged_files(tmp_path, monkeypatch, name):
+    """All files in one process, which would die of one: it is quicker."""
+    (tmp_path / "loaders.py").write_text(LOADERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    path, folder = tmp_path / name, tmp_path / "files"
+    folder.mkdir()
+    LIBRARIES[name](path)
+    for seed in range(KEPT):
+        rng = np.random.default_rng([zlib.crc32(name.encode()), seed])
+        content = _mutated(path.read_bytes(), rng)
+        (folder / f"{seed:03d}{path.suffix}").write_bytes(content)
+    loader = {".tif": "load_tiff", ".h5": "load_hdf5"}.get(path.suffix, "load_surface")
+    options = {"key": ""} if path.suffix == ".h5" else {}
+    where = {"folder": str(folder), "loader": loader, "options": options}
+    _, values = apart.call("loaders", "load_all", seconds=300.0, **where)
+    read_, refused = values["counts"]
+    assert read_ + refused == KEPT and refused > KEPT / 8
 
 
 @pytest.mark.slow
