@@ -127,11 +127,16 @@ def inflate(data, size: int, bits: int = zlib.MAX_WBITS) -> bytes:
     return found
 
 
-def from_text(text: bytes | str, name: str) -> np.ndarray:
-    """Return the numbers of a text."""
+def from_text(text: bytes | str, name: str, kind: np.dtype) -> np.ndarray:
+    """Return the numbers of a text, which have to be some of a type."""
     # A number takes two bytes there at least, and some 60 of Python on the way.
     memory.require(30 * len(text), f"reading {name} as text", "Save it as .npy.")
-    return np.array(text.split(), np.float64)
+    numbers = np.array(text.split(), np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        values = numbers.astype(kind)
+    if kind.kind in "iu" and not np.array_equal(values.astype(np.float64), numbers):
+        raise ValueError(f"numbers that are none of type {kind.name}")
+    return values
 
 
 def choose(

@@ -63,7 +63,7 @@ def read_nrrd(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
     encoding = fields.get("encoding", "raw").lower()
     count = math.prod(sizes)
     if encoding in ("text", "txt", "ascii"):
-        values = from_text(data[max(skip, 0) :], path.name).astype(kind)
+        values = from_text(data[max(skip, 0) :], path.name, kind)
     elif encoding in ("raw", "gzip", "gz"):
         big = fields.get("endian", "little").lower() == "big"
         kind = kind.newbyteorder(">" if big else "<")

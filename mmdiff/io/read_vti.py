@@ -108,7 +108,7 @@ def _values(root, element, appended, name, shape) -> np.ndarray:
     kind = np.dtype(swap + _TYPES[element.get("type")])
     style = element.get("format", "ascii")
     if style == "ascii":
-        return from_text(element.text or "", name).astype(kind)
+        return from_text(element.text or "", name, kind)
     if style == "appended":
         encoding, data = appended
         data = data[int(element.get("offset", 0)) :]
