@@ -6,7 +6,7 @@ import zipfile
 import jax
 import numpy as np
 import pytest
-from model_helpers import FIELDS, fresh_params
+from model_helpers import FIELDS, HEADER, fresh_params
 
 from mmdiff.diffusion.conditions import NAMES
 from mmdiff.errors import DataError
@@ -26,15 +26,6 @@ _FIELDS = {
     if field.name not in ("parent", "name")
 }
 _META = {"model": _FIELDS, "octant": 4, "note": "a test"}
-
-
-_ENDS = {"low": [0.0] * len(NAMES), "high": [1.0] * len(NAMES)}
-_WHOLE = {
-    "cond": {"names": [*NAMES], **_ENDS, "power": 1.0},
-    "schedule": {"kind": "cosine"},
-    "base": {"E": 1.0, "nu": 0.3},
-    "training": {"labels": [[0.1, 0.05, 0.04, 0.3]], "coverage": 0.1},
-}
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +82,7 @@ def test_header_of_another_network_is_refused(tmp_path, params, change):
 
 
 def test_a_model_of_other_conditions_is_refused(tmp_path, params):
-    meta = {**_META, **_WHOLE, "cond": {**_WHOLE["cond"], "names": [*NAMES]}}
+    meta = {**_META, **HEADER, "cond": {**HEADER["cond"], "names": [*NAMES]}}
     path = save_weights(tmp_path / "w.npz", params, meta)
     assert load_model(path).meta == meta
     meta["cond"]["names"].remove("drainable")
@@ -103,22 +94,29 @@ def test_a_model_of_other_conditions_is_refused(tmp_path, params):
 @pytest.mark.parametrize(
     "change",
     [
-        *({key: None} for key in _WHOLE if key != "cond"),
+        *({key: None} for key in HEADER if key != "cond"),
         {"training": {"coverage": 0.1}},
         {"training": {"labels": [[1.0, 2.0]], "coverage": 0.1}},
         {"training": {"labels": [[float("nan")] * 4], "coverage": 0.1}},
         {"base": []},
         {"schedule": {"kind": "sudden"}},
-        {"cond": {"names": [*NAMES], **_ENDS, "power": float("inf")}},
+        {
+            "cond": {
+                "names": [*NAMES],
+                "low": [0.0] * 5,
+                "high": [1.0] * 5,
+                "power": float("inf"),
+            }
+        },
         {"cond": {"names": [*NAMES], "low": [0.0], "high": [1.0]}},
     ],
 )
 def test_a_header_that_is_not_whole_is_refused(tmp_path, params, change):
-    path = save_weights(tmp_path / "w.npz", params, {**_META, **_WHOLE, **change})
+    path = save_weights(tmp_path / "w.npz", params, {**_META, **HEADER, **change})
     with pytest.raises(DataError, match=r"has a header that is not whole \(\w+"):
         load_model(path)
     for cond in (None, [], {}, "C11"):
-        save_weights(path, params, {**_META, **_WHOLE, "cond": cond})
+        save_weights(path, params, {**_META, **HEADER, "cond": cond})
         with pytest.raises(DataError, match="is of another version"):
             load_model(path)
 
