@@ -17,6 +17,12 @@ from ml_collections import ConfigDict
 
 VARIANTS = ("tiny", "small", "paper", "generate")
 RANGES = {
+    "cubic": "[8, inf)",
+    "periodic": "[8, inf)",
+    "batch_cubic": "[8, inf)",
+    "design": "[8, inf)",
+    "dataset": "[8, inf)",
+    "peer_sizes": "[8, inf)",
     "num_random": "[0, inf)",
     "void": "(0, 1]",
     "other_voids": "(0, 1]",
@@ -29,8 +35,22 @@ RANGES = {
     "num_candidates": "[0, inf)",
     "num_samples": "[0, inf)",
     "num_cells": "[0, inf)",
-    "steps": "[2, inf)",
+    "steps": "[2, 1000]",
     "peer_seconds": "(0, inf) s",
+}
+# Bytes that a number takes at least: so many, times a power of it.
+BYTES = {
+    "cubic": (20, 3),
+    "periodic": (100, 3),
+    "batch_cubic": (20, 3),
+    "design": (20, 3),
+    "dataset": (20, 3),
+    "peer_sizes": (100, 3),
+    "num_random": (32000, 1),
+    "batches": (32000, 1),
+    "num_starts": (32000, 1),
+    "num_candidates": (20000, 1),
+    "num_samples": (400000, 1),
 }
 
 

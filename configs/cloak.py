@@ -21,8 +21,16 @@ RANGES = {
     "exchanges": "[1, inf)",
     "check_cells": "[0, inf)",
     "check_voxels": "[8, inf)",
-    "cell_size_mm": "(0, inf) mm",
+    "cell_size_mm": "(0, 1e6] mm",
     "stl_voxels": "[4, inf)",
+}
+# Bytes that a number takes at least: so many, times a power of it.
+BYTES = {
+    "num_cells": (200, 3),
+    "cell_voxels": (100, 3),
+    "check_voxels": (12, 3),
+    "check_cells": (1000, 2),
+    "stl_voxels": (1, 3),
 }
 # Keys that name files: a run goes on with the same content only.
 INPUTS = ("data",)

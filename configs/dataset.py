@@ -13,10 +13,10 @@ from ml_collections import ConfigDict
 
 VARIANTS = ("tiny", "small", "paper")
 RANGES = {
-    "seed": "[0, inf)",
+    "seed": "[0, 4294967295]",
     "n": "[8, inf) samples",
     "shard_size": "[1, inf)",
-    "volume_range": "(0, 1]",
+    "volume_range": "(0, 1]^2",
     "wall": "[0, 0.5)",
     "gap": "[0, 0.5)",
     "drainable": "[0, 1]",
@@ -36,12 +36,12 @@ RANGES = {
     "perturbed.everywhere": "[0, inf)",
     "perturbed.poisson": "[0, inf)",
     "perturbed.joint": "[0, inf)",
-    "perturbed.amplitude": "(0, inf) spacings",
-    "perturbed.length": "(0, inf) spacings",
+    "perturbed.amplitude": "(0, inf)^2 spacings",
+    "perturbed.length": "(0, inf)^2 spacings",
     "perturbed.times": "[1, inf)",
     "perturbed.volume_jitter": "[0, 1)",
     "proposed.count": "[0, inf)",
-    "proposed.steps": "[2, inf)",
+    "proposed.steps": "[2, 1000]",
     "proposed.polish_steps": "[0, inf)",
     "similarity": "[0, 1]",
     "distance": "[0, inf)",
@@ -54,6 +54,8 @@ RANGES = {
     "num_targets": "[0, inf)",
     "workers": "[0, inf)",
 }
+# Bytes that a number takes at least: so many, times a power of it.
+BYTES = {"n": (100, 3), "shard_size": (20000, 1)}
 # Keys that name files: a run goes on with the same content only.
 INPUTS = ("given.path", "proposed.weights")
 

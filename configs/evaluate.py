@@ -12,17 +12,20 @@ from ml_collections import ConfigDict
 
 VARIANTS = ("tiny", "small", "paper")
 RANGES = {
+    "seed": "[0, 4294967295]",
     "num_targets": "[1, inf)",
     "num_samples": "[1, inf)",
-    "steps": "[2, inf)",
+    "steps": "[2, 1000]",
     "guidance": "[0, inf)",
-    "newton": "[0, inf)",
+    "newton": "[0, 100]",
     "polish_steps": "[0, inf)",
     "spare": "[0, inf)",
     "workers": "[0, inf)",
     "min_wall": "[0, 0.5)",
     "min_gap": "[0, 0.5)",
 }
+# Bytes that a number takes at least: so many, times a power of it.
+BYTES = {"num_samples": (400000, 1)}
 # Keys that name files: a run goes on with the same content.
 INPUTS = ("checkpoint", "data", "targets")
 # Targets of a list are compared one by one, so it may be edited.

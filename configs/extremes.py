@@ -23,7 +23,7 @@ RANGES = {
     "isotropy": "(0, 1)",
     "min_E": "(0, 1)",
     "walls": "[0, 0.5)",
-    "seed": "[0, inf)",
+    "seed": "[0, 4294967295]",
     "num_edges": "[1, inf)",
     "num_edge_starts": "[0, inf)",
     "edge_band": "(0, inf)",
@@ -33,8 +33,8 @@ RANGES = {
     "num_starts": "[1, inf)",
     "workers": "[0, inf)",
     "per_start": "[1, inf)",
-    "sampling_steps": "[1, inf)",
-    "newton": "[0, inf)",
+    "sampling_steps": "[1, 1000]",
+    "newton": "[0, 100]",
     "num_plates": "[0, inf)",
     "steps": "[6, inf)",
     "refine_steps": "[0, inf)",
@@ -46,9 +46,15 @@ RANGES = {
     "num_kept": "[0, inf)",
     "alike": "(0, 1]",
     "loss": "[0, 1)",
-    "inversion_steps": "[1, inf)",
+    "inversion_steps": "[1, 1000]",
     "iterations": "[1, inf)",
-    "cell_size_mm": "(0, inf) mm",
+    "cell_size_mm": "(0, 1e6] mm",
+}
+# Bytes that a number takes at least: so many, times a power of it.
+BYTES = {
+    "design_resolution": (20, 3),
+    "num_starts": (400000, 1),
+    "per_start": (400000, 1),
 }
 # Keys that name files: a run goes on with the same content only.
 INPUTS = ("checkpoint", "data")

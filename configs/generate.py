@@ -12,12 +12,13 @@ from ml_collections import ConfigDict
 
 VARIANTS = ("tiny", "small", "paper")
 RANGES = {
+    "seed": "[0, 4294967295]",
     "num_samples": "[1, inf)",
     "num_best": "[1, inf)",
-    "cell_size_mm": "(0, inf) mm",
-    "steps": "[2, inf)",
+    "cell_size_mm": "(0, 1e6] mm",
+    "steps": "[2, 1000]",
     "guidance": "[0, inf)",
-    "newton": "[0, inf)",
+    "newton": "[0, 100]",
     "polish_steps": "[0, inf)",
     "spare": "[0, inf)",
     "min_wall_mm": "[0, inf) mm",
@@ -25,12 +26,14 @@ RANGES = {
     "resolution": "[64, 256]",
     "time_limit_s": "[0, inf) s",
     "workers": "[0, inf)",
-    "base.E": "(0, inf)",
+    "base.E": "(0, 1e15]",
     "base.nu": "[0.2, 0.45]",
     "solver.void": "(0, 1)",
     "solver.tol": "(0, 1)",
     "solver.maxiter": "[1, inf)",
 }
+# Bytes that a number takes at least: so many, times a power of it.
+BYTES = {"num_samples": (400000, 1)}
 # Keys that name files: a run goes on with the same content.
 INPUTS = ("checkpoint", "target", "targets")
 # Targets of a list are compared one by one, so it may grow.

@@ -20,11 +20,11 @@ RANGES = {
     "scale": "(0, inf)",
     "threshold": "[0, 1)",
     "resize": "[0, inf)",
-    "raw.shape": "[0, inf)",
-    "voxel": "[0, inf)",
+    "raw.shape": "[0, inf)^3",
+    "voxel": "[0, inf)^3",
     "mesh_voxels": "[4, 1024]",
-    "cell_size_mm": "(0, inf) mm",
-    "base.E": "(0, inf)",
+    "cell_size_mm": "(0, 1e6] mm",
+    "base.E": "(0, 1e15]",
     "base.nu": "(-1, 0.5)",
     "base.k": "[0, inf)",
     "base.rho": "[0, inf)",
@@ -33,6 +33,8 @@ RANGES = {
     "solver.tol": "(0, 1)",
     "solver.maxiter": "[1, inf)",
 }
+# Bytes that a number takes at least: so many, times a power of it.
+BYTES = {"resize": (8, 3)}
 # Keys that name files: a run goes on with the same content.
 INPUTS = ("input",)
 # Files are compared one by one.

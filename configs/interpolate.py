@@ -17,9 +17,9 @@ from ml_collections import ConfigDict
 VARIANTS = ("tiny", "small", "paper")
 RANGES = {
     "num_path": "[0, inf)",
-    "steps": "[1, inf)",
+    "steps": "[1, 1000]",
     "iterations": "[1, inf)",
-    "newton": "[0, inf)",
+    "newton": "[0, 100]",
     "polish_steps": "[0, inf)",
     "num_cells": "[2, inf)",
     "chain_steps": "[0, inf)",
@@ -31,12 +31,14 @@ RANGES = {
     "per_gap": "[1, inf)",
     "rounds": "[0, inf)",
     "num_pairs": "[0, inf)",
-    "seed": "[0, inf)",
-    "cell_size_mm": "(0, inf) mm",
+    "seed": "[0, 4294967295]",
+    "cell_size_mm": "(0, 1e6] mm",
     "min_wall_mm": "[0, inf) mm",
     "min_gap_mm": "[0, inf) mm",
     "resolution": "[64, 256]",
 }
+# Bytes that a number takes at least: so many, times a power of it.
+BYTES = {"num_cells": (100000, 1), "num_path": (100000, 1)}
 # Keys that name files: a run goes on with the same content only.
 INPUTS = ("checkpoint", "data", "first", "second", "seed_cell")
 

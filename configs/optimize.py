@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 VARIANTS = ("tiny", "small", "paper")
 RANGES = {
+    "weights": "(-inf, inf)^3",
     "vf": "(0, 1)",
     "isotropy": "[0, inf)",
     "min_E": "[0, inf)",
@@ -24,22 +25,24 @@ RANGES = {
     "workers": "[0, inf)",
     "waves": "[1, inf)",
     "num_best": "[1, inf)",
-    "seed": "[0, inf)",
+    "seed": "[0, 4294967295]",
     "scale": "(0, inf)",
     "radius": "[1, inf)",
     "robust": "[0, 0.45]",
     "steps": "[0, inf)",
     "refine_steps": "[0, inf)",
     "store_every": "[1, inf)",
-    "cell_size_mm": "(0, inf) mm",
+    "cell_size_mm": "(0, 1e6] mm",
     "min_wall_mm": "[0, inf) mm",
     "min_gap_mm": "[0, inf) mm",
-    "base.E": "(0, inf)",
+    "base.E": "(0, 1e15]",
     "base.nu": "(-1, 0.5)",
     "solver.void": "(0, 1)",
     "solver.tol": "(0, 1)",
     "solver.maxiter": "[1, inf)",
 }
+# Bytes that a number takes at least: so many, times a power of it.
+BYTES = {"design_resolution": (20, 3), "num_starts": (100000, 1)}
 # Keys that name files: a run goes on with the same content only.
 INPUTS = ("objective", "start", "target")
 

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 VARIANTS = ("tiny", "cpu", "small", "paper")
 RANGES = {
-    "seed": "[0, inf)",
+    "seed": "[0, 4294967295]",
     "batch_size": "[2, inf)",
     "steps": "[1, inf)",
     "learning_rate": "(0, 1)",
@@ -25,13 +25,15 @@ RANGES = {
     "log_every": "[1, inf)",
     "checkpoint_every": "[1, inf)",
     "time_limit_s": "[0, inf) s",
-    "model.patch": "[1, inf)",
-    "model.width": "[1, inf)",
-    "model.multipliers": "[1, inf)",
-    "model.blocks": "[0, inf)",
-    "model.groups": "[1, inf)",
-    "model.embedding": "[1, inf)",
+    "model.patch": "[1, 64]",
+    "model.width": "[1, 8192]",
+    "model.multipliers": "[1, 64]",
+    "model.blocks": "[0, 64]",
+    "model.groups": "[1, 1024]",
+    "model.embedding": "[1, 65536]",
 }
+# Bytes that a number takes at least: so many, times a power of it.
+BYTES = {"batch_size": (250000, 1), "model.width": (100, 2)}
 # A run in the same workdir may go on with other values of these. The cosine of the
 # learning rate ends at `steps`: with more of them the rate rises again.
 MAY_CHANGE = (

@@ -22,7 +22,7 @@ VARIANTS = ("tiny", "cpu", "small", "paper")
 RANGES = {
     "balance": "[0, 1]",
     "power": "(0, inf)",
-    "seed": "[0, inf)",
+    "seed": "[0, 4294967295]",
     "batch_size": "[2, inf)",
     "steps": "[1, inf)",
     "learning_rate": "(0, 1)",
@@ -38,18 +38,24 @@ RANGES = {
     "sample_every": "[0, inf)",
     "steps_per_dispatch": "[1, inf)",
     "time_limit_s": "[0, inf) s",
-    "model.patch": "[1, inf)",
-    "model.width": "[1, inf)",
-    "model.multipliers": "[1, inf)",
-    "model.blocks": "[0, inf)",
-    "model.middle": "[0, inf)",
-    "model.attention": "[0, inf)",
-    "model.depth": "[1, inf)",
-    "model.outer": "[0, inf)",
-    "model.outer_width": "[1, inf)",
-    "model.heads": "[1, inf)",
-    "model.embedding": "[1, inf)",
-    "model.refine": "[0, inf)",
+    "model.patch": "[1, 64]",
+    "model.width": "[1, 8192]",
+    "model.multipliers": "[1, 64]",
+    "model.blocks": "[0, 64]",
+    "model.middle": "[0, 64]",
+    "model.attention": "[0, 64]",
+    "model.depth": "[1, 256]",
+    "model.outer": "[0, 64]",
+    "model.outer_width": "[1, 8192]",
+    "model.heads": "[1, 1024]",
+    "model.embedding": "[1, 65536]",
+    "model.refine": "[0, 64]",
+}
+# Bytes that a number takes at least: so many, times a power of it.
+BYTES = {
+    "batch_size": (500000, 1),
+    "steps_per_dispatch": (250000, 1),
+    "model.width": (100, 2),
 }
 # A run in the same workdir may go on with other values of these. The cosine of the
 # learning rate ends at `steps`: with more of them the rate rises again.

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from mmdiff.data.dataset import training_cells
 from mmdiff.data.select import TEST, VALIDATION
 from mmdiff.io.report import NO_PLOTS
+from mmdiff.io.write import write_bytes
 from mmdiff.models import regressor
 from mmdiff.models.weights import save_weights
 from mmdiff.run.console import note, table
@@ -68,7 +69,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> str:
     found = {name: compare(stored, split) for name, split in SPLITS.items()}
     found = {name: comparison for name, comparison in found.items() if comparison}
     card = cards.regressor_card(meta, result, found, ema=config.ema, half=config.half)
-    (workdir / "MODEL_CARD.md").write_text(card)
+    write_bytes(workdir / "MODEL_CARD.md", card.encode())
     if found:
         header, rows = cards.score_table(found)
         table(rows, header)

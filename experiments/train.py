@@ -15,7 +15,7 @@ from mmdiff.diffusion import linear
 from mmdiff.diffusion.conditions import NAMES
 from mmdiff.diffusion.schedule import schedule_from_dict, schedule_to_dict
 from mmdiff.errors import InputError
-from mmdiff.io.report import NO_PLOTS
+from mmdiff.io import report, write
 from mmdiff.models.denoiser import make_denoiser
 from mmdiff.models.network import fields_of, make_network
 from mmdiff.models.weights import save_weights
@@ -90,9 +90,9 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> str:
     }
     path = save_weights(workdir / "ema.npz", result.state.ema, meta, half=config.half)
     card = cards.denoiser_card(meta, result, rows, ema=config.ema, half=config.half)
-    (workdir / "MODEL_CARD.md").write_text(card)
+    write.write_bytes(workdir / "MODEL_CARD.md", card.encode())
     if not figures.loss_curve(workdir / "loss.png", rows):
-        note(NO_PLOTS)
+        note(report.NO_PLOTS)
     return record.say_end(path, settings, result)
 
 

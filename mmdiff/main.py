@@ -11,17 +11,17 @@ import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags, config_path
 
-from mmdiff import assets
-from mmdiff.errors import InputError, check_ranges
+from mmdiff import assets, memory
+from mmdiff.errors import InputError, MemoryLimitError, check_ranges, cut, described
 from mmdiff.io.json import plain
 from mmdiff.run import console, distributed, inputs, runner
 from mmdiff.run.runner import first_line, flat, with_flags
@@ -38,11 +38,11 @@ def main(argv: Sequence[str]) -> int:
         if job is None:
             return 0
         return distributed.execute(job) if job.distributed else runner.execute(job)
-    except InputError as error:
+    except (InputError, MemoryLimitError) as error:
         if "--debug" in argv:
             traceback.print_exc()
         console.error(str(error))
-        return 2
+        return 2 if isinstance(error, InputError) else 4
     except KeyboardInterrupt:  # before or after the run itself: nothing to record
         return 130
 
@@ -71,14 +71,15 @@ def parse(argv: Sequence[str]) -> runner.Job | None:
         print(_help(known, label))
         return None
     _refuse_unknown(rest[1:], list(known))
-    path, config, ranges, may_change, named = load_config(label)
+    path, config, ranges, sizes, may_change, named = load_config(label)
     override(config, rest, label)
     values = config.to_dict()
     settings = plain({"experiment": path.stem, "config": values})
     try:
         check_ranges(flat(values), ranges)
-    except InputError as error:
-        raise InputError(with_flags(str(error), settings)) from error
+        check_sizes(flat(values), sizes)
+    except (InputError, MemoryLimitError) as error:
+        raise type(error)(with_flags(str(error), settings)) from error
     experiment = path.parent.parent / "experiments" / path.name
     if not experiment.is_file():
         raise InputError(
@@ -89,6 +90,11 @@ def parse(argv: Sequence[str]) -> runner.Job | None:
         raise InputError(
             f"{label} runs in one process. Leave --distributed out; it is for "
             "configs/train.py."
+        )
+    if not known["workdir"].value.strip():
+        raise InputError(
+            "--workdir is empty. Name the directory that everything is written to, "
+            "such as --workdir=out/first."
         )
     folder = Path(known["workdir"].value)
     if named:
@@ -124,7 +130,8 @@ class LoadedConfig(NamedTuple):
 
     path: Path
     config: ConfigDict  # locked
-    ranges: dict[str, str]  # of numbers, see `mmdiff.ranges`
+    ranges: dict[str, str]  # of numbers, see `errors.check_ranges`
+    sizes: dict[str, tuple[int, int]]  # see `check_sizes`
     may_change: tuple[str, ...]  # keys that a run may have otherwise when it goes on
     inputs: tuple[str, ...]  # keys that name files, to whose content a run is bound
 
@@ -152,11 +159,26 @@ def load_config(label: str) -> LoadedConfig:
         config = module.get_config(*([variant] if variant else []))
     except InputError:
         raise
-    except Exception as error:
-        what = f"{type(error).__name__}: {first_line(error)}"
-        raise InputError(f"config {label} cannot be loaded. {what}") from error
-    said = [getattr(module, name, ()) for name in ("MAY_CHANGE", "INPUTS")]
-    return LoadedConfig(path, config.lock(), getattr(module, "RANGES", {}), *said)
+    except (Exception, SystemExit) as error:  # it is the user's own code
+        raise InputError(
+            f"config {label} cannot be loaded ({described(error)}). Correct the file."
+        ) from error
+    known = {"RANGES": {}, "BYTES": {}, "MAY_CHANGE": (), "INPUTS": ()}
+    found = (getattr(module, name, default) for name, default in known.items())
+    return LoadedConfig(path, config.lock(), *found)
+
+
+def check_sizes(values: Mapping[str, Any], sizes: Mapping[str, Any]) -> None:
+    """Raise MemoryLimitError for the first number that asks for more than is free.
+
+    Args:
+      values: settings by name; of a tuple the largest number counts.
+      sizes: by name bytes and a power of the number, the least that these take.
+    """
+    for name, (unit, power) in sizes.items():
+        value = values[name]
+        most = max(value, default=0) if isinstance(value, tuple) else value
+        memory.require(unit * most**power, f"{name}={value}", f"Set `{name}` lower.")
 
 
 def override(config: ConfigDict, args: Sequence[str], label: str) -> None:
@@ -174,7 +196,7 @@ def override(config: ConfigDict, args: Sequence[str], label: str) -> None:
         except (AttributeError, LookupError, TypeError, ValueError):
             hint = _did_you_mean(key, flat(config.to_dict()), prefix="--config.")
             raise InputError(
-                f"{label} has no key {key!r}.{hint} "
+                f"{label} has no key {cut(repr(key))}.{hint} "
                 f"`--config={label} --help` lists the keys."
             ) from None
         if issubclass(kind, ConfigDict):
@@ -215,7 +237,7 @@ def override(config: ConfigDict, args: Sequence[str], label: str) -> None:
                 raise InputError(_wrong_type(key, value, tuple, default))
     if positional:
         raise InputError(
-            f"unexpected argument {positional[0]!r}. Options look like "
+            f"unexpected argument {cut(repr(positional[0]))}. Options look like "
             "--config=configs/generate.py or --config.key=value."
         )
 
@@ -247,8 +269,8 @@ def _refuse_unknown(args: Sequence[str], known: Sequence[str]) -> None:
         if found and not OVERRIDE.match(arg):
             hint = _did_you_mean(found[1], known, prefix="--")
             raise InputError(
-                f"unknown flag --{found[1]}.{hint} Keys of the config are set with "
-                "--config.key=value."
+                f"unknown flag --{cut(found[1])}.{hint} Keys of the config are set "
+                "with --config.key=value."
             )
 
 
@@ -273,12 +295,25 @@ def _help(values: flags.FlagValues, label: str) -> str:
 def _find_config(name: str) -> Path:
     """Return the path of a config file, or raise InputError with those that exist."""
     for root in _roots():
-        if (root / name).is_file():
+        if _is_file(root / name):
+            if not name.endswith(".py"):
+                raise InputError(
+                    f"config {cut(name)} is no Python file. Give one that ends in .py, "
+                    f"such as {DEFAULT_CONFIG}."
+                )
             return (root / name).resolve()
     siblings = sorted(str(path) for path in Path(name).parent.glob("*.py"))
     names = list(dict.fromkeys([*_configs(), *siblings]))
     there = f" There are: {', '.join(names)}." if names else ""
-    raise InputError(f"no config file {name}.{_did_you_mean(name, names)}{there}")
+    raise InputError(f"no config file {cut(name)}.{_did_you_mean(name, names)}{there}")
+
+
+def _is_file(path: Path) -> bool:
+    """Tell whether there is such a file; a name that no system takes is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _configs() -> list[str]:
@@ -309,7 +344,10 @@ def _wrong_type(key: str, value: object, kind: type, default: object) -> str:
     name = kind.__name__
     if kind is tuple and default:
         name += " of " + " or ".join(sorted({type(item).__name__ for item in default}))
-    return f"--config.{key}={value} is not of type {name}. Its default is {default!r}."
+    return (
+        f"--config.{key}={cut(value)} is not of type {name}. Its default is "
+        f"{default!r}."
+    )
 
 
 def _did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:

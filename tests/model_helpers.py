@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmdiff.cells import symmetry
+from mmdiff.diffusion.conditions import NAMES
 from mmdiff.diffusion.process import symmetric_noise
 from mmdiff.models.unet import UNet
 from mmdiff.models.weights import init_params
@@ -29,6 +30,20 @@ def fresh_params() -> dict:
     """Fresh parameters of `UNet(**FIELDS)`; compiled once, whatever the octant."""
     with jax.numpy_dtype_promotion("standard"):
         return init_params(UNet(**FIELDS), jax.random.key(0), 4)
+
+
+# What sampling takes from the header of a weights file, beside the network.
+HEADER = {
+    "cond": {
+        "names": [*NAMES],
+        "low": [0.0] * len(NAMES),
+        "high": [1.0] * len(NAMES),
+        "power": 1.0,
+    },
+    "schedule": {"kind": "cosine"},
+    "base": {"E": 1.0, "nu": 0.3},
+    "training": {"labels": [[0.2, 0.08, 0.06, 0.5]], "coverage": 9.0},
+}
 
 
 def network_inputs(n: int = 8, b: int = 2) -> tuple:

@@ -10,6 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     ("typing", "errors", "assets", "programs"),
+    ("memory", "places"),
+    ("apart",),
     ("elasticity", "linalg"),
     ("bounds", "anisotropy"),
     ("cells",),
@@ -37,7 +39,7 @@ HOMES = {
     "orbax": ("mmdiff/train/checkpoint.py",),
     "tensorstore": ("mmdiff/data/store.py",),
     "ray": ("launch",),
-    "trimesh": ("mmdiff/io/read_meshes.py",),
+    "trimesh": ("mmdiff/io/read_volumes.py",),
     "h5py": ("mmdiff/io/read_volumes.py",),
     "tifffile": ("mmdiff/io/read_volumes.py",),
 }

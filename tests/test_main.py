@@ -200,8 +200,8 @@ def test_broken_config_file(project, capsys):
     (project / "configs" / "toy.py").write_text("def get_config(:\n")
     assert main.main(["mmdiff", "--config=configs/toy.py"]) == 2
     assert capsys.readouterr().err == (
-        "error: config configs/toy.py cannot be loaded. SyntaxError: invalid syntax "
-        "(toy.py, line 1)\n"
+        "error: config configs/toy.py cannot be loaded (SyntaxError: invalid syntax "
+        "(toy.py, line 1)). Correct the file.\n"
     )
 
 

@@ -85,3 +85,48 @@ def test_keys_that_name_files_or_may_change_are_there(name):
     assert {*getattr(module, "MAY_CHANGE", ())} <= known.keys() | contents
     # What reads files says which.
     assert {"checkpoint", "data", "input", "init", "targets"} & known.keys() <= {*named}
+
+
+SIZES = [
+    pytest.param(name, key, id=f"{name}-{key}")
+    for name, module in MODULES.items()
+    for key in getattr(module, "BYTES", {})
+]
+
+
+@pytest.mark.parametrize("name, key", SIZES)
+def test_sizes_beyond_the_memory_are_refused(name, key, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(main.memory, "available", lambda: 20_000_000)
+    interval, values = MODULES[name].RANGES[key], MODULES[name].BYTES[key]
+    high = float(re.match(r"[\[(].+, (.+)[\])]", interval)[1])
+    most = int(high) if math.isfinite(high) else 10**6
+    assert values[0] * most ** values[1] > 20_000_000
+    many = isinstance(flat(MODULES[name].get_config().to_dict())[key], tuple)
+    arguments = [
+        f"--config=configs/{name}.py",
+        f"--config.{key}={(most,) if many else most}",
+    ]
+    assert main.main(["mmdiff", f"--workdir={tmp_path / 'out'}", *arguments]) == 4
+    message = capsys.readouterr().err
+    assert f"error: {key}=" in message and f"Set --config.{key} lower." in message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_defaults_fit_into_a_few_gigabytes(name, monkeypatch):
+    monkeypatch.setattr(main.memory, "available", lambda: 8_000_000_000)
+    for variant in MODULES[name].VARIANTS:
+        main.parse(["mmdiff", f"--config=configs/{name}.py:{variant}"])
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_number_has_a_range(name):
+    found = flat(MODULES[name].get_config().to_dict())
+    numbers = {
+        key
+        for key, value in found.items()
+        if isinstance(value, int | float | tuple) and not isinstance(value, bool)
+    }
+    # One of three, and what every target is asked for anyway.
+    special = {"optimize": {"resolution"}, "generate": {"vf"}}
+    assert numbers - special.get(name, set()) <= MODULES[name].RANGES.keys()

@@ -8,9 +8,11 @@ option that helps.
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
+from mmdiff import memory
 from mmdiff.cells import images
 from mmdiff.cells.images import Phase
 from mmdiff.cells.symmetry import is_cubic, octant_to_cell, symmetrize
@@ -24,6 +26,8 @@ KINDS = ("cell", "octant")
 # Densities of other codes are mirror images to single precision only.
 ALIKE = 1e-6
 LEAST = 4  # voxels along an axis of what is solved
+# A voxel takes so many bytes at least: as a density, while a cubic cell is solved.
+DENSITY_BYTES, SOLVED_BYTES = 8, 20
 UNIT = (1.0, 1.0, 1.0)
 
 
@@ -151,8 +155,18 @@ def prepare(array: np.ndarray, name: str, options: Options = Options()) -> Grid:
     Raises:
       InputError: wrong shape or values, nothing to homogenize, fewer voxels than the
         solver takes, or a symmetry that the cell does not have.
+      MemoryLimitError: more voxels than fit into the memory.
     """
     array = _checked(array, name)
+    for shape, size in (
+        (array.shape, DENSITY_BYTES),
+        (3 * (options.resize,) if options.resize else array.shape, SOLVED_BYTES),
+    ):
+        memory.require(
+            size * math.prod(shape),
+            f"homogenizing {name} with {' x '.join(map(str, shape))} voxels",
+            "Give fewer voxels, or lower `resize`.",
+        )
     if not options.phases:
         density, notes = _densities(array, name, options)
         return _grid(density, name, options, notes)

@@ -21,6 +21,7 @@ from mmdiff.fem import accuracy
 from mmdiff.io import plots
 from mmdiff.io.json import card_head, write_csv, write_json
 from mmdiff.io.report import NO_PLOTS
+from mmdiff.io.write import write_bytes
 from mmdiff.run import console, environment
 
 # On disk at 64^3: a field, packed, and its record; the surface grows with n^2.
@@ -182,7 +183,8 @@ def write(
     write_json(folder / "splits.json", tables.splits(contents))
     size = disk_usage(labels.root)
     options = {"machine": environment.device_line(), "size_bytes": size}
-    (folder / "DATASET_CARD.md").write_text(card(contents, **options, checks=checks))
+    text = card(contents, **options, checks=checks)
+    write_bytes(folder / "DATASET_CARD.md", text.encode())
     cells = labels.constants[kept], labels.volume[kept]
     drawn = [plots.property_scatter(folder / "properties.png", *cells)]
     drawn.append(draw(folder, contents))

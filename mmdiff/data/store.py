@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import tensorstore as ts
 
+from mmdiff import places
 from mmdiff.cells import distance
 from mmdiff.cells.symmetry import num_independent
 from mmdiff.errors import DataError
@@ -87,6 +88,7 @@ def create(
                     f"this run has {layout[key]}. Choose another --workdir."
                 )
         return
+    places.check(root / "layout.json")
     (root / "manifests").mkdir(parents=True, exist_ok=True)
     (root / "timings").mkdir(exist_ok=True)
     rows = shards * shard_size

@@ -67,10 +67,10 @@ def write_json(
 def write_csv(path: str | os.PathLike, rows: Iterable[Mapping]) -> pathlib.Path:
     """Write rows as CSV; columns are all keys in order of first appearance.
 
-    Missing and non-finite values become empty fields. Text that a spreadsheet would
-    take for a formula, as the name of a file may be, gets an apostrophe before it.
+    Missing and non-finite values become empty fields. A text that a spreadsheet would
+    take for a formula has an apostrophe in front.
     """
-    rows = [{key: _inert(value) for key, value in plain(row).items()} for row in rows]
+    rows = [{k: _defused(v) for k, v in plain(row).items()} for row in rows]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
@@ -79,15 +79,18 @@ def write_csv(path: str | os.PathLike, rows: Iterable[Mapping]) -> pathlib.Path:
     return _write(path, buffer.getvalue())
 
 
-def _inert(value):
-    """Return a field of a table; text as nothing but text."""
-    if not isinstance(value, str) or value[:1] not in ("=", "+", "-", "@", "\t", "\r"):
-        return value
+def _defused(value):
+    """Return a field of a table, with an apostrophe where it would be a formula."""
+    starts = isinstance(value, str) and value.lstrip(" ")[:1] in tuple("=+-@\t\r")
+    return f"'{value}" if starts and not _is_number(value) else value
+
+
+def _is_number(text):
     try:
-        float(value)
+        float(text)
     except ValueError:
-        return f"'{value}"
-    return value
+        return False
+    return True
 
 
 def _write(path, text):

@@ -12,10 +12,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mmdiff import memory
 from mmdiff.cells.prepare import KINDS, to_density
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.errors import InputError, check_ranges
-from mmdiff.io import read_arrays, read_meshes, read_nrrd, read_volumes, read_vti
+from mmdiff.errors import InputError, MemoryLimitError, check_ranges, cut
+from mmdiff.io import (
+    read_arrays,
+    read_mat,
+    read_meshes,
+    read_nrrd,
+    read_volumes,
+    read_vti,
+)
 from mmdiff.typing import Float
 
 _READERS = {
@@ -24,7 +32,7 @@ _READERS = {
     ".vti": read_vti.read_vti,
     ".nrrd": read_nrrd.read_nrrd,
     ".nhdr": read_nrrd.read_nrrd,
-    ".mat": read_arrays.read_mat,
+    ".mat": read_mat.read_mat,
     ".tif": read_volumes.read_tiff,
     ".tiff": read_volumes.read_tiff,
     ".h5": read_volumes.read_hdf5,
@@ -133,6 +141,8 @@ def read(
             f"{_CONVERT if kind == '.vdb' else '' if kind else _NO_SUFFIX}"
         )
     info: dict = {}
+    size = path.stat().st_size
+    memory.require(size, f"reading {path.name}", "Give a smaller file.")
     try:
         if kind == ".raw":
             layout = {"shape": shape, "dtype": dtype, "order": order, "bits": bits}
@@ -142,7 +152,7 @@ def read(
         else:
             array, info = _READERS[kind](path, key=key)
         spacing = [float(length) for length in info.get("spacing", ())]
-    except (InputError, MemoryError):
+    except (InputError, MemoryLimitError, MemoryError):
         raise
     except Exception as error:  # NumPy, SciPy and zlib let all kinds through
         if isinstance(error, OSError) and error.errno is not None:
@@ -153,7 +163,7 @@ def read(
         again = "Write it again, or save the array as .npy"
         what, advice = _DAMAGED.get(kind, (kind[1:].upper(), again))
         raise InputError(
-            f"{path.name} is not a readable {what} file ({error}). {advice}."
+            f"{path.name} is not a readable {what} file ({cut(error)}). {advice}."
         ) from error
     array, notes = _check_axes(array, path.name)
     usable = len(spacing) == 3 and all(0 < edge < np.inf for edge in spacing)
@@ -195,12 +205,12 @@ def choose(shape: tuple[int, ...], name: str, index: str = "") -> list[int]:
         )
     if last == 0 and index != "0":
         raise InputError(
-            f"{name} holds one cell (shape {shape}), so index={index} is none of "
+            f"{name} holds one cell (shape {shape}), so index={cut(index)} is none of "
             "it. Leave `index` empty."
         )
-    if not index.isdecimal() or int(index) > last:
+    if not index.isdecimal() or len(index) > 9 or int(index) > last:
         raise InputError(
-            f"index={index} is no cell of {name}, which holds {last + 1} (shape "
+            f"index={cut(index)} is no cell of {name}, which holds {last + 1} (shape "
             f"{shape}). Use a number from 0 to {last}, or all."
         )
     return [int(index)]
@@ -217,7 +227,7 @@ def find(folder: str | pathlib.Path) -> list[pathlib.Path]:
 
 def _check_axes(array: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     """Check type and rank, drop axes of length 1, and put the axis of cells first."""
-    if array.dtype != bool and not np.issubdtype(array.dtype, np.number):
+    if array.dtype.kind not in "biufc":  # spans of time are integers to NumPy
         raise InputError(
             f"{name} holds values of type {array.dtype}, not numbers. Save the voxels "
             "as an array of numbers."

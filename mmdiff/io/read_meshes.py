@@ -4,13 +4,17 @@ A voxel is solid if its centre lies inside: along the line of centres in z bodie
 entered and left. The box of the surface is the cell.
 """
 
+import math
 import pathlib
 
 import numpy as np
 
+from mmdiff import apart, memory
 from mmdiff.errors import InputError
+from mmdiff.io.read_volumes import load_surface, require
 from mmdiff.typing import Bool, Float, Int
 
+_BYTES = 14  # of a voxel while it is filled
 # Lines pass beside the corners and edges of surfaces that lie on the voxels.
 ASIDE = (3.1e-6, 5.7e-6)
 
@@ -19,36 +23,21 @@ def read_mesh(
     path: pathlib.Path, *, key: str = "", voxels: int = 64
 ) -> tuple[np.ndarray, dict]:
     """Read a surface and fill it, with so many voxels along its longest edge."""
-    try:
-        import trimesh
-    except ImportError as error:
-        raise InputError(
-            f"{path.name}: {path.suffix} files need trimesh. Install it with pip "
-            "install 'mmdiff[formats]'."
-        ) from error
-    try:
-        mesh = trimesh.load_mesh(path)
-    except ImportError as error:  # what it needs for some formats
-        raise InputError(
-            f"{path.name}: {error}. Install what {path.suffix} files need with pip "
-            "install 'mmdiff[formats]'."
-        ) from error
-    if len(mesh.faces) == 0:
-        raise InputError(f"{path.name} holds no triangles. Export the solid again.")
-    if not mesh.is_watertight:
-        raise InputError(
-            f"{path.name} is no closed surface, so what is inside is not defined. "
-            "Repair it, for example with trimesh.repair.fill_holes, or export the "
-            "solid again."
-        )
-    if mesh.volume < 0:
-        mesh.invert()
-    points = np.asarray(mesh.vertices, np.float64)
+    require("trimesh", path)
+    where = {"path": str(path)}
+    (points, faces), _ = apart.call(load_surface.__module__, "load_surface", **where)
     low, size = points.min(0), np.ptp(points, axis=0)
+    if not (np.isfinite(size).all() and size.min() > 0):
+        raise InputError(
+            f"{path.name} is flat or not finite: its box is {size.tolist()}. Export "
+            "the solid again."
+        )
     edge = size.max() / voxels
     shape = tuple(max(1, round(length / edge)) for length in size.tolist())
+    what = f"filling {path.name} with {' x '.join(map(str, shape))} voxels"
+    memory.require(_BYTES * math.prod(shape), what, "Set `mesh_voxels` lower.")
     scaled = (points - low) / (size / shape)
-    inside = fill(scaled, np.asarray(mesh.faces), shape)
+    inside = fill(scaled, faces, shape)
     spacing = (size / shape).tolist()
     box = " x ".join(f"{length:.4g}" for length in size)
     note = (

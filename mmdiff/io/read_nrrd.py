@@ -5,14 +5,17 @@ file; encodings raw, gzip and text. The first axis runs fastest, so the array co
 with axes x y z. Space directions, origins and key/value pairs are passed over.
 """
 
+import errno
 import math
+import os
 import pathlib
 import re
 import zlib
 
 import numpy as np
 
-from mmdiff.errors import InputError
+from mmdiff.errors import InputError, cut
+from mmdiff.io.read_arrays import from_text, inflate, require_for
 
 _TYPES = {
     "i1": "signed char;int8;int8_t",
@@ -41,7 +44,7 @@ def read_nrrd(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
     fields, data = _split(content)
     try:
         sizes = [int(size) for size in fields["sizes"].split()]
-        if not sizes or min(sizes) < 0:
+        if not sizes or min(sizes) < 1:
             raise ValueError(f"sizes {sizes}")
         kind = np.dtype(_CODE[fields["type"]])
         lines, skip = (
@@ -60,21 +63,24 @@ def read_nrrd(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
     encoding = fields.get("encoding", "raw").lower()
     count = math.prod(sizes)
     if encoding in ("text", "txt", "ascii"):
-        values = np.array(data[max(skip, 0) :].split(), np.float64).astype(kind)
+        values = from_text(data[max(skip, 0) :], path.name, kind)
     elif encoding in ("raw", "gzip", "gz"):
-        if encoding != "raw":
-            data = zlib.decompress(data, 15 + 32)  # the header names gzip or zlib
         big = fields.get("endian", "little").lower() == "big"
         kind = kind.newbyteorder(">" if big else "<")
         size = count * kind.itemsize
+        if encoding != "raw":
+            if skip < 0:
+                raise ValueError(f"byte skip {skip} of compressed data")
+            require_for(skip + size, path.name, tuple(sizes))
+            data = inflate(data, skip + size, zlib.MAX_WBITS + 32)  # gzip or zlib
         start = len(data) - size if skip == -1 else skip
         if start < 0 or len(data) < start + size:
             raise ValueError(f"{len(data)} bytes of data, {size} needed")
         values = np.frombuffer(data, kind, count, start)
     else:
         raise InputError(
-            f"{path.name} has the NRRD encoding {encoding!r}, which is not read here. "
-            "Save it with encoding raw or gzip."
+            f"{path.name} has the NRRD encoding {cut(repr(encoding))}, which is not "
+            "read here. Save it with encoding raw or gzip."
         )
     if values.size != count:
         raise ValueError(f"{values.size} values for sizes {sizes}")
@@ -106,10 +112,21 @@ def _detached(path, name):
         raise InputError(
             f"{path.name} spreads its data over several files. Save it as one file."
         )
+    folder = path.parent.resolve()
     try:
-        return (path.parent / name).read_bytes()
-    except OSError as error:
+        place = (folder / name).resolve()
+        if not place.is_relative_to(folder):
+            raise InputError(
+                f"{path.name} keeps its data in {cut(name)}, outside of its own "
+                "folder. Put that file beside it, and its name alone into the header."
+            )
+        if not place.is_file():  # a device or a pipe has no end
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return place.read_bytes()
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(
-            f"{path.name} keeps its data in {name}, which cannot be read "
-            f"({error.strerror}). Put that file beside it."
+            f"{path.name} keeps its data in {cut(name)}, which cannot be read "
+            f"({getattr(error, 'strerror', None) or error}). Put that file beside it."
         ) from error

@@ -6,14 +6,15 @@ The inverse of `mmdiff.io.write.write_vti`.
 """
 
 import base64
+import math
 import pathlib
 import re
 import xml.etree.ElementTree as ET
-import zlib
 
 import numpy as np
 
-from mmdiff.errors import InputError
+from mmdiff.errors import InputError, cut
+from mmdiff.io.read_arrays import from_text, inflate, require_for
 
 _TYPES = {
     "Int8": "i1", "UInt8": "u1", "Int16": "i2", "UInt16": "u2", "Int32": "i4",
@@ -55,13 +56,17 @@ def read_vti(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
     extent = [int(x) for x in (pieces[0].get("Extent") or "").split()]
     if len(extent) != 6:
         raise ValueError(f"Extent {extent}")
-    shape = np.subtract(extent[1::2], extent[::2]) + (owner == "PointData")
+    lows, highs, more = extent[::2], extent[1::2], owner == "PointData"
+    shape = tuple(y - x + more for x, y in zip(lows, highs, strict=True))
+    if min(shape) < 1:
+        raise ValueError(f"Extent {extent}")
     if owner == "PointData":
         notes.append(
             f"{path.name}: {name!r} is point data; its {' x '.join(map(str, shape))} "
             "points are taken as voxels."
         )
-    array = _values(root, element, appended).reshape(shape[::-1]).transpose(2, 1, 0)
+    values = _values(root, element, appended, path.name, shape)
+    array = values.reshape(shape[::-1]).transpose(2, 1, 0)
     spacing = (image.get("Spacing") or "1 1 1").split()
     return array, {"array": name, "notes": notes, "spacing": spacing}
 
@@ -96,14 +101,14 @@ def _choose(arrays, file, key):
     )
 
 
-def _values(root, element, appended) -> np.ndarray:
-    """Return the flat values of a DataArray."""
+def _values(root, element, appended, name, shape) -> np.ndarray:
+    """Return the flat values of a DataArray, as many as the shape has."""
     little = root.get("byte_order", "LittleEndian") == "LittleEndian"
     swap = "<" if little else ">"
     kind = np.dtype(swap + _TYPES[element.get("type")])
     style = element.get("format", "ascii")
     if style == "ascii":
-        return np.array((element.text or "").split(), np.float64).astype(kind)
+        return from_text(element.text or "", name, kind)
     if style == "appended":
         encoding, data = appended
         data = data[int(element.get("offset", 0)) :]
@@ -113,7 +118,10 @@ def _values(root, element, appended) -> np.ndarray:
     else:
         raise ValueError(f"format {style}")
     header = np.dtype(swap + _TYPES[root.get("header_type", "UInt32")])
-    return np.frombuffer(_payload(raw, header, root.get("compressor")), kind)
+    size = math.prod(shape) * kind.itemsize
+    require_for(size, name, shape)
+    payload = _payload(raw, header, root.get("compressor"), size)
+    return np.frombuffer(payload, kind)
 
 
 def _decode(text: str) -> bytes:
@@ -122,22 +130,28 @@ def _decode(text: str) -> bytes:
     return b"".join(base64.b64decode(s + "=" * (-len(s) % 4)) for s in streams)
 
 
-def _payload(raw: bytes, header: np.dtype, compressor: str | None) -> bytes:
-    """Return the bytes of one array; `raw` may go on after it."""
+def _payload(raw: bytes, header: np.dtype, compressor: str | None, size: int) -> bytes:
+    """Return the bytes of one array of this size; `raw` may go on after it."""
     width = header.itemsize
     first = int(np.frombuffer(raw, header, 1)[0])
     if not compressor:
-        if len(raw) < width + first:
-            raise ValueError(f"{len(raw) - width} bytes of data, {first} announced")
+        if first != size or len(raw) < width + first:
+            found = min(len(raw) - width, first)
+            raise ValueError(f"{found} bytes of data, {size} announced")
         return raw[width : width + first]
     if compressor != "vtkZLibDataCompressor":
         raise InputError(
-            f"the VTI file is compressed with {compressor}. Save it with the ZLib "
+            f"the VTI file is compressed with {cut(compressor)}. Save it with the ZLib "
             "compressor, or without."
         )
-    sizes = np.frombuffer(raw, header, 3 + first)[3:].tolist()
+    _, each, last, *packed = np.frombuffer(raw, header, 3 + first).tolist()
+    sizes = [each] * len(packed)
+    if last and sizes:
+        sizes[-1] = last
+    if sum(sizes) != size:
+        raise ValueError(f"{sum(sizes)} bytes in blocks, {size} announced")
     position, blocks = width * (3 + first), []
-    for size in sizes:
-        blocks.append(zlib.decompress(raw[position : position + size]))
-        position += size
+    for length, unpacked in zip(packed, sizes, strict=True):
+        blocks.append(inflate(raw[position : position + length], unpacked))
+        position += length
     return b"".join(blocks)

@@ -18,14 +18,20 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mmdiff import places
+
 _3MF_LEVEL = 2  # of compression: files a quarter larger, in half of the time
 _3MF_CORE = "http://schemas.microsoft.com/3dmanufacturing/core/2015/02"
 _OPC = "http://schemas.openxmlformats.org/package/2006"
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> pathlib.Path:
-    """Write a whole file by rename, or leave nothing behind; return its path."""
+    """Write a whole file by rename, or leave nothing behind; return its path.
+
+    A link under that name is replaced, not followed; see also `places.check`.
+    """
     path = pathlib.Path(path)
+    places.check(path)
     # The process number keeps two runs that write the same name apart.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -9,7 +9,6 @@ training.
 import json
 import os
 import pathlib
-import zipfile
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,9 +18,11 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from mmdiff import assets
-from mmdiff.diffusion.conditions import NAMES
-from mmdiff.errors import DataError
+from mmdiff.diffusion.conditions import NAMES, Conditions
+from mmdiff.diffusion.schedule import schedule_from_dict
+from mmdiff.errors import DataError, MemoryLimitError, cut, described
 from mmdiff.io.checksums import sha256
+from mmdiff.io.read_arrays import read_archive
 from mmdiff.io.write import write_bytes, write_npz
 from mmdiff.models.network import Network, make_network
 
@@ -86,13 +87,36 @@ def load_model(path: str | os.PathLike = "") -> Model:
     """
     path = path or assets.weights_path()
     params, meta = load_weights(path)
-    names = meta.get("cond", {}).get("names", ())
+    cond = meta.get("cond", {})
+    names = cond.get("names", ()) if isinstance(cond, dict) else ()
     if tuple(names) != NAMES:
         raise DataError(
-            f"checkpoint {path} has the conditions {', '.join(names)}, not "
+            f"checkpoint {path} has the conditions {cut(', '.join(names))}, not "
             f"{', '.join(NAMES)}: it is of another version. {_HINT}"
         )
+    try:
+        _check_header(meta)
+    except Exception as error:  # a header may hold any values
+        raise DataError(
+            f"checkpoint {path} has a header that is not whole ({described(error)}). "
+            f"{_HINT}"
+        ) from error
     return Model(params, meta)
+
+
+def _check_header(meta) -> None:
+    """Raise any exception where what sampling takes from a header is missing."""
+    scaling = Conditions.from_dict(meta["cond"])
+    schedule_from_dict(meta["schedule"])
+    labels = np.asarray(meta["training"]["labels"], float)
+    numbers = meta["training"]["coverage"], meta["base"]["nu"]
+    if labels.ndim != 2 or labels.shape[1] != 4 or not len(labels):
+        raise ValueError(f"labels of shape {labels.shape}")
+    if not all(len(ends) == len(NAMES) for ends in (scaling.low, scaling.high)):
+        raise ValueError("ranges of other conditions")
+    known = [labels.ravel(), scaling.low, scaling.high, [scaling.power], numbers]
+    if not np.isfinite(np.concatenate([np.asarray(x, float) for x in known])).all():
+        raise ValueError("numbers that are not finite")
 
 
 def load_weights(
@@ -128,27 +152,35 @@ def load_weights(
             "was edited. Copy it again or train anew."
         )
     try:
-        with np.load(path, allow_pickle=False) as file:
-            meta = json.loads(file[_META].tobytes())
-            flat = {
-                name.removeprefix("params/"): file[name].astype(np.float32)
-                for name in file.files
-                if name != _META
-            }
+        arrays = read_archive(path)
+        meta = json.loads(arrays.pop(_META).tobytes())
+        flat = {
+            name.removeprefix("params/"): array.astype(np.float32)
+            for name, array in arrays.items()
+        }
         meta["model"] = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in meta["model"].items()
         }
         octant = int(meta["octant"])
-    except (KeyError, ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
+    except (MemoryError, MemoryLimitError):
+        raise
+    except Exception as error:  # NumPy, zipfile and zlib let all kinds through
         raise DataError(
-            f"checkpoint {path} is not a weights file of mmdiff ({error}). {hint}"
+            f"checkpoint {path} is not a weights file of mmdiff ({described(error)}). "
+            f"{hint}"
         ) from error
 
     def build(key):
         return (init or init_params)(network(**meta["model"]), key, octant)
 
     _check_shapes(path, flat, build, hint)
+    for name, array in flat.items():
+        if wrong := int((~np.isfinite(array)).sum()):
+            raise DataError(
+                f"checkpoint {path} holds {wrong} numbers that are not finite, the "
+                f"first in {name}: its training went astray. {hint}"
+            )
     return unflatten_dict(flat, sep="/"), meta
 
 
@@ -168,10 +200,10 @@ def init_params(model: Network, key, octant: int) -> dict:
 def _check_shapes(path, flat, build, hint) -> None:
     try:
         shapes = jax.eval_shape(build, jax.random.key(0))
-    except (TypeError, ValueError, ZeroDivisionError) as error:
+    except Exception as error:  # a header may hold any values
         raise DataError(
-            f"checkpoint {path} describes a network that cannot be built ({error}). "
-            f"{hint}"
+            f"checkpoint {path} describes a network that cannot be built "
+            f"({described(error)}). {hint}"
         ) from error
     shapes = flatten_dict(shapes, sep="/").items()
     needed = {name: value.shape for name, value in shapes}

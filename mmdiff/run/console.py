@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from mmdiff import places
+
+MOST = 2000  # characters of an error
 PLAIN_INTERVAL = 10.0  # seconds between progress lines when there is no terminal
 
 
@@ -39,7 +42,8 @@ def logging_to(path: Path, spell: Callable[[str], str] = str) -> Iterator[None]:
     """
     global _sink
     before = _sink
-    with path.open("a", encoding="utf-8", errors="replace", buffering=1) as file:
+    how = {"encoding": "utf-8", "errors": "replace", "buffering": 1}
+    with open(path, "a", opener=places.own, **how) as file:
         _sink = _Sink(file, spell)
         try:
             yield
@@ -95,6 +99,8 @@ def notes(texts: Iterable[str]) -> list[str]:
 def error(text: str) -> None:
     """Print an error message on stderr and log it."""
     text = f"error: {_sink.spell(text) if _sink else text}"
+    if len(text) > MOST:  # of what a file or a flag says
+        text = f"{text[: MOST // 2]} ... {text[-MOST // 2 :]}"
     print(text, file=sys.stderr, flush=True)
     log(text)
 

@@ -18,7 +18,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mmdiff.errors import DataError, InputError, MemoryLimitError
+from mmdiff import places
+from mmdiff.errors import DataError, InputError, MemoryLimitError, cut
 from mmdiff.io.json import plain, write_json
 from mmdiff.run import console, environment, manifest, origin
 from mmdiff.run import workdir as workdirs
@@ -73,14 +74,15 @@ def execute(job: Job) -> int:
                 workdirs.clear(job.workdir, earlier)
             earlier, flaws = {}, {}
         spell = functools.partial(with_flags, settings=job.settings)
-        with console.logging_to(job.workdir / "log.txt", spell):
+        log = console.logging_to(job.workdir / "log.txt", spell)
+        with places.confined_to(job.workdir), log:
             return _run(job, earlier, flaws)
 
 
 def explain(error: BaseException, job: Job) -> tuple[int, str]:
     """Return the exit code and the message for whatever a job raised."""
     text = with_flags(str(error), job.settings)
-    what = f"{type(error).__name__}: {first_line(error)}"
+    what = cut(f"{type(error).__name__}: {first_line(error)}", 400)
     log = job.workdir / "log.txt"
     match error:
         case InputError():
@@ -252,9 +254,9 @@ def _run(job: Job, earlier: Mapping[str, Any], flaws: Mapping[str, str]) -> int:
             manifest.seal(folder, run["found"])
         run["exit_reason"] = stopped or "finished"
         code = STOPPED if stopped else 0
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
         code, message = explain(error, job)
-        run["exit_reason"] = f"{type(error).__name__}: {first_line(error)}"
+        run["exit_reason"] = cut(f"{type(error).__name__}: {first_line(error)}", 400)
         console.log("".join(traceback.format_exception(error)).rstrip())
         if job.debug:
             sys.excepthook(type(error), error, error.__traceback__)
@@ -360,12 +362,13 @@ def _write_index(job: Job, run: Mapping[str, Any], begun: float) -> None:
     if page.exists() and page.stat().st_mtime > begun - 1:
         return
     from mmdiff.io import page as pages
+    from mmdiff.io.write import write_bytes
 
     known = {"command": " ".join(job.argv), "started": run["started"]}
     rows = [{"": name, "value": value} for name, value in known.items()]
     files = pages.list_files(job.workdir)
     text = pages.page(f"mmdiff {job.label}", tables={"Run": rows}, files=files)
-    page.write_text(text, encoding="utf-8")
+    write_bytes(page, text.encode())
 
 
 def _last_line(folder: Path) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import mmdiff
+from mmdiff import places
 from mmdiff.run import environment
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -74,6 +75,7 @@ def run_module(name: str, *arguments: object, timeout: float | None = None) -> d
     paths = [root, os.environ.get("PYTHONPATH", "")]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
     # A parent that has reserved an accelerator's memory leaves little of it.
+    env.pop(places.VARIABLE, None)  # it has folders of its own
     env["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     command = [sys.executable, "-m", name, *map(str, arguments)]
     try:

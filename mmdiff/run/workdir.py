@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mmdiff.errors import InputError
+from mmdiff import places
+from mmdiff.errors import InputError, cut
 from mmdiff.io.json import plain
 from mmdiff.run import console, manifest, origin
 
@@ -44,9 +45,9 @@ def opened(path: Path) -> Iterator[Path]:
       InputError: it is a file, not writable, its disk is full, a common file of it is
         a link, or another live process works in it.
     """
-    if path.exists() and not path.is_dir():
-        raise InputError(f"workdir {path} is a file. {_OTHER}")
     try:
+        if path.exists() and not path.is_dir():
+            raise InputError(f"workdir {path} is a file. {_OTHER}")
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
@@ -73,17 +74,15 @@ def unwritable(path: Path, error: OSError) -> str:
     free = free_bytes(path)
     space = "" if free is None else f" ({_megabytes(free)} free on its disk)"
     reason = error.strerror or str(error)
-    return f"cannot write to workdir {path}: {reason}{space}. {_OTHER}"
+    return f"cannot write to workdir {cut(path)}: {reason}{space}. {_OTHER}"
 
 
 def free_bytes(path: Path) -> int | None:
     """Return the free space on the disk of `path` or of its nearest existing parent."""
     for folder in (path, *path.absolute().parents):
-        if folder.is_dir():
-            try:
+        with suppress(OSError):  # a name that is too long is no folder
+            if folder.is_dir():
                 return shutil.disk_usage(folder).free
-            except OSError:
-                return None
     return None
 
 
@@ -140,7 +139,7 @@ def count_files(workdir: Path) -> int:
 def append_metrics(workdir: Path, values: Mapping[str, Any]) -> None:
     """Append one line of JSON to metrics.jsonl and flush it; NaN is written as null."""
     line = json.dumps(plain(values), allow_nan=False) + "\n"
-    with (workdir / "metrics.jsonl").open("ab+") as file:
+    with open(workdir / "metrics.jsonl", "ab+", opener=places.own) as file:
         if file.tell() > 0:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":  # a killed run left half a line
@@ -216,7 +215,7 @@ def _locked(workdir: Path) -> Iterator[None]:
         return
     path = workdir / LOCK
     while True:
-        file = path.open("a+", encoding="utf-8")
+        file = open(path, "a+", encoding="utf-8", opener=places.own)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

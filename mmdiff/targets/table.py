@@ -7,19 +7,21 @@ so that leaving one out changes nothing for the others.
 """
 
 import csv
+import io
 import os
 import pathlib
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mmdiff import elasticity
-from mmdiff.errors import InputError
+from mmdiff import elasticity, places
+from mmdiff.errors import InputError, cut
 from mmdiff.targets import feasibility, quantities
 from mmdiff.targets.target import Target, from_values
 
 _COLUMNS = {name.lower(): name for name in (*quantities.NAMES, "V", "name", "known")}
 _COLUMNS |= {"vf": "V"}
+_MOST = 100_000_000  # bytes of a list
 _EXAMPLE = (
     f"Give a CSV file with some of the columns {', '.join(quantities.NAMES)} and V; an "
     "empty field is free."
@@ -49,14 +51,13 @@ def read(path: str | os.PathLike, *, base: float = 1.0) -> list[Line]:
     """
     path = pathlib.Path(path)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            header = next(reader, [])
-            rows = [(reader.line_num, r) for r in reader if any(map(str.strip, r))]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"no list of targets at {path} ({type(error).__name__}). {_EXAMPLE}"
-        ) from error
+        text = places.read_text(path, _MOST)
+        reader = csv.reader(io.StringIO(text, newline=""))
+        header = next(reader, [])
+        rows = [(reader.line_num, r) for r in reader if any(map(str.strip, r))]
+    except (OSError, ValueError, csv.Error) as error:
+        why = error if isinstance(error, csv.Error) else places.reason(error)
+        raise InputError(f"no list of targets at {path} ({why}). {_EXAMPLE}") from error
     columns = [_COLUMNS.get(title.strip().lower()) for title in header]
     more = set(elasticity.ORTHOTROPIC) - set(elasticity.NAMES)
     if nine := [t.strip() for t in header if t.strip().upper() in more]:
@@ -65,9 +66,11 @@ def read(path: str | os.PathLike, *, base: float = 1.0) -> list[Line]:
             "orthotropic tensor by itself, as `target=tensor.txt`."
         )
     if not set(columns) & set(quantities.NAMES):
+        titles = cut(", ".join(title.strip() for title in header)) or "nothing"
+        other = next((mark for mark in ";\t|" if mark in "".join(header)), None)
+        separated = f", separated by {other!r} and not by commas" if other else ""
         raise InputError(
-            f"{path} has no column of a target, only "
-            f"{', '.join(title.strip() for title in header) or 'nothing'}. {_EXAMPLE}"
+            f"{path} has no column of a target, only {titles}{separated}. {_EXAMPLE}"
         )
     twice = {name for name in columns if name and columns.count(name) > 1}
     if twice:
@@ -90,7 +93,7 @@ def _line(index, number, columns, row, base):
         for column, field in zip(columns, row, strict=False)
         if column and field.strip()
     }
-    name = fields.pop("name", f"target_{index:03d}")
+    name = cut(fields.pop("name", f"target_{index:03d}"))
     known = {"0": False, "1": True}.get(fields.pop("known", ""))
     line = Line(number, index, name, None, known=known)
     if not re.fullmatch(r"[\w-]{1,100}", name):
@@ -105,9 +108,11 @@ def _line(index, number, columns, row, base):
         try:
             values[column] = float(field)
         except ValueError:
-            return line._replace(problem=f"{column} {field!r} is not a number.")
+            return line._replace(
+                problem=f"{column} {cut(repr(field))} is not a number."
+            )
         if not abs(values[column]) < float("inf"):
-            return line._replace(problem=f"{column} {field!r} is not finite.")
+            return line._replace(problem=f"{column} {cut(field)!r} is not finite.")
     try:
         return line._replace(target=from_values(values, base=base))
     except InputError as error:

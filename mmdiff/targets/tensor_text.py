@@ -6,15 +6,14 @@ the axes of the tensor; another tensor is replaced by the closest cubic one only
 the user says so.
 """
 
-import pathlib
-
 import numpy as np
 
-from mmdiff import elasticity
+from mmdiff import elasticity, places
 from mmdiff.elasticity import orthotropic_to_voigt, voigt_to_orthotropic
-from mmdiff.errors import InputError
+from mmdiff.errors import InputError, cut
 from mmdiff.typing import Float
 
+_MOST = 100_000  # bytes of a file
 CUBIC = 5e-3  # relative distance up to which rounding explains what is not cubic
 
 
@@ -24,11 +23,11 @@ def load(text: str) -> str:
     if not name.endswith(".txt"):
         return text
     try:
-        return pathlib.Path(name).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return places.read_text(name, _MOST)
+    except (OSError, ValueError) as error:
         raise InputError(
-            f"target file {name} cannot be read ({type(error).__name__}). Give a text "
-            "file with the six rows of a 6x6 tensor."
+            f"target file {cut(name)} cannot be read ({places.reason(error)}). Give a "
+            "text file with the six rows of a 6x6 tensor."
         ) from error
 
 

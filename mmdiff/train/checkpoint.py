@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from mmdiff import places
 from mmdiff.errors import DataError
 from mmdiff.io.checksums import listing
 from mmdiff.io.write import write_bytes
@@ -35,6 +36,7 @@ class Checkpoints:
         A checkpoint without a digest was cut off while being written: `latest` does
         not offer it and this function replaces it.
         """
+        places.check(self._directory / "step")
         self._directory.mkdir(parents=True, exist_ok=True)
         with self._open() as checkpointer:
             stale = any(c.step == step for c in checkpointer.checkpoints)

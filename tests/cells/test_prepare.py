@@ -6,7 +6,7 @@ import pytest
 from mmdiff.cells import prepare as preparing
 from mmdiff.cells.symmetry import octant_to_cell, spread
 from mmdiff.cells.voxels import good_edge, to_cubes
-from mmdiff.errors import InputError
+from mmdiff.errors import InputError, MemoryLimitError
 
 RNG = np.random.default_rng(3)
 
@@ -336,3 +336,15 @@ def test_rounding_of_edges_is_no_difference():
     assert grid.symmetry == "cubic" and grid.edges == (1, 1, 1)
     for voxel in ((1, 1, np.inf), (1, -1, 1), (0, 0, 0)):
         refuses(cell, "is not three positive numbers", voxel=voxel)
+
+
+def test_more_voxels_than_the_memory_holds_are_refused(monkeypatch):
+    monkeypatch.setattr(preparing.memory, "available", lambda: 50_000)
+    options = preparing.Options(resize=16)
+    with pytest.raises(
+        MemoryLimitError, match="a with 16 x 16 x 16 voxels needs about"
+    ):
+        preparing.prepare(np.ones((8, 8, 8)), "a", options)
+    with pytest.raises(MemoryLimitError, match="with 20 x 20 x 20 voxels .* `resize`"):
+        preparing.prepare(np.ones((20, 20, 20)), "a")
+    assert preparing.prepare(np.ones((8, 8, 8)), "a").density.shape == (4, 4, 4)

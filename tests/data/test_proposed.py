@@ -8,7 +8,7 @@ import pytest
 from data_helpers import write_cells
 from design_helpers import wave
 from fem_helpers import strut_octant
-from model_helpers import FIELDS, fresh_params
+from model_helpers import FIELDS, HEADER, fresh_params
 
 from mmdiff.cells import distance, surface
 from mmdiff.data import proposed, space
@@ -28,6 +28,7 @@ def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "ema.npz"
     raw = np.array([[0.01, 0.0, 0.01, 0.1, 0.0], [1.0, 0.4, 0.3, 0.9, 1.0]])
     meta = {
+        **HEADER,
         "model": FIELDS,
         "octant": 8,
         "schedule": schedule_to_dict(ExponentialSchedule()),

@@ -7,11 +7,11 @@ import jax
 import numpy as np
 import pytest
 from fem_helpers import QUICK
+from model_helpers import HEADER
 
 from mmdiff.cells import distance
 from mmdiff.design.evaluate import figures
 from mmdiff.design.generate import sampler
-from mmdiff.diffusion import conditions
 from mmdiff.fem import homogenize
 from mmdiff.io import plots
 from mmdiff.models import weights
@@ -79,9 +79,7 @@ def quick(monkeypatch, no_workers):
 
         return draw
 
-    labels = [[0.2, 0.08, 0.06, 0.5]]
-    meta = {"octant": N, "training": {"labels": labels, "coverage": 9.0}}
-    meta |= {"cond": {"names": conditions.NAMES}, "base": {"nu": 0.3}}
+    meta = {"octant": N, **HEADER}
     monkeypatch.setattr(sampler, "make_sampler", make_sampler)
     field_helpers.patch(monkeypatch)
     monkeypatch.setattr(weights, "load_weights", lambda path: ({}, meta))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from design_helpers import rough_dataset, rough_sampler
+from model_helpers import HEADER
 
 from mmdiff import bounds, elasticity, main
 from mmdiff.cells import surface
@@ -16,7 +17,7 @@ from mmdiff.cells.grey import connected
 from mmdiff.cells.symmetry import cell_to_octant
 from mmdiff.data import dataset
 from mmdiff.design.generate import sampler
-from mmdiff.diffusion.conditions import NAMES, fit_conditions
+from mmdiff.diffusion.conditions import fit_conditions
 from mmdiff.diffusion.schedule import ExponentialSchedule, schedule_to_dict
 from mmdiff.fem import accuracy
 from mmdiff.io import render
@@ -24,7 +25,7 @@ from mmdiff.models import noise_codec, weights
 
 N = 8
 SCHEDULE = ExponentialSchedule()
-META = {"octant": N, "schedule": schedule_to_dict(SCHEDULE), "cond": {"names": NAMES}}
+META = {**HEADER, "octant": N, "schedule": schedule_to_dict(SCHEDULE)}
 VOLUMES = {"poisson": 0.35, "shear": 0.45}
 
 

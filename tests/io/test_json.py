@@ -39,6 +39,27 @@ def test_markdown_tables():
     assert markdown(["a"], []) == "| a |\n|---|\n"
 
 
+def test_fields_are_no_formulas(tmp_path):
+    texts = [
+        "=cmd|' /C calc'!A0",
+        "@SUM(A1)",
+        "+1+2",
+        "-2+3",
+        " =1",
+        "\t=1",
+        "-0.5",
+        "a",
+    ]
+    path = write_csv(tmp_path / "a.csv", [{"x": text} for text in texts])
+    with path.open(newline="") as file:
+        _, *rows = csv.reader(file)
+    assert [row[0] for row in rows] == [
+        *(f"'{text}" for text in texts[:6]),
+        "-0.5",
+        "a",
+    ]
+
+
 def test_csv_has_all_columns_in_order(tmp_path):
     rows = [{"name": "a, b", "x": np.float64(0.1)}, {"name": "c", "y": np.nan}]
     path = write_csv(tmp_path / "a.csv", rows)

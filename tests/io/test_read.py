@@ -108,6 +108,8 @@ def test_refusals_name_the_file_and_the_way_out(tmp_path, cell):
     refuses("none.npy", r"holds no values \(shape \(0, 4, 4\)\)")
     np.save(tmp_path / "words.npy", np.full((2, 2, 2), "a"))
     refuses("words.npy", "type <U1, not numbers")
+    np.save(tmp_path / "spans.npy", np.zeros((2, 2, 2), "m8[s]"))
+    refuses("spans.npy", r"type timedelta64\[s\], not numbers")
     np.save(tmp_path / "complex.npy", np.zeros((2, 2, 2), complex))
     refuses("complex.npy", "complex numbers")
     np.savez(tmp_path / "flat.npz", x=np.zeros(3))
@@ -129,10 +131,17 @@ def test_raw_files_need_a_shape_that_fits(tmp_path, cell):
             read.read(path, shape=shape)
     with pytest.raises(InputError, match=r"has 480 bytes; .* of uint8 needs 120"):
         read.read(path, shape=(4, 5, 6))
-    with pytest.raises(InputError, match="not a NumPy type"):
-        read.read(path, shape=(4, 5, 6), dtype="voxel")
     with pytest.raises(InputError, match="order=Z is unknown"):
         read.read(path, shape=(4, 5, 6), dtype="f4", order="Z")
+    for dtype in ("voxel", ",,", "f99", "(4,"):
+        with pytest.raises(InputError, match="is not a NumPy type. Use uint8"):
+            read.read(path, shape=(4, 5, 6), dtype=dtype)
+    for dtype in ("V0", "O", "m8[s]", "S4"):
+        with pytest.raises(InputError, match="is not a type of numbers. Use uint8"):
+            read.read(path, shape=(4, 5, 6), dtype=dtype)
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"has 0 bytes; .* needs 73786976294838206464"):
+        read.read(path, shape=(2**32, 2**32, 4))
 
 
 def test_matlab_7_3_is_named_with_the_way_out(tmp_path):
@@ -206,16 +215,17 @@ def test_files_that_cannot_be_opened_are_named(tmp_path, cell, monkeypatch):
     def denied(*args, **options):
         raise PermissionError(13, "Permission denied")
 
-    for kind in ("npy", "npz", "vti", "nrrd"):
+    kinds = ("npy", "npz", "vti", "nrrd", "mat")
+    for kind in kinds:
         write(tmp_path / f"cell.{kind}", cell)
-    monkeypatch.setattr(read.np, "load", denied)
+    monkeypatch.setattr(read.pathlib.Path, "open", denied)
     monkeypatch.setattr(read.pathlib.Path, "read_bytes", denied)
-    for kind in ("npy", "npz", "vti", "nrrd"):
+    for kind in kinds:
         with pytest.raises(InputError, match=r"cannot be read \(Permission denied\)"):
             read.read(tmp_path / f"cell.{kind}")
 
 
-@pytest.mark.parametrize("kind", ["npy", "npz", "vti", "nrrd"])
+@pytest.mark.parametrize("kind", ["npy", "npz", "vti", "nrrd", "mat"])
 def test_damaged_files_are_read_or_refused_and_nothing_else(tmp_path, cell, kind):
     rng = np.random.default_rng(0)
     path = tmp_path / f"cell.{kind}"

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from mmdiff.errors import InputError
+from mmdiff.errors import InputError, MemoryLimitError
 from mmdiff.io import read_meshes
 from mmdiff.io.read import read
 
@@ -151,3 +151,19 @@ def test_datasets_of_other_orders(tmp_path):
         file["a"] = np.zeros(5)
     with pytest.raises(InputError, match="0 datasets .* Save one cell as one array"):
         read(path)
+
+
+def test_datasets_stay_in_their_file_and_in_memory(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    secret = tmp_path / "other"
+    secret.write_bytes(bytes(8))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        where = [(str(secret), 0, 8)]
+        file.create_dataset("a", (2, 2, 2), "u1", external=where)
+    with pytest.raises(InputError, match="holds 0 datasets of numbers"):
+        read(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "b.h5", "w") as file:  # nothing of it is written
+        file.create_dataset("a", (2**20, 2**20, 64), "u1", chunks=(64, 64, 64))
+    assert (tmp_path / "b.h5").stat().st_size < 10_000
+    with pytest.raises(MemoryLimitError, match="b.h5 holds 1048576 x 1048576 x 64 val"):
+        read(tmp_path / "b.h5")

@@ -1,16 +1,23 @@
 """Weights files: round trip, checksum, and messages for what does not fit."""
 
 import dataclasses
+import zipfile
 
 import jax
 import numpy as np
 import pytest
-from model_helpers import FIELDS, fresh_params
+from model_helpers import FIELDS, HEADER, fresh_params
 
 from mmdiff.diffusion.conditions import NAMES
 from mmdiff.errors import DataError
 from mmdiff.models.unet import UNet
-from mmdiff.models.weights import load_model, load_weights, save_weights, sidecar
+from mmdiff.models.weights import (
+    load_model,
+    load_weights,
+    save_weights,
+    sha256,
+    sidecar,
+)
 
 _MODEL = UNet(**FIELDS)
 _FIELDS = {
@@ -83,10 +90,58 @@ def test_header_of_another_network_is_refused(tmp_path, params, change):
 
 
 def test_a_model_of_other_conditions_is_refused(tmp_path, params):
-    meta = {**_META, "cond": {"names": [*NAMES]}}
+    meta = {**_META, **HEADER, "cond": {**HEADER["cond"], "names": [*NAMES]}}
     path = save_weights(tmp_path / "w.npz", params, meta)
     assert load_model(path).meta == meta
     meta["cond"]["names"].remove("drainable")
     save_weights(path, params, meta)
     with pytest.raises(DataError, match="has the conditions C11, .* another version"):
         load_model(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({key: None} for key in HEADER if key != "cond"),
+        {"training": {"coverage": 0.1}},
+        {"training": {"labels": [[1.0, 2.0]], "coverage": 0.1}},
+        {"training": {"labels": [[float("nan")] * 4], "coverage": 0.1}},
+        {"base": []},
+        {"schedule": {"kind": "sudden"}},
+        {
+            "cond": {
+                "names": [*NAMES],
+                "low": [0.0] * 5,
+                "high": [1.0] * 5,
+                "power": float("inf"),
+            }
+        },
+        {"cond": {"names": [*NAMES], "low": [0.0], "high": [1.0]}},
+    ],
+)
+def test_a_header_that_is_not_whole_is_refused(tmp_path, params, change):
+    path = save_weights(tmp_path / "w.npz", params, {**_META, **HEADER, **change})
+    with pytest.raises(DataError, match=r"has a header that is not whole \(\w+"):
+        load_model(path)
+    for cond in (None, [], {}, "C11"):
+        save_weights(path, params, {**_META, **HEADER, "cond": cond})
+        with pytest.raises(DataError, match="is of another version"):
+            load_model(path)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path, params):
+    bad = jax.tree.map(lambda x: x.at[..., 0].set(np.nan), params)
+    path = save_weights(tmp_path / "w.npz", bad, _META)
+    with pytest.raises(DataError, match=r"holds \d+ numbers that are not finite, the"):
+        load_weights(path)
+
+
+def test_weights_that_are_none_are_refused(tmp_path, params):
+    path = save_weights(tmp_path / "w.npz", params, _META)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", bytes(10_000_000))
+    for content in (path.read_bytes(), b"", b"PK", b"text"):
+        path.write_bytes(content)
+        sidecar(path).write_text(f"{sha256(path)}  w.npz\n")
+        with pytest.raises(DataError, match="is not a weights file of mmdiff"):
+            load_weights(path)

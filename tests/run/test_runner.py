@@ -379,6 +379,12 @@ FAILURES = [
         "Try --config.batch=8.",
     ),
     (
+        SystemExit(7),
+        1,
+        "internal error, SystemExit: 7. The traceback is in {folder}/log.txt: please "
+        "report it.",
+    ),
+    (
         KeyError("mass"),
         1,
         "internal error, KeyError: mass. The traceback is in {folder}/log.txt: "

@@ -1,5 +1,6 @@
 """Lists of targets: every form of line, and which line is at fault."""
 
+import os
 import re
 
 import pytest
@@ -106,8 +107,16 @@ def test_many_bad_lines_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("content", "part"),
     [
-        (None, r"no list of targets at .*list.csv \(FileNotFoundError\). Give a CSV"),
-        (b"\xff\xfe\x00\x00", r"\(UnicodeDecodeError\)"),
+        (
+            None,
+            r"no list of targets at .*list.csv \(No such file or directory\)",
+        ),
+        (b"\xff\xfe\x00\x00", r"\(its text is not in UTF-8\)"),
+        ("K,V\n0.1,0.3\n".encode("utf-16-le"), r"\(its text is not in UTF-8\)"),
+        ("K;V\n0.1;0.3\n", r"only K;V, separated by ';' and not by commas. Give a"),
+        ("K\tV\n0.1\t0.3\n", r"separated by '\\t' and not by commas. Give a"),
+        ("x," * 9000, r"only x, x, .{80}.* \.\.\. .*x,\. Give a CSV"),
+        ("K\n" + "1" * 200_000, r"\(field larger than field limit"),
         ("", "list.csv has no column of a target, only nothing. Give a CSV"),
         ("a,V\n1,0.3\n", "has no column of a target, only a, V."),
         ("K,E,k\n1,2,3\n", "has two columns for K. Remove one of them."),
@@ -126,3 +135,17 @@ def test_columns_of_an_orthotropic_tensor_are_refused(tmp_path):
     path.write_text("C11,C22,C12,C44\n0.1,0.2,0.04,0.03\n")
     with pytest.raises(InputError, match="has a column C22, and lists hold cubic"):
         table.read(path)
+
+
+def test_only_regular_files_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("/dev/zero", tmp_path / "pipe"):
+        with pytest.raises(InputError, match=r"\(not a regular file\). Give a CSV"):
+            table.read(path)
+    with (tmp_path / "long.csv").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(InputError, match=r"\(1099511627776 bytes, more than 10000"):
+        table.read(tmp_path / "long.csv")
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(InputError, match="pipe.txt cannot be read .not a regular file"):
+        target.parse(str(tmp_path / "pipe.txt"))

@@ -76,5 +76,5 @@ def test_files_are_read_and_other_text_is_not(tmp_path):
     assert tensor_text.load(f" {path} ") == "1 2 3\n"
     assert tensor_text.load("E=0.1") == "E=0.1"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match=r"cannot be read \(UnicodeDecodeError\)"):
+    with pytest.raises(InputError, match=r"cannot be read \(its text is not in UTF-8"):
         tensor_text.load(str(path))

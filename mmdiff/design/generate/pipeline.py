@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mmdiff import elasticity
+from mmdiff import elasticity, memory
 from mmdiff.cells.mend import Printing
 from mmdiff.design.generate import sampler
 from mmdiff.design.generate.cell import RESOLUTION, Cell, make_cell
@@ -31,13 +31,15 @@ from mmdiff.typing import Key
 
 RANGES = {
     **dict.fromkeys(("num_cells", "num_samples", "maxiter"), "[1, inf)"),
-    **dict.fromkeys(("guidance", "newton", "polish_steps", "spare"), "[0, inf)"),
+    **dict.fromkeys(("guidance", "polish_steps", "spare"), "[0, inf)"),
+    "newton": "[0, 100]",
     **dict.fromkeys(("min_wall", "min_gap"), "[0, 0.5)"),
     **dict.fromkeys(("void", "tol"), "(0, 1)"),
-    "steps": "[2, inf)",
+    "steps": "[2, 1000]",
     "nu": "[0.2, 0.45]",
     "time_limit_s": "[0, inf) s",
 }
+SAMPLE_BYTES = 400_000  # of a sample at least
 RESOLUTIONS = (64, 128, 256)
 
 
@@ -123,6 +125,9 @@ def check_settings(settings: Settings, **counts: int) -> None:
     """Refuse settings, and numbers of cells or samples, that are out of their range."""
     values = vars(settings) | counts
     check_ranges(values, {k: r for k, r in RANGES.items() if k in values})
+    number = values.get("num_samples", 0)
+    needed = number * SAMPLE_BYTES
+    memory.require(needed, f"num_samples={number}", "Set `num_samples` lower.")
     if settings.resolution not in RESOLUTIONS:
         raise InputError(
             f"resolution={settings.resolution} is not one of {RESOLUTIONS}. Set "

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmdiff import places
 from mmdiff.cells import images, prepare, surface
 from mmdiff.data import dataset
 from mmdiff.design.homogenize import characterize, remarks, report, solution
@@ -27,6 +28,8 @@ from mmdiff.io import report as reports
 from mmdiff.io.json import write_csv
 from mmdiff.run import console, inputs, manifest, workdir
 from mmdiff.typing import Float
+
+TABLE = "properties.csv"  # of all cells
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,6 +95,7 @@ def homogenize(
         stems = [path.stem for path in paths]
         # Where stems repeat folders have the names of the files.
         names = [p.stem if stems.count(p.stem) == 1 else p.name for p in paths]
+        names = places.safe_names(names, (*workdir.COMMON, workdir.LOCK, TABLE))
         files = (
             attempt(path.name, _read, path, folder / name) or ()
             for path, name in zip(paths, names, strict=True)
@@ -229,7 +233,7 @@ def _write_summary(source, folder, found, left_out) -> None:
     """Write the table of all cells and the page that links the report of each."""
     rows = [report.flat(values) for values in found]
     rows += [{"file": label, "error": reason} for label, reason in left_out]
-    write_csv(folder / "properties.csv", rows)
+    write_csv(folder / TABLE, rows)
     pages = sorted(folder.rglob(report.PAGE))
     links = [path.relative_to(folder).as_posix() for path in pages]
     table = []

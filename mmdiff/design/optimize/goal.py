@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmdiff import bounds, elasticity
-from mmdiff.errors import InputError
+from mmdiff.errors import InputError, cut, described
 from mmdiff.targets.target import Target
 from mmdiff.topopt import objectives
 from mmdiff.typing import Array
@@ -97,7 +97,7 @@ def choose(
         return Goal(name, objectives.nearness, np.array(target.constants), "error")
     if ":" not in name:
         raise InputError(
-            f"objective {name!r} is unknown. Use {', '.join(NAMES)}, or "
+            f"objective {cut(repr(name))} is unknown. Use {', '.join(NAMES)}, or "
             "module:function for a JAX function of the 6x6 tensor."
         )
     return _of_function(load(name), name)
@@ -115,10 +115,10 @@ def load(name: str) -> Callable:
     place, _, attribute = name.rpartition(":")
     try:
         module = _module(place)
-    except Exception as error:  # whatever the user's own file raises
+    except (Exception, SystemExit) as error:  # whatever the user's own file raises
         raise InputError(
-            f"objective {name}: {place} cannot be imported "
-            f"({type(error).__name__}: {error}). Give a file such as "
+            f"objective {cut(name)}: {cut(place)} cannot be imported "
+            f"({described(error)}). Give a file such as "
             "`objective=goals.py:stiffness`, or a module that Python finds."
         ) from error
     function = getattr(module, attribute, None)
@@ -126,8 +126,8 @@ def load(name: str) -> Callable:
         members = vars(module).items()
         known = (k for k, v in members if isinstance(v, types.FunctionType))
         raise InputError(
-            f"objective {name}: {place} has no {attribute!r}. Its functions: "
-            f"{', '.join(known) or 'none'}."
+            f"objective {cut(name)}: {cut(place)} has no {cut(repr(attribute))}. Its "
+            f"functions: {cut(', '.join(known)) or 'none'}."
         )
     if not callable(function):
         raise InputError(
@@ -152,11 +152,9 @@ def check(function: Callable, name: str) -> None:
     try:
         value = jnp.asarray(function(tensor))
         gradient = jax.grad(lambda c: jnp.asarray(function(c)).sum())(tensor)
-    except Exception as error:  # whatever the user's own code raises
-        first = str(error).strip().partition("\n")[0]
+    except (Exception, SystemExit) as error:  # whatever the user's own code raises
         raise InputError(
-            f"objective {name} fails on a 6x6 tensor ({type(error).__name__}: "
-            f"{first[:200]}). {_EXAMPLE}"
+            f"objective {name} fails on a 6x6 tensor ({described(error)}). {_EXAMPLE}"
         ) from error
     if value.shape != ():
         raise InputError(

@@ -202,6 +202,29 @@ def test_folders_without_a_usable_file_are_refused(tmp_path):
         run(folder, tmp_path)
 
 
+def test_names_of_files_lead_nowhere_else(tmp_path, monkeypatch):
+    folder, out = tmp_path / "cells", tmp_path / "work" / "out"
+    folder.mkdir()
+    names = ["..", ".", "run.json", "log.txt", "metrics.jsonl", "config.json", ".lock"]
+    names += ["properties.csv", "index.html", "good", "a b", "x\ny"]
+    for name in names:
+        np.save(folder / f"{name}.npy", schwarz())
+    places = []
+
+    def homogenize_cell(cell, log, settings):
+        places.append(cell.folder)
+        return {"file": cell.label}
+
+    monkeypatch.setattr(batch, "homogenize_cell", homogenize_cell)
+    monkeypatch.setattr(batch, "_write_summary", lambda *_: None)
+    found, left_out = batch.homogenize(folder, out, batch.Settings())
+    assert len(found) == len(names) and not left_out
+    assert {place.parent for place in places} == {out} and len({*places}) == len(names)
+    chosen = {place.name for place in places}
+    assert {"good", "a b"} <= chosen and ".." not in chosen
+    assert not chosen & {*batch.workdir.COMMON, batch.workdir.LOCK, batch.TABLE}
+
+
 @pytest.mark.slow
 def test_a_folder_and_all_symmetries(tmp_path, solved):
     cells, out = tmp_path / "cells", tmp_path / "out"
