@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     ("typing", "errors", "assets", "programs"),
-    ("memory", "places"),
+    ("memory", "places", "checksums"),
     ("apart",),
     ("elasticity", "linalg"),
     ("bounds", "anisotropy"),

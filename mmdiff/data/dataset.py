@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmdiff import assets
+from mmdiff import assets, checksums
 from mmdiff.cells import distance
 from mmdiff.cells.symmetry import spread
 from mmdiff.cells.voxels import agreement, pack
 from mmdiff.data import store
 from mmdiff.data.select import TRAIN
 from mmdiff.errors import DataError
-from mmdiff.io import checksums
 from mmdiff.typing import Bool, Float, Int, Int8, UInt8
 
 

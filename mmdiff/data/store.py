@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 import tensorstore as ts
 
-from mmdiff import places
+from mmdiff import checksums, places
 from mmdiff.cells import distance
 from mmdiff.cells.symmetry import num_independent
 from mmdiff.errors import DataError
-from mmdiff.io import checksums
 from mmdiff.io.json import write_json
 from mmdiff.typing import Bool, Float, Int, Int8
 

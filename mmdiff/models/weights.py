@@ -18,10 +18,10 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from mmdiff import assets
+from mmdiff.checksums import sha256
 from mmdiff.diffusion.conditions import NAMES, Conditions
 from mmdiff.diffusion.schedule import schedule_from_dict
 from mmdiff.errors import DataError, MemoryLimitError, cut, described
-from mmdiff.io.checksums import sha256
 from mmdiff.io.read_arrays import read_archive
 from mmdiff.io.write import write_bytes, write_npz
 from mmdiff.models.network import Network, make_network

@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from mmdiff.io.checksums import sha256
+from mmdiff.checksums import sha256
 
 _DETACHED = re.compile(rb"^data ?file: *(.*?)\s*$", re.MULTILINE)  # of NRRD headers
 # Of a dataset these list the rest with digests.

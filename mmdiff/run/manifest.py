@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from mmdiff.io import checksums
+from mmdiff import checksums
 from mmdiff.io.json import write_json
 from mmdiff.run import console, origin
 

@@ -16,8 +16,8 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from mmdiff import places
+from mmdiff.checksums import listing
 from mmdiff.errors import DataError
-from mmdiff.io.checksums import listing
 from mmdiff.io.write import write_bytes
 from mmdiff.run import origin
 

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from data_helpers import random_packed
 
-from mmdiff import assets
+from mmdiff import assets, checksums
 from mmdiff.cells import distance
 from mmdiff.cells.symmetry import num_independent
 from mmdiff.data import dataset, store
 from mmdiff.errors import DataError
-from mmdiff.io import checksums
 
 N, SIZE, SHARDS = 4, 3, 4
 M = num_independent(N)
