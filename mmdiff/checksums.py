@@ -20,14 +20,6 @@ def listing(folder: pathlib.Path, names: Iterable[str]) -> str:
     return "".join(f"{sha256(folder / name)}  {name}\n" for name in names)
 
 
-def write(path: pathlib.Path, names: Iterable[str]) -> None:
-    """Write the list of some files that lie beside it or below."""
-    # NumPy, without which the command line answers sooner.
-    from mmdiff.io.write import write_bytes
-
-    write_bytes(path, listing(path.parent, names).encode())
-
-
 def flaws(path: pathlib.Path) -> dict[str, str]:
     """Return what is wrong by the name of the file that is not as in a list.
 

@@ -5,8 +5,7 @@ A cell is a level-set field, of which the independent samples are kept in 8 bits
 written whole by one process; its manifest, a small JSON file put in place by rename,
 follows. Readers trust manifests only, so a killed writer leaves nothing that counts.
 Chunks and shard indices carry a crc32c: a flipped byte raises an error that names the
-shard. Manifests carry a digest of themselves, and `content.sha256` lists the
-JSON files of a closed dataset.
+shard. Manifests carry their own digest, `content.sha256` those of all JSON files.
 """
 
 import contextlib
@@ -25,6 +24,7 @@ from mmdiff.cells import distance
 from mmdiff.cells.symmetry import num_independent
 from mmdiff.errors import DataError
 from mmdiff.io.json import write_json
+from mmdiff.io.write import write_bytes
 from mmdiff.typing import Bool, Float, Int, Int8
 
 FORMAT = 3
@@ -385,7 +385,7 @@ def write_selection(root: pathlib.Path, selection: Mapping[str, list[int]]) -> N
     """Close a dataset: write which cells are "duplicates" and "selected", by id."""
     (root / CONTENT).unlink(missing_ok=True)
     write_json(root / "selection.json", selection, indent=None)
-    checksums.write(root / CONTENT, json_files(root))
+    write_bytes(root / CONTENT, checksums.listing(root, json_files(root)).encode())
 
 
 def json_files(root: pathlib.Path) -> list[str]:
