@@ -4,6 +4,7 @@ A voxel is solid if its centre lies inside: along the line of centres in z bodie
 entered and left. The box of the surface is the cell.
 """
 
+import io
 import pathlib
 
 import numpy as np
@@ -27,7 +28,9 @@ def read_mesh(
             "install 'mmdiff[formats]'."
         ) from error
     try:
-        mesh = trimesh.load_mesh(path)
+        # Of its content, not its name: files that it names are not opened.
+        content = io.BytesIO(path.read_bytes())
+        mesh = trimesh.load_mesh(content, file_type=path.suffix[1:].lower())
     except ImportError as error:  # what it needs for some formats
         raise InputError(
             f"{path.name}: {error}. Install what {path.suffix} files need with pip "
