@@ -27,13 +27,13 @@ OF_RUNS = (
     "img-src 'self' data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {
-    "Content-Security-Policy": _STRICT,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
+    "content-security-policy": _STRICT,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-store",
 }
 
 
@@ -119,7 +119,7 @@ def guarded(app: Any, *, token: str, port: int) -> Any:
                     *(
                         (name.encode(), value.encode())
                         for name, value in _HEADERS.items()
-                        if name.lower().encode() not in given
+                        if name.encode() not in given
                     ),
                 ]
             await send(message)

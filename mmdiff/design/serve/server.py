@@ -1,6 +1,8 @@
 """The server process: socket, token, log of requests, and an orderly end."""
 
+import contextlib
 import dataclasses
+import importlib.util
 import logging
 import logging.handlers
 import pathlib
@@ -8,7 +10,7 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mmdiff.design.serve import driver
@@ -52,31 +54,18 @@ def serve(
     Raises:
       InputError: the port is taken, or starlette and uvicorn are missing.
     """
-    try:
-        import uvicorn
-    except ImportError as error:
+    if any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn")):
         raise InputError(
             "the page needs starlette and uvicorn. Install them with pip install "
             "'mmdiff[web]'."
-        ) from error
-    listening = _bound(port)
+        )
+    listening = bound(port)
     port = listening.getsockname()[1]
     state = State(folder / "jobs", most_waiting=limits.most_waiting)
     shutil.rmtree(state.folder / ".uploads", ignore_errors=True)
     token = secrets.token_urlsafe(24)
     app = make_app(state, known, upload_bytes=limits.upload_bytes)
-    config = uvicorn.Config(
-        logged(guarded(app, token=token, port=port), folder / "requests.log"),
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        ws="none",
-        lifespan="off",
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_keep_alive=10,
-        timeout_graceful_shutdown=2,
-    )
+    app = guarded(app, token=token, port=port)
     console.say(f"open http://127.0.0.1:{port}/?token={token}")
     console.say("Ctrl-C ends the server; what it made stays and is there again.")
     thread = driver.start(
@@ -86,14 +75,48 @@ def serve(
         processes=workers,
     )
     try:
-        _server(uvicorn, config, state).run(sockets=[listening])
+        with request_log(folder / "requests.log") as note:
+            make_server(logged(app, note), state).run(sockets=[listening])
     finally:
         state.close()
         thread.join()
         listening.close()
 
 
-def _bound(port: int) -> socket.socket:
+def make_server(app: Any, state: State) -> Any:
+    """Return a uvicorn server of an ASGI application, whose end closes the state.
+
+    Else the events would go on for ever.
+    """
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets=None):
+            state.close()
+            await super().shutdown(sockets)
+
+    return Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            lifespan="off",
+            limit_concurrency=MOST_CONNECTIONS,
+            timeout_keep_alive=10,
+            timeout_graceful_shutdown=2,
+        )
+    )
+
+
+def bound(port: int) -> socket.socket:
+    """Return a socket of 127.0.0.1 on this port, 0 for any that is free.
+
+    Raises:
+      InputError: if it is taken.
+    """
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -107,28 +130,24 @@ def _bound(port: int) -> socket.socket:
     return listening
 
 
-def _server(uvicorn: Any, config: Any, state: State) -> Any:
-    """Return a server whose end ends the events, which would go on for ever."""
-
-    class Server(uvicorn.Server):
-        async def shutdown(self, sockets=None):
-            state.close()
-            await super().shutdown(sockets)
-
-    return Server(config)
-
-
-def logged(app: Any, path: pathlib.Path) -> Any:
-    """Return an ASGI application that notes each request of another in a file.
-
-    Only method, path, status and time: the query may hold the token.
-    """
-    log = logging.Logger("mmdiff.requests")
+@contextlib.contextmanager
+def request_log(path: pathlib.Path) -> Iterator[Callable[[str], None]]:
+    """Yield what writes a line to a file that does not grow beyond `LOG_BYTES`."""
     handler = logging.handlers.RotatingFileHandler(
         path, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8"
     )
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log = logging.Logger("mmdiff.requests")
     log.addHandler(handler)
+    with contextlib.closing(handler):
+        yield log.info
+
+
+def logged(app: Any, note: Callable[[str], None]) -> Any:
+    """Return an ASGI application that notes each request of another.
+
+    Only method, path, status and time: the query may hold the token.
+    """
 
     async def noting(scope, receive, send):
         begun, status = time.monotonic(), 0
@@ -145,6 +164,6 @@ def logged(app: Any, path: pathlib.Path) -> Any:
             if scope["type"] == "http":
                 took = 1000 * (time.monotonic() - begun)
                 place = ascii(scope["path"][:200])[1:-1]
-                log.info("%s %s %d %.0f ms", scope["method"], place, status, took)
+                note(f"{scope['method']} {place} {status} {took:.0f} ms")
 
     return noting

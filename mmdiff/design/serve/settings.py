@@ -5,7 +5,6 @@ given by hand. The page may set some of them, none that names a file.
 """
 
 import copy
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from mmdiff.targets import target as targets
 from mmdiff.targets.target import AnyTarget
 
 LONGEST = 4096  # characters of a text
+LARGEST = 2**53
 
 
 class Known(NamedTuple):
@@ -39,7 +39,7 @@ KEYS = {
     },
     "homogenize": {
         **dict.fromkeys(("input_is", "symmetry", "scale", "threshold", "binarize"), ""),
-        **dict.fromkeys(("geometry", "base.E", "base.nu", "index", "phases"), ""),
+        **dict.fromkeys(("geometry", "refine", "base.E", "base.nu", "index"), ""),
         "cell_size_mm": "(0, 10000] mm",
         "mesh_voxels": "[8, 160]",
         "resize": "[0, 256]",
@@ -100,17 +100,16 @@ def _typed(key: str, value: Any, default: Any) -> Any:
     """Return a value of JSON as the type of its default."""
     kind = type(default)
     number = isinstance(value, int | float) and not isinstance(value, bool)
+    # Whole numbers of JSON may be larger than any float.
+    if number and isinstance(value, int) and abs(value) > LARGEST:
+        number = False
     if kind is float and number:
-        # Whole numbers of JSON may be larger than any float.
-        if abs(value) < 1e300 or not math.isfinite(value):
-            return float(value)
-    elif kind is int and number and value == value // 1:
-        if abs(value) < 2**53:
-            return int(value)
-    elif kind is str and isinstance(value, str):
-        if len(value) <= LONGEST:
-            return value
-    elif kind is bool and isinstance(value, bool):
+        return float(value)
+    if kind is int and number and value == value // 1:
+        return int(value)
+    if kind is str and isinstance(value, str) and len(value) <= LONGEST:
+        return value
+    if kind is bool and isinstance(value, bool):
         return value
     raise InputError(
         f"{key}={_short(value)} is not of type {kind.__name__}, or too large. Its "

@@ -202,7 +202,7 @@ async function homogenize(file) {
   for (const id of ["scale", "threshold", "mesh_voxels", "cell_size_mm"])
     if ($(id).value !== "") settings[id] = $(id).valueAsNumber;
   for (const id of ["base.E", "base.nu"]) settings[id] = $(id).valueAsNumber;
-  for (const id of ["input_is", "geometry"]) settings[id] = $(id).value;
+  for (const id of ["input_is", "geometry", "refine"]) settings[id] = $(id).value;
   try {
     const line = await sendFile(file, settings);
     jobs.set(line.id, line); await show(line.id);
