@@ -1,5 +1,6 @@
 """Stacks of images, HDF5 files and closed surfaces."""
 
+import io
 import sys
 
 import numpy as np
@@ -151,3 +152,23 @@ def test_datasets_of_other_orders(tmp_path):
         file["a"] = np.zeros(5)
     with pytest.raises(InputError, match="0 datasets .* Save one cell as one array"):
         read(path)
+
+
+def test_files_that_a_surface_names_are_not_opened(tmp_path, monkeypatch):
+    trimesh = pytest.importorskip("trimesh")
+    text = trimesh.creation.box().export(file_type="obj")
+    path, secret = tmp_path / "a.obj", tmp_path / "secret.mtl"
+    secret.write_text("newmtl m\nmap_Kd secret.png\n")
+    body = [line for line in text.splitlines() if not line.startswith("mtllib")]
+    path.write_text("\n".join(["mtllib secret.mtl", "usemtl m", *body]))
+    opened, real = [], io.open
+
+    def noting(file, *arguments, **options):
+        opened.append(str(file))
+        return real(file, *arguments, **options)
+
+    monkeypatch.setattr("builtins.open", noting)
+    monkeypatch.setattr(io, "open", noting)
+    array, _ = read(path, voxels=4)
+    assert array.all() and array.shape == (4, 4, 4)
+    assert str(path) in opened and str(secret) not in opened

@@ -56,6 +56,8 @@ def generate(state: State, job: Job, run: Run) -> None:
     def units(tasks):
         return run([("cells", values["checkpoint"], chosen, *task) for task in tasks])
 
+    text = "starting; programs that are new are compiled, for a minute or so"
+    state.change(job, progress={"share": 0.0, "text": text})
     hear = make_listener(state, job, asked, chosen)
     watched_units = functools.partial(watched, units, hear)
     make = batch.make_maker(values, watched_units)
@@ -75,8 +77,8 @@ def generate(state: State, job: Job, run: Run) -> None:
 
 def homogenize(state: State, job: Job, run: Run) -> None:
     """Homogenize the file of a job and write what configs/homogenize.py writes."""
-    progress = {"share": 0.1, "text": "homogenizing by finite elements"}
-    state.change(job, progress=progress)
+    text = "homogenizing by finite elements"
+    state.change(job, progress={"share": 0.0, "text": text})
     source = job.folder / job.source
     for _ in run([("file", source, job.folder, _file_settings(job.settings))]):
         pass

@@ -31,8 +31,9 @@ function duration(seconds) {
   return seconds < 90 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
 }
 function words(job) {
+  const {share} = job.progress;
   if (job.state == "running")
-    return `at work, ${Math.round(100 * (job.progress.share || 0))} %`;
+    return share ? `at work, ${Math.round(100 * share)} %` : "at work";
   if (job.state == "queued") return "waits";
   if (job.state == "finished") return `took ${duration(job.seconds)}`;
   return job.message ? `${job.state}: ${job.message}` : job.state;
