@@ -72,7 +72,7 @@ void main() {
     around += .25 * at(q) * float(all(lessThan(abs(q / box - .5), vec3(.5))));
   }
   float dim = (1. - .4 * around) * (1. - .25 * (depth - enter) / tiles);
-  colour.rgb = cut ? vec3(.31, .51, .77) * (.74 + .36 * key)
+  colour.rgb = cut ? (thin > 0. ? vec3(.7) : vec3(.31, .51, .77)) * (.74 + .36 * key)
     : (thin > 0. ? paint(p) : vec3(.98, .75, .38)) * dim * (.54 + .54 * key + .2 * fill);
   colour.rgb = mix(colour.rgb, ink, .6 * front);
 }`;

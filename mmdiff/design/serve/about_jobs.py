@@ -73,6 +73,9 @@ async def show(request: Any) -> Any:
     source = {"input": str(job.folder / job.source)} if job.source else {}
     values, defaults = {**job.settings, **source}, own.known[job.kind].values
     line = runner.command(job.kind, values, defaults)
+    if job.kind == "generate":
+        described = await in_thread(region.describe, job.settings)
+        found["asked"] = described["quantities"]
     return answer({**found, "command": line})
 
 

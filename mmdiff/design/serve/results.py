@@ -52,8 +52,7 @@ def detail(job: Job) -> dict[str, Any]:
     views = viewer.cells_of(_text(job.folder / job.page)) if cells else []
     shown = views + [None] * (len(cells) - len(views))
     cells = [{**cell, "view": view} for cell, view in zip(cells, shown, strict=False)]
-    target = values.get("target") if job.kind == "generate" else None
-    return {**known, "cells": cells, "samples": [], "files": sizes, "target": target}
+    return {**known, "cells": cells, "samples": [], "files": sizes}
 
 
 def _properties(folder: pathlib.Path) -> dict[str, Any]:

@@ -136,7 +136,7 @@ export function makeCompare({ontarget, onchange}) {
       "closed pores %": 100 * cell.printability?.trapped});
     const columns = entries.map(({label, job, cell, compliance}) =>
       column(`${label} (${job.id})`, cell, compliance));
-    if (asked) columns.unshift(column("asked", asked.values, asked.compliance));
+    if (asked) columns.unshift(column(asked.name, asked.values, asked.compliance));
     const rows = Object.keys(columns[0] || {}).filter(name => name != "name");
     const head = document.createElement("tr"), table = $("table");
     head.append(...["", ...columns.map(({name}) => name)].map(name => {
@@ -222,13 +222,13 @@ export function makeCompare({ontarget, onchange}) {
     drop(id) {
       entries = entries.filter(entry => entry.job.id != id); draw();
     },
-    setAsked(quantities, modulus) {
+    setAsked(name, quantities, modulus) {
       const {C11, C12, C44} = quantities;
       const fixed = [C11, C12, C44].every(Number.isFinite);
       const scaled = Object.fromEntries(["C11", "C12", "C44", "K", "G", "E"].map(
         name => [name, (quantities[name] ?? NaN) * modulus]));
       const {nu, zener: Zener, V: volume} = quantities;
-      asked = {values: {...scaled, nu, Zener, volume}, compliance: fixed
+      asked = {name, values: {...scaled, nu, Zener, volume}, compliance: fixed
         ? inverse(cubic(scaled.C11, scaled.C12, scaled.C44)) : null};
       if (entries.length) { drawTable(); drawCurves(); }
     },

@@ -13,8 +13,11 @@ let region;
 
 const modulus = () => $("base.E").valueAsNumber || 1;
 const target = makeTarget(quantities => {
-  region?.setTarget(quantities); compare.setAsked(quantities, modulus());
+  region?.setTarget(quantities);
+  if (shown?.kind != "generate") compareWithForm();
 });
+// Cells stand beside what was asked of them, files beside what the form asks.
+const compareWithForm = () => compare.setAsked("form", target.here(), modulus());
 const compare = makeCompare({
   ontarget: (tensor, volume, job) => {
     $("base.E").value = job.settings.base.E;
@@ -91,6 +94,8 @@ async function show(id, {keep = false} = {}) {
   if (!found) return;
   shown = found;
   drawJob(); drawPicks(); drawHistory();
+  if (shown.asked) compare.setAsked("asked", shown.asked, shown.settings.base.E);
+  else compareWithForm();
   compare.show(shown); drawFound();
   if (!keep) $("job").scrollIntoView({block: "nearest"});
 }
