@@ -35,6 +35,7 @@ def command(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_cell_is_made_and_there_after_a_restart(tmp_path):
     def asked(method, path, value=None):
         body = None if value is None else json.dumps(value)
@@ -47,7 +48,7 @@ def test_a_cell_is_made_and_there_after_a_restart(tmp_path):
     given["polish_steps"] = 0
     with command(tmp_path / "serve") as (_, port, token):
         asked("POST", "/api/jobs", given)
-        end = time.monotonic() + 600
+        end = time.monotonic() + 900
         while (found := asked("GET", "/api/jobs/1"))["state"] in ("queued", "running"):
             assert time.monotonic() < end
             time.sleep(0.5)

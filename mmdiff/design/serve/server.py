@@ -121,6 +121,7 @@ def bound(port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind(("127.0.0.1", port))
+        listening.listen()  # from now on whoever asks waits, until it is answered
     except OSError as error:
         listening.close()
         raise InputError(
