@@ -26,9 +26,9 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 ABOVE = ("configs", "experiments", "launch")
 # Rooms of mmdiff/design that another one may use; the others stand alone.
 ROOMS = {
-    "generate": ("optimize", "extremes", "evaluate", "bench"),
+    "generate": ("optimize", "extremes", "evaluate", "bench", "serve"),
     "optimize": ("extremes",),
-    "homogenize": ("lattice",),
+    "homogenize": ("lattice", "serve"),
 }
 MOST_MODULES = 16  # in a folder
 # Library -> the files (or folders) that may import it, above and below.
@@ -42,11 +42,13 @@ HOMES = {
     "trimesh": ("mmdiff/io/read_volumes.py",),
     "h5py": ("mmdiff/io/read_volumes.py",),
     "tifffile": ("mmdiff/io/read_volumes.py",),
+    "starlette": ("mmdiff/design/serve",),
+    "uvicorn": ("mmdiff/design/serve/server.py",),
 }
 # Extras: a core installation is without them, so only functions may import them.
 OPTIONAL = (
     *("skimage", "matplotlib", "tensorboardX", "ray", "trimesh", "lib3mf"),
-    *("h5py", "tifffile"),
+    *("h5py", "tifffile", "starlette", "uvicorn"),
     *("pyamg", "muGrid"),  # timed beside our solver where they are installed
 )
 TEST_ONLY = ("lib3mf", "pytest", "nlopt", "skfem", "manifold3d")

@@ -6,6 +6,7 @@ limited by the memory of that process alone.
 """
 
 import importlib.util
+import io
 import math
 import pathlib
 import zipfile
@@ -140,7 +141,9 @@ def load_surface(path: str) -> tuple[list[np.ndarray], dict]:
     memory.require(20 * size, f"reading {file.name}", advice)
     memory.limit(100 * size + 4 * _SPARE)
     try:
-        mesh = trimesh.load_mesh(path)
+        # Of its content, not its name: files that it names are not opened.
+        content = io.BytesIO(file.read_bytes())
+        mesh = trimesh.load_mesh(content, file_type=file.suffix[1:].lower())
     except ImportError as error:  # what it needs for some formats
         raise InputError(
             f"{file.name}: {error}. Install what {file.suffix} files need with pip "

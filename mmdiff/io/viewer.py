@@ -2,17 +2,22 @@
 
 Cells travel in base64 inside the page, so the page works offline from a file: the
 level-set field of the octant with a byte for each sample, or voxels with one bit each,
-which the browser smooths. It uploads a periodic 3D texture and marches rays through it;
-tiling costs nothing and the cut plane is a smaller box.
+which the browser smooths. `view.js` draws them on a canvas; a page holds it, with the
+controls of one cell, and `view_module` gives it to pages that show several.
 """
 
 import base64
+import functools
 import json
+import pathlib
+import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 _REACH = 2.0  # spacings: where the bytes of a field end
+_CELLS = re.compile(r'<script type="application/json" id="cells">(.*?)</script>', re.S)
 
 
 def viewer(cells: Sequence[tuple[str, np.ndarray, np.ndarray | None]]) -> str:
@@ -23,22 +28,50 @@ def viewer(cells: Sequence[tuple[str, np.ndarray, np.ndarray | None]]) -> str:
 
     The styles of the page must give `.viewer canvas` a size. One viewer per page.
     """
-    packed = []
-    for name, cell, psi in cells:  # z fastest
-        if psi is None:
-            kind, shape, data = "bits", cell.shape, np.packbits(cell > 0.5)
-        else:
-            levels = np.round(127.5 + (127.5 / _REACH) * np.asarray(psi))
-            data = levels.clip(0, 255).astype(np.uint8)
-            kind, shape = "field", 3 * (2 * len(psi),)
-        text = base64.b64encode(data).decode()
-        packed.append({"name": name, "shape": shape, kind: text})
     # A name must not end the script element.
-    data = json.dumps(packed).replace("<", "\\u003c")
+    data = json.dumps([pack(*cell) for cell in cells]).replace("<", "\\u003c")
     return (
         f'{_CONTROLS}<script type="application/json" id="cells">{data}</script>\n'
-        f"<script>{_SCRIPT.replace('@shader@', _SHADER.strip())}</script>\n"
+        f'<script>\n(() => {{\n"use strict";\n{_view()}{_SCRIPT}}})();\n</script>\n'
     )
+
+
+def pack(name: str, cell: np.ndarray, psi: np.ndarray | None) -> dict[str, Any]:
+    """Return a cell as `view.js` loads it; arguments see `viewer`."""
+    if psi is None:  # z fastest
+        kind, shape, data = "bits", cell.shape, np.packbits(cell > 0.5)
+    else:
+        levels = np.round(127.5 + (127.5 / _REACH) * np.asarray(psi))
+        data = levels.clip(0, 255).astype(np.uint8)
+        kind, shape = "field", 3 * (2 * len(psi),)
+    text = base64.b64encode(data).decode()
+    return {"name": name, "shape": [*shape], kind: text}
+
+
+def cells_of(page: str) -> list[dict[str, Any]]:
+    """Return the cells of a page that has a viewer, as `pack` made them; else none."""
+    found = _CELLS.search(page)
+    return json.loads(found[1]) if found else []
+
+
+def solid_of(packed: dict[str, Any]) -> tuple[np.ndarray, bool]:
+    """Return what `pack` got, binary, and whether that is the octant of a field."""
+    name = "field" if "field" in packed else "bits"
+    data = np.frombuffer(base64.b64decode(packed[name]), np.uint8)
+    if name == "field":
+        return data.reshape([edge // 2 for edge in packed["shape"]]) > 127, True
+    count = int(np.prod(packed["shape"]))
+    return np.unpackbits(data, count=count).reshape(packed["shape"]) > 0, False
+
+
+def view_module() -> str:
+    """Return an ES module that exports `makeView(canvas)`."""
+    return f"{_view()}export {{makeView}};\n"
+
+
+@functools.cache
+def _view() -> str:
+    return (pathlib.Path(__file__).parent / "view.js").read_text("utf-8")
 
 
 _CONTROLS = """<div class="viewer">
@@ -64,220 +97,27 @@ files need none.</p></noscript>
 </div>
 """
 
-_SHADER = """#version 300 es
-precision highp float; precision highp sampler3D;
-uniform sampler3D cell; uniform mat3 camera; uniform vec2 window;
-uniform vec3 box, size; uniform float n, tiles, level, dark; out vec4 colour;
-float at(vec3 p) { return texture(cell, (p / size).zyx).r; }
-float soft(vec3 p) { return texture(cell, (p / size).zyx).g; }
-float edge(vec3 p, float w) {
-  vec3 d = min(p, box - p), s = vec3(min(d.x, d.y), min(d.y, d.z), min(d.x, d.z));
-  vec3 l = vec3(max(d.x, d.y), max(d.y, d.z), max(d.x, d.z));
-  return 1. - smoothstep(.6 * w, 1.4 * w, min(l.x, min(l.y, l.z)));
-}
-void main() {
-  vec2 xy = (gl_FragCoord.xy * 2. - window) / min(window.x, window.y);
-  float scale = length(camera[0]);
-  vec3 back = normalize(camera[2]);
-  back += vec3(lessThan(abs(back), vec3(1e-5))) * 2e-5;
-  vec3 start = .5 * tiles * size + (camera[0] * xy.x + camera[1] * xy.y) * tiles;
-  vec3 a = start / back, b = (start - box) / back, lo = min(a, b), hi = max(a, b);
-  float enter = max(lo.x, max(lo.y, lo.z)), leave = min(hi.x, min(hi.y, hi.z));
-  vec3 ground = dark > .5 ? vec3(.11, .12, .14) : vec3(.985);
-  vec3 ink = dark > .5 ? vec3(.62, .66, .72) : vec3(.45, .48, .53);
-  float w = 2.2 * tiles * scale / min(window.x, window.y);
-  colour = vec4(ground, 1.);
-  if (enter >= leave) return;
-  vec3 p = start - enter * back, face = vec3(equal(lo, vec3(enter))) * sign(back);
-  vec3 inset = clamp(p, vec3(.5 / n), tiles * size - .5 / n);
-  inset -= face * .5 / n * step(vec3(.001), tiles * size - box);
-  float depth = enter, h = .6 / n; bool hit = at(inset) > level, cut = hit;
-  vec3 normal = face;
-  for (int i = 0; i < 1400 && !hit; i++) {
-    depth += h;
-    if (depth > leave) break;
-    hit = at(start - depth * back) > level;
-  }
-  if (hit && !cut) {
-    float from = depth - h, to = depth;
-    for (int i = 0; i < 5; i++) {
-      depth = .5 * (from + to);
-      if (at(start - depth * back) > level) to = depth; else from = depth;
-    }
-    p = start - depth * back;
-    vec2 e = vec2(1.3 / n, 0.);
-    normal = -normalize(vec3(soft(p + e.xyy) - soft(p - e.xyy),
-      soft(p + e.yxy) - soft(p - e.yxy), soft(p + e.yyx) - soft(p - e.yyx)) + 1e-6);
-  }
-  float front = edge(start - enter * back, w);
-  if (!hit) {
-    float far = edge(start - leave * back, w);
-    colour.rgb = mix(ground, ink, max(.7 * front, .4 * far)); return;
-  }
-  vec3 local = normal * mat3(normalize(camera[0]), normalize(camera[1]), back);
-  float key = max(dot(local, vec3(-.50, .74, .45)), 0.);
-  float fill = max(dot(local, vec3(.80, .05, .60)), 0.);
-  float around = 0.;
-  for (int i = 2; i < 9; i += 2) {
-    vec3 q = p + normal * float(i) / n;
-    around += .25 * at(q) * float(all(lessThan(abs(q / box - .5), vec3(.5))));
-  }
-  float dim = (1. - .4 * around) * (1. - .25 * (depth - enter) / tiles);
-  colour.rgb = cut ? vec3(.31, .51, .77) * (.74 + .36 * key)
-    : vec3(.98, .75, .38) * dim * (.54 + .54 * key + .2 * fill);
-  colour.rgb = mix(colour.rgb, ink, .6 * front);
-}
-"""
-
 _SCRIPT = """
-(() => {
-"use strict";
-const $ = id => document.getElementById(id), canvas = $("view");
-const gl = canvas.getContext("webgl2", {antialias: false});
-if (!gl) {
-  canvas.hidden = $("controls").hidden = true; $("noview").hidden = false; return;
+const $ = id => document.getElementById(id), view = makeView($("view"));
+if (!view) {
+  $("view").hidden = $("controls").hidden = true; $("noview").hidden = false; return;
 }
 const cells = JSON.parse($("cells").textContent);
-const program = gl.createProgram();
-for (const [kind, text] of [
-  [gl.VERTEX_SHADER, `#version 300 es
-void main() {
-  gl_Position = vec4(gl_VertexID == 1 ? 3 : -1, gl_VertexID == 2 ? 3 : -1, 0, 1);
-}`],
-  [gl.FRAGMENT_SHADER, `@shader@`]]) {
-  const shader = gl.createShader(kind);
-  gl.shaderSource(shader, text); gl.compileShader(shader);
-  gl.attachShader(program, shader);
-}
-gl.linkProgram(program); gl.useProgram(program);
-const at = name => gl.getUniformLocation(program, name);
-gl.bindTexture(gl.TEXTURE_3D, gl.createTexture());
-gl.texParameteri(gl.TEXTURE_3D, gl.TEXTURE_MIN_FILTER, gl.LINEAR);
-for (const side of ["S", "T", "R"])
-  gl.texParameteri(gl.TEXTURE_3D, gl["TEXTURE_WRAP_" + side], gl.REPEAT);
-gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
-const home = {azimuth: 32, elevation: 28, zoom: 1};
-let look = {...home}, shape = [1, 1, 1], waiting = false;
-const held = new Map();  // pointers that are down; the picture is coarser meanwhile
-
-function blur(field) {  // weights 1 2 1 along each axis, periodic
-  const [, ny, nz] = shape;
-  for (const [axis, stride] of [[2, 1], [1, nz], [0, nz * ny]]) {
-    const next = new Float32Array(field.length), n = shape[axis];
-    for (let i = 0; i < field.length; i++) {
-      const k = Math.floor(i / stride) % n;
-      const low = k ? i - stride : i + (n - 1) * stride;
-      const high = k < n - 1 ? i + stride : i - (n - 1) * stride;
-      next[i] = .25 * field[low] + .5 * field[i] + .25 * field[high];
-    }
-    field = next;
-  }
-  return field;
-}
-function texels(solid) {
-  // Red: the surface; no voxel changes sides, walls of one voxel keep their width.
-  // Green: smoother, for the normals.
-  const field = blur(Float32Array.from(solid));
-  const soft = blur(blur(field)), out = new Uint8Array(2 * solid.length);
-  for (let i = 0; i < solid.length; i++) {
-    const v = field[i];
-    out[2 * i] = Math.round(255 *
-      (solid[i] ? Math.max(v, v < .45 ? .75 : .56) : Math.min(v, v > .55 ? .25 : .44)));
-    out[2 * i + 1] = Math.round(255 * soft[i]);
-  }
-  return out;
-}
-function mirrored(bytes, n) {  // both: the field, of which the octant is given
-  const h = n / 2, out = new Uint8Array(2 * n * n * n);
-  const at = i => i < h ? i : n - 1 - i;
-  for (let i = 0; i < n * n * n; i++) {
-    const x = at(Math.floor(i / n / n)), y = at(Math.floor(i / n) % n), z = at(i % n);
-    out[2 * i] = out[2 * i + 1] = bytes.charCodeAt((x * h + y) * h + z);
-  }
-  return out;
-}
-function load(cell) {
-  const bytes = atob(cell.field || cell.bits); shape = cell.shape;
-  const [nx, ny, nz] = shape, solid = new Uint8Array(nx * ny * nz);
-  for (let i = 0; i < solid.length && cell.bits; i++)
-    solid[i] = bytes.charCodeAt(i >> 3) >> (7 - (i & 7)) & 1;
-  gl.texImage3D(gl.TEXTURE_3D, 0, gl.RG8, nz, ny, nx, 0, gl.RG, gl.UNSIGNED_BYTE,
-    cell.field ? mirrored(bytes, nx) : texels(solid));
-  draw();
-}
-function paint() {
-  waiting = false;
-  const ratio = held.size ? 1 : Math.min(Math.max(devicePixelRatio || 1, 1.6), 2);
-  canvas.width = canvas.clientWidth * ratio;
-  canvas.height = canvas.clientHeight * ratio;
-  gl.viewport(0, 0, canvas.width, canvas.height);
-  const tiles = +$("tiles").value, cut = +$("cut").value;
-  const n = Math.max(...shape), size = shape.map(edge => edge / n);
-  const box = size.map(edge => edge * tiles);
-  box["xyz".indexOf($("axis").value)] *= cut;
-  const a = look.azimuth * Math.PI / 180, e = look.elevation * Math.PI / 180;
-  const s = .9 / look.zoom, ca = Math.cos(a), sa = Math.sin(a), ce = Math.cos(e),
-    se = Math.sin(e);
-  gl.uniformMatrix3fv(at("camera"), false, [-s * sa, s * ca, 0,
-    -s * se * ca, -s * se * sa, s * ce, ce * ca, ce * sa, se]);
-  gl.uniform2f(at("window"), canvas.width, canvas.height);
-  gl.uniform3f(at("box"), ...box); gl.uniform3f(at("size"), ...size);
-  gl.uniform1f(at("n"), n); gl.uniform1f(at("tiles"), tiles);
-  gl.uniform1f(at("level"), +$("level").value);
-  gl.uniform1f(at("dark"), matchMedia("(prefers-color-scheme: dark)").matches ? 1 : 0);
-  gl.drawArrays(gl.TRIANGLES, 0, 3);
+function update() {
+  const [tiles, cut, level] = ["tiles", "cut", "level"].map(id => +$(id).value);
+  view.set({tiles, cut, level, axis: $("axis").value});
   $("tiles_out").textContent = tiles;
-  for (const id of ["cut", "level"])
-    $(id + "_out").textContent = (+$(id).value).toFixed(2);
+  $("cut_out").textContent = cut.toFixed(2);
+  $("level_out").textContent = level.toFixed(2);
 }
-function draw() { if (!waiting) { waiting = true; requestAnimationFrame(paint); } }
-function turn(dx, dy) {
-  look.azimuth -= dx;
-  look.elevation = Math.max(-89.9, Math.min(89.9, look.elevation + dy)); draw();
-}
-function zoom(factor) {
-  look.zoom = Math.max(.4, Math.min(12, look.zoom * factor)); draw();
-}
-const spread = () => {
-  const [p, q] = [...held.values()]; return Math.hypot(p[0] - q[0], p[1] - q[1]);
-};
-canvas.addEventListener("pointerdown", event => {
-  canvas.setPointerCapture(event.pointerId);
-  held.set(event.pointerId, [event.clientX, event.clientY]);
-});
-canvas.addEventListener("pointermove", event => {
-  const last = held.get(event.pointerId);
-  if (!last) return;
-  const before = held.size > 1 ? spread() : 0;
-  held.set(event.pointerId, [event.clientX, event.clientY]);
-  if (before) zoom(spread() / before);
-  else turn((event.clientX - last[0]) * .5, (event.clientY - last[1]) * .5);
-});
-for (const kind of ["pointerup", "pointercancel"])
-  canvas.addEventListener(kind, event => { held.delete(event.pointerId); draw(); });
-canvas.addEventListener("wheel", event => {
-  event.preventDefault(); zoom(Math.exp(-event.deltaY * .0015));
-}, {passive: false});
-canvas.addEventListener("keydown", event => {
-  const turns = {ArrowLeft: [-5, 0], ArrowRight: [5, 0], ArrowUp: [0, -5],
-    ArrowDown: [0, 5]}[event.key];
-  if (turns) turn(...turns);
-  else if (event.key == "+" || event.key == "=") zoom(1.15);
-  else if (event.key == "-") zoom(1 / 1.15);
-  else return;
-  event.preventDefault();
-});
-$("controls").addEventListener("input", draw);
-$("which").addEventListener("change", () => load(cells[$("which").selectedIndex]));
+$("controls").addEventListener("input", update);
+$("which").addEventListener("change", () => view.load(cells[$("which").selectedIndex]));
 $("reset").addEventListener("click", () => {
-  look = {...home};
   for (const [id, value] of [["tiles", 1], ["cut", 1], ["level", .5]])
     $(id).value = value;
-  draw();
+  view.home(); update();
 });
-addEventListener("resize", draw);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 for (const cell of cells) $("which").add(new Option(cell.name));
-if (cells.length) load(cells[0]);
-})();
+if (cells.length) view.load(cells[0]);
+update();
 """

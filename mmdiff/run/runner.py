@@ -10,6 +10,7 @@ import dataclasses
 import errno
 import functools
 import re
+import shlex
 import sys
 import time
 import traceback
@@ -124,6 +125,23 @@ def with_flags(text: str, settings: Mapping[str, Any]) -> str:
         return found[0]
 
     return _ARGUMENT.sub(flag, text)
+
+
+def command(name: str, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """Return the command that runs configs/`name`.py with these nested values.
+
+    Example:
+      >>> command("generate", {"seed": 1, "base": {"E": 1.0}}, {"base": {"E": 1.0}})
+      'python -m mmdiff.main --config=configs/generate.py --config.seed=1'
+    """
+    known = flat(defaults)
+    changed = [
+        f"--config.{key}={value}"
+        for key, value in flat(values).items()
+        if key not in known or value != known[key]
+    ]
+    words = ["python", "-m", "mmdiff.main", f"--config=configs/{name}.py"]
+    return shlex.join([*words, *changed])
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

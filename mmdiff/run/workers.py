@@ -165,6 +165,7 @@ def opened(
     *,
     workers: int = 0,
     on_advance: Advance = lambda steps, info: None,
+    on_wait: Callable[[], None] = lambda: None,
 ) -> Iterator[Run]:
     """Yield `run(units)`, which has units done by workers; any number of times.
 
@@ -177,12 +178,14 @@ def opened(
       prepare: loads models and makes programs; a `functools.partial` of plain values.
       workers: processes, 0 for one on every core.
       on_advance: receives what units tell by `advance`.
+      on_wait: called several times a second while a result is waited for; what it
+        raises ends the wait, and, outside of the block, the workers.
 
     Raises:
       MemoryLimitError: if a worker was ended from outside.
     """
     if not on_cpu():
-        yield functools.partial(_in_turn, functools.cache(prepare), on_advance)
+        yield functools.partial(_in_turn, functools.cache(prepare), on_advance, on_wait)
         return
     messages = multiprocessing.get_context("spawn").SimpleQueue()
     name, seconds = secrets.token_hex(8), []
@@ -197,6 +200,7 @@ def opened(
     def results(waiting, total):
         while waiting:
             ready, _ = futures.wait(waiting, 0.2, futures.FIRST_COMPLETED)
+            on_wait()
             # What a unit told came before its result.
             while not messages.empty():
                 _answer(messages.get(), on_advance)
@@ -266,11 +270,12 @@ def _answer(message, on_advance):
         on_advance(*content)
 
 
-def _in_turn(prepare, on_advance, units):
+def _in_turn(prepare, on_advance, on_wait, units):
     """Yield place and result of every unit, done by this process."""
     global _tell
     unit, before = prepare(), _tell
     for place, given in enumerate(units):
+        on_wait()
         _tell = functools.partial(_answer, on_advance=on_advance)
         try:
             result = unit(*given)

@@ -1,12 +1,13 @@
 """Stacks of images, HDF5 files and closed surfaces."""
 
+import io
 import sys
 
 import numpy as np
 import pytest
 
 from mmdiff.errors import InputError, MemoryLimitError
-from mmdiff.io import read_meshes
+from mmdiff.io import read_meshes, read_volumes
 from mmdiff.io.read import read
 
 CELL = np.random.default_rng(2).integers(0, 255, (5, 6, 7)).astype(np.uint8)
@@ -167,3 +168,23 @@ def test_datasets_stay_in_their_file_and_in_memory(tmp_path):
     assert (tmp_path / "b.h5").stat().st_size < 10_000
     with pytest.raises(MemoryLimitError, match="b.h5 holds 1048576 x 1048576 x 64 val"):
         read(tmp_path / "b.h5")
+
+
+def test_files_that_a_surface_names_are_not_opened(tmp_path, monkeypatch):
+    trimesh = pytest.importorskip("trimesh")
+    text = trimesh.creation.box().export(file_type="obj")
+    path, secret = tmp_path / "a.obj", tmp_path / "secret.mtl"
+    secret.write_text("newmtl m\nmap_Kd secret.png\n")
+    body = [line for line in text.splitlines() if not line.startswith("mtllib")]
+    path.write_text("\n".join(["mtllib secret.mtl", "usemtl m", *body]))
+    opened, real = [], io.open
+
+    def noting(file, *arguments, **options):
+        opened.append(str(file))
+        return real(file, *arguments, **options)
+
+    monkeypatch.setattr("builtins.open", noting)
+    monkeypatch.setattr(io, "open", noting)
+    (points, faces), _ = read_volumes.load_surface(str(path))
+    assert len(points) == 8 and len(faces) == 12
+    assert str(path) in opened and str(secret) not in opened

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.io.viewer import viewer
+from mmdiff.io.viewer import cells_of, pack, solid_of, view_module, viewer
 
 
 def unpack_voxels(bits, shape):
@@ -74,7 +74,7 @@ def test_the_script_mirrors_the_field_of_the_octant():
 
 def test_the_fragment_is_small_and_offline():
     text = viewer([("a", np.ones((2, 2, 2)), None)])
-    assert len(text) < 14_000
+    assert len(text) < 16_000
     assert "@shader@" not in text and "#version 300 es" in text
     for word in ("http", "fetch(", "import(", "XMLHttp", "//cdn", "@import"):
         assert word not in text
@@ -86,3 +86,26 @@ def test_every_control_has_a_label_and_a_missing_webgl2_a_message():
         assert re.search(rf'<label>[^<]*<(select|input) id="{name}"', text), name
     assert "offers no WebGL2" in text and "<noscript>" in text
     assert 'aria-label="3D view' in text and 'tabindex="0"' in text
+
+
+def test_cells_of_a_page_are_found_again():
+    rng = np.random.default_rng(0)
+    cell, psi = rng.random((3, 4, 5)) > 0.5, rng.normal(size=(4, 4, 4))
+    text = f"<p>{viewer([('</script>', cell, None), ('b', np.ones((8, 8, 8)), psi)])}"
+    first, second = cells_of(text)
+    assert first["name"] == "</script>" and first == pack("</script>", cell, None)
+    solid, is_octant = solid_of(first)
+    np.testing.assert_array_equal(solid, cell)
+    assert not is_octant
+    solid, is_octant = solid_of(second)
+    np.testing.assert_array_equal(solid, psi > 0)
+    assert is_octant
+    assert cells_of("<p>a page without cells</p>") == []
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+def test_the_module_is_one(tmp_path):
+    path = tmp_path / "view.mjs"
+    path.write_text(f"{view_module()}console.log(typeof makeView)")
+    run = subprocess.run(["node", path], capture_output=True, text=True, check=True)
+    assert run.stdout == "function\n"

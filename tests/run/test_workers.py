@@ -183,6 +183,37 @@ def test_workers_stop_at_once_with_whoever_asks_for_results():
     pytest.fail("the worker sleeps on")
 
 
+def test_whoever_waits_for_a_result_can_end_the_wait_and_the_workers():
+    calls = []
+
+    def give_up():
+        calls.append(time.monotonic())
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        prepared = functools.partial(prepare, 1)
+        with workers.opened(prepared, workers=1, on_wait=give_up) as run:
+            list(run([(1, "sleep")]))  # ten minutes
+    assert time.monotonic() - start < 60
+
+
+def test_an_accelerator_asks_before_each_unit_whether_to_go_on(monkeypatch):
+    monkeypatch.setattr(workers, "on_cpu", lambda: False)
+    asked, prepared = iter([None, KeyboardInterrupt]), functools.partial(prepare, 2)
+
+    def give_up():
+        if error := next(asked):
+            raise error
+
+    with workers.opened(prepared, on_wait=give_up) as run:
+        results = run([(1,), (2,)])
+        assert next(results)[1][0] == 2
+        with pytest.raises(KeyboardInterrupt):
+            next(results)
+
+
 def test_no_units_need_no_workers(monkeypatch):
     monkeypatch.setattr(workers, "local_pool", lambda count: pytest.fail("a pool"))
     assert _units([], 2) == {}

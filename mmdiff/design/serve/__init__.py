@@ -1,0 +1,1 @@
+"""The local web page: its server, its jobs, and what it shows of them."""
