@@ -47,8 +47,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     """Return the settings of a variant."""
     config = ConfigDict()
     # The ends of the path: a voxel file of a cell of cubic symmetry (.npy, .npz, .vti,
-    # .nrrd, .mat) or the number of a cell of the dataset. Empty for the lightest and
-    # the heaviest cell that the family begins with.
+    # .nrrd, .mat) or the number of a cell of the dataset. Empty for the cells of the
+    # family that are nearest to volumes of 0.3 and 0.5.
     config.first = ""
     config.second = ""
     # Dataset of the family; empty for the shipped one.

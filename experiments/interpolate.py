@@ -42,7 +42,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         if config.strip_cells:
             strip_of = strip.graded(members, config.strip_cells, n)
     if config.num_path:
-        usual = (begun[0], begun[-1]) if begun else None
+        usual = ends.usual(begun) if begun else None
         both = ends.read(texts, usual, data)
         cells, info = _path(config, both, model, settings, state / "path.npz")
     if config.family == "ladder":

@@ -27,7 +27,9 @@ PROBLEM = Problem(lambda _: objectives.bulk)
 SPARE = 0.9  # of the widest gap between volumes asked for, since these are met
 OFF = 5e-4  # to so much
 FIT = 0.99  # agreement of faces with the member before that is good enough
-ROOM = 1.06  # of the least widths at which steps aim: they are met to some percent
+# Of the least widths, at which steps aim, since these are met to some percent: the
+# second where the first does not do.
+ROOM = 1.06, 1.2
 
 
 class Growth(NamedTuple):
@@ -86,10 +88,12 @@ def grow(
             for i in way:
                 advance(1, info=at(i, psi, f"{i:03d}"))
                 psi = found[i].psi if i in found else psi
-    # A surface that cannot grow to a volume may well shrink to it.
+    # A surface that cannot grow to a volume may well shrink to it, or lie between two.
     for i in reversed(range(len(asked) - 1)):
         if i not in found and i + 1 in found:
-            console.say(f"once more, {at(i, found[i + 1].psi, f'{i:03d}_down')}")
+            console.say(f"from above, {at(i, found[i + 1].psi, f'{i:03d}_down')}")
+    for i in [i for i in range(min(found), max(found)) if i not in found]:
+        console.say(f"between two, {at(i, _between(found, i), f'{i:03d}_between')}")
     if not found:
         raise InputError(
             f"no cell with a volume from {asked[0]:g} to {asked[-1]:g} could be "
@@ -98,6 +102,13 @@ def grow(
     if lost := len(asked) - len(found):
         console.note(f"{lost} of {len(asked)} volumes are left out: not printable.")
     return [found[i] for i in sorted(found)]
+
+
+def _between(found: dict[int, Member], i: int) -> Float[np.ndarray, "n n n"]:
+    """Return the mean of the nearest fields on both sides, weighted by the distance."""
+    low, high = max(k for k in found if k < i), min(k for k in found if k > i)
+    share = (i - low) / (high - low)
+    return (1 - share) * found[low].psi + share * found[high].psi
 
 
 def make_step(
@@ -111,24 +122,25 @@ def make_step(
     evaluate = move.make_evaluate(n, **growth.solver)
     printing = growth.printing
     few = dict.fromkeys((growth.steps, min(growth.steps, 1)))
-    wider = printing._replace(wall=ROOM * printing.wall, gap=ROOM * printing.gap)
 
-    def moved(psi, volume, steps) -> Design:
+    def moved(psi, volume, steps, wider) -> Design:
         options = {"printing": wider, "solver": growth.solver}
         return finish.improve(
             psi, PROBLEM, Limits(volume), evaluate, steps=steps, **options
         )
 
-    def mended(psi, volume):
+    def mended(psi, volume, wider):
         psi = surface.shift_to_volume(psi, volume)
         return mend.mend(psi, **wider._asdict())[0]
 
     def tries(psi, volume):
-        # Steps that close the gap in volume leave drains and walls as they are.
-        yield from (moved(psi, volume, steps) for steps in few)
-        fit = mended(psi, volume)
-        yield from (moved(fit, volume, steps) for steps in few)
-        yield moved(surface.shift_to_volume(fit, volume), volume, 0)
+        for room in ROOM:
+            wide = printing._replace(wall=room * printing.wall, gap=room * printing.gap)
+            # Steps that close the gap in volume leave drains and walls as they are.
+            yield from (moved(psi, volume, steps, wide) for steps in few)
+            fit = mended(psi, volume, wide)
+            yield from (moved(fit, volume, steps, wide) for steps in few)
+            yield moved(surface.shift_to_volume(fit, volume), volume, 0, wide)
 
     def step(psi, volume):
         psi = np.asarray(psi, np.float64)

@@ -4,6 +4,7 @@ Cells of a dataset by their numbers, voxel files, or, of a chain, named lattices
 """
 
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from mmdiff.typing import Float
 
 KEYS = ("first", "second")
 CONDITIONS = ("none", "ends")
+USUAL = 0.3, 0.5
 FAMILIES = ("chain", "ladder", "none")
 
 
@@ -61,6 +63,18 @@ def read(
     if np.array_equal(first.psi, second.psi):
         raise InputError("first and second are the same cell. Pass two that differ.")
     return first._replace(theta=0.0), second._replace(theta=np.pi / 2)
+
+
+def usual(members: Sequence[Member]) -> tuple[Member, Member]:
+    """Return the members of a family that are nearest to two volumes, `USUAL`.
+
+    The straight line between others may lead beyond what is possible.
+    """
+    volume = np.array([member.volume for member in members])
+    first, second = (int(np.argmin(abs(volume - share))) for share in USUAL)
+    if first == second:
+        first, second = 0, len(members) - 1
+    return members[first], members[second]
 
 
 def seed(text: str, data: Dataset, volume: float) -> Float[np.ndarray, "n n n"]:
