@@ -116,7 +116,8 @@ def parse(argv: Sequence[str]) -> runner.Job | None:
 def _digest(key: str, value: str) -> str | None:
     """Return the digest of the files that a key of a config names, or ships with."""
     shipped = {"checkpoint": assets.weights_path, "data": assets.dataset_path}
-    return inputs.digest(value or (str(shipped[key]()) if key in shipped else ""))
+    named = value or (str(shipped[key]()) if key in shipped else "")
+    return inputs.digest(named, folders=key == "input")
 
 
 def _says(experiment: Path, text: str) -> bool:

@@ -40,7 +40,8 @@ class Printing(NamedTuple):
 
     Attributes:
       wall: least thickness of the solid, as a share of the cell's edge.
-      gap: least width of the void, as a share of the edge; also that of drains.
+      gap: least width of the void, as a share of the edge; also that of drains, which
+        have `LIMIT` where it is 0.
       drainable: whether the void must be one piece.
     """
 
@@ -117,7 +118,7 @@ def mend(
         while count < rounds and flaw(view.printability):
             view = _walls_and_gaps(view, wall, gap, count, sign)
             if drainable:
-                view, *holes = _drained(view, gap * 2 * psi.shape[-1])
+                view, *holes = _drained(view, (gap or LIMIT) * 2 * psi.shape[-1])
                 drilled, filled = drilled + holes[0], filled + holes[1]
             view, count = _without_specks(_without_pieces(view)), count + 1
         if ok := not flaw(view.printability):

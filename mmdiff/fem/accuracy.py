@@ -176,11 +176,11 @@ def estimate(
 
 
 def check(psi: Float[AnyArray, "n n n"], **options) -> Estimate:
-    """Return the estimate of grids of `FINER` and twice as many elements, or finer.
+    """Return the estimate from grids of `FINER` and twice as many elements.
 
     Options are those of `estimate`.
     """
-    return estimate(psi, elements=max(psi.shape[-1], FINER), **options)
+    return estimate(psi, elements=FINER, **options)
 
 
 @jax.jit

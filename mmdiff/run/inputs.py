@@ -12,14 +12,17 @@ _DETACHED = re.compile(rb"^data ?file: *(.*?)\s*$", re.MULTILINE)  # of NRRD hea
 _LISTS = ("layout.json", "selection.json", "manifests/*.json")
 
 
-def digest(value: str) -> str | None:
+def digest(value: str, *, folders: bool = False) -> str | None:
     """Return the SHA-256 of the files that the value of a setting names; None for none.
 
-    A value is a file, a folder or a dataset, several of them with commas between, or
-    the file of a Python function, `FILE.py:NAME`.
+    A value is a file or a dataset, several of them with commas between, or the file of
+    a Python function, `FILE.py:NAME`. With `folders` it may be any folder: else one
+    that has the name of an option by chance is none.
     """
     parts = (value, *value.split(","), value.rpartition(":")[0])
-    files = [file for part in dict.fromkeys(parts) if part for file in _files(part)]
+    files = [
+        file for part in dict.fromkeys(parts) if part for file in _files(part, folders)
+    ]
     if not files:
         return None
     try:
@@ -29,7 +32,7 @@ def digest(value: str) -> str | None:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _files(text: str) -> list[tuple[str, Path]]:
+def _files(text: str, folders: bool) -> list[tuple[str, Path]]:
     """Return name and place of the files of a path, empty where there are none.
 
     Pipes and devices are none: reading them may never end.
@@ -41,7 +44,8 @@ def _files(text: str) -> list[tuple[str, Path]]:
         return []
     root = Path(text)
     root = root / "data.zarr" if (root / "data.zarr").is_dir() else root
-    kinds = _LISTS if (root / "layout.json").is_file() else ("[!.]*",)
+    is_dataset = (root / "layout.json").is_file()
+    kinds = _LISTS if is_dataset else ("[!.]*",) if folders else ()
     found = sorted(path for kind in kinds for path in root.glob(kind))
     return [(p.relative_to(root).as_posix(), p) for p in found if p.is_file()]
 

@@ -42,9 +42,12 @@ def edge_rows(
     order = near[np.argsort(-merit[near], kind="stable")]
     chosen = dataset.distinct(data, order, count=count, alike=alike)
     if not chosen:
+        young = quest.limits.young
+        loose = f" or `edge_isotropy={isotropy:g}`"
+        other = loose if quest.is_isotropic else f" or lower `min_E={young:g}`"
+        other += ", or pass `voids=closed`" if quest.printing.drainable else ""
         raise InputError(
             f"no cell of the dataset is near the quest {quest.name!r} at volume "
-            f"{quest.volume:g}. Widen `edge_band={band:g}` or "
-            f"`edge_isotropy={isotropy:g}`."
+            f"{quest.volume:g}. Widen `edge_band={band:g}`{other}."
         )
     return chosen

@@ -61,7 +61,8 @@ def _draw(axis, quest: Quest, own: Sequence[Extreme], data: Dataset) -> None:
         kind: _points(quest, [r.after for r in own if r.kind == kind and r.is_good])
         for kind in extreme.KINDS
     }
-    every = np.concatenate([*before.values(), *after.values()])
+    edge = _points(quest, [r.before for r in own if r.kind == "edge"][:1])
+    every = np.concatenate([edge, *before.values(), *after.values()])
     every = every[np.isfinite(every).all(1)]
     volumes, values = np.append(every[:, 0], quest.volume), every[:, 1]
     left, right = max(volumes.min() - 0.04, 0), min(volumes.max() + 0.04, 1)

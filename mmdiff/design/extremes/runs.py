@@ -47,7 +47,8 @@ def make_tasks(
 ) -> list[Task]:
     """Return the tasks of quests; the best cell of the first of each aim is varied.
 
-    Samples and designs of random starts are the same for all quests of an aim.
+    Designs of random starts are the same for all quests of an aim, samples for those of
+    one aim and void.
     """
     tasks, aims = [], []
     for quest, near in zip(quests, rows, strict=True):
@@ -79,12 +80,16 @@ def search(
     aims = [task.quest.aim for task in tasks]
 
     def order(place):
-        # Random starts are designed by the first quest of their aim, and take longest.
+        # Random starts are designed by the first quest of their aim, which takes
+        # longest; other quests find the designs at the end.
         i, j = place
-        return found[i][j].kind != "random", aims[:i].count(aims[i])
+        if found[i][j].kind != "random":
+            return 1
+        return 2 if aims[i] in aims[:i] else 0
 
     places.sort(key=order)
-    grids = {task.quest.aim: starts.densities(task.quest, setup) for task in tasks}
+    first = {task.quest.aim: task.quest for task in reversed(tasks)}
+    grids = {aim: starts.densities(quest, setup) for aim, quest in first.items()}
     prepare = functools.partial(make_unit, setup.method, setup.state)
     units = [_unit(tasks[i].quest, found[i][j], grids) for i, j in places]
     with console.progress("surfaces", len(places)) as advance:

@@ -87,17 +87,24 @@ def collect(
     found = [numbers(o.psi, o.constants, o.uncertainty, **size) for o in outcomes]
     for outcome, known in zip(outcomes, found, strict=True):
         known["C_voxels"] = of_voxels(outcome.psi, settings).tolist()
-    if settings["recheck"]:
-        found[0]["on_finer_grids"] = checked(outcomes[0].psi, settings)
+    if settings["recheck"] and (finer := checked(outcomes[0].psi, settings)):
+        found[0]["on_finer_grids"] = finer
     plates = {name: numbers(*known[:3], **size) for name, known in lattices.items()}
     return Results(entries, chosen, found, plates, goal, settings)
 
 
 def checked(
     psi: Float[np.ndarray, "n n n"], settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the numbers of a cell from grids of 128^3 and 256^3 elements, or finer."""
+) -> dict[str, Any] | None:
+    """Return the numbers of a cell from grids of 128^3 and 256^3 elements.
+
+    None where these do not converge, or are no finer than those of its own tensor.
+    """
+    if psi.shape[-1] > accuracy.FINER:
+        return None
     found = accuracy.check(psi, **_solver(settings))
+    if not found.converged:
+        return None
     size = {"nu": settings["base_nu"], "size_mm": settings["cell_size_mm"]}
     return numbers(psi, found.constants, found.uncertainty, **size)
 

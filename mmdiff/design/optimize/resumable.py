@@ -80,7 +80,7 @@ def tracked(
     spec: RunSpec,
     *,
     name: str,
-    label: int | str,
+    label: int,
     folder: pathlib.Path | None,
     advance: Callable[..., None],
     show: Callable[[Mapping[str, float]], str],
@@ -92,11 +92,10 @@ def tracked(
     `show` returns the text of a line of the history. No folder: nothing is written.
     """
     begun, done = time.perf_counter(), 0
-    title = label if isinstance(label, str) else f"start {label}"
 
     def after(step, line):
         nonlocal done
-        advance(step - done, info=f"{title}, step {step}: {show(line)}")
+        advance(step - done, info=f"start {label}, step {step}: {show(line)}")
         done = step
         if folder is not None:
             known = {"start": label, "resolution": 2 * start.shape[0], "step": step}

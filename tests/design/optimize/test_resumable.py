@@ -295,6 +295,6 @@ def test_progress_is_shown_and_logged(spec, tmp_path, undisturbed):
 
 def test_without_a_folder_nothing_is_shown(spec, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    options = {"name": "0", "label": "one", "advance": lambda *_, **__: None}
+    options = {"name": "0", "label": 1, "advance": lambda *_, **__: None}
     resumable.tracked(START, spec, folder=None, show=str, **options)
     assert not list(tmp_path.iterdir()) and not capsys.readouterr().out
