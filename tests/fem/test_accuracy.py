@@ -134,7 +134,13 @@ def test_a_check_is_the_estimate_of_finer_grids(psi, monkeypatch, n):
 
 def test_checks_are_on_the_same_grids_for_all_fields(monkeypatch):
     seen = []
-    monkeypatch.setattr(accuracy, "estimate", lambda psi, **o: seen.append(o))
+    known = accuracy.of_coarse(np.ones(3), 0.5, 0.0)
+
+    def estimate(psi, **options):
+        seen.append(options)
+        return known
+
+    monkeypatch.setattr(accuracy, "estimate", estimate)
     for n in (32, 64):
-        accuracy.check(np.broadcast_to(1.0, (n, n, n)), void=1e-4)
+        assert accuracy.check(np.broadcast_to(1.0, (n, n, n)), void=1e-4) is known
     assert seen == 2 * [{"elements": 64, "void": 1e-4}]
