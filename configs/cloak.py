@@ -3,10 +3,10 @@
     python -m mmdiff.main --config=configs/cloak.py --workdir=out/cloak
 
 A column of void in a box of cells, cylinder or square, in a body of plate cells or of
-isotropic ones; the cells around it are to hide it. tiny: 16^3 cells, one load, three
-minutes on one CPU core. small: 40^3, one load and six, and a slab resolved voxel by
-voxel; an hour. paper: more steps and cells. The same command goes on where
-it was stopped.
+isotropic ones; the cells around it are to hide it. Cells are surfaces of a dataset with
+the faces of the body's cell, or moved until they have what their place asks for. tiny:
+16^3 cells, one load. small: 40^3, one load and six, and slabs that are resolved. paper:
+more steps and cells. The same command goes on where it was stopped.
 """
 
 from ml_collections import ConfigDict
@@ -21,7 +21,6 @@ RANGES = {
     "exchanges": "[1, inf)",
     "own_cells": "[0, inf)",
     "slab_elements": "[1, inf)",
-    "check_elements": "[8, inf)",
     "corrections": "[0, inf)",
     "cell_size_mm": "(0, inf) mm",
     "stl_samples": "[4, inf)",
@@ -62,10 +61,11 @@ def get_config(variant: str = "tiny") -> ConfigDict:
 
     # Cells along the edges of slabs, one cell thick, that are cloaked and resolved, as
     # "12,24"; empty for none. Trilinear elements along the edge of each of their cells
-    # where it is its tensor, and where it is resolved.
+    # where it is its tensor, and where it is resolved: as many as samples along half a
+    # cell, or twice as many.
     config.check_cells = {"tiny": "", "small": "12,24", "paper": "12,24"}[variant]
     config.slab_elements = 3
-    config.check_elements = {"tiny": 16, "small": 32, "paper": 64}[variant]
+    config.check_elements = 64 if variant == "paper" else 32
     # How often such a slab is designed again, with what was resolved in mind.
     config.corrections = 2
 

@@ -1,11 +1,12 @@
 """Why a resolved slab distorts more than its tensors promise: one thing at a time.
 
-    python docs/cloak_study.py STATE [body, isotropic] [cells, 12] [elements, 16]
+    python docs/cloak_study.py STATE [body, isotropic] [cells, 12]
 
 STATE is the folder `state` of a run of configs/cloak.py, whose pool is used. A slab of
 cells is cloaked (`mmdiff.design.cloak.resolved`), designed with one element a cell and
-with several, and each promise is compared with the same cells resolved. Distortions in
-percent; `off` is the difference of the displacements, over all cells but the hole.
+with several, and each promise is compared with the same cells resolved, at first by as
+many elements along a cell as samples along its octant. Distortions in percent; `off` is
+the difference of the displacements, over all cells but the hole.
 """
 
 import pathlib
@@ -41,25 +42,16 @@ def designed(pool, shape, elements, folder):
     return resolved.labels(box, found.choice.pick, pool)
 
 
-def on_grid(pool, labels, edge):
-    """Return the pool with constants of its cells on the grid that resolves them."""
-    constants = pool.constants.copy()
+def unfitted(pool, labels, data, edge):
+    """Return the pool with the cells of the dataset, whose faces do not fit."""
+    samples, constants = pool.samples.copy(), pool.constants.copy()
     for row in np.unique(labels):
-        if row >= 0:
-            tensor, *_ = accuracy.on_grid(
-                pool.field(row), edge // 2, void=resolved.VOID
-            )
+        if row >= 0 and pool.number[row] >= 0:
+            psi = data.fields(int(pool.number[row]))
+            samples[row] = gather_independent(psi)
+            tensor, *_ = accuracy.on_grid(psi, edge // 2)
             constants[row] = voigt_to_cubic(np.asarray(tensor, np.float64))
-    return pool._replace(constants=constants)
-
-
-def unfitted(pool, data):
-    """Return the pool with the fields of the dataset, whose faces do not fit."""
-    samples = pool.samples.copy()
-    for row, number in enumerate(pool.number):
-        if number >= 0:
-            samples[row] = gather_independent(data.fields(int(number)))
-    return pool._replace(samples=samples)
+    return pool._replace(samples=samples, constants=constants)
 
 
 def show(name, pool, shape, labels, elements, edge):
@@ -77,31 +69,30 @@ def doubled(labels):
     return tuple(label.repeat(2, 0).repeat(2, 1) for label in labels)
 
 
-def main(state, body="isotropic", cells=12, edge=16):
+def main(state, body="isotropic", cells=12):
     """Print the table."""
     environment.enable_compilation_cache()
+    data = dataset.load_dataset()
     with np.load(pathlib.Path(state) / f"pool_{body}.npz") as file:
-        pool = Pool(*(file[name] for name in Pool._fields))
-    shape = (cells, cells, 1)
+        surfaces = Pool(*(file[name] for name in Pool._fields))
+    edge, shape, k = data.n, (cells, cells, 1), SEVERAL
+    pool = surfaces.on_grid(edge)
     heads = ("promised", "cloak", "resolved", "cloak", "off", "cloak")
     print(" " * 44, " ".join(f"{head:>8s}" for head in heads))
     with tempfile.TemporaryDirectory() as folder:
         plain = designed(pool, shape, 1, pathlib.Path(folder))
-        fine = designed(pool, shape, SEVERAL, pathlib.Path(folder))
-    exact = on_grid(pool, np.stack(plain), edge)
+        fine = designed(pool, shape, k, pathlib.Path(folder))
     show("one element a cell", pool, shape, plain, 1, edge)
-    show("  tensors of the grid that resolves", exact, shape, plain, 1, edge)
-    show("  two elements a cell in the promise", exact, shape, plain, 2, edge)
-    show("  three elements", exact, shape, plain, 3, edge)
-    show("designed with three elements", pool, shape, fine, SEVERAL, edge)
-    exact = on_grid(pool, np.stack(fine), edge)
-    show("  tensors of the grid that resolves", exact, shape, fine, SEVERAL, edge)
-    more, wide = doubled(fine), (2 * cells, 2 * cells, 1)
-    show("  each cell two by two", exact, wide, more, SEVERAL, edge)
-    show("  resolved twice as fine", pool, shape, fine, SEVERAL, 2 * edge)
-    raw = unfitted(pool, dataset.load_dataset())
-    raw = on_grid(raw, np.stack(fine), edge)
-    show("  faces that do not fit", raw, shape, fine, SEVERAL, edge)
+    show("  two in the promise alone", pool, shape, plain, 2, edge)
+    show("  three", pool, shape, plain, 3, edge)
+    show(f"designed with {k} elements a cell", pool, shape, fine, k, edge)
+    show("  tensors of surfaces, not of the grid", surfaces, shape, fine, k, edge)
+    finer = surfaces.on_grid(2 * edge)
+    show("  resolved twice as fine", finer, shape, fine, k, 2 * edge)
+    wide = (2 * cells, 2 * cells, 1)
+    show("  each cell two by two", pool, wide, doubled(fine), k, edge)
+    raw = unfitted(pool, np.stack(fine), data, edge)
+    show("  faces that do not fit", raw, shape, fine, k, edge)
 
 
 if __name__ == "__main__":

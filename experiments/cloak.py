@@ -22,8 +22,8 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     columns = _names(config.columns, "columns", COLUMNS)
     references = _names(config.references, "references", REFERENCES, numbers=True)
     load_cases = _names(config.tests, "tests", LOADS)
-    slabs = _slabs(config)
     data = dataset.load_dataset(config.data)
+    slabs = _slabs(config, data.n)
     state = folder / "state"
     state.mkdir(exist_ok=True)
     limits = {"steps": config.steps, "exchanges": config.exchanges}
@@ -67,14 +67,18 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     )
 
 
-def _slabs(config) -> list[int]:
-    """Return the cells along the slabs, and refuse odd numbers of elements."""
-    for key in ("check_elements", "stl_samples"):
-        if config[key] % 2:
-            raise InputError(
-                f"{key}={config[key]} is odd, but half a cell has whole elements. Set "
-                f"`{key}` to an even number."
-            )
+def _slabs(config, n: int) -> list[int]:
+    """Return the cells along slabs; refuse elements for which there are no tensors."""
+    if config.check_elements not in (n, 2 * n):
+        raise InputError(
+            f"check_elements={config.check_elements} is no grid on which tensors of "
+            f"cells are known. Set `check_elements` to {n} or {2 * n}."
+        )
+    if config.stl_samples % 2:
+        raise InputError(
+            f"stl_samples={config.stl_samples} is odd, but half a cell has whole ones. "
+            "Set `stl_samples` to an even number."
+        )
     texts = [text.strip() for text in config.check_cells.split(",") if text.strip()]
     for text in texts:
         if not text.isdecimal() or int(text) < 5:

@@ -17,6 +17,7 @@ from mmdiff.design.cloak import pool as pools
 from mmdiff.design.cloak.assign import nearest
 from mmdiff.design.cloak.pool import Pool
 from mmdiff.elasticity import PAPER_RANGES
+from mmdiff.fem import accuracy
 from mmdiff.run import console, saved, workers
 from mmdiff.topopt import move
 from mmdiff.topopt.room import Widths
@@ -73,8 +74,8 @@ def make_unit() -> Callable[..., Pool]:
 
 def moved(
     psi: Float[np.ndarray, "n n n"], goal: Float[np.ndarray, "3"]
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return a field moved towards constants, its faces kept, and what it has.
+) -> tuple[np.ndarray, accuracy.Estimate] | None:
+    """Return a field moved towards constants, its faces kept, and its estimate.
 
     Steps are taken on the coarse grid; what the fine one says more is added. None if
     they lead no nearer.
@@ -103,7 +104,7 @@ def moved(
         psi, here = found.psi, pools.evaluate(found.psi)
         error = range_error(here.constants[None], goal[None])[0]
         if here.converged and error < first:
-            best, first = (psi, here.constants), error
+            best, first = (psi, here), error
         if error < GOAL:
             break
     return best

@@ -42,6 +42,8 @@ class Pool(NamedTuple):
     Attributes:
       samples: independent samples of the fields (`mmdiff.cells.surface`), float32.
       constants: C11, C12, C44 of their surfaces.
+      grids: the same on grids of n and 2n elements along the edge of a cell, n the
+        samples along its octant.
       number: that of the cell of the dataset that each was, `SOLID` for the one that is
         solid but for its faces, `BODY` for the body's.
       moved: whether its surface was moved for its place.
@@ -49,6 +51,7 @@ class Pool(NamedTuple):
 
     samples: Float[np.ndarray, "N m"]
     constants: Float[np.ndarray, "N 3"]
+    grids: Float[np.ndarray, "N 2 3"]
     number: Int[np.ndarray, "N"]
     moved: Bool[np.ndarray, "N"]
 
@@ -56,6 +59,11 @@ class Pool(NamedTuple):
         """Return the field of one cell, exactly cubic."""
         values = self.samples[row].astype(np.float64)
         return spread(values, side(values.size))
+
+    def on_grid(self, edge: int) -> "Pool":
+        """Return the pool with the constants on the grid of so many elements."""
+        n = side(self.samples.shape[1])
+        return self._replace(constants=self.grids[:, {n: 0, 2 * n: 1}[edge]])
 
     def with_cells(self, more: "Pool") -> "Pool":
         """Return the pool with others before the body's cell."""
@@ -66,14 +74,21 @@ class Pool(NamedTuple):
         )  # fmt: skip
 
 
-def cells(found: list[tuple]) -> Pool:
-    """Return a pool of rows (field, constants, number, moved), which may be none."""
+def cells(found: list[tuple[np.ndarray, accuracy.Estimate, int, bool]]) -> Pool:
+    """Return a pool of (field, estimate, number, moved), which may be none."""
     if not found:
-        return Pool(np.zeros((0, 0), np.float32), np.zeros((0, 3)), np.zeros(0, int),
-                    np.zeros(0, bool))  # fmt: skip
-    psi, constants, number, moved = map(np.array, zip(*found, strict=True))
-    samples = gather_independent(psi).astype(np.float32)
-    return Pool(samples, constants, number.astype(int), moved.astype(bool))
+        none = np.zeros(0, int)
+        return Pool(
+            *(np.zeros((0, *size)) for size in ((0,), (3,), (2, 3))), none, none > 0
+        )
+    psi, results, number, moved = zip(*found, strict=True)
+    return Pool(
+        gather_independent(np.stack(psi)).astype(np.float32),
+        np.stack([result.constants for result in results]),
+        np.stack([(result.coarse, result.fine) for result in results]),
+        np.array(number, int),
+        np.array(moved, bool),
+    )
 
 
 def evaluate(psi: Float[np.ndarray, "n n n"]) -> accuracy.Estimate:
@@ -133,7 +148,7 @@ def make_unit() -> Callable[..., Pool]:
                 psi = joined(distance.unpack(psi, len(body)), body)
                 result = None if psi is None else evaluate(psi)
                 if result is not None and result.converged:
-                    found.append((psi, result.constants, number, False))
+                    found.append((psi, result, number, False))
             return cells(found)._asdict()
 
         found = Pool(**saved.once(file, new))
@@ -188,9 +203,7 @@ def _of_body(body) -> Pool:
     body = spread(own.astype(np.float64), len(body))
     solid = joined(np.full_like(body, distance.CLIP), body)
     rows = [] if solid is None else [(solid, SOLID)]
-    return cells(
-        [(p, evaluate(p).constants, n, False) for p, n in (*rows, (body, BODY))]
-    )
+    return cells([(p, evaluate(p), n, False) for p, n in (*rows, (body, BODY))])
 
 
 def _body(data, reference, volume) -> Float[np.ndarray, "n n n"]:

@@ -78,11 +78,11 @@ def check_slab(
     Args:
       column: a name of `geometry.COLUMNS`.
       reference: name of the body, whose pool this is.
-      pool: cells to choose from.
+      pool: cells to choose from; their constants on the resolving grid count.
       shape: cells along x, y and z.
       folder: where what is finished is kept.
       elements: along the edge of a cell, where it is its tensor.
-      edge: elements along the edge of a cell that is resolved.
+      edge: elements along the edge of a cell that is resolved, see `Pool.grids`.
       corrections: how often the slab is designed again with what was resolved.
       **settings: of `case.find`.
     """
@@ -90,12 +90,13 @@ def check_slab(
     box = geometry(shape, column, elements=elements)
     load_case = gripped(tuple(elements * n for n in shape))
     make, offset, results = make_model(box, load_case), None, []
+    pool = pool.on_grid(edge)
     for count in range(1 + corrections):
         # The name is that of the files.
         load_case = load_case._replace(name=f"grips_{shape[0]}_{count}")
         case = Case(column, reference, load_case, box, pool)
         found = find(case, make(pool.constants[-1], offset), folder, **settings)
-        pool = found.pool
+        pool = found.pool.on_grid(edge)
         results.append(check(box, labels(box, found.choice.pick, pool), pool, edge))
         offset = at_nodes(results[-1].offset, elements)[None]
         _tell(results[-1], reference, shape, edge, count)

@@ -26,7 +26,8 @@ def case():
     constants = volume[:, None] * np.array([0.4, 0.16, 0.12])
     number = np.array([SOLID, *range(1, 8), BODY])
     samples = gather_independent(fields).astype(np.float32)
-    pool = Pool(samples, constants, number, np.arange(9) == 3)
+    grids = np.stack([1.2 * constants, 1.05 * constants], 1)
+    pool = Pool(samples, constants, grids, number, np.arange(9) == 3)
     box = geometry(SHAPE, "cylinder")
     return Case("cylinder", "4", pulled(SHAPE), box, pool)
 

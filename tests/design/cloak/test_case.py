@@ -33,6 +33,7 @@ def test_cells_that_were_made_are_chosen_from(case, make_model, tmp_path, monkey
     added = case.pool._replace(
         samples=case.pool.samples[:1],
         constants=np.array([[1 / 3, 0.1, 0.1]]),
+        grids=np.ones((1, 2, 3)),
         number=np.array([7]),
         moved=np.array([True]),
     )

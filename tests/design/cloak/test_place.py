@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from design_helpers import smooth_field
 
-from mmdiff.cells.symmetry import gather_independent, is_cubic
+from mmdiff.cells.symmetry import is_cubic
 from mmdiff.design.cloak import place
 from mmdiff.design.cloak import pool as pools
 from mmdiff.elasticity import PAPER_RANGES
@@ -29,10 +29,11 @@ def test_places_of_nearly_the_same_constants_share_a_cell():
 
 
 def _pool():
-    fields = np.stack([smooth_field(0.5, bump=0.1), smooth_field(0.45)])
-    constants = np.stack([pools.evaluate(psi).constants for psi in fields])
-    samples = gather_independent(fields).astype(np.float32)
-    return pools.Pool(samples, constants, np.array([3, pools.BODY]), np.zeros(2, bool))
+    fields = smooth_field(0.5, bump=0.1), smooth_field(0.45)
+    numbers = (3, pools.BODY)
+    return pools.cells(
+        [(p, pools.evaluate(p), k, False) for p, k in zip(fields, numbers, strict=True)]
+    )
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from mmdiff.design.cloak import pool as cloak_pool
 from mmdiff.design.interpolate import pairs
 from mmdiff.design.interpolate.family import Member
 from mmdiff.errors import InputError
+from mmdiff.fem.accuracy import Estimate
 from mmdiff.run import workers
 
 N = 8
@@ -51,13 +52,22 @@ def test_a_loose_piece_inside_is_left_out():
     np.testing.assert_array_equal(joined > 0, body > 0)
 
 
+def _estimate(k):
+    constants, coarse, fine = (np.full(3, x) for x in (k, k + 0.2, k + 0.1))
+    return Estimate(constants, 0 * fine, coarse, fine, 0.5, 0.0, True)
+
+
 def test_more_cells_stand_before_that_of_the_body():
     fields = [smooth_field(volume) for volume in (0.4, 0.5, 0.6)]
-    rows = [(psi, np.full(3, k), k, k == 2) for k, psi in enumerate(fields)]
+    rows = [(psi, _estimate(k), k, k == 2) for k, psi in enumerate(fields)]
     pool = cloak_pool.cells(rows[:2]).with_cells(cloak_pool.cells(rows[2:]))
     assert pool.number.tolist() == [0, 2, 1] and pool.moved.tolist() == [0, 1, 0]
     np.testing.assert_allclose(pool.field(1), fields[2], rtol=1e-6)
     assert len(cloak_pool.cells([]).number) == 0
+    # Eight samples along an octant: eight elements along a cell, or twice as many.
+    for edge, off in ((N, 0.2), (2 * N, 0.1)):
+        known = pool.on_grid(edge).constants
+        np.testing.assert_allclose(known, pool.constants + off)
 
 
 @pytest.mark.slow
