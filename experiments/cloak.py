@@ -7,14 +7,12 @@ from ml_collections import ConfigDict
 
 from mmdiff.data import dataset
 from mmdiff.design.cloak import case as cases
-from mmdiff.design.cloak import pool as pools
 from mmdiff.design.cloak import report, resolved
 from mmdiff.design.cloak.case import Case
 from mmdiff.design.cloak.geometry import COLUMNS, LOADS, geometry
 from mmdiff.design.cloak.model import make_model
-from mmdiff.design.cloak.pool import REFERENCES
+from mmdiff.design.cloak.pool import REFERENCES, reference_pool
 from mmdiff.errors import InputError
-from mmdiff.fem.homogenize import VOID
 from mmdiff.io.report import write
 from mmdiff.run import console, workdir
 
@@ -25,37 +23,38 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     references = _names(config.references, "references", REFERENCES, numbers=True)
     load_cases = _names(config.tests, "tests", LOADS)
     data = dataset.load_dataset(config.data)
-    _check_voxels(config, 2 * data.n)
+    slabs = _slabs(config, data.n)
     state = folder / "state"
     state.mkdir(exist_ok=True)
     limits = {"steps": config.steps, "exchanges": config.exchanges}
+    limits |= {"own_cells": config.own_cells, "processes": config.workers}
     options = {"most": config.pool, "volume": config.reference_volume, "folder": state}
-
-    def make_pool(name, edge, void):
-        return pools.reference_pool(data, name, edge=edge, void=void, **options)
-
-    known = {name: make_pool(name, config.cell_voxels, VOID) for name in references}
-    shape = (config.num_cells,) * 3
+    options |= {"processes": config.workers}
+    pools = {name: reference_pool(data, name, **options) for name in references}
+    shape, every = (config.num_cells,) * 3, config.elements
     found = []
     for column, name in itertools.product(columns, load_cases):
-        loads = LOADS[name](shape)
-        box = geometry(shape, column, mirrors=loads.mirrors, swaps=loads.swaps)
+        loads = LOADS[name](tuple(every * n for n in shape))
+        kind = {"mirrors": loads.mirrors, "swaps": loads.swaps, "elements": every}
+        box = geometry(shape, column, **kind)
         model = make_model(box, loads)
-        for reference, pool in known.items():
+        for reference, pool in pools.items():
             case = Case(column, reference, loads, box, pool)
             found.append(cases.solve(case, model, state, **limits))
-    checks = {line["reference"]: line for line in workdir.read_records(folder)}
-    for name in references if config.check_cells else ():
-        if name not in checks:
-            pool = make_pool(name, config.check_voxels, resolved.VOID)
-            slab = resolved.check_slab(columns[0], pool, config.check_cells, **limits)
-            checks[name] = {"reference": name, **slab}
-            workdir.append_record(folder, checks[name])
+    checks = {(c["reference"], c["cells"]): c for c in workdir.read_records(folder)}
+    limits |= {"elements": config.slab_elements, "edge": config.check_elements}
+    limits |= {"corrections": config.corrections}
+    for name, count in itertools.product(references, slabs):
+        if (name, count) not in checks:
+            size = (count, count, 1)
+            slab = columns[0], name, pools[name], size, state
+            checks[name, count] = resolved.check_slab(*slab, **limits)
+            workdir.append_record(folder, checks[name, count])
     done = report.report(
         found,
-        [checks[name] for name in references if name in checks],
+        [checks[key] for key in itertools.product(references, slabs)],
         cell_size_mm=config.cell_size_mm,
-        stl_voxels=config.stl_voxels,
+        stl_samples=config.stl_samples,
     )
     console.notes(write(folder, done))
     rows = [[row[key] for key in report.COLUMNS] for row in done.values["cases"]]
@@ -68,19 +67,26 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     )
 
 
-def _check_voxels(config, edge: int) -> None:
-    """Refuse cells that do not divide those of the dataset, of so many voxels."""
-    dataset_edge = (edge, f"the {edge} voxels of a cell's edge")
-    for key, (whole, what) in {
-        "cell_voxels": dataset_edge,
-        "check_voxels": dataset_edge,
-        "stl_voxels": (config.cell_voxels, f"cell_voxels={config.cell_voxels}"),
-    }.items():
-        if whole % config[key] or config[key] % 2:
+def _slabs(config, n: int) -> list[int]:
+    """Return the cells along slabs; refuse elements for which there are no tensors."""
+    if config.check_elements not in (n, 2 * n):
+        raise InputError(
+            f"check_elements={config.check_elements} is no grid on which tensors of "
+            f"cells are known. Set `check_elements` to {n} or {2 * n}."
+        )
+    if config.stl_samples % 2:
+        raise InputError(
+            f"stl_samples={config.stl_samples} is odd, but half a cell has whole ones. "
+            "Set `stl_samples` to an even number."
+        )
+    texts = [text.strip() for text in config.check_cells.split(",") if text.strip()]
+    for text in texts:
+        if not text.isdecimal() or int(text) < 5:
             raise InputError(
-                f"{key}={config[key]} does not divide {what}. Set `{key}` to an even "
-                "number that does."
+                f"check_cells={config.check_cells!r} holds {text!r}. Use whole numbers "
+                "of 5 or more, joined by commas, or leave it empty."
             )
+    return [int(text) for text in dict.fromkeys(texts)]
 
 
 def _names(text: str, key: str, known, *, numbers: bool = False) -> list[str]:

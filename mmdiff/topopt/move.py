@@ -21,7 +21,7 @@ from mmdiff.cells.symmetry import is_cubic, symmetrize
 from mmdiff.elasticity import NU, PAPER_RANGES, voigt_to_constants
 from mmdiff.fem import boundary, homogenize
 from mmdiff.programs import kept
-from mmdiff.topopt.room import BAND, Widths, displacements
+from mmdiff.topopt.room import BAND, Widths, displacements, freedom
 from mmdiff.typing import AnyArray, Array, Float
 
 SMOOTH = 1.0  # standard deviation over which a change of the field is smoothed
@@ -173,7 +173,7 @@ def newton(
       steps: most accepted steps.
       goal: error, with the price of the volume, at which to stop.
       repair: `psi -> psi` for each trial, None where it is beyond repair.
-      widths: of walls and gaps that are not to get thinner.
+      widths: of walls and gaps that are not to get thinner, and of the rim that stays.
 
     Returns:
       the best field found; never worse than the start.
@@ -247,7 +247,7 @@ def smallest_change(
       rows: derivatives of the quantities by its samples.
       gap: changes of the quantities to reach.
       radius: farthest displacement; the length returned is that of the change.
-      widths: of walls and gaps that are not to get thinner.
+      widths: of walls and gaps that are not to get thinner, and of the rim that stays.
     """
     n, alike = psi.shape[-1], all(map(is_cubic, (psi, *rows)))
     kind = "cubic" if alike else "orthotropic"
@@ -259,12 +259,12 @@ def smallest_change(
     # What is near a place without room has none either: rims of holes have no chord.
     low = ndimage.maximum_filter(np.minimum(low, 0.0), 3, mode="reflect")
     high = ndimage.minimum_filter(np.maximum(high, 0.0), 3, mode="reflect")
-    free = np.ones(psi.shape)
+    free = freedom(n, widths.rim)
     for _ in range(PASSES):
         moved, length = _displacement(psi, rows, gap, radius, free)
         allowed = np.where(moved > 0, high, -low)
         over = (abs(moved) > allowed + CREEP) & (abs(psi) < BAND)
-        if not (any(widths) and over.any()):
+        if not (any(widths[:2]) and over.any()):
             break
         share = np.where(over, allowed / np.maximum(abs(moved), CREEP), 1.0)
         free = free * np.sqrt(share)

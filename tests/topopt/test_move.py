@@ -119,6 +119,18 @@ def test_changes_close_gaps_or_keep_to_the_radius(evaluate):
     assert abs(change[near]).max() < 0.32
 
 
+def test_the_rim_stays_to_the_last_bit(evaluate):
+    psi, rim = _cell(), np.indices((N, N, N)).min(0) < 2
+    found = evaluate(psi)
+    target = found.values[:3] + np.array([0.01, 0.004, 0.004])
+    moved = move.newton(
+        psi, move.target_residual(target), evaluate, widths=Widths(rim=2.0)
+    )
+    assert moved.errors[-1] < moved.errors[0] / 10
+    np.testing.assert_array_equal(moved.psi[rim], psi[rim])
+    assert (moved.psi[~rim] != psi[~rim]).mean() > 0.9 and is_cubic(moved.psi)
+
+
 def test_thin_walls_stay_and_thick_ones_give_way():
     psi = _cell(0.4, 0.0)  # struts along the axes, thinnest half-way between nodes
     rows, gap = np.ones((1, N, N, N)) / N**3, np.array([-0.02])

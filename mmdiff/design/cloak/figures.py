@@ -7,7 +7,7 @@ import numpy as np
 
 from mmdiff.design.cloak.case import Case
 from mmdiff.design.cloak.pool import BODY, SOLID
-from mmdiff.io.plots import cell_sheet, plot
+from mmdiff.io.plots import plot, surface_sheet
 from mmdiff.typing import Float
 
 DRAWN = 12  # cells drawn, the most frequent ones
@@ -15,7 +15,7 @@ DRAWN = 12  # cells drawn, the most frequent ones
 
 @plot
 def sections(figure, cases: Sequence[Case]) -> None:
-    """Draw the middle of each case: |u - u0| before and after, C11 of the elements."""
+    """Draw the middle of each case: |u - u0| before and after, C11 of the cells."""
     figure.set_size_inches(10.2, 3.1 * len(cases))
     axes = figure.subplots(len(cases), 3, squeeze=False)
     for row, case in zip(axes, cases, strict=True):
@@ -60,10 +60,11 @@ def cells(path: str | os.PathLike, case: Case) -> bool:
     index, pool = case.index[case.geometry.cloak], case.pool
     rows, count = np.unique(index, return_counts=True)
     order = np.argsort(-count, kind="stable")[:DRAWN]
-    octants, captions = [pool.octants[-1]], [f"body, {case.reference}"]
+    fields, captions = [pool.field(-1)], [f"body, {case.reference}"]
     for row, times in zip(rows[order], count[order], strict=True):
-        octants.append(pool.octants[row])
+        fields.append(pool.field(row))
         number = pool.number[row]
         name = {SOLID: "solid", BODY: "body"}.get(number, number)
-        captions.append(f"{name}: {times} times")
-    return cell_sheet(path, octants, captions, size=224, columns=5)
+        own = ", moved" if pool.moved[row] else ""
+        captions.append(f"{name}{own}: {times} times")
+    return surface_sheet(path, fields, captions, size=224, columns=5)

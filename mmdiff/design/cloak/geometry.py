@@ -1,6 +1,6 @@
 """The geometry of a cloak, a box of cells with a column of void along z, and its loads.
 
-Elements of the cloak that the symmetry of the loads makes equal are of one class, which
+Cells of the cloak that the symmetry of the loads makes equal are of one class, which
 gets one cell.
 """
 
@@ -18,9 +18,10 @@ COLUMNS = {"cylinder": np.hypot, "square": np.maximum}  # distance from the axis
 
 
 class Geometry(NamedTuple):
-    """Elements of hole and cloak, and the nodes outside, where the displacement counts.
+    """Cells of hole and cloak, and the nodes outside, where the displacement counts.
 
-    `index` holds the class of each of the m elements of the cloak, in C order.
+    `index` holds the class of each of the m cells of the cloak, in C order. Each cell
+    is divided into so many trilinear elements along its edge as the nodes show.
     """
 
     hole: Bool[np.ndarray, "x y z"]
@@ -29,12 +30,17 @@ class Geometry(NamedTuple):
     index: Int[np.ndarray, "m"]
 
     @property
+    def elements(self) -> int:
+        """Elements along the edge of a cell."""
+        return (len(self.outside) - 1) // len(self.hole)
+
+    @property
     def num_classes(self) -> int:
         """Number of different cells in the cloak."""
         return int(self.index.max()) + 1
 
     def rows(self, pick: Int[np.ndarray, "k"], body: int) -> Int[np.ndarray, "x y z"]:
-        """Return the row of the cell in every element, -1 for the hole."""
+        """Return the row of the cell in every place, -1 for the hole."""
         index = np.where(self.hole, -1, body)
         index[self.cloak] = pick[self.index]
         return index
@@ -48,16 +54,18 @@ def geometry(
     swaps: bool = False,
     hole: float = HOLE,
     cloak: float = CLOAK,
+    elements: int = 1,
 ) -> Geometry:
-    """Return the geometry of a box of elements, as many along x as along y.
+    """Return the geometry of a box of cells, as many along x as along y.
 
     Args:
-      shape: elements along x, y and z.
+      shape: cells along x, y and z.
       column: a name of `COLUMNS`.
       mirrors: whether mirror images by x = 0 are of one class, as by y = 0 and z = 0.
       swaps: whether elements that x and y exchanged make equal are; with mirrors.
       hole: radius, or half the width of a square, by the edge along x.
       cloak: the same of the cloak, which has the shape of the hole.
+      elements: along the edge of each cell, whose corners are the nodes.
     """
     n = shape[0]
     # In half edges: exact, so that mirror images agree.
@@ -71,9 +79,10 @@ def geometry(
             f"a box of {n} cells along x has no room for a {column} and its cloak. "
             "Take 5 cells or more."
         )
-    nodes = [abs(np.arange(m + 1) - m / 2) for m in shape]
+    sizes = [elements * m for m in shape]
+    nodes = [abs(np.arange(m + 1) - m / 2) for m in sizes]
     at = COLUMNS[column](nodes[0][:, None], nodes[1])[:, :, None]
-    outside = np.broadcast_to(at >= cloak * n, [m + 1 for m in shape])
+    outside = np.broadcast_to(at >= cloak * n * elements, [m + 1 for m in sizes])
     if not mirrors:
         x = (2 * np.arange(n) + 1 - n)[:, None, None] + 0 * y
     elif swaps:

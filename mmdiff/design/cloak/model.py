@@ -1,6 +1,6 @@
 """A mechanical cloak: cells around a hole that hide it from the body outside.
 
-A box of cubic cells, each a trilinear element of its homogenized constants, has a
+A box of cubic cells, each one or several trilinear elements of its constants, has a
 column of void along z. The cells around it, the cloak, are to make the displacement
 outside what it would be without the hole (arXiv 2401.13570, Fig. 6). What is designed
 are the constants of the cloak, equal in mirror images, inside the region that known
@@ -31,7 +31,7 @@ TOL = 1e-4  # of the solves while designing
 def fill(
     geometry: Geometry, reference: Float[Array, "3"], constants: Float[Array, "k 3"]
 ) -> Float[Array, "x y z 3"]:
-    """Return the constants of every element: the reference, void, or of its class."""
+    """Return the constants of every cell: the reference, void, or of its class."""
     solid = jnp.asarray(~geometry.hole.reshape(-1, 1), constants.dtype)
     rest = solid * jnp.asarray(reference, constants.dtype)[None]
     rows = np.flatnonzero(geometry.cloak)
@@ -43,7 +43,7 @@ class Model(NamedTuple):
     """A body under a load case; `constants` are those (k, 3) of the classes.
 
     `slope` gives the norm of `POWER` over the loads, the distortions, and the gradient
-    (k, 3) of the norm. Displacements are in element edges.
+    (k, 3) of the norm. Displacements are in edges of the elements.
     """
 
     response: Callable  # response(constants) -> (u (l, 3, X, Y, Z), info)
@@ -53,11 +53,15 @@ class Model(NamedTuple):
     before: Float[np.ndarray, "l"]  # with the reference in place of the cloak
 
 
-def make_model(
-    geometry: Geometry, load_case: LoadCase
-) -> Callable[[Float[np.ndarray, "3"]], Model]:
-    """Return `model(reference) -> Model`, compiled once for all references."""
-    shape = geometry.hole.shape
+def make_model(geometry: Geometry, load_case: LoadCase) -> Callable[..., Model]:
+    """Return `model(reference, offset=None) -> Model`, compiled once for all.
+
+    The offset (l, 3, X, Y, Z) is what displacements of a better model differ, with the
+    cloak more than without hole and cloak: it is added to those whose distortion is
+    asked for (deferred correction).
+    """
+    times = geometry.elements
+    shape = tuple(times * size for size in geometry.hole.shape)
     displacement = structure.make_displacement(shape, load_case.fixed)
     # As arguments, since XLA folds large constants for minutes.
     loads = [jnp.asarray(a, jnp.float32) for a in (load_case.values, load_case.forces)]
@@ -65,21 +69,28 @@ def make_model(
     run = jax.jit(lambda field, loads: displacement(field, *loads))
     of_loads = jax.jit(jax.vmap(structure.distortion, (0, 0, None)))
 
+    def filled(reference, constants):
+        field = fill(geometry, reference, constants)
+        for axis in range(3) if times > 1 else ():
+            field = jnp.repeat(field, times, axis)
+        return field
+
     def value(constants, reference, loads, u0, outside):
-        u, _ = displacement(fill(geometry, reference, constants), *loads, tol=TOL)
+        u, _ = displacement(filled(reference, constants), *loads, tol=TOL)
         each = of_loads(u, u0, outside)
         worst = each.max()
         return worst * ((each / worst) ** POWER).mean() ** (1 / POWER), each
 
     graded = jax.jit(jax.value_and_grad(value, has_aux=True))
 
-    def model(reference):
+    def model(reference, offset=None):
         reference = jnp.asarray(reference, jnp.float32)
-        u0, _ = run(jnp.broadcast_to(reference, (*shape, 3)), loads)
+        plain, _ = run(jnp.broadcast_to(reference, (*shape, 3)), loads)
+        u0 = plain if offset is None else plain - jnp.asarray(offset, jnp.float32)
 
         def response(constants):
             constants = jnp.asarray(constants, jnp.float32)
-            return run(fill(geometry, reference, constants), loads)
+            return run(filled(reference, constants), loads)
 
         def distortion(constants):
             return np.asarray(of_loads(response(constants)[0], u0, outside))
@@ -91,7 +102,7 @@ def make_model(
             return float(norm), np.asarray(each), np.asarray(gradient, np.float64)
 
         before = distortion(np.tile(reference, (geometry.num_classes, 1)))
-        return Model(response, np.asarray(u0), distortion, slope, before)
+        return Model(response, np.asarray(plain), distortion, slope, before)
 
     return model
 

@@ -1,193 +1,227 @@
-"""Cells that fit a body: voxels of a dataset with the outermost layer of another.
+"""Cells that fit a body: surfaces of a dataset with the faces of another cell.
 
 Homogenized constants are those of a cell among its like. Where the faces of neighbours
 do not fit, the walls of one end in the void of the other and a structure is far softer
-than its tensors promise. So every cell of the pool gets the outermost layer of voxels
-of the body's cell, on all faces, and its constants are computed anew: all faces that
-touch are equal then. Cells that this leaves in pieces are not taken.
+than its tensors promise. So the field of every cell of the pool passes into that of the
+body's cell towards the faces, and its constants are computed anew: all faces that touch
+are equal then. Cells that this leaves in pieces are not taken.
 """
 
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from mmdiff import elasticity
-from mmdiff.cells import plates
-from mmdiff.cells.connectivity import clean_octant, is_load_bearing, spanning_axes
-from mmdiff.cells.symmetry import octant_to_cell
-from mmdiff.cells.voxels import pack, threshold_to_volume
+from mmdiff.cells import distance, lattices
+from mmdiff.cells.grey import connected
+from mmdiff.cells.symmetry import gather_independent, side, spread
 from mmdiff.data import select, space
 from mmdiff.data.dataset import Dataset
 from mmdiff.errors import InputError
-from mmdiff.fem.homogenize import homogenize
-from mmdiff.run import console, saved
-from mmdiff.typing import Float, Int, UInt8
+from mmdiff.fem import accuracy
+from mmdiff.run import console, saved, workers
+from mmdiff.typing import AnyArray, Bool, Float, Int
 
 REFERENCES = ("plates", "isotropic")  # bodies by name; others are cells by number
 BODY, SOLID = -1, -2  # numbers of the cells that are none of the dataset
 ISOTROPY = 0.01  # of Zener's ratio
-SAMPLE = 100  # cells by which bodies are judged
+SAMPLE = 20  # cells by which bodies are judged
 WALL = 1 / 8  # of the plates, two of which meet, by the edge of the cell
 BAND = 0.02  # of the volume of the isotropic reference
-TRIED = 30  # cells that are looked at for it
+TRIED = 12  # cells that are looked at for it
+RIM = 1.0  # spacings at the faces where a field is the body's,
+BLEND = 3.0  # and those after it in which it becomes the cell's own
+CHUNK = 32  # cells of a unit of work
 
 
 class Pool(NamedTuple):
     """Cells to choose from, of constants with base E = 1; the last one is the body's.
 
-    The number is that of the cell of the dataset that each was, `SOLID` for the one
-    that is solid but for its faces, `BODY` for the body's.
+    Attributes:
+      samples: independent samples of the fields (`mmdiff.cells.surface`), float32.
+      constants: C11, C12, C44 of their surfaces.
+      grids: the same on grids of n and 2n elements along the edge of a cell, n the
+        samples along its octant.
+      number: that of the cell of the dataset that each was, `SOLID` for the one that is
+        solid but for its faces, `BODY` for the body's.
+      moved: whether its surface was moved for its place.
     """
 
-    octants: UInt8[np.ndarray, "N n n n"]
+    samples: Float[np.ndarray, "N m"]
     constants: Float[np.ndarray, "N 3"]
+    grids: Float[np.ndarray, "N 2 3"]
     number: Int[np.ndarray, "N"]
+    moved: Bool[np.ndarray, "N"]
+
+    def field(self, row: int | np.integer) -> Float[np.ndarray, "n n n"]:
+        """Return the field of one cell, exactly cubic."""
+        values = self.samples[row].astype(np.float64)
+        return spread(values, side(values.size))
+
+    def on_grid(self, edge: int) -> "Pool":
+        """Return the pool with the constants on the grid of so many elements."""
+        n = side(self.samples.shape[1])
+        return self._replace(constants=self.grids[:, {n: 0, 2 * n: 1}[edge]])
+
+    def with_cells(self, more: "Pool") -> "Pool":
+        """Return the pool with others before the body's cell."""
+        parts = (self[i] for i in range(len(self)))
+        return Pool(
+            *(np.concatenate([own[:-1], other, own[-1:]])
+              for own, other in zip(parts, more, strict=True))
+        )  # fmt: skip
 
 
-def make_evaluate(void: float) -> Callable[[np.ndarray], tuple[np.ndarray, bool]]:
-    """Return `octant -> (constants, converged)` for a modulus of void."""
+def cells(found: list[tuple[np.ndarray, accuracy.Estimate, int, bool]]) -> Pool:
+    """Return a pool of (field, estimate, number, moved), which may be none."""
+    if not found:
+        none = np.zeros(0, int)
+        return Pool(
+            *(np.zeros((0, *size)) for size in ((0,), (3,), (2, 3))), none, none > 0
+        )
+    psi, results, number, moved = zip(*found, strict=True)
+    return Pool(
+        gather_independent(np.stack(psi)).astype(np.float32),
+        np.stack([result.constants for result in results]),
+        np.stack([(result.coarse, result.fine) for result in results]),
+        np.array(number, int),
+        np.array(moved, bool),
+    )
 
-    def evaluate(octant):
-        tensor, info = homogenize(octant, void=void)
-        constants = np.asarray(elasticity.voigt_to_cubic(tensor), np.float64)
-        return constants, bool(info.converged.all())
 
-    return evaluate
-
-
-def shrunk(octant: np.ndarray, m: int) -> UInt8[np.ndarray, "m m m"]:
-    """Return an octant of m voxels a side and nearly the same volume."""
-    k = octant.shape[0] // m
-    mean = octant.reshape(m, k, m, k, m, k).mean((1, 3, 5))
-    return threshold_to_volume(mean, octant.mean())
+def evaluate(psi: Float[np.ndarray, "n n n"]) -> accuracy.Estimate:
+    """Return the constants of a surface from grids of half and all of its samples."""
+    return accuracy.estimate(
+        psi, elements=psi.shape[-1] // 2, rule=accuracy.COARSE_RULE
+    )
 
 
-def joined(octant: np.ndarray, body: np.ndarray) -> np.ndarray | None:
-    """Return an octant with the outermost layer of another; None if it falls apart.
+def joined(
+    psi: Float[AnyArray, "n n n"], body: Float[AnyArray, "n n n"]
+) -> Float[np.ndarray, "n n n"] | None:
+    """Return a field with the faces of another; None if that falls apart.
 
     Loose pieces inside are left out.
     """
-    outermost = np.indices(octant.shape).min(0) == 0
-    kept, _, _ = clean_octant(np.where(outermost, body, octant).astype(np.uint8))
-    whole = np.array_equal(kept[0], body[0])
-    return kept if whole and all(spanning_axes(octant_to_cell(kept))) else None
+    depth = np.indices(psi.shape).min(0) + 0.5  # the low faces are those of the cell
+    share = np.clip((depth - RIM) / BLEND, 0, 1)
+    found, flaw = connected(body + share**2 * (3 - 2 * share) * (psi - body))
+    whole = np.array_equal(found[0], body[0])
+    return found if whole and not flaw else None
 
 
-def isotropic_body(
-    data: Dataset,
-    candidates: Sequence[np.ndarray],
-    evaluate: Callable[[np.ndarray], tuple[np.ndarray, bool]],
-) -> np.ndarray:
-    """Return the octant of the best isotropic cell for a body.
+def isotropic_body(data: Dataset, volume: float) -> Float[np.ndarray, "n n n"]:
+    """Return the field of the best isotropic cell for a body, of about a volume.
 
     Of those within `ISOTROPY` of Zener's ratio 1, or the most isotropic if none is, and
     of those again that nearly as many cells fit as any, the softest: what hides a hole
     is stiffer than the body, which leaves more room around a soft one.
     """
-    known = np.stack([evaluate(octant)[0] for octant in candidates])
-    off = abs(np.log(elasticity.moduli(known)["zener"]))
-    rows = np.flatnonzero(off <= max(np.log1p(ISOTROPY), off.min()))
-    n = len(candidates[0])
-    some = [shrunk(octant, n) for octant in data.octants(_order(data)[:SAMPLE])]
-    fit = [[joined(cell, candidates[row]) is not None for cell in some] for row in rows]
-    fit = np.sum(fit, 1)
-    rows = rows[fit >= 0.9 * fit.max()]
-    return candidates[rows[np.argmin(known[rows, 0])]]
+    near = np.flatnonzero(abs(data.volume - volume) <= BAND)
+    if not near.size:
+        raise InputError(
+            f"no cell of the dataset has a volume within {BAND:g} of "
+            f"reference_volume={volume:g}. Pass one of {data.volume.min():.2f} to "
+            f"{data.volume.max():.2f}."
+        )
+    off = abs(np.log(elasticity.moduli(data.constants[near])["zener"]))
+    near = near[off <= max(np.log1p(ISOTROPY), off.min())]
+    near = near[np.argsort(data.constants[near, 0])][:TRIED]
+    some = data.fields(_order(data)[:SAMPLE])
+    fit = [sum(joined(psi, body) is not None for psi in some)
+           for body in data.fields(near)]  # fmt: skip
+    return data.fields(near[np.flatnonzero(np.array(fit) >= 0.9 * max(fit))[0]])
 
 
-def make_pool(
-    data: Dataset,
-    body: np.ndarray,
-    evaluate: Callable[[np.ndarray], tuple[np.ndarray, bool]],
-    *,
-    most: int,
-    advance: Callable[[], object] = lambda: None,
-) -> Pool:
-    """Return cells spread over property space, with the faces of the body's octant.
+def make_unit() -> Callable[..., Pool]:
+    """Return `unit(file, packed, numbers, body) -> Pool`: those of some cells that fit.
 
-    Cells of the dataset are made as small first; `most` of them are taken, if so many
-    stay whole, and `advance` is called after every one.
+    What is found is kept in the file.
     """
-    found, solid = {}, np.ones_like(data.octants(0))
-    # The order does not depend on how many are taken.
-    for number in (SOLID, *_order(data).tolist()):
-        inside = solid if number == SOLID else data.octants(number)
-        octant = joined(shrunk(inside, len(body)), body)
-        if octant is None or (key := pack(octant[None]).tobytes()) in found:
-            continue
-        constants, converged = evaluate(octant)
-        if converged:
-            found[key] = (octant, constants, number)
-            advance()
-        if len(found) == most + 1:  # and the solid
-            break
-    rows = [*found.values(), (body, evaluate(body)[0], BODY)]
-    octants, constants, numbers = map(np.array, zip(*rows, strict=True))
-    return Pool(octants.astype(np.uint8), constants, numbers)
+
+    def unit(file, packed, numbers, body):
+        def new():
+            found = []
+            for psi, number in zip(packed, numbers, strict=True):
+                psi = joined(distance.unpack(psi, len(body)), body)
+                result = None if psi is None else evaluate(psi)
+                if result is not None and result.converged:
+                    found.append((psi, result, number, False))
+            return cells(found)._asdict()
+
+        found = Pool(**saved.once(file, new))
+        workers.advance(len(numbers))
+        return found
+
+    return unit
 
 
 def reference_pool(
     data: Dataset,
     reference: str,
     *,
-    edge: int,
-    void: float,
     most: int,
     volume: float,
     folder: pathlib.Path,
+    processes: int = 0,
 ) -> Pool:
     """Return the cells to choose from in the body of a reference.
 
     That is one of `REFERENCES`, isotropic cells of the given volume, or the number of a
-    cell of the dataset. Cells have `edge` voxels a side, and a finished pool a file in
-    the folder; see `make_pool`.
+    cell of the dataset. Cells are spread over property space; those of the first `most`
+    that stay whole are taken. What is finished is kept in the folder.
     """
 
     def new():
-        evaluate = make_evaluate(void)
-        body = _body(data, reference, edge // 2, evaluate, volume)
-        with console.progress(f"{reference}, cells that fit", most + 1) as advance:
-            pool = make_pool(data, body, evaluate, most=most, advance=advance)
-        console.say(
-            f"{reference}: {len(pool.number)} cells of {edge}^3 voxels fit the body"
-        )
+        body = _body(data, reference, volume)
+        # The order does not depend on how many are taken.
+        rows = _order(data)[:most]
+        parts = [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
+        units = [
+            (folder / f"pool_{reference}_{i:03d}.npz", data.packed[part], part, body)
+            for i, part in enumerate(parts)
+        ]
+        found = [_of_body(body)]
+        with console.progress(f"{reference}, cells that fit", len(rows)) as advance:
+            options = {"workers": processes, "on_advance": advance}
+            done = dict(workers.run_units(make_unit, units, **options))
+        for place in range(len(units)):
+            if len(done[place].number):
+                found.append(found.pop().with_cells(done[place]))
+        (pool,) = found
+        console.say(f"{reference}: {len(pool.number)} of {most} cells fit the body")
         return pool._asdict()
 
-    return Pool(**saved.once(folder / f"pool_{reference}_{edge}_{void:g}.npz", new))
+    return Pool(**saved.once(folder / f"pool_{reference}.npz", new))
 
 
-def _body(data, reference, m, evaluate, volume) -> UInt8[np.ndarray, "m m m"]:
-    """Return the octant of the cell of the body, m voxels a side."""
+def _of_body(body) -> Pool:
+    """Return the cell that is solid but for its faces, and the body's."""
+    own = gather_independent(body).astype(np.float32)  # as they are kept
+    body = spread(own.astype(np.float64), len(body))
+    solid = joined(np.full_like(body, distance.CLIP), body)
+    rows = [] if solid is None else [(solid, SOLID)]
+    return cells([(p, evaluate(p), n, False) for p, n in (*rows, (body, BODY))])
+
+
+def _body(data, reference, volume) -> Float[np.ndarray, "n n n"]:
+    """Return the field of the cell of the body."""
     if reference == "plates":
-        return plates.plate_lattice(m, {"sc": WALL})
+        thick = lattices.parameter_of_thickness("sc plates", WALL, data.n)
+        return lattices.octant("sc plates", thick, data.n)
     if reference == "isotropic":
-        near = np.flatnonzero(abs(data.volume - volume) <= BAND)
-        if not near.size:
-            raise InputError(
-                f"no cell of the dataset has a volume within {BAND:g} of "
-                f"reference_volume={volume:g}. Pass one of {data.volume.min():.2f} to "
-                f"{data.volume.max():.2f}."
-            )
-        zener = elasticity.moduli(data.constants[near])["zener"]
-        rows = near[np.argsort(abs(np.log(zener)))][:TRIED]
-    else:
-        rows = [int(reference)]
-        if rows[0] >= len(data.volume):
-            raise InputError(
-                f"references={reference} is no cell of the dataset, which holds "
-                f"{len(data.volume)}. Pass 0 to {len(data.volume) - 1}."
-            )
-    found = [clean_octant(shrunk(octant, m))[0] for octant in data.octants(rows)]
-    found = [octant for octant in found if is_load_bearing(octant)]
-    if not found:
+        return isotropic_body(data, volume)
+    if int(reference) >= len(data.volume):
         raise InputError(
-            f"references={reference} falls apart at {2 * m}^3 voxels. Set "
-            "`cell_voxels` and `check_voxels` to more."
+            f"references={reference} is no cell of the dataset, which holds "
+            f"{len(data.volume)}. Pass 0 to {len(data.volume) - 1}."
         )
-    # What is isotropic at the dataset's resolution need not be at a lower one.
-    return isotropic_body(data, found, evaluate)
+    psi, flaw = connected(data.fields(int(reference)))
+    if flaw:
+        raise InputError(f"references={reference} is {flaw}. Pass another cell.")
+    return psi
 
 
 def _order(data) -> Int[np.ndarray, "N"]:

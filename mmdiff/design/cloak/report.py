@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmdiff.cells import mesh
-from mmdiff.design.cloak import figures, resolved
+from mmdiff.cells import mesh, surface
+from mmdiff.design.cloak import figures
 from mmdiff.design.cloak.case import Case
-from mmdiff.design.cloak.pool import joined, shrunk
 from mmdiff.io import report as reports
 from mmdiff.io.report import Report
 from mmdiff.io.write import write_stl, write_vti
-from mmdiff.typing import UInt8
+from mmdiff.typing import Float
 
+HOLLOW = -30.0  # field in the hole: its faces lie where the cells end
 DISTORTIONS = ("before", "designed", "nearest", "cells")
 COLUMNS = ("column", "reference", "test", "before %", "designed %", "cells %")
 CONVENTIONS = {
@@ -27,17 +27,18 @@ CONVENTIONS = {
     "same loads. Of several loads the worst counts",
     "before": "the cells of the body around the hole",
     "designed": "constants that need not be those of any cell",
-    "cells": "constants of real cells by finite elements, each cell a trilinear "
-    "element; all cells have the outermost layer of voxels of the body's cell: faces "
-    "that touch are equal",
+    "cells": "constants of real cells, of their surfaces, from grids of 16 and 32 "
+    "elements along an octant of 32 samples, some 1 to 2 % of their own size; fields "
+    "pass into that of the body's cell at their faces: those that touch are equal",
     "constants": "C11, C12, C44 in units of the base material's Young's modulus (nu "
     "0.3)",
     "displacement": "in edges of a cell",
     "finite_elements": reports.CONVENTIONS["finite_elements"],
-    "cells_index.npz": "index_CASE, for every element the row of its cell in "
-    "octants_REFERENCE and constants_REFERENCE, -1 the hole; the last row is the "
-    "body's. number_REFERENCE: the cell of the dataset that a cell was before it got "
-    "the faces of the body, -2 for solid, -1 for the body's",
+    "cells_index.npz": "index_CASE, in every place the row of its cell in psi_CASE "
+    "(level-set fields of octants, see mmdiff.cells.surface) and constants_CASE, -1 "
+    "the hole; the last row is the body's. number_CASE: the cell of the dataset that a "
+    "cell was before it got the faces of the body, -2 for solid, -1 for the body's; "
+    "moved_CASE: whether its surface was then moved for its place",
 }
 
 
@@ -50,9 +51,10 @@ def _row(case: Case) -> dict:
         "designed %": case.percent("designed"),
         "nearest cells %": case.percent("nearest"),
         "cells %": case.percent("cells"),
-        "different cells": len(np.unique(case.result["pick"])),
+        "different cells": len(used := np.unique(case.result["pick"])),
+        "made for their place": int(case.pool.moved[used].sum()),
         "places": case.geometry.num_classes,
-        "elements of the cloak": int(case.geometry.cloak.sum()),
+        "cells of the cloak": int(case.geometry.cloak.sum()),
         "seconds": float(case.result["seconds"]),
     }
 
@@ -62,12 +64,12 @@ def report(
     checks: Sequence[Mapping],
     *,
     cell_size_mm: float,
-    stl_voxels: int,
+    stl_samples: int,
 ) -> Report:
     """Return the report of cases with their results.
 
     The checks are those of `resolved.check_slab`, with the name of the "reference"; in
-    the part to print a cell has an edge of `cell_size_mm` and `stl_voxels`.
+    the part to print a cell has an edge of `cell_size_mm` and so many samples.
     """
     rows = [_row(case) for case in cases]
     details = [
@@ -79,10 +81,11 @@ def report(
     slabs = [
         {
             "body": check["reference"],
+            "cells along x": check["cells"],
             "before, by tensors %": 100 * check["promised"][0],
-            "before, by voxels %": 100 * check["resolved"][0],
+            "before, resolved %": 100 * check["resolved"][0],
             "cells, by tensors %": 100 * check["promised"][1],
-            "cells, by voxels %": 100 * check["resolved"][1],
+            "cells, resolved %": 100 * check["resolved"][1],
         }
         for check in checks
     ]
@@ -94,14 +97,14 @@ def report(
         "cells.png": lambda path: figures.cells(path, cases[0]),
         "cloak.png": lambda path: figures.sections(path, cases),
         "midsection.stl": lambda path: _write_part(
-            path, cases[0], stl_voxels // 2, cell_size_mm
+            path, cases[0], stl_samples // 2, cell_size_mm
         ),
     }
     return Report(
         title="A cloak of cells",
         values={"cases": details, "checks": checks},
         conventions=CONVENTIONS,
-        tables={"Distortion": rows, "Slabs resolved by voxels": slabs},
+        tables={"Distortion": rows, "Slabs resolved": slabs},
         arrays={"cells_index.npz": cells_index(cases)},
         rows={"distortion.csv": rows},
         files=files,
@@ -112,30 +115,37 @@ def report(
 def cells_index(cases: Sequence[Case]) -> dict[str, np.ndarray]:
     """Return which cell stands where, and these cells; see `CONVENTIONS`."""
     arrays = {}
-    for reference, pool in {case.reference: case.pool for case in cases}.items():
-        own = {case.name: case.index for case in cases if case.reference == reference}
-        body = len(pool.number) - 1
-        used = np.unique(np.concatenate([i.ravel() for i in own.values()] + [[body]]))
-        used = used[used >= 0]
-        for name, index in own.items():
-            rows = np.searchsorted(used, index)
-            arrays[f"index_{name}"] = np.where(index < 0, -1, rows).astype(np.int32)
-        for name, values in pool._asdict().items():
-            arrays[f"{name}_{reference}"] = values[used]
+    for case in cases:
+        pool, index = case.pool, case.index
+        used = np.unique(np.append(index[index >= 0], len(pool.number) - 1))
+        rows = np.where(index < 0, -1, np.searchsorted(used, index))
+        arrays[f"index_{case.name}"] = rows.astype(np.int32)
+        psi = np.stack([pool.field(row) for row in used])
+        arrays[f"psi_{case.name}"] = psi.astype(np.float32)
+        for name in ("constants", "number", "moved"):
+            arrays[f"{name}_{case.name}"] = getattr(pool, name)[used]
     return arrays
 
 
-def quarter(case: Case, m: int) -> UInt8[np.ndarray, "x y z"]:
-    """Return the voxels of a quarter of a cloak's middle layer, m along half a cell."""
+def quarter(case: Case, m: int) -> Float[np.ndarray, "x y z"]:
+    """Return the field of a quarter of a cloak's middle layer, for `mesh.box_surface`.
+
+    Its points are the corners of elements, m along half a cell.
+    """
     n, _, depth = case.geometry.hole.shape
     wide = int(np.flatnonzero(case.geometry.cloak.any((1, 2)))[-1]) + 1
     part = case.index[n // 2 : wide, n // 2 : wide, depth // 2]
-    rows = np.unique(part[part >= 0])
-    label = np.where(part < 0, -1, np.searchsorted(rows, part))[..., None]
-    body, *cells = (shrunk(case.pool.octants[row], m) for row in (-1, *rows))
-    fitted = [joined(cell, body) for cell in cells]
-    octants = [c if f is None else f for c, f in zip(cells, fitted, strict=True)]
-    return resolved.voxels(np.stack(octants), label)
+    edge = 2 * m
+    values = np.full([*(edge * size + 1 for size in part.shape), edge + 1], HOLLOW)
+    along = m - abs(np.arange(edge + 1) - m)  # mirror images
+    for row in np.unique(part[part >= 0]):
+        psi = case.pool.field(row)
+        octant = surface.sample(psi, surface.corners(psi.shape[-1], m))
+        cell = octant[along][:, along][:, :, along]
+        for x, y in edge * np.argwhere(part == row):
+            # Points on a face belong to both cells, whose faces are the same.
+            values[x : x + edge + 1, y : y + edge + 1] = cell
+    return values
 
 
 def _write_fields(path: pathlib.Path, case: Case) -> None:
@@ -155,6 +165,5 @@ def _write_fields(path: pathlib.Path, case: Case) -> None:
 
 
 def _write_part(path: pathlib.Path, case: Case, m: int, size: float) -> None:
-    solid = quarter(case, m)
-    vertices, faces = mesh.voxel_surface(solid, size * len(solid) / (2 * m))
+    vertices, faces = mesh.box_surface(quarter(case, m), size / (2 * m))
     write_stl(path, vertices, faces, comment="mmdiff cloak, unit: mm")

@@ -5,25 +5,29 @@ import types
 
 import numpy as np
 import pytest
+from design_helpers import smooth_field
 
-from mmdiff.cells.voxels import threshold_to_volume
+from mmdiff.cells.symmetry import gather_independent
 from mmdiff.design.cloak.case import Case
 from mmdiff.design.cloak.geometry import geometry, pulled
 from mmdiff.design.cloak.model import Model
 from mmdiff.design.cloak.pool import BODY, SOLID, Pool
 
-SHAPE, N = (8, 8, 2), 4
+SHAPE = (8, 8, 2)
 
 
 @pytest.fixture
 def case():
-    """A case to be found: frames from light to heavy, the body's cell last."""
-    wave = np.cos(np.pi * (np.arange(N) + 0.5) / N)
-    field = wave[:, None, None] + wave[:, None] + wave
-    frames = [threshold_to_volume(field, v) for v in np.linspace(0.4, 0.9, 8)]
-    octants = np.stack([np.ones_like(frames[0]), *frames[1:], frames[0]])
-    constants = octants.mean((1, 2, 3))[:, None] * np.array([0.4, 0.16, 0.12])
-    pool = Pool(octants, constants, np.array([SOLID, *range(1, 8), BODY]))
+    """A case to be found: surfaces from light to heavy, the body's cell last."""
+    volume = np.linspace(0.4, 0.9, 8)
+    fields = [smooth_field(v) for v in volume]
+    fields = np.stack([np.full_like(fields[0], 2.0), *fields[1:], fields[0]])
+    volume = np.array([1.0, *volume[1:], volume[0]])
+    constants = volume[:, None] * np.array([0.4, 0.16, 0.12])
+    number = np.array([SOLID, *range(1, 8), BODY])
+    samples = gather_independent(fields).astype(np.float32)
+    grids = np.stack([1.2 * constants, 1.05 * constants], 1)
+    pool = Pool(samples, constants, grids, number, np.arange(9) == 3)
     box = geometry(SHAPE, "cylinder")
     return Case("cylinder", "4", pulled(SHAPE), box, pool)
 
@@ -62,6 +66,7 @@ def found(case):
     result = {name: np.array([value / 2, value]) for name, value in names.items()}
     result |= {name: rng.normal(size=(3, 9, 9, 3)) for name in ("u0", "u_before")}
     result["u_cells"] = result["u0"].copy()
+    result |= {f"pool_{name}": part for name, part in case.pool._asdict().items()}
     result["pick"] = np.arange(case.geometry.num_classes) % 5
     result |= {"load": np.array(0), "seconds": np.array(1.0)}
     return dataclasses.replace(case, result=result)

@@ -6,7 +6,7 @@ from mmdiff.design.cloak import case as cases
 
 
 def test_a_case_is_found_once(case, make_model, tmp_path):
-    limits = {"steps": 30, "exchanges": 20}
+    limits = {"steps": 30, "exchanges": 20, "own_cells": 0}
     found = cases.solve(case, make_model, tmp_path, **limits)
     assert found.percent("cells") < found.percent("before") / 10
     assert found.percent("cells") <= found.percent("nearest")
@@ -29,7 +29,27 @@ def test_a_case_is_found_once(case, make_model, tmp_path):
     )
 
 
-def test_several_loads_get_fewer_steps(case, make_model):
+def test_cells_that_were_made_are_chosen_from(case, make_model, tmp_path, monkeypatch):
+    added = case.pool._replace(
+        samples=case.pool.samples[:1],
+        constants=np.array([[1 / 3, 0.1, 0.1]]),
+        grids=np.ones((1, 2, 3)),
+        number=np.array([7]),
+        moved=np.array([True]),
+    )
+
+    def make_cells(pool, designed, **options):
+        assert options["most"] == 5 and len(designed) == case.geometry.num_classes
+        return pool.with_cells(added)
+
+    monkeypatch.setattr(cases.place, "make_cells", make_cells)
+    limits = {"steps": 30, "exchanges": 20, "own_cells": 5}
+    found = cases.solve(case, make_model, tmp_path, **limits)
+    assert found.pool.moved.sum() == 2 and found.pool.number[-2] == 7
+    assert (found.result["pick"] == len(found.pool.number) - 2).any()
+
+
+def test_several_loads_get_fewer_steps(case, make_model, tmp_path):
     seen = []
     model = make_model(case.pool.constants[-1])
     steps = model.slope
@@ -41,8 +61,9 @@ def test_several_loads_get_fewer_steps(case, make_model):
     for loads in (1, 6):
         several = model._replace(u0=np.ones((loads, *model.u0.shape[1:])), slope=slope)
         seen.append(0)
-        classes = case.geometry.num_classes
-        cases.find("", several, case.pool, classes, steps=0, exchanges=4)
+        limits = {"steps": 0, "exchanges": 4, "own_cells": 0}
+        cases.find(case, several, tmp_path, **limits)
+        (tmp_path / f"{case.name}_designed.npz").unlink()
     # Three prices of one iteration at least; then exchanges, a quarter under six loads.
     first, second = (len(part) for part in "".join(map(str, seen)).split("0")[1:])
     assert first > second

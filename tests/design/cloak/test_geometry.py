@@ -78,3 +78,10 @@ def test_the_pull_is_a_tenth_of_the_modulus_on_every_element_face():
     pull = pulled((8, 8, 4))
     np.testing.assert_allclose(pull.forces.sum((0, 2, 3, 4)), [0.1 * 8 * 4, 0, 0])
     assert pull.fixed[:, 0].all() and not pull.fixed[:, 1:].any()
+
+
+def test_the_nodes_are_the_corners_of_the_elements_of_cells():
+    one, three = (geometry((6, 6, 2), "cylinder", elements=k) for k in (1, 3))
+    assert three.elements == 3 and three.outside.shape == (19, 19, 7)
+    np.testing.assert_array_equal(three.outside[::3, ::3, ::3], one.outside)
+    np.testing.assert_array_equal(three.hole, one.hole)

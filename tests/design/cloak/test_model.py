@@ -35,6 +35,30 @@ def test_a_pulled_body_gets_longer_by_stress_over_modulus():
     np.testing.assert_allclose(strain, 0.1 / young, rtol=5e-3)
 
 
+def test_more_elements_along_a_cell_tell_nearly_the_same():
+    shape, before = (6, 6, 1), []
+    for k in (1, 2):
+        where = geometry(shape, "cylinder", elements=k)
+        model = cloak.make_model(where, gripped(tuple(k * n for n in shape)))(REFERENCE)
+        assert model.u0.shape == (1, 3, 6 * k + 1, 6 * k + 1, k + 1)
+        before.append(model.before[0])
+    # Finer elements are softer round the hole.
+    assert before[0] < before[1] < 1.5 * before[0]
+
+
+def test_an_offset_is_added_to_what_is_distorted():
+    shape = (6, 6, 1)
+    where, loads = geometry(shape, "cylinder"), gripped(shape)
+    make = cloak.make_model(where, loads)
+    plain = make(REFERENCE)
+    classes = np.tile(REFERENCE, (where.num_classes, 1))
+    u, _ = plain.response(classes)
+    there = make(REFERENCE, plain.u0 - np.asarray(u))
+    np.testing.assert_allclose(there.distortion(classes), 0, atol=1e-5)
+    np.testing.assert_array_equal(there.u0, plain.u0)
+    assert plain.distortion(classes) > 0.01
+
+
 def test_without_a_hole_nothing_is_distorted():
     shape = (6, 6, 2)
     where = geometry(shape, "cylinder", hole=0.0)

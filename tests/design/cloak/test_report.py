@@ -5,15 +5,17 @@ import json
 import numpy as np
 import pytest
 
+from mmdiff.cells import surface
 from mmdiff.design.cloak import report
 from mmdiff.io import read_vti, render
 from mmdiff.io.report import write
 
-CHECK = {"reference": "4", "promised": (0.1, 0.02), "resolved": (0.11, 0.04)}
+CHECK = {"reference": "4", "cells": 12}
+CHECK |= {"promised": (0.1, 0.02), "resolved": (0.11, 0.04)}
 
 
 def _report(found):
-    return report.report([found], [CHECK], cell_size_mm=10.0, stl_voxels=4)
+    return report.report([found], [CHECK], cell_size_mm=10.0, stl_samples=4)
 
 
 def test_rows_tell_what_each_case_distorts(found):
@@ -21,27 +23,37 @@ def test_rows_tell_what_each_case_distorts(found):
     (row,) = known.values["cases"]
     assert row["before %"] == 30 and row["cells %"] == 3
     assert row["cells"] == [0.015, 0.03] and row["different cells"] == 5
+    assert row["made for their place"] == 1
     assert row["places"] == found.geometry.num_classes
     assert known.rows["distortion.csv"][0]["test"] == "pull"
-    (slab,) = known.tables["Slabs resolved by voxels"]
-    assert slab["cells, by voxels %"] == 4
+    (slab,) = known.tables["Slabs resolved"]
+    assert slab["cells, resolved %"] == 4
 
 
 def test_the_index_names_the_cells_used(found):
     arrays = report.cells_index([found])
-    index, number = arrays["index_cylinder_4_pull"], arrays["number_4"]
+    index, number = arrays[f"index_{found.name}"], arrays[f"number_{found.name}"]
     # Five of the cloak and the body's, which stands outside.
     assert number.tolist() == [-2, 1, 2, 3, 4, -1] and index[0, 0, 0] == 5
+    assert arrays[f"moved_{found.name}"].tolist() == [0, 0, 0, 1, 0, 0]
     np.testing.assert_array_equal(index == -1, found.geometry.hole)
-    cells = arrays["octants_4"][index[found.geometry.cloak]]
-    picked = found.pool.octants[found.result["pick"]]
-    np.testing.assert_array_equal(cells, picked[found.geometry.index])
+    cells = arrays[f"psi_{found.name}"][index[found.geometry.cloak]]
+    picked = [found.pool.field(row) for row in found.result["pick"]]
+    expected = np.stack(picked)[found.geometry.index]
+    np.testing.assert_array_equal(cells, expected.astype(np.float32))
 
 
 def test_the_part_has_a_corner_without_the_hole(found):
-    solid = report.quarter(found, 2)
-    assert solid.shape == (12, 12, 4)  # three cells of four voxels
-    assert not solid[:4, :4].any() and solid[4:].any() and solid[:, 4:].any()
+    values = report.quarter(found, 2)
+    assert values.shape == (13, 13, 5)  # three cells of four elements
+    assert (values[:4, :4] == report.HOLLOW).all()
+    assert (values[4:] > report.HOLLOW).all() and (values[:, 4:] > report.HOLLOW).all()
+    # Of each cell its own field, the same from the middle to both sides.
+    row = found.index[6, 6, 1]
+    psi = found.pool.field(row)
+    cell = surface.sample(psi, surface.corners(8, 2))
+    np.testing.assert_allclose(values[9:11, 9:11, 1:3], cell[1:, 1:, 1:])
+    np.testing.assert_array_equal(values[9], values[11])
 
 
 def test_everything_is_written(found, tmp_path, monkeypatch):
