@@ -21,7 +21,7 @@ RANGES = {
     "exchanges": "[1, inf)",
     "own_cells": "[0, inf)",
     "slab_elements": "[1, inf)",
-    "check_elements": "[16, inf)",
+    "check_elements": "[8, inf)",
     "corrections": "[0, inf)",
     "cell_size_mm": "(0, 1e6] mm",
     "stl_samples": "[4, inf)",

@@ -25,5 +25,5 @@ def test_walls_have_the_room_that_they_are_thicker():
 
 def test_widths_are_those_of_the_printer_and_a_little_more():
     held = widths(np.zeros((N, N, N)), Printing(wall=0.1, gap=0.05, drainable=False))
-    assert held == pytest.approx((0.2 * N * AMPLE, 0.1 * N * AMPLE)) and AMPLE > 1
+    assert held == pytest.approx((0.2 * N * AMPLE, 0.1 * N * AMPLE, 0.0)) and AMPLE > 1
     assert not any(widths(np.zeros((N, N, N)), Printing(0.0, 0.0)))
