@@ -11,6 +11,7 @@ from mmdiff.cells import symmetry
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def _run(code):
@@ -23,7 +24,9 @@ def _run(code):
     return names
 
 
-GENERATE, GRADIENT = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
+(GENERATE,) = PYTHON.findall(TEXT)
+(GRADIENT,) = PYTHON.findall((ROOT / "docs" / "guide.md").read_text())
 
 
 @pytest.mark.slow
@@ -59,5 +62,14 @@ def test_named_files_exist():
     assert all((ROOT / name).exists() for name in links if "://" not in name)
 
 
-def test_nothing_is_left_to_fill_in():
-    assert "@@" not in TEXT
+def test_it_is_read_in_a_few_minutes():
+    assert len(TEXT.splitlines()) <= 200
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_pages_lead_somewhere(page):
+    text = page.read_text()
+    assert "@@" not in text  # nothing is left to fill in
+    links = re.findall(r"\[[^]]*\]\(([^)#]+)(?:#[^)]*)?\)", text)
+    missing = [name for name in links if "://" not in name]
+    assert not [name for name in missing if not (page.parent / name).exists()]
