@@ -9,8 +9,11 @@ from mmdiff.design.serve import server
 from mmdiff.design.serve.settings import Known
 
 
-def run(config: ConfigDict, folder: pathlib.Path) -> None:
-    """Serve the page until the process is interrupted."""
+def run(config: ConfigDict, folder: pathlib.Path) -> str:
+    """Serve the page until the process is interrupted; return why it is not finished.
+
+    It never is: the same command serves again.
+    """
     known = {}
     for kind in ("generate", "homogenize"):
         loaded = main.load_config(f"configs/{kind}.py")
@@ -22,8 +25,4 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         most_waiting=config.most_waiting,
     )
     server.serve(folder, known, port=config.port, workers=config.workers, limits=limits)
-
-
-def intact(folder: pathlib.Path) -> bool:
-    """Whether nothing is left to do: a server that was stopped can always go on."""
-    return False
+    return "the server was stopped"

@@ -51,9 +51,15 @@ def safe_names(names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
 
 @contextlib.contextmanager
 def confined_to(folder: str | os.PathLike) -> Iterator[None]:
-    """Let nothing be written outside of a folder in the block, see `check`."""
+    """Let nothing be written outside of a folder in the block, see `check`.
+
+    In a block of a folder that holds this one that folder stays: the environment is of
+    the whole process, and other threads of the run around go on writing there.
+    """
     before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = str(Path(folder).resolve())
+    inside = Path(folder).resolve()
+    if not before or not inside.is_relative_to(before):
+        os.environ[VARIABLE] = str(inside)
     try:
         yield
     finally:

@@ -89,6 +89,14 @@ def test_links_are_not_followed(inside):
     assert target.read_bytes() == b"mine"
 
 
+def test_a_run_in_the_folder_of_another_leaves_it_to_that_one(inside):
+    with places.confined_to(inside / "deeper"):
+        write.write_bytes(inside / "a", b"x")
+        with pytest.raises(InputError, match="lies outside of the workdir"):
+            write.write_bytes(inside.parent / "a", b"x")
+    assert os.environ[places.VARIABLE] == str(inside.resolve())
+
+
 def test_without_a_run_files_go_anywhere(tmp_path):
     write.write_bytes(tmp_path / "a", b"x")
     with places.confined_to(tmp_path / "in"), places.confined_to(tmp_path):

@@ -15,6 +15,7 @@ from mmdiff.design.serve.runs import RUNS
 from mmdiff.design.serve.state import State
 from mmdiff.errors import DataError, InputError, MemoryLimitError
 from mmdiff.run import runner, workers
+from mmdiff.run import workdir as workdirs
 from mmdiff.run.workers import Run
 
 
@@ -69,8 +70,9 @@ def perform(state: State, job: Job, run: Run) -> bool:
             caught.append(error)
             raise
 
+    code = 0
     try:
-        runner.execute(
+        code = runner.execute(
             runner.Job(
                 label=f"configs/{job.kind}.py",
                 settings={"experiment": job.kind, "config": job.settings},
@@ -80,7 +82,11 @@ def perform(state: State, job: Job, run: Run) -> bool:
         )
     except InputError as error:  # of the workdir itself
         caught.append(error)
+    except OSError as error:  # of its log
+        caught.append(InputError(workdirs.unwritable(job.folder, error)))
     outcome, message = _outcome(caught[0] if caught else None)
+    if code and not caught:  # before or after the work itself
+        outcome, message = jobs.FAILED, _recorded(job, code)
     state.change(
         job,
         state=outcome,
@@ -88,6 +94,13 @@ def perform(state: State, job: Job, run: Run) -> bool:
         seconds=round(time.monotonic() - begun, 1),
     )
     return not caught or isinstance(caught[0], InputError | DataError)
+
+
+def _recorded(job: Job, code: int) -> str:
+    """Return why a run failed, as run.json says; the code where that is not whole."""
+    _, run = workdirs.read_state(job.folder)
+    reason = run.get("exit_reason", "running")
+    return f"exit code {code}, see its log.txt" if reason == "running" else reason
 
 
 def _outcome(error: BaseException | None) -> tuple[str, str]:

@@ -7,6 +7,7 @@ bounded queues of event loops; one that does not keep up is ended and has to ask
 
 import asyncio
 import collections
+import contextlib
 import pathlib
 import shutil
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 from mmdiff.design.serve import job as jobs
 from mmdiff.design.serve.job import Job
 from mmdiff.errors import InputError
+from mmdiff.run import console
 
 MOST_LISTENERS = 64
 BACKLOG = 256  # events that wait for a listener
@@ -105,13 +107,21 @@ class State:
         return job
 
     def change(self, job: Job, **values: Any) -> None:
-        """Set attributes of a job, and tell; a new state is written to disk."""
+        """Set attributes of a job, and tell; a new state is written to disk.
+
+        Where it cannot be (a full disk), that is said and logged, and work goes on.
+        """
         for name, value in values.items():
             setattr(job, name, value)
         if job.state in jobs.OVER:
             job.cells, job.samples, job.progress = [], [], {}
         if "state" in values:
-            jobs.save(job)
+            try:
+                jobs.save(job)
+            except (OSError, InputError) as error:
+                text = f"job {job.id} is {job.state}, but {jobs.NAME} does not say so: "
+                with contextlib.suppress(OSError):  # the log is on the same disk
+                    console.error(f"{text}{error}")
         self.tell("job", job.line())
 
     def cancel(self, job: Job) -> None:

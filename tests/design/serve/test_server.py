@@ -15,9 +15,11 @@ import pytest
 import serve_helpers
 from serve_helpers import TOKEN, UPLOAD_BYTES, ask, ask_json, npy
 
+from mmdiff import main
 from mmdiff.design.serve import job as jobs
 from mmdiff.design.serve import server
 from mmdiff.errors import InputError
+from mmdiff.run import environment, runner
 
 SECRET = "outside of the workdir"
 
@@ -354,3 +356,15 @@ def test_a_port_that_is_taken_is_refused(running):
     _, port, _ = running
     with pytest.raises(InputError, match=f"port {port} of 127.0.0.1 cannot be used"):
         server.bound(port)
+
+
+def test_a_server_that_ended_is_started_again_in_its_workdir(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "enable_compilation_cache", lambda: None)
+    served = []
+    monkeypatch.setattr(server, "serve", lambda folder, *a, **k: served.append(folder))
+    line = ["mmdiff", "--config=configs/serve.py", f"--workdir={tmp_path / 'serve'}"]
+    for count in (1, 2):
+        assert main.main(line) == runner.STOPPED
+        assert len(served) == count
+    run = json.loads((tmp_path / "serve" / "run.json").read_text())
+    assert run["exit_reason"] == "the server was stopped" and run["attempt"] == 2
