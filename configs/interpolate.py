@@ -27,7 +27,7 @@ RANGES = {
     "low": "(0, 1)",
     "high": "(0, 1)",
     "floor": "[0, 1]",
-    "tolerance": "(0, inf)",
+    "tolerance": "[0.001, 1)",
     "per_gap": "[1, inf)",
     "rounds": "[0, inf)",
     "num_pairs": "[0, inf)",

@@ -1,5 +1,6 @@
 """Families and paths through the command line, with a model that costs nothing."""
 
+import itertools
 import json
 
 import jax.numpy as jnp
@@ -65,7 +66,7 @@ def _run(tmp_path, **options):
     argv = ["mmdiff", "--config=configs/interpolate.py"]
     argv.append(f"--workdir={tmp_path / 'out'}")
     usual = {"low": 0.2, "high": 0.6, "floor": 0.4, "polish_steps": 0, "newton": 0}
-    options = usual | {"conditions": "none"} | options
+    options = usual | {"conditions": "none", "family": "ladder"} | options
     argv += [f"--config.{key}={value}" for key, value in options.items()]
     return main.main(argv)
 
@@ -103,8 +104,48 @@ def test_the_path_ends_at_the_cells_and_the_gaps_are_filled(known, tmp_path, cap
     assert "widest gap in V" in capsys.readouterr().out
 
 
+CHAIN = {"family": "chain", "low": 0.3, "high": 0.5, "tolerance": 0.1}
+CHAIN |= {"seed_cell": "'P network'", "chain_steps": 1, "strip_cells": 1}
+
+
+def test_a_chain_grows_from_a_lattice_and_a_strip_is_graded(known, tmp_path, capsys):
+    options = CHAIN | {"num_path": 1, "steps": 4, "resolution": 64}
+    assert _run(tmp_path, **options) == 0
+    report = _report(tmp_path)
+    numbers, cells = report["summary"], report["cells"]
+    count, family = numbers["path"], cells[numbers["path"] :]
+    assert numbers["family"] == len(family) == 4
+    assert {cell["kind"] for cell in family} == {"chain"}
+    volumes = [cell["V"] for cell in family]
+    np.testing.assert_allclose(volumes, np.linspace(0.3, 0.5, 4), atol=5e-4)
+    assert numbers["widest_gap"] <= 0.1 and "widest_gap_begun" not in numbers
+    # As all that is printable: one piece, drained, no wall or gap below 3 %.
+    for cell in family:
+        assert cell["trapped"] == 0 and min(cell["wall"], cell["gap"]) >= 0.3
+    # The path is that between the members of the usual volumes.
+    ends = cells[0]["V"], cells[count - 1]["V"]
+    np.testing.assert_allclose(ends, [volumes[0], volumes[-1]])
+    # One pair of neighbours is computed.
+    assert len(known) == 1 and known[0] in itertools.pairwise(volumes)
+    out = tmp_path / "out"
+    strip = np.load(out / "graded.npy")
+    assert strip.shape == (16, 16, 16) and strip[:8].mean() < strip[8:].mean()
+    for kind in ("stl", "3mf", "glb", "png"):
+        assert (out / f"graded.{kind}").stat().st_size
+    assert "graded.stl" in (out / "index.html").read_text()
+    assert "faces of neighbours agree" in capsys.readouterr().out
+
+
+def test_a_chain_without_a_strip_grows_from_a_cell_of_the_dataset(known, tmp_path):
+    options = {"seed_cell": 2, "strip_cells": 0, "num_path": 0, "tolerance": 0.25}
+    assert _run(tmp_path, **CHAIN | options) == 0
+    cells = _report(tmp_path)["cells"]
+    assert [cell["kind"] for cell in cells] == ["chain", "chain"]
+    assert not list((tmp_path / "out").glob("graded.*"))
+
+
 def test_conditions_of_the_ends_give_the_volume_between(known, tmp_path):
-    options = {"num_cells": 0, "first": 1, "second": 4, "num_path": 1}
+    options = {"family": "none", "first": 1, "second": 4, "num_path": 1}
     assert _run(tmp_path, conditions="ends", **options) == 0
     first, middle, second = (cell["V"] for cell in _report(tmp_path)["cells"])
     # To half an orbit of six voxels, and what the clean-up takes away.
@@ -120,9 +161,16 @@ def test_conditions_of_the_ends_give_the_volume_between(known, tmp_path):
         ({"low": 0.6}, "low=0.6 and high=0.6 are no range of volume"),
         ({"floor": 0.99}, "0 cells of the dataset have K/K_HS of 0.99 or more"),
         ({"tolerance": 0}, "tolerance=0.0 is too small"),
-        ({"num_cells": 1}, "num_cells=1 makes no family"),
-        ({"num_cells": 0, "num_path": 0}, "leave nothing to do"),
-        ({"num_cells": 0}, "first is empty, and with num_cells=0"),
+        ({"tolerance": 1.0}, "tolerance=1.0 is too large"),
+        ({"num_cells": 1}, "num_cells=1 is too small. Set --config.num_cells to 2"),
+        ({"family": "tree"}, "family='tree' is unknown. Use chain, ladder or none"),
+        ({"family": "none", "num_path": 0}, "leave nothing to do"),
+        ({"family": "none"}, "first is empty, and with family=none"),
+        ({"family": "chain", "low": 0.7}, "low=0.7 and high=0.6 are no range of vol"),
+        ({"family": "chain", "seed_cell": "cube"}, "Use one of P sheet, P network"),
+        ({"family": "chain", "seed_cell": 5}, "Pass --config.seed_cell=0 to 4"),
+        ({"chain_steps": -1}, "chain_steps=-1 is too small"),
+        ({"strip_cells": 65}, "strip_cells=65 is too large"),
         ({"min_wall_mm": 6.0}, "min_wall_mm=6 is half of the cell's edge of 10 mm"),
         ({"resolution": 100}, "resolution=100 is not one of (64, 128, 256)"),
         ({"steps": 0}, "steps=0 is too small. Set --config.steps to 1"),
@@ -151,7 +199,7 @@ def test_the_shipped_model_brings_both_ends_back(tmp_path, capsys):
         "--config=configs/interpolate.py",
         f"--workdir={tmp_path / 'out'}",
     ]
-    argv += ["--config.num_cells=0", "--config.first=100", "--config.second=1500"]
+    argv += ["--config.family=none", "--config.first=100", "--config.second=1500"]
     assert main.main([*argv, "--config.num_path=1", "--config.num_pairs=0"]) == 0
     assert min(_report(tmp_path)["summary"]["returned"]) >= 0.98
     assert main.main([*argv, "--config.num_path=1", "--config.num_pairs=0"]) == 0
@@ -166,7 +214,7 @@ def test_a_path_guided_by_the_regressor_keeps_nearer_to_the_line(tmp_path):
         ({"conditions": "none"}, {"conditions": "ends", "newton": 3})
     ):
         out = tmp_path / str(number)
-        options |= {"guide": "regressor", "steps": 8, "num_cells": 0, "num_path": 1}
+        options |= {"guide": "regressor", "steps": 8, "family": "none", "num_path": 1}
         assert _run(out, first=240, second=1744, **options) == 0
         numbers = _report(out)["summary"]
         assert numbers["path"] == 3 and min(numbers["returned"]) > 0.99

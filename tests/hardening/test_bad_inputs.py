@@ -270,7 +270,7 @@ LATE = [
     ("regressor", "--config.model.patch=7", 2, "patch"),
     ("regressor", "--config.model.blocks=(1,)", 2, "blocks"),
     ("lattice", "--config.names=cube", 2, "no lattice is called 'cube'"),
-    ("interpolate", "--config.num_cells=1", 2, "makes no family"),
+    ("interpolate", "--config.num_cells=1", 2, "num_cells=1 is too small"),
     ("cloak", "--config.columns=cone", 2, "cone"),
     ("dataset", "--config.volume_range=(0.9,0.1)", 2, "volume_range"),
 ]

@@ -68,7 +68,7 @@ def grow(
     where a member cannot be printed it is left out, and the next one is tried.
 
     Raises:
-      InputError: no member can be printed.
+      InputError: less than two members can be printed.
     """
     step, start = make_step(seed.shape[-1], growth), surface.volume(seed)
     first = int(np.argmin(abs(asked - start)))
@@ -92,13 +92,15 @@ def grow(
     for i in reversed(range(len(asked) - 1)):
         if i not in found and i + 1 in found:
             console.say(f"from above, {at(i, found[i + 1].psi, f'{i:03d}_down')}")
+    if len(found) < 2:
+        raise InputError(
+            f"{len(found)} of {len(asked)} cells of the chain from V {asked[0]:g} to "
+            f"{asked[-1]:g} could be printed, and a family needs two. Take another "
+            "`seed_cell`, or allow thinner walls (`min_wall_mm`) or closed pores "
+            "(`drainable=False`)."
+        )
     for i in [i for i in range(min(found), max(found)) if i not in found]:
         console.say(f"between two, {at(i, _between(found, i), f'{i:03d}_between')}")
-    if not found:
-        raise InputError(
-            f"no cell with a volume from {asked[0]:g} to {asked[-1]:g} could be "
-            "printed. Take another `seed_cell`, allow thinner walls or closed pores."
-        )
     if lost := len(asked) - len(found):
         console.note(f"{lost} of {len(asked)} volumes are left out: not printable.")
     return [found[i] for i in sorted(found)]

@@ -82,6 +82,9 @@ def seed(text: str, data: Dataset, volume: float) -> Float[np.ndarray, "n n n"]:
 
     The text is the name of a lattice, which gets the volume or, where it must be
     thicker, the least it can have; else it is that of an end of a path.
+
+    Raises:
+      InputError: neither, or a lattice that is too fine for the samples of the cells.
     """
     if text not in lattices.MIRRORED:
         if not text.isdecimal() and not pathlib.Path(text).is_file():
@@ -92,6 +95,12 @@ def seed(text: str, data: Dataset, volume: float) -> Float[np.ndarray, "n n n"]:
             )
         return _end(text, "seed_cell", data).psi
     least, most = lattices.volumes(text, data.n)
+    if least > most:
+        raise InputError(
+            f"seed_cell={text!r} has walls too thin for the {2 * data.n} samples an "
+            "edge of the network's cells. Take another `seed_cell`, such as "
+            "`seed_cell='sc plates'`."
+        )
     return lattices.lattice(text, min(max(volume, least + 1e-3), most), data.n)
 
 

@@ -32,6 +32,11 @@ CONVENTIONS = {
     "psi": "level-set field of the octant [0, 1/2]^3 of each cell in family.npz: solid "
     "where its half-sample-even cosine interpolation is positive",
     "cells": "NAME.npy and NAME.stl of each cell in the folder cells",
+    "graded": "of a chain, unless strip_cells is 0: graded.stl, .3mf, .glb (mm) and "
+    ".npy (voxels, 1 solid) are one strip of cells along x, the lightest member at the "
+    "low end and the heaviest at the other; between them the volume meant is linear in "
+    "x, and the field is that between the two nearest members; pores of a few points "
+    "are filled and loose solid is left out",
     "wall, gap, trapped": "least thickness of solid and void; share of the void in "
     "closed pores",
     "face agreement": "share of the faces across x, between two cells, where both are "
@@ -228,11 +233,16 @@ def sentences(numbers: Mapping) -> list[str]:
     if numbers["family"]:
         begun = numbers.get("widest_gap_begun")
         narrowed = "" if begun is None else f" (at first {begun:.4f})"
+        least = numbers["least_face_agreement"]  # of one member there is none
+        fit = (
+            ""
+            if least is None
+            else (f", faces of neighbours agree in {100 * least:.2f} % or more")
+        )
         found.append(
             f"family: {numbers['family']} cells, widest gap in V "
             f"{numbers['widest_gap']:.4f}{narrowed}, K/K_HS "
-            f"{numbers['least_K/K_HS']:.3f} or more, faces of neighbours agree in "
-            f"{100 * numbers['least_face_agreement']:.2f} % or more."
+            f"{numbers['least_K/K_HS']:.3f} or more{fit}."
         )
     return found
 

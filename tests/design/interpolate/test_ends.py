@@ -1,11 +1,11 @@
-"""The two cells that a path lies between."""
+"""The two cells that a path lies between, and the one a chain grows from."""
 
 import field_helpers
 import numpy as np
 import pytest
 from design_helpers import dataset_of_voxels
 
-from mmdiff.cells import surface
+from mmdiff.cells import lattices, surface
 from mmdiff.cells.symmetry import octant_to_cell
 from mmdiff.design.interpolate import ends
 from mmdiff.design.interpolate.family import Member
@@ -87,3 +87,85 @@ def test_ends_that_cannot_be_homogenized_are_refused(monkeypatch, file):
     monkeypatch.setattr(accuracy, "estimate", estimate)
     with pytest.raises(InputError, match="cell.npy is not homogenized .residual 0.2."):
         ends.read((file("cell.npy"), "1"), None, DATA)
+
+
+def _members(*volumes):
+    return [Member(CUBE - 0.5, np.ones(3), np.ones(3), v, str(v)) for v in volumes]
+
+
+@pytest.mark.parametrize(
+    ("volumes", "expected"),
+    [
+        ((0.1, 0.28, 0.33, 0.41, 0.52, 0.8), ("0.28", "0.52")),
+        # Where one is the nearest to both, the ends of the family are taken.
+        ((0.5, 0.6, 0.7), ("0.5", "0.7")),
+        ((0.1, 0.2, 0.3), ("0.1", "0.3")),
+    ],
+)
+def test_the_usual_ends_are_nearest_to_two_volumes(volumes, expected):
+    found = ends.usual(_members(*volumes))
+    assert tuple(member.kind for member in found) == expected
+
+
+def test_a_chain_grows_from_a_lattice_at_the_volume():
+    psi = ends.seed("P network", DATA, 0.4)
+    np.testing.assert_array_equal(psi, lattices.lattice("P network", 0.4, 8))
+    assert surface.volume(psi) == pytest.approx(0.4, abs=1e-3)
+
+
+@pytest.mark.parametrize("asked", [0.01, 0.99])
+def test_a_lattice_that_cannot_have_the_volume_is_next_to_it(asked):
+    least, most = lattices.volumes("P network", 8)
+    volume = surface.volume(ends.seed("P network", DATA, asked))
+    assert volume == pytest.approx(least if asked < 0.5 else most, abs=2e-3)
+
+
+def test_a_chain_grows_from_a_cell_of_the_dataset_or_a_file(file):
+    np.testing.assert_array_equal(ends.seed("1", DATA, 0.4), DATA.fields(1))
+    psi = ends.seed(file("cell.npy"), DATA, 0.4)
+    np.testing.assert_array_equal(psi, surface.from_voxels(1 - CUBE))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("sponge", "seed_cell='sponge' is no lattice .* Use one of P sheet, P network"),
+        ("", "seed_cell='' is no lattice"),
+        ("gyroid sheet", "seed_cell='gyroid sheet' is no lattice with mirror planes"),
+        ("gone.npy", "seed_cell='gone.npy' is no lattice .* and no file"),
+        ("2", "seed_cell=2 is no cell of the dataset, which holds 2. Pass `seed_cell="),
+        ("bar.npy", "seed_cell=.*bar.npy is orthotropic and not cubic"),
+        # Its thinnest walls are two samples: of 16 an edge they fill all that is open.
+        ("Neovius sheet", "the 16 samples an edge .* Take another `seed_cell`"),
+    ],
+)
+def test_a_seed_that_cannot_be_used_is_refused(file, text, words):
+    text = text if text == "gone.npy" else file(text)
+    with pytest.raises(InputError, match=words):
+        ends.seed(text, DATA, 0.4)
+
+
+ENDS = "1.npy", "2"
+
+
+@pytest.mark.parametrize(
+    ("conditions", "family", "count", "texts", "words"),
+    [
+        ("all", "chain", 1, ENDS, "conditions='all' is unknown. Use none or ends"),
+        ("ends", "tree", 1, ENDS, "family='tree' is unknown. Use chain, ladder or n"),
+        ("ends", "none", 0, ENDS, "family=none and num_path=0 leave nothing to do"),
+        ("ends", "none", 1, ("", "2"), "first is empty, and with family=none"),
+        ("ends", "none", 1, ("2", ""), "second is empty, .* with `second`"),
+    ],
+)
+def test_settings_that_do_not_go_together(conditions, family, count, texts, words):
+    with pytest.raises(InputError, match=words):
+        ends.check(conditions, family, count, texts)
+
+
+@pytest.mark.parametrize(
+    ("family", "count", "texts"),
+    [("chain", 0, ("", "")), ("ladder", 3, ("", "2")), ("none", 1, ENDS)],
+)
+def test_settings_that_go_together(family, count, texts):
+    ends.check("ends", family, count, texts)

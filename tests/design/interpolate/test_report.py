@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mmdiff.design.interpolate import family, report
+from mmdiff.design.interpolate import family, report, strip
 from mmdiff.design.interpolate.family import Member
 from mmdiff.io import plots, render
 from mmdiff.io.report import write
@@ -57,6 +57,35 @@ def test_a_path_alone_has_its_pairs():
     assert found.values["cells"][0]["C11 pair / series"] == 0.5
     assert numbers["widest_gap"] is None and "off_line_mean" not in numbers
     assert len(report.sentences(numbers)) == 1
+
+
+def test_a_family_of_one_has_no_neighbours():
+    numbers = report.report([], FAMILY[:1], {}, {}).values["summary"]
+    (text,) = report.sentences(numbers)
+    assert text.startswith("family: 1 cells") and "faces" not in text
+    (text,) = report.sentences(report.report([], FAMILY, {}, {}).values["summary"])
+    assert "faces of neighbours agree in 56.25 % or more." in text
+
+
+def test_a_strip_is_part_of_the_report(tmp_path, monkeypatch):
+    picture = np.full((288, 288, 3), 200, np.uint8)  # the real one takes seconds
+    monkeypatch.setattr(render, "render", lambda cell, **_: picture)
+    monkeypatch.setattr(plots, "modulus_spheres", lambda *args: True)
+    block = strip.graded(FAMILY, 2, 4)
+    found = report.report(PATH, FAMILY, {}, {**INFO, "begun_with": 3}, 12.0, block)
+    (view,) = found.views
+    # Of the family alone, whose volumes are (5, 6, 8) / 8 to the third power.
+    assert view.caption == "V 0.244 to 1.000"
+    kinds = ("stl", "3mf", "glb", "npy", "png")
+    assert [*view.files] == [f"graded.{kind}" for kind in kinds]
+    write(tmp_path, found)
+    assert np.load(tmp_path / "graded.npy").shape == (16, 8, 8)
+    solid = pytest.importorskip("trimesh").load(tmp_path / "graded.stl")
+    # Two cells of 12 mm; what is loose at the light end is left out.
+    np.testing.assert_allclose(solid.bounds[1], [24, 12, 12], rtol=1e-5)
+    conventions = json.loads((tmp_path / "family.json").read_text())["conventions"]
+    assert "graded.stl" in conventions["graded"]
+    assert "graded.stl" not in report.report(PATH, FAMILY, {}, INFO).files
 
 
 def test_everything_is_written(tmp_path, monkeypatch):
