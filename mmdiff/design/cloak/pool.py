@@ -8,7 +8,7 @@ are equal then. Cells that this leaves in pieces are not taken.
 """
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -74,7 +74,7 @@ class Pool(NamedTuple):
         )  # fmt: skip
 
 
-def cells(found: list[tuple[np.ndarray, accuracy.Estimate, int, bool]]) -> Pool:
+def cells(found: Sequence[tuple]) -> Pool:
     """Return a pool of (field, estimate, number, moved), which may be none."""
     if not found:
         none = np.zeros(0, int)

@@ -72,8 +72,8 @@ def test_more_cells_stand_before_that_of_the_body():
 
 @pytest.mark.slow
 def test_neighbours_with_the_same_faces_keep_the_stiffness_of_their_tensors():
-    body = smooth_field(0.3)
-    alone = body, np.maximum(-smooth_field(0.55), _ball(5.0))
+    body = smooth_field(0.45)
+    alone = body, _ball(9.0)
     fitted = [cloak_pool.joined(psi, body) for psi in alone]
     kept = []
     for fields in (alone, fitted):
