@@ -51,7 +51,8 @@ def test_a_cell_gets_the_constants_of_its_place_and_keeps_its_faces(
     assert found.number.tolist() == [3, 3, pools.BODY]
     assert found.moved.tolist() == [False, True, False]
     miss = place.range_error(pool.constants[:1], goal)[0]
-    assert place.range_error(found.constants[1:2], goal)[0] < miss / 3  # half of so few samples is held
+    # Half of so few samples is held.
+    assert place.range_error(found.constants[1:2], goal)[0] < miss / 3
     psi = found.field(1)
     np.testing.assert_array_equal(psi[:2], pool.field(0)[:2])
     assert is_cubic(psi) and (psi != pool.field(0)).any()
