@@ -134,7 +134,12 @@ def test_a_check_is_the_estimate_of_finer_grids(psi, monkeypatch, n):
 
 def test_no_check_is_coarser_than_the_field(monkeypatch):
     seen = []
-    monkeypatch.setattr(accuracy, "estimate", lambda psi, **o: seen.append(o))
+
+    def estimate(psi, **options):
+        seen.append(options)
+        return accuracy.of_coarse(np.ones(3), 0.4, 1e-6)
+
+    monkeypatch.setattr(accuracy, "estimate", estimate)
     for n in (32, 64, 80):
         accuracy.check(np.broadcast_to(1.0, (n, n, n)), void=1e-4)
     assert seen == [{"elements": m, "void": 1e-4} for m in (64, 64, 80)]
