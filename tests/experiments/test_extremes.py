@@ -273,7 +273,7 @@ def test_dataset_cells_are_starts_and_walls_are_asked(model, tmp_path, monkeypat
         ({"quests": "strong"}, "such as --config.quests=poisson,shear"),
         ({"voids": "ajar"}, "Use some of open, closed, such as --config.voids=open,"),
         ({"walls": "()"}, "walls=() is empty. Set some, such as --config.walls="),
-        ({"walls": "(0.03,0.6)"}, "walls=0.6 is too large"),
+        ({"walls": "(0.03,0.6)"}, "walls=(0.03, 0.6) is too large"),
         ({"min_E": 0.5}, "is not below 0.35, the Voigt limit. Give the"),
         ({"perturbations": "()"}, "such as --config.perturbations='(0.1, 0.2)'"),
         ({"radius": 0.5}, "radius=0.5 is too small"),
