@@ -84,7 +84,9 @@ def search(
         return found[i][j].kind != "random", aims[:i].count(aims[i])
 
     places.sort(key=order)
-    grids = {task.quest.aim: starts.densities(task.quest, setup) for task in tasks}
+    # One quest of each aim: their random starts are the same.
+    by_aim = {task.quest.aim: task.quest for task in tasks}
+    grids = {aim: starts.densities(quest, setup) for aim, quest in by_aim.items()}
     prepare = functools.partial(make_unit, setup.method, setup.state)
     units = [_unit(tasks[i].quest, found[i][j], grids) for i, j in places]
     with console.progress("surfaces", len(places)) as advance:
