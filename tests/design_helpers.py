@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from mmdiff.cells import distance, surface
+from mmdiff.cells.grey import to_sample
 from mmdiff.cells.symmetry import symmetrize
 from mmdiff.cells.voxels import threshold_to_volume
 from mmdiff.data.dataset import Dataset
@@ -95,7 +96,8 @@ def rough_sampler(targets):
         def draw(key, target):
             targets.append(target)
             keys = jax.random.split(key, num_samples)
-            return np.stack([2.0 * rough(target.volume, k) - 1 for k in keys])
+            octants = [rough(target.volume, key) for key in keys]
+            return np.stack([to_sample(surface.from_voxels(o)) for o in octants])
 
         return draw
 
