@@ -105,7 +105,7 @@ def test_the_path_ends_at_the_cells_and_the_gaps_are_filled(known, tmp_path, cap
 
 
 CHAIN = {"family": "chain", "low": 0.3, "high": 0.5, "tolerance": 0.1}
-CHAIN |= {"seed_cell": "'P network'", "chain_steps": 1, "strip_cells": 1}
+CHAIN |= {"seed_cell": "P network", "chain_steps": 1, "strip_cells": 1}
 
 
 def test_a_chain_grows_from_a_lattice_and_a_strip_is_graded(known, tmp_path, capsys):
