@@ -173,7 +173,7 @@ def check(
         strict=True,
     )
     used = np.unique(np.concatenate([label.ravel() for label in labels]))
-    used = used[used >= 0]
+    used = used[used >= 0].tolist()
     octants = {row: surface.fractions(pool.field(row), edge // 2) for row in used}
     run = _resolver(shape, edge)
     resolved, fine_good = zip(*(run(octants, label) for label in labels), strict=True)
