@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+from mmdiff import memory
 from mmdiff.checksums import sha256
 
 _DETACHED = re.compile(rb"^data ?file: *(.*?)\s*$", re.MULTILINE)  # of NRRD headers
@@ -26,10 +27,19 @@ def digest(value: str, *, folders: bool = False) -> str | None:
     if not files:
         return None
     try:
-        lines = [f"{sha256(file)}  {name}\n" for name, file in files]
+        lines = [f"{_content(file)}  {name}\n" for name, file in files]
     except OSError:  # what reads it says so
         return None
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _content(file: Path) -> str:
+    """Return the digest of a file; of one beyond the memory its size.
+
+    Such a file is refused when it is read, and reading it takes long.
+    """
+    size, free = file.stat().st_size, memory.available()
+    return sha256(file) if free is None or size <= free else f"{size} bytes"
 
 
 def _files(text: str, folders: bool) -> list[tuple[str, Path]]:

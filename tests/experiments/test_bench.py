@@ -32,8 +32,8 @@ def _run(tmp_path, *options):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--config.cubic=(6,)"], "cubic cells of 6^3: density has shape (3, 3, 3)"),
-        (["--config.batch_cubic=(4,)"], "cubic cells of 4^3: density has shape (2"),
+        (["--config.cubic=(10,)"], "cubic cells of 10^3: density has shape (5, 5"),
+        (["--config.batch_cubic=(4,)"], "batch_cubic=(4,) is too small. Set --conf"),
         (["--config.repeats=0"], "repeats=0 is too small. Set --config.repeats to 1"),
         (["--config.void=nan"], "void=nan is not a finite number"),
         (["--config=configs/bench.py:huge"], "has no variant 'huge'"),

@@ -53,7 +53,7 @@ def command(tmp_path):
         (["grade=0.5,0.6,0.7"], "is not two solid shares"),
         (
             ["grade=0.5,0.6", "repeat=1,1"],
-            "repeat=(1, 1) is not three numbers of cells",
+            "repeat=(1, 1) is not 3 numbers",
         ),
         (["grade=0.5,0.6", "thickness_mm=1"], "thickness_mm=1 and grade=(0.5, 0.6) ex"),
         (["samples=72", "vf=0.2"], "is solved on 64^3 elements of the whole cell: 72"),

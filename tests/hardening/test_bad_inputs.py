@@ -177,7 +177,7 @@ EARLY = [
     ("cloak", "--config.reference_volume=2.0", 2, "reference_volume=2.0 is too large"),
     ("cloak", "--config.num_cells=1", 2, "num_cells=1 is too small"),
     ("cloak", "--config.num_cells=100000", 4, "--config.num_cells lower"),
-    ("cloak", "--config.cell_voxels=100000", 4, "--config.cell_voxels lower"),
+    ("cloak", "--config.num_cells=100000", 4, "--config.num_cells lower"),
     ("cloak", "--config.pool=0", 2, "pool=0 is too small"),
     ("bench", "--config.void=nan", 2, f"void=nan {NOTHING}"),
     ("bench", "--config.cubic=(0,)", 2, "cubic=(0,) is too small"),

@@ -31,6 +31,17 @@ def test_pipes_and_devices_are_not_read(tmp_path):
     assert inputs.digest(str(tmp_path)) is None
 
 
+def test_files_beyond_the_memory_are_not_read(tmp_path):
+    path = tmp_path / "hole.npy"
+    with path.open("wb") as file:
+        file.truncate(1 << 43)  # takes no space, and hours to read
+    first = inputs.digest(str(path))
+    assert first and first != inputs.digest(os.devnull)
+    with path.open("r+b") as file:
+        file.truncate(1 << 42)
+    assert inputs.digest(str(path)) != first
+
+
 def test_a_header_is_its_data_file_too(tmp_path):
     path, data = tmp_path / "a.nhdr", tmp_path / "a b.raw"
     path.write_text("NRRD0004\ntype: uint8\nsizes: 1 1 1\ndata file: a b.raw\n\n")
