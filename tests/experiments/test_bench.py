@@ -32,7 +32,7 @@ def _run(tmp_path, *options):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--config.cubic=(6,)"], "cubic=(6,) is too small. Set --config.cubic to 8"),
+        (["--config.cubic=(6,)"], "cubic=(16, 6) is too small. Set --conf"),
         (["--config.batch_cubic=(4,)"], "batch_cubic=(4,) is too small. Set --conf"),
         (["--config.repeats=0"], "repeats=0 is too small. Set --config.repeats to 1"),
         (["--config.void=nan"], "void=nan is not a finite number"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmdiff.design.cloak.case import Case
-from mmdiff.design.cloak.pool import BODY, SOLID
+from mmdiff.design.cloak.pool import BODY, SOLID, WINDOW
 from mmdiff.io.plots import plot, surface_sheet
 from mmdiff.typing import Float
 
@@ -64,7 +64,7 @@ def cells(path: str | os.PathLike, case: Case) -> bool:
     for row, times in zip(rows[order], count[order], strict=True):
         fields.append(pool.field(row))
         number = pool.number[row]
-        name = {SOLID: "solid", BODY: "body"}.get(number, number)
+        name = {SOLID: "solid", WINDOW: "window", BODY: "body"}.get(number, number)
         own = ", moved" if pool.moved[row] else ""
         captions.append(f"{name}{own}: {times} times")
     return surface_sheet(path, fields, captions, size=224, columns=5)

@@ -4,7 +4,9 @@ Homogenized constants are those of a cell among its like. Where the faces of nei
 do not fit, the walls of one end in the void of the other and a structure is far softer
 than its tensors promise. So the field of every cell of the pool passes into that of the
 body's cell towards the faces, and its constants are computed anew: all faces that touch
-are equal then. Cells that this leaves in pieces are not taken.
+are equal then. Closed faces leave nothing soft; so those of plates may have a round
+window, and lie on closed ones all around it. Cells that this leaves in pieces are not
+taken.
 """
 
 import pathlib
@@ -25,10 +27,11 @@ from mmdiff.run import console, saved, workers
 from mmdiff.typing import AnyArray, Bool, Float, Int
 
 REFERENCES = ("plates", "isotropic")  # bodies by name; others are cells by number
-BODY, SOLID = -1, -2  # numbers of the cells that are none of the dataset
+BODY, SOLID, WINDOW = -1, -2, -3  # numbers of the cells that are none of the dataset
 ISOTROPY = 0.01  # of Zener's ratio
 SAMPLE = 20  # cells by which bodies are judged
 WALL = 1 / 8  # of the plates, two of which meet, by the edge of the cell
+WINDOWS = 0.3, 0.42  # radii of holes in the faces of plates, by the edge of the cell
 BAND = 0.02  # of the volume of the isotropic reference
 TRIED = 12  # cells that are looked at for it
 RIM = 1.0  # spacings at the faces where a field is the body's,
@@ -44,8 +47,8 @@ class Pool(NamedTuple):
       constants: C11, C12, C44 of their surfaces.
       grids: the same on grids of n and 2n elements along the edge of a cell, n the
         samples along its octant.
-      number: that of the cell of the dataset that each was, `SOLID` for the one that is
-        solid but for its faces, `BODY` for the body's.
+      number: that of the cell of the dataset that each was, `SOLID` for one that is
+        solid but for its faces, `WINDOW` for the body's with windows, `BODY` for it.
       moved: whether its surface was moved for its place.
     """
 
@@ -176,14 +179,22 @@ def reference_pool(
 
     def new():
         body = _body(data, reference, volume)
+        faces = [body]
+        if reference == "plates":
+            faces += [windowed(body, radius) for radius in WINDOWS]
         # The order does not depend on how many are taken.
         rows = _order(data)[:most]
-        parts = [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
-        units = [
-            (folder / f"pool_{reference}_{i:03d}.npz", data.packed[part], part, body)
-            for i, part in enumerate(parts)
+        parts = [
+            (face, rows[kind :: len(faces)][i : i + CHUNK])
+            for i in range(0, len(rows), CHUNK)
+            for kind, face in enumerate(faces)
         ]
-        found = [_of_body(body)]
+        parts = [(face, part) for face, part in parts if len(part)]
+        units = [
+            (folder / f"pool_{reference}_{i:03d}.npz", data.packed[part], part, face)
+            for i, (face, part) in enumerate(parts)
+        ]
+        found = [_of_faces(faces)]
         with console.progress(f"{reference}, cells that fit", len(rows)) as advance:
             options = {"workers": processes, "on_advance": advance}
             done = dict(workers.run_units(make_unit, units, **options))
@@ -197,13 +208,29 @@ def reference_pool(
     return Pool(**saved.once(folder / f"pool_{reference}.npz", new))
 
 
-def _of_body(body) -> Pool:
-    """Return the cell that is solid but for its faces, and the body's."""
-    own = gather_independent(body).astype(np.float32)  # as they are kept
-    body = spread(own.astype(np.float64), len(body))
-    solid = joined(np.full_like(body, distance.CLIP), body)
-    rows = [] if solid is None else [(solid, SOLID)]
-    return cells([(p, evaluate(p), n, False) for p, n in (*rows, (body, BODY))])
+def windowed(
+    body: Float[AnyArray, "n n n"], radius: float
+) -> Float[np.ndarray, "n n n"]:
+    """Return the field of a cell with round holes through the middles of its faces."""
+    n = len(body)
+    from_axis = (
+        n - 0.5 - np.arange(n)
+    )  # in spacings; the axes meet in the cell's middle
+    hole = np.hypot(from_axis[:, None], from_axis) - 2 * n * radius
+    holes = np.minimum(np.minimum(hole[:, :, None], hole[:, None]), hole[None])
+    return np.minimum(body, distance.level_off(holes))
+
+
+def _of_faces(faces) -> Pool:
+    """Return cells solid but for their faces, and the bodies; the first comes last."""
+    rows = []
+    for place in reversed(range(len(faces))):
+        own = gather_independent(faces[place]).astype(np.float32)  # as they are kept
+        body = spread(own.astype(np.float64), len(faces[place]))
+        solid = joined(np.full_like(body, distance.CLIP), body)
+        rows += [] if solid is None else [(solid, SOLID)]
+        rows.append((body, WINDOW if place else BODY))
+    return cells([(p, evaluate(p), n, False) for p, n in rows])
 
 
 def _body(data, reference, volume) -> Float[np.ndarray, "n n n"]:
