@@ -29,7 +29,9 @@ from mmdiff.fem import boundary, element, homogenize
 
 ROOT = Path(__file__).resolve().parent.parent / "tests" / "reference_surfaces"
 SIZES = 24, 32  # Kuhn's cubes along the octant, coarse and fine
-SNAP = 0.3  # of an edge: vertices nearer to the surface than this are moved onto it
+# Of an edge: vertices nearer to the surface than this are moved onto it; if that turns
+# the mesh inside out, as in thin parts, the next share is tried.
+SNAP = 0.3, 0.15, 0.05
 EXACT = 1e-9  # cell edges: points nearer to a mirror are on it
 CHUNK = 8000  # elements assembled at a time
 # The corners of Kuhn's six tetrahedra, each a path along the axes from 000 to 111.
@@ -59,7 +61,7 @@ def project(psi, points, box):
     return points, abs(value) < 1e-8
 
 
-def cut_mesh(psi, m):
+def cut_mesh(psi, m, snap):
     """Return vertices (v, 3) in spacings, tetrahedra (4, t), and who is on psi = 0."""
     n = psi.shape[-1]
     box = -0.5, n - 0.5
@@ -78,7 +80,7 @@ def cut_mesh(psi, m):
     edges = np.unique(np.concatenate(pairs), axis=0)
     crossed = edges[value[edges].prod(1) < 0]
     share = abs(value[crossed]) / abs(value[crossed]).sum(1, keepdims=True)
-    near = np.unique(crossed[share < SNAP])
+    near = np.unique(crossed[share < snap])
     moved, done = project(psi, points[near], box)
     done &= np.linalg.norm(moved - points[near], axis=1) < 0.45 * n / m
     points[near[done]] = moved[done]
@@ -131,10 +133,18 @@ def _prism(low, high):
 
 def curved_mesh(psi, m):
     """Return the mesh (scikit-fem, in cell edges), with curved faces on the surface."""
+    for snap in SNAP:
+        mesh = _curved(psi, *cut_mesh(psi, m, snap))
+        if mesh is not None:
+            return mesh
+    raise RuntimeError("the mesh turns inside out; refine.")
+
+
+def _curved(psi, points, tets, on_surface):
+    """Return the curved mesh; None if it turns inside out."""
     from skfem import MeshTet, MeshTet2
 
     n = psi.shape[-1]
-    points, tets, on_surface = cut_mesh(psi, m)
     flat = MeshTet(np.ascontiguousarray(points.T), tets)
     faces = flat.boundary_facets()
     corners = flat.facets[:, faces]
@@ -157,7 +167,7 @@ def curved_mesh(psi, m):
             return curved
         back = np.unique(curved.dofs.element_dofs[4:, bad])
         places[:, back] += 0.2 * (straight - places)[:, back]
-    raise RuntimeError("the mesh turns inside out; refine.")
+    return None
 
 
 def on_mirrors(places):
