@@ -20,7 +20,7 @@ from absl import flags
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags, config_path
 
-from mmdiff import assets, memory
+from mmdiff import __version__, assets, memory
 from mmdiff.errors import InputError, MemoryLimitError, check_ranges, cut, described
 from mmdiff.io.json import plain
 from mmdiff.run import console, distributed, inputs, runner
@@ -53,7 +53,7 @@ def cli() -> None:
 
 
 def parse(argv: Sequence[str]) -> runner.Job | None:
-    """Return the job of a command line; None when it only asked for help.
+    """Return the job of a command line; None when it only asked a question.
 
     Raises:
       InputError: an unknown flag, config file, variant or key, or a value of the wrong
@@ -66,7 +66,10 @@ def parse(argv: Sequence[str]) -> runner.Job | None:
     except flags.Error as error:
         text = re.sub(r": \(.*", " is neither true nor false", first_line(error))
         raise InputError(f"{text}. `--help` lists the flags.") from error
-    label = known["config"].value
+    label = full_label(known["config"].value)
+    if known["version"].value:
+        print(f"mmdiff {__version__}")
+        return None
     if known["help"].value:
         print(_help(known, label))
         return None
@@ -135,6 +138,13 @@ class LoadedConfig(NamedTuple):
     sizes: dict[str, tuple[int, int]]  # see `check_sizes`
     may_change: tuple[str, ...]  # keys that a run may have otherwise when it goes on
     inputs: tuple[str, ...]  # keys that name files, to whose content a run is bound
+
+
+def full_label(label: str) -> str:
+    """Return `configs/NAME.py[:variant]` for the NAME[:variant] of a known config."""
+    name, colon, variant = label.partition(":")
+    file = f"configs/{name}.py"
+    return f"{file}{colon}{variant}" if file in _configs() else label
 
 
 def load_config(label: str) -> LoadedConfig:
@@ -247,7 +257,7 @@ def _flags() -> flags.FlagValues:
     """Return the flags that do not depend on the config."""
     values = flags.FlagValues()
     values.set_gnu_getopt(True)
-    text = "what to run: a file of configs/, with a variant after a colon"
+    text = "what to run: a name or file of configs/, with a variant after a colon"
     flags.DEFINE_string("config", DEFAULT_CONFIG, text, flag_values=values)
     text = "directory for everything the run writes; the same one again resumes it"
     flags.DEFINE_string("workdir", "out", text, flag_values=values)
@@ -256,6 +266,7 @@ def _flags() -> flags.FlagValues:
     for name, text in (
         ("overwrite", "delete the earlier run in the workdir first"),
         ("debug", "print the traceback of an error as well"),
+        ("version", "print the version"),
         ("help", "print this text with the keys of the config"),
     ):
         short = "h" if name == "help" else None
@@ -278,11 +289,12 @@ def _refuse_unknown(args: Sequence[str], known: Sequence[str]) -> None:
 def _help(values: flags.FlagValues, label: str) -> str:
     """Return the flags, the configs there are and the keys of the chosen one."""
     lines = [
-        "usage: python -m mmdiff.main [--config=FILE.py[:variant]] [--workdir=DIR]",
-        "                             [--config.key=value ...] [--overwrite] [--debug]",
+        "usage: mmdiff [--config=NAME[:variant]] [--workdir=DIR] [--config.key=value]",
+        "              [--overwrite] [--debug]    (or python -m mmdiff.main ...)",
         "",
     ]
-    for name in ("config", "workdir", "overwrite", "distributed", "debug", "help"):
+    plain_flags = ("overwrite", "distributed", "debug", "version", "help")
+    for name in ("config", "workdir", *plain_flags):
         default = values[name].default
         shown = f" (default: {default})" if default else ""
         lines.append(f"  --{name:11}  {values[name].help}{shown}")

@@ -97,6 +97,13 @@ def test_variant_reaches_the_config():
     assert job.label == "configs/toy.py:paper"
 
 
+@pytest.mark.parametrize("end", ["", ":paper"])
+def test_a_config_is_known_by_its_name(end):
+    job = main.parse(["mmdiff", f"--config=toy{end}"])
+    assert job.label == f"configs/toy.py{end}"
+    assert job.settings["config"]["size"] == (end[1:] or "tiny")
+
+
 def test_config_is_locked(project):
     config = main.load_config("configs/toy.py").config
     with pytest.raises(AttributeError):
@@ -224,7 +231,7 @@ def test_debug_shows_where_a_mistake_was_found(capsys):
 def test_help_lists_flags_configs_and_keys(capsys):
     assert main.main(["mmdiff", "--help", "--config=configs/toy.py"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("usage: python -m mmdiff.main")
+    assert lines[0].startswith("usage: mmdiff [--config=NAME")
     assert "configs: configs/toy.py" in lines
     assert "  --config.solver.maxiter=500" in lines
 
@@ -283,5 +290,7 @@ def test_a_run_is_bound_to_the_files_that_its_config_names(project, tmp_path):
     assert first["checkpoint"] == inputs.digest(str(assets.weights_path()))
 
 
-def test_version_is_that_of_the_project():
+def test_version_is_that_of_the_project(capsys):
     assert __version__ == "0.1.0"
+    assert main.main(["mmdiff", "--version"]) == 0
+    assert capsys.readouterr().out == "mmdiff 0.1.0\n"
