@@ -91,7 +91,7 @@ def _arrays(folder):
     np.save(folder / "point.npy", np.float64(1.0))
     np.save(folder / "none.npz", ones[:0])
     np.save(folder / "hollow.npy", ones[:0])
-    np.save(folder / "five.npy", np.ones((1, 1, 4, 4, 4)))
+    np.save(folder / "five.npy", np.ones((2, 1, 4, 4, 4)))
     bar = np.zeros((8, 8, 8), np.uint8)
     bar[:, 3:6, 2:6] = 1
     np.save(folder / "bar.npy", bar)
@@ -150,5 +150,7 @@ def write(folder: Path) -> Path:
     (folder / "hollow").mkdir(exist_ok=True)
     if not (folder / "pipe.txt").exists():
         os.mkfifo(folder / "pipe.txt")
+    good = 100_000 * "0.11,0.045,0.04,0.3\n"
+    (folder / "long.csv").write_text(f"C11,C12,C44,V\n{good}soft,0,0,0\n")
     _arrays(folder)
     return folder
