@@ -35,6 +35,13 @@ BODIES = (
     *(b'{"num_samples": 1000000000}', b'{"target": "0.1,0.05,0.04", "workers": 99}'),
     b'{"target": "' + 100_000 * b"1," + b'"}',
 )
+KINDS = ("application/json", "text/html", "")
+ROUTES = (
+    *(("POST", "/api/jobs"), ("POST", "/api/check"), ("POST", "/api/files?name=a.npy")),
+    *(("POST", "/api/files?name=../../outside.npy"), ("POST", "/api/jobs/1/cancel")),
+    *(("GET", "/api/region?nu=nan"), ("GET", "/api/jobs/99999999999999999999")),
+    *(("DELETE", "/api/jobs/1"), ("GET", "/api/jobs/1/walls/99999999999999999999")),
+)
 METHODS = ("GET", "POST", "DELETE", "PUT", "OPTIONS", "TRACE", "get", "X" * 300, "")
 
 
@@ -47,23 +54,38 @@ def request(number: int, port: int, token: str) -> bytes:
 
     if rng.random() < 0.1:
         return rng.bytes(int(rng.integers(1, 2000)))
-    body = one(BODIES)
-    length = one((len(body), len(body), 0, -1, 10**12, "a"))
-    key = one((token, token, token[:-1], "", "x" * 5000))
+    # Half of the requests pass the guard, for what is behind it to be asked.
+    passes = rng.random() < 0.5
+    host, body = f"127.0.0.1:{port}", one(BODIES)
+    method, path = (one(METHODS), one(PATHS))
+    length, key, kind, origin, place = (
+        len(body),
+        token,
+        KINDS[0],
+        f"http://{host}",
+        host,
+    )
+    if passes:
+        method, path = one(ROUTES)
+    else:
+        length = one((len(body), 0, -1, 10**12, "a"))
+        key = one((token, token[:-1], "", "x" * 5000))
+        kind, place = one(KINDS), one((host, "example.org", ""))
+        origin = one((origin, "http://example.org", "null"))
+    version = "1.1" if passes else one(("1.1", "1.0", "9.9", "a"))
     lines = [
-        f"{one(METHODS)} {one(PATHS)} HTTP/{one(('1.1', '1.1', '1.0', '9.9', 'a'))}",
-        f"Host: {one((f'127.0.0.1:{port}', f'127.0.0.1:{port}', 'example.org', ''))}",
+        f"{method} {path} HTTP/{version}",
+        f"Host: {place}",
         f"Authorization: Bearer {key}",
-        f"Content-Type: {one(('application/json', 'text/html', ''))}",
+        f"Content-Type: {kind}",
         f"Content-Length: {length}",
-        f"Origin: {one((f'http://127.0.0.1:{port}', 'http://example.org', 'null'))}",
+        f"Origin: {origin}",
         "Connection: close",
     ]
-    if rng.random() < 0.1:
-        lines.append("Transfer-Encoding: chunked")
+    if not passes and rng.random() < 0.2:
+        lines[4] = "Transfer-Encoding: chunked"
     whole = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-    # Half of them are whole, so that what is behind the parser is asked, too.
-    return mutated(whole, rng) if rng.random() < 0.5 else whole
+    return whole if passes or rng.random() < 0.5 else mutated(whole, rng)
 
 
 def send(content: bytes, port: int) -> str:
@@ -110,26 +132,31 @@ def attack(port: int, token: str, numbers: range, on_done) -> Counter:
 
 def under_attack(count: int, seed: int, folder: Path) -> dict[str, Any]:
     """Serve and attack; returns what was seen."""
-    place = folder / "serve"
+    place, log, begin = folder / "serve", folder / "serve.log", time.monotonic()
     place.mkdir(exist_ok=True)
-    log, begin = folder / "serve.log", time.monotonic()
-    log.unlink(missing_ok=True)
+    log.write_bytes(b"")
     line = ["mmdiff", f"--config={runs.ROOT / 'configs' / 'serve.py'}"]
     line += [f"--workdir={place / 'out'}", "--config.port=0", "--config.workers=1"]
-    process = runs.start(line, log)
-    pattern = re.compile(r"open http://127\.0\.0\.1:(\d+)/\?token=(\S+)")
-    runs.wait_for(lambda: process.ended() or pattern.search(log.read_text("utf-8")))
-    port, token = pattern.search(log.read_text("utf-8")).groups()
-    before, memory = _outside(folder), []
+    process, memory = runs.start(line, log), []
+
+    def started():
+        text = log.read_text("utf-8")
+        return re.search(r"open http://127\.0\.0\.1:(\d+)/\?token=(\S+)", text)
 
     def on_done(done):
         if done % max(count // 10, 1) == 0:
             memory.append(round(soak.resident([process.pid]) / 1e6))
 
-    found = attack(int(port), token, range(seed, seed + count), on_done)
-    alive = process.ended() is None and polite(int(port), token) == "200"
-    process.kill(signal.SIGINT)
-    code = process.ended(wait=True).code
+    try:
+        runs.wait_for(lambda: process.ended() or started())
+        port, token = started().groups()
+        before = _outside(folder)
+        found = attack(int(port), token, range(seed, seed + count), on_done)
+        alive = process.ended() is None and polite(int(port), token) == "200"
+        process.kill(signal.SIGINT)
+        code = process.ended(wait=True).code
+    finally:
+        process.kill()
     return {
         "requests": count,
         "clients": CLIENTS,
