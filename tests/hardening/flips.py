@@ -81,11 +81,12 @@ def _digest(value, state) -> None:
 
 def kinds(folder: Path, only=()) -> Iterator[tuple[str, Kind]]:
     """Yield the kinds by name: of a dataset, weights, checkpoints and whole runs."""
-    yield from _dataset(folder)
-    yield from _training(folder)
+    # Runs are copies of this process: they come before it uses JAX.
     for name in runs.CASES:
         if not only or any(text.endswith(name) for text in only):
             yield from _of_run(name, folder)
+    yield from _dataset(folder)
+    yield from _training(folder)
 
 
 def _dataset(folder: Path) -> Iterator[tuple[str, Kind]]:
@@ -216,7 +217,7 @@ def measure(results: Any, count: int, seed: int, folder: Path, only=()) -> None:
     """Flip `count` bits of each kind."""
     runs.load()
     found = dict(kinds(folder, only))
-    # Runs are copies of this process, which reads with JAX after the last of them.
+    # What starts runs to read comes first.
     for name, kind in sorted(found.items(), key=lambda x: x[0] != READ_BACK):
         if only and name not in only:
             continue

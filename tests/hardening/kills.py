@@ -19,7 +19,11 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 ATTEMPTS = 20  # of one run, until it is done
 # A training that stops in good order reports where: a point more in its curve.
 REPORTED = ("metrics.jsonl", "loss.png", "MODEL_CARD.md")
-OTHER = {"train": REPORTED, "regressor": REPORTED}
+# The table of an evaluation, which its page shows, holds seconds per cell.
+OTHER = {
+    **{"train": REPORTED, "regressor": REPORTED},
+    "evaluate": ("table.md", "index.html"),
+}
 
 
 class Undisturbed(NamedTuple):

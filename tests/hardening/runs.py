@@ -59,7 +59,7 @@ CASES = {
         *("--config.quests=bulk", "--config.num_starts=1", "--config.num_plates=0"),
         *("--config.steps=6", "--config.refine_steps=1", "--config.num_variants=1"),
         *("--config.variant_steps=1", "--config.num_kept=1", "--config.workers=1"),
-        *("--config.design_resolution=32", "--config.sampling_steps=4"),
+        *("--config.sampling_steps=4"),
         *("--config.inversion_steps=4", "--config.iterations=1"),
     ),
     "interpolate": (
