@@ -81,7 +81,7 @@ def _digest(value, state) -> None:
 
 def kinds(folder: Path, only=()) -> Iterator[tuple[str, Kind]]:
     """Yield the kinds by name: of a dataset, weights, checkpoints and whole runs."""
-    # Runs are copies of this process: they come before it uses JAX.
+    # Runs are copies of this process: they come before it computes anything.
     for name in runs.CASES:
         if not only or any(text.endswith(name) for text in only):
             yield from _of_run(name, folder)
@@ -216,9 +216,7 @@ def _read_back(whole: Path, folder: Path) -> Kind:
 def measure(results: Any, count: int, seed: int, folder: Path, only=()) -> None:
     """Flip `count` bits of each kind."""
     runs.load()
-    found = dict(kinds(folder, only))
-    # What starts runs to read comes first.
-    for name, kind in sorted(found.items(), key=lambda x: x[0] != READ_BACK):
+    for name, kind in kinds(folder, only):
         if only and name not in only:
             continue
         whole = None

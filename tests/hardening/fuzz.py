@@ -157,7 +157,8 @@ def _raw(path):
 
 
 def _list(path):
-    path.write_text("name,C11,C12,C44,V\n" + "a,0.1,0.04,0.03,0.3\n\nb,0.2,,,0.4\n" * 5)
+    lines = (f"a{i},0.1,0.04,0.03,0.3\n\nb{i},0.2,,,0.4\n" for i in range(5))
+    path.write_text("name,C11,C12,C44,V\n" + "".join(lines))
 
 
 def _read_list(path):
@@ -166,7 +167,9 @@ def _read_list(path):
 
 
 def _tensor(path):
-    np.savetxt(path, np.diag([0.2, 0.2, 0.2, 0.05, 0.05, 0.05]) + 0.01)
+    tensor = np.diag([0.2, 0.2, 0.2, 0.05, 0.05, 0.05])
+    tensor[:3, :3] += 0.01
+    np.savetxt(path, tensor)
 
 
 FORMATS = {

@@ -55,13 +55,6 @@ CASES = {
         *("--config.steps=12", "--config.refine_steps=2", "--config.store_every=1"),
         "--config.workers=1",
     ),
-    "extremes": (
-        *("--config.quests=bulk", "--config.num_starts=1", "--config.num_plates=0"),
-        *("--config.steps=6", "--config.refine_steps=1", "--config.num_variants=1"),
-        *("--config.variant_steps=1", "--config.num_kept=1", "--config.workers=1"),
-        *("--config.sampling_steps=4"),
-        *("--config.inversion_steps=4", "--config.iterations=1"),
-    ),
     "interpolate": (
         *("--config.num_path=1", "--config.num_cells=2", "--config.chain_steps=1"),
         *("--config.strip_cells=0", "--config.num_pairs=0", "--config.steps=4"),
@@ -82,6 +75,16 @@ CASES = {
     ),
     "train": (*_TRAINING, "--config.model.patch=2", "--config.model.attention=()"),
     "regressor": (*_TRAINING, "--config.model.blocks=(0,)"),
+    "extremes": (
+        *("--config.quests=bulk", "--config.num_starts=1", "--config.num_plates=0"),
+        *("--config.steps=6", "--config.refine_steps=1", "--config.num_variants=1"),
+        *("--config.variant_steps=1", "--config.num_kept=1", "--config.workers=1"),
+        *(
+            "--config.sampling_steps=4",
+            "--config.inversion_steps=4",
+            "--config.iterations=1",
+        ),
+    ),
 }
 
 
@@ -170,7 +173,11 @@ def _inputs(folder: Path) -> int:
 
     cells = folder / "cells"
     cells.mkdir(parents=True)
-    write_noise(folder / "noise" / "data.zarr", 24 * [0] + 4 * [1] + 2 * [2])
+    write_noise(
+        folder / "noise" / "data.zarr",
+        24 * [0] + 4 * [1] + 2 * [2],
+        selected=[*range(9)],
+    )
     for number, level in enumerate((-0.3, 0.0, 0.3)):
         np.save(cells / f"{number}.npy", schwarz(16) > level)
     (folder / "list.csv").write_text(LIST)
