@@ -90,12 +90,13 @@ def kinds(folder: Path, only=()) -> Iterator[tuple[str, Kind]]:
 
 
 def _dataset(folder: Path) -> Iterator[tuple[str, Kind]]:
+    from mmdiff.data import store
     from mmdiff.data.dataset import load_dataset
 
     root = folder / "set" / "data.zarr"
     shutil.rmtree(root.parent, ignore_errors=True)
     shutil.copytree(runs.inputs(folder / "inputs") / "noise", root.parent)
-    for name in ("packed", "constants", "volume"):
+    for name in store.ARRAYS:
         files = [p for p in (root / name / "c").rglob("*") if p.is_file()]
         yield f"dataset, {name}", Kind(files, lambda: load_dataset(root))
     for name in ("zarr.json", "manifests/*.json", "layout.json", "selection.json"):

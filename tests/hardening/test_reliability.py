@@ -35,7 +35,7 @@ def test_killed_runs_end_as_undisturbed_ones(tmp_path):
 
 @pytest.mark.slow
 def test_flipped_bits_are_noticed(tmp_path):
-    names = "dataset, packed", "digest of the denoiser", "products of homogenize"
+    names = "dataset, field", "digest of the denoiser", "products of homogenize"
     for name in names:
         found, _ = _measure(tmp_path, "flips", "--count=3", f"--kinds={name}")
     outcomes = [row["outcome"] for row in found["flips"].values()]
