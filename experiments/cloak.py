@@ -11,7 +11,7 @@ from mmdiff.design.cloak import report, resolved
 from mmdiff.design.cloak.case import Case
 from mmdiff.design.cloak.geometry import COLUMNS, LOADS, geometry
 from mmdiff.design.cloak.model import make_model
-from mmdiff.design.cloak.pool import REFERENCES, reference_pool
+from mmdiff.design.cloak.pool import REFERENCES, check_references, reference_pool
 from mmdiff.errors import InputError
 from mmdiff.io.report import write
 from mmdiff.run import console, workdir
@@ -24,6 +24,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     load_cases = _names(config.tests, "tests", LOADS)
     data = dataset.load_dataset(config.data)
     slabs = _slabs(config, data.n)
+    check_references(data, references, config.reference_volume)
     state = folder / "state"
     state.mkdir(exist_ok=True)
     limits = {"steps": config.steps, "exchanges": config.exchanges}

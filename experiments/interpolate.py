@@ -30,6 +30,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
             f"the cells of the dataset have {2 * data.n} samples an edge and those of "
             f"the network {2 * n}. Pass the `data` it was trained on."
         )
+    given = ends.read(texts, data) if config.num_path else (None, None)
     state = folder / "state"
     state.mkdir(exist_ok=True)
     limits = {"floor": config.floor, "tolerance": config.tolerance}
@@ -42,8 +43,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         if config.strip_cells:
             strip_of = strip.graded(members, config.strip_cells, n)
     if config.num_path:
-        usual = ends.usual(begun) if begun else None
-        both = ends.read(texts, usual, data)
+        both = ends.both(given, ends.usual(begun) if begun else given)
         cells, info = _path(config, both, model, settings, state / "path.npz")
     if config.family == "ladder":
         make = _gap_filler(config, model, settings, state)

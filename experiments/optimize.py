@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ml_collections import ConfigDict
 
 from mmdiff.cells.mend import LIMIT, Printing
+from mmdiff.design.generate.pipeline import limits_of
 from mmdiff.design.optimize import problem, properties, ranking, report, runs, starts
 from mmdiff.design.optimize.method import Method
 from mmdiff.design.optimize.problem import Constraints, Request
@@ -67,15 +68,15 @@ def _check(config) -> tuple[Callable[[], Request], Method]:
         *("design_resolution", "symmetry", "radius", "robust"),
         *("steps", "refine_steps", "resolution"),
     )
-    size = config.cell_size_mm
+    limits = limits_of(config.to_dict())
     method = Method(
         **{name: config[name] for name in same},
         chunk=config.store_every,
         nu=config.base.nu,
         solver=config.solver.to_dict(),
         printing=Printing(
-            config.min_wall_mm / size or LIMIT,
-            config.min_gap_mm / size or LIMIT,
+            limits.get("min_wall", LIMIT),
+            limits.get("min_gap", LIMIT),
             config.drainable,
         ),
     )

@@ -17,7 +17,7 @@ from mmdiff.io.write import write_bytes
 from mmdiff.models import regressor
 from mmdiff.models.weights import save_weights
 from mmdiff.run.console import note, table
-from mmdiff.train import cards, figures, record, regression
+from mmdiff.train import cards, figures, parallel, record, regression
 from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.loop import Hooks, Settings
 from mmdiff.train.state import make_optimizer
@@ -32,6 +32,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> str:
       InputError: if the settings do not fit each other or the dataset.
       DataError: if the dataset or the checkpoint is missing or damaged.
     """
+    parallel.check_shares(config.batch_size, jax.device_count())
     data = record.read_dataset(config.data, skip_bad=config.skip_bad)
     chosen = training_cells(data)
     fields = config.model.to_dict()

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from mmdiff import main
 from mmdiff.design.serve import server
 from mmdiff.design.serve.settings import Known
+from mmdiff.models.weights import load_model
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> str:
@@ -14,6 +15,8 @@ def run(config: ConfigDict, folder: pathlib.Path) -> str:
 
     It never is: the same command serves again.
     """
+    if config.checkpoint:
+        load_model(config.checkpoint)  # refused here, not by each job
     known = {}
     for kind in ("generate", "homogenize"):
         loaded = main.load_config(f"configs/{kind}.py")

@@ -22,7 +22,7 @@ from mmdiff.models.weights import save_weights
 from mmdiff.run import tensorboard
 from mmdiff.run.console import note
 from mmdiff.run.workdir import read_metrics
-from mmdiff.train import cards, denoising, figures, record
+from mmdiff.train import cards, denoising, figures, parallel, record
 from mmdiff.train.checkpoint import Checkpoints
 from mmdiff.train.loop import Hooks, Settings
 from mmdiff.train.snapshots import make_snapshots
@@ -48,6 +48,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> str:
         )
     if config.tensorboard:
         tensorboard.require()  # now, not after the dataset has been read
+    parallel.check_shares(config.batch_size, jax.device_count())
     data = record.read_dataset(config.data, skip_bad=config.skip_bad)
     chosen = training_cells(data, selected=config.selected)
     training = denoising.examples(data, chosen, config.balance)

@@ -8,6 +8,7 @@ module, the configs, the experiments and launch/ know ConfigDict.
 
 import difflib
 import importlib.util
+import inspect
 import re
 import sys
 import traceback
@@ -162,6 +163,8 @@ def load_config(label: str) -> LoadedConfig:
     try:
         module = _load(path, "config")
         variants = getattr(module, "VARIANTS", ())
+        if variant and not inspect.signature(module.get_config).parameters:
+            raise InputError(f"{name} has no variants. Leave {cut(repr(variant))} out.")
         if variant and variants and variant not in variants:
             raise InputError(
                 f"{name} has no variant {variant!r}.{_did_you_mean(variant, variants)} "

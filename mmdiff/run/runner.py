@@ -253,6 +253,8 @@ def _run(job: Job, earlier: Mapping[str, Any], flaws: Mapping[str, str]) -> int:
     }
     clock = environment.CompileClock()
     code = 0
+    if earlier:
+        workdirs.sweep(folder)
     broken = {name: manifest.state(folder / name) for name in flaws}
     try:
         write_json(folder / "config.json", job.settings)

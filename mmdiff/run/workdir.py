@@ -9,6 +9,7 @@ not by the file: when a run is killed, the next one takes its directory over.
 import errno
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -127,6 +128,21 @@ def clear(workdir: Path, run: Mapping[str, Any]) -> None:
             shutil.rmtree(item)
         else:
             item.unlink(missing_ok=True)
+
+
+def sweep(workdir: Path) -> None:
+    """Delete the files that a killed run was about to write (`io.write.write_bytes`).
+
+    Datasets are left alone: processes of other machines may be writing to them.
+    """
+    for root, folders, names in os.walk(workdir):
+        folders[:] = [name for name in folders if not name.endswith(".zarr")]
+        for name in filter(_TEMPORARY.fullmatch, names):
+            with suppress(OSError):
+                (Path(root) / name).unlink()
+
+
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 
 
 def count_files(workdir: Path) -> int:

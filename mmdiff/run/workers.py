@@ -132,9 +132,16 @@ def local_pool(workers: int, messages: Any = None) -> Iterator[futures.Executor]
         yield pool
     except BaseException:
         stopped.set()
-        pool.shutdown(wait=False, cancel_futures=True)
+        # Whoever fails does not wait. But a worker that is still starting looks for
+        # these, and would die of their want with a traceback.
+        threading.Thread(target=_end, args=(pool, stopped, messages)).start()
         raise
     pool.shutdown()
+
+
+def _end(pool: futures.Executor, *kept: Any) -> None:
+    """Wait for the end of a pool; what its workers were given is kept until then."""
+    pool.shutdown(cancel_futures=True)
 
 
 # run(units) -> place and result of every unit, in the order in which they are done

@@ -20,6 +20,7 @@ from mmdiff.targets import orthotropic, quantities, tensor_text
 from mmdiff.targets.orthotropic import OrthotropicTarget
 from mmdiff.typing import AnyArray, Float
 
+MOST = 1e100  # of a number: sums of such are finite, too
 FORMS = (
     'Give "C11,C12,C44", some of C11, C12, C44, K, G, E, nu and zener by name, such as '
     '"E=0.1,nu=0.2", or the 36 numbers of a 6x6 tensor; for example '
@@ -172,8 +173,11 @@ def parse(
         raise InputError(
             f"target {_short(text)} holds something not a number. {FORMS}"
         ) from None
-    if not np.isfinite([*numbers, *(value for _, value in named)]).all():
+    values = np.abs([*numbers, *(value for _, value in named)])
+    if not np.isfinite(values).all():
         raise InputError(f"target {_short(text)} is not finite. {FORMS}")
+    if (values > MOST).any():
+        raise InputError(f"target {_short(text)} has numbers above {MOST:g}. {FORMS}")
     asked = dict(named)
     if len(asked) < len(named):
         raise InputError(

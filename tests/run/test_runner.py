@@ -315,11 +315,15 @@ def test_metrics_are_worth_protecting(job):
 
 
 def test_an_unfinished_run_is_resumed(job, capsys):
+    temporary = job.workdir / ".part.77.tmp"  # as a killed process leaves it
+
     def stopped():
         (job.workdir / "part").write_text("half")
+        temporary.touch()
         raise KeyboardInterrupt
 
     def rest():
+        assert not temporary.exists()
         assert (job.workdir / "part").read_text() == "half"
         (job.workdir / "part").write_text("whole")
 

@@ -176,3 +176,20 @@ def test_counting_skips_hidden_files(tmp_path):
     for name in (".lock", "b.txt", "a/c.txt"):
         (tmp_path / name).write_text("")
     assert workdir.count_files(tmp_path) == 2
+
+
+def test_what_a_killed_run_was_about_to_write_is_swept(tmp_path):
+    code = (
+        "import os, sys\nfrom mmdiff.io import write\n"
+        "os.replace = lambda *_: os._exit(9)\n"
+        "write.write_bytes(sys.argv[1], b'half')\n"
+    )
+    for name in ("cells/a.npy", "data.zarr/b.json"):
+        (tmp_path / name).parent.mkdir()
+        line = [sys.executable, "-c", code, str(tmp_path / name)]
+        assert subprocess.run(line).returncode == 9
+    (tmp_path / ".own.tmp").touch()
+    workdir.sweep(tmp_path)
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    # Another machine may be writing to a dataset.
+    assert sorted(path.parent.name for path in left) == ["data.zarr", tmp_path.name]

@@ -247,3 +247,22 @@ def test_open_workers_take_units_again():
     assert [second[i][0] for i in (0, 1)] == [10, 12]
     # By the same process, prepared once.
     assert first[0][1:] == second[1][1:]
+
+
+def test_workers_that_are_still_starting_end_without_a_word():
+    """Whoever fails at once drops what its workers are about to look for."""
+    code = (
+        "import functools, gc\n"
+        "from worker_helpers import prepare\n"
+        "from mmdiff.run import workers\n"
+        "try:\n"
+        "    with workers.opened(functools.partial(prepare, 2), workers=1):\n"
+        "        raise ValueError('refused')\n"
+        "except ValueError as error:\n"
+        "    print(error)\n"
+        "gc.collect()\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    line = [sys.executable, "-c", code]
+    done = subprocess.run(line, capture_output=True, text=True, env=env)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "refused\n", "")

@@ -115,13 +115,20 @@ def joined(
     return found if whole and not flaw else None
 
 
-def isotropic_body(data: Dataset, volume: float) -> Float[np.ndarray, "n n n"]:
-    """Return the field of the best isotropic cell for a body, of about a volume.
+def check_references(data: Dataset, references: Sequence[str], volume: float) -> None:
+    """Refuse references that the dataset has no cell for, before any pool is made."""
+    for reference in references:
+        if reference == "isotropic":
+            _near(data, volume)
+        elif reference not in REFERENCES and int(reference) >= len(data.volume):
+            raise InputError(
+                f"references={reference} is no cell of the dataset, which holds "
+                f"{len(data.volume)}. Pass 0 to {len(data.volume) - 1}."
+            )
 
-    Of those within `ISOTROPY` of Zener's ratio 1, or the most isotropic if none is, and
-    of those again that nearly as many cells fit as any, the softest: what hides a hole
-    is stiffer than the body, which leaves more room around a soft one.
-    """
+
+def _near(data, volume) -> Int[np.ndarray, "k"]:
+    """Return the cells of about a volume."""
     near = np.flatnonzero(abs(data.volume - volume) <= BAND)
     if not near.size:
         raise InputError(
@@ -129,6 +136,17 @@ def isotropic_body(data: Dataset, volume: float) -> Float[np.ndarray, "n n n"]:
             f"reference_volume={volume:g}. Pass one of {data.volume.min():.2f} to "
             f"{data.volume.max():.2f}."
         )
+    return near
+
+
+def isotropic_body(data: Dataset, volume: float) -> Float[np.ndarray, "n n n"]:
+    """Return the field of the best isotropic cell for a body, of about a volume.
+
+    Of those within `ISOTROPY` of Zener's ratio 1, or the most isotropic if none is, and
+    of those again that nearly as many cells fit as any, the softest: what hides a hole
+    is stiffer than the body, which leaves more room around a soft one.
+    """
+    near = _near(data, volume)
     off = abs(np.log(elasticity.moduli(data.constants[near])["zener"]))
     near = near[off <= max(np.log1p(ISOTROPY), off.min())]
     near = near[np.argsort(data.constants[near, 0])][:TRIED]
@@ -235,16 +253,12 @@ def _of_faces(faces) -> Pool:
 
 def _body(data, reference, volume) -> Float[np.ndarray, "n n n"]:
     """Return the field of the cell of the body."""
+    check_references(data, [reference], volume)
     if reference == "plates":
         thick = lattices.parameter_of_thickness("sc plates", WALL, data.n)
         return lattices.octant("sc plates", thick, data.n)
     if reference == "isotropic":
         return isotropic_body(data, volume)
-    if int(reference) >= len(data.volume):
-        raise InputError(
-            f"references={reference} is no cell of the dataset, which holds "
-            f"{len(data.volume)}. Pass 0 to {len(data.volume) - 1}."
-        )
     psi, flaw = connected(data.fields(int(reference)))
     if flaw:
         raise InputError(f"references={reference} is {flaw}. Pass another cell.")

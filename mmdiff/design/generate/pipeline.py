@@ -103,12 +103,18 @@ NAMES = tuple(field.name for field in dataclasses.fields(Settings))
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:
-    """Return the settings by name; other values are not read.
-
-    Limits "min_wall_mm" and "min_gap_mm" are of an edge of "cell_size_mm"; 0 stands for
-    the default.
-    """
+    """Return the settings by name, limits as in `limits_of`; others are not read."""
     known = {name: values[name] for name in NAMES if name in values}
+    return Settings(**known | limits_of(values))
+
+
+def limits_of(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return "min_wall" and "min_gap" in edges of the cell, where they are given.
+
+    That is as "min_wall_mm" and "min_gap_mm", of an edge of "cell_size_mm"; 0 stands
+    for the default.
+    """
+    known = {}
     for name in ("min_wall", "min_gap"):
         if least := values.get(f"{name}_mm"):
             edge = values["cell_size_mm"]
@@ -118,13 +124,14 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
                     f"more. Set `{name}_mm` to less than {edge / 2:g}."
                 )
             known[name] = least / edge
-    return Settings(**known)
+    return known
 
 
 def check_settings(settings: Settings, **counts: int) -> None:
     """Refuse settings, and numbers of cells or samples, that are out of their range."""
     values = vars(settings) | counts
     check_ranges(values, {k: r for k, r in RANGES.items() if k in values})
+    sampler.check_guide(settings.guide)
     number = values.get("num_samples", 0)
     needed = number * SAMPLE_BYTES
     memory.require(needed, f"num_samples={number}", "Set `num_samples` lower.")

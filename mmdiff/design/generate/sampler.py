@@ -26,6 +26,12 @@ from mmdiff.typing import Array, Float
 GUIDES = ("homogenizer", "fine", "regressor")
 
 
+def check_guide(guide: str) -> None:
+    """Refuse a name of a guidance that is not in `GUIDES`."""
+    if guide not in GUIDES:
+        raise InputError(f"guide={guide!r} is unknown. Use {', '.join(GUIDES)}.")
+
+
 def choose_guidance(
     guide: str, n: int, newton: int, nu: float = elasticity.NU
 ) -> Callable | None:
@@ -36,8 +42,7 @@ def choose_guidance(
     regressor (`mmdiff.design.generate.regressor_guidance`) if that is of octants of
     side n; `nu` is that of the base material.
     """
-    if guide not in GUIDES:
-        raise InputError(f"guide={guide!r} is unknown. Use {', '.join(GUIDES)}.")
+    check_guide(guide)
     if not newton:
         return None
     if guide != "regressor":

@@ -46,20 +46,24 @@ def check(conditions: str, family: str, num_path: int, texts: tuple[str, str]) -
             )
 
 
-def read(
-    texts: tuple[str, str],
-    usual: tuple[Member, Member] | None,
-    data: Dataset,
-) -> tuple[Member, Member]:
-    """Return the two ends, theta 0 and pi/2, refused where they are not cubic or equal.
+Given = tuple[Member | None, Member | None]
 
-    Of each a text holds a file, the number of a cell of the dataset, or nothing for the
-    usual cell.
+
+def read(texts: tuple[str, str], data: Dataset) -> Given:
+    """Return the two ends of texts, refused where they are not cubic.
+
+    Of each a text holds a file, the number of a cell of the dataset, or nothing.
     """
     first, second = (
-        _end(text, key, data) if text else usual[i]
-        for i, (text, key) in enumerate(zip(texts, KEYS, strict=True))
+        _end(text, key, data) if text else None
+        for text, key in zip(texts, KEYS, strict=True)
     )
+    return first, second
+
+
+def both(given: Given, usual: tuple[Member, Member]) -> tuple[Member, Member]:
+    """Return the two ends, theta 0 and pi/2: usual cells where none is given."""
+    first, second = (end or other for end, other in zip(given, usual, strict=True))
     if np.array_equal(first.psi, second.psi):
         raise InputError("first and second are the same cell. Pass two that differ.")
     return first._replace(theta=0.0), second._replace(theta=np.pi / 2)

@@ -147,8 +147,10 @@ def request_log(path: pathlib.Path) -> Iterator[Callable[[str], None]]:
 def logged(app: Any, note: Callable[[str], None]) -> Any:
     """Return an ASGI application that notes each request of another.
 
-    Only method, path, status and time: the query may hold the token.
+    Only method, path, status and time: the query may hold the token. A client that goes
+    on with what is no HTTP gets no answer: uvicorn has closed its connection.
     """
+    import h11  # what uvicorn speaks HTTP with
 
     async def noting(scope, receive, send):
         begun, status = time.monotonic(), 0
@@ -160,7 +162,8 @@ def logged(app: Any, note: Callable[[str], None]) -> Any:
             await send(message)
 
         try:
-            await app(scope, receive, send_noted)
+            with contextlib.suppress(h11.LocalProtocolError):
+                await app(scope, receive, send_noted)
         finally:
             if scope["type"] == "http":
                 took = 1000 * (time.monotonic() - begun)

@@ -41,8 +41,13 @@ def file(tmp_path):
     return lambda text: str(tmp_path / text) if text.endswith("npy") else text
 
 
+def _read(*texts, usual=None):
+    given = ends.read(texts, DATA)
+    return ends.both(given, usual or given)
+
+
 def test_ends_are_files_numbers_or_the_usual_cells(file):
-    first, second = ends.read((file("cell.npy"), "1"), None, DATA)
+    first, second = _read(file("cell.npy"), "1")
     np.testing.assert_array_equal(first.psi, surface.from_voxels(1 - CUBE))
     assert first.kind == "cell.npy" and second.kind == "dataset 1"
     constants = surface.volume(first.psi) * field_helpers.RATES
@@ -53,12 +58,12 @@ def test_ends_are_files_numbers_or_the_usual_cells(file):
     np.testing.assert_allclose(second.uncertainty, [0.04, 0.05, 0.06])
     assert first.theta == 0 and second.theta == np.pi / 2
     usual = Member(CUBE - 0.5, np.ones(3), np.ones(3), 0.5, "usual")
-    found = ends.read(("", "0"), (usual, usual), DATA)
+    found = _read("", "0", usual=(usual, usual))
     assert [member.kind for member in found] == ["usual", "dataset 0"]
 
 
 def test_a_finer_file_keeps_what_it_tells(file):
-    first, _ = ends.read((file("fine.npy"), "1"), None, DATA)
+    first, _ = _read(file("fine.npy"), "1")
     octant = np.kron(1 - CUBE, np.ones((2, 2, 2), np.uint8))
     np.testing.assert_array_equal(first.psi, surface.from_voxels(octant, 8))
     assert np.any(first.psi != surface.from_voxels(1 - CUBE))
@@ -77,7 +82,7 @@ def test_a_finer_file_keeps_what_it_tells(file):
 )
 def test_ends_that_cannot_be_used_are_refused(file, first, words):
     with pytest.raises(InputError, match=words):
-        ends.read((file(first), "1"), None, DATA)
+        _read(file(first), "1")
 
 
 def test_ends_that_cannot_be_homogenized_are_refused(monkeypatch, file):
@@ -86,7 +91,7 @@ def test_ends_that_cannot_be_homogenized_are_refused(monkeypatch, file):
 
     monkeypatch.setattr(accuracy, "estimate", estimate)
     with pytest.raises(InputError, match="cell.npy is not homogenized .residual 0.2."):
-        ends.read((file("cell.npy"), "1"), None, DATA)
+        _read(file("cell.npy"), "1")
 
 
 def _members(*volumes):

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import io
 import json
+import logging
 import os
 import socket
 import time
@@ -369,3 +370,23 @@ def test_a_server_that_ended_is_started_again_in_its_workdir(tmp_path, monkeypat
         assert len(served) == count
     run = json.loads((tmp_path / "serve" / "run.json").read_text())
     assert run["exit_reason"] == "the server was stopped" and run["attempt"] == 2
+
+
+def test_what_is_no_http_behind_a_request_ends_without_a_traceback(tmp_path):
+    heads = "Host: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    whole = f"POST /api/jobs HTTP/1.1\r\n{heads}{100_000 * '1,'}".encode()
+    found, log = [], logging.getLogger("uvicorn.error")
+    handler = logging.Handler()
+    handler.emit = found.append
+    with serve_helpers.served(tmp_path) as (_, port):
+        log.addHandler(handler)
+        for _ in range(5):
+            with contextlib.suppress(OSError):
+                with socket.create_connection(("127.0.0.1", port), 20) as client:
+                    client.sendall(whole)
+                    client.shutdown(socket.SHUT_WR)
+                    while client.recv(1 << 16):
+                        pass
+        assert ask(port, "GET", "/api/jobs")[0] == 200
+        log.removeHandler(handler)
+    assert found and not any(record.exc_info for record in found)
