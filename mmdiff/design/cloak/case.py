@@ -12,7 +12,7 @@ import numpy as np
 from mmdiff.design.cloak import assign, place, region
 from mmdiff.design.cloak import model as models
 from mmdiff.design.cloak.assign import Choice
-from mmdiff.design.cloak.geometry import Geometry, LoadCase
+from mmdiff.design.cloak.geometry import LOADS, Geometry, LoadCase, geometry
 from mmdiff.design.cloak.model import Model
 from mmdiff.design.cloak.pool import Pool
 from mmdiff.run import console, saved
@@ -25,9 +25,10 @@ SEVERAL = 4  # times fewer steps and exchanges under several loads
 class Case:
     """A cloak to be found, or found.
 
-    The result holds arrays by name: distortions before, designed, nearest and cells
-    (l,), constants designed (k, 3), pick (k,), displacements u0, u_before and u_cells
-    (3, X, Y, Z) at the corners of cells and their load.
+    The result holds arrays by name: distortions (l,) before, designed, nearest, cells
+    and, with these cells on a finer mesh, finer and finer_before, constants designed
+    (k, 3), pick (k,), displacements u0, u_before and u_cells (3, X, Y, Z) at corners of
+    cells and their load.
     """
 
     column: str
@@ -93,11 +94,32 @@ def solve(
     result = saved.once(folder / f"{case.name}.npz", new)
     own = Pool(*(result[f"pool_{name}"] for name in Pool._fields))
     case = dataclasses.replace(case, result=result, pool=own)
+    more = saved.once(folder / f"{case.name}_finer.npz", lambda: finer(case))
+    case = dataclasses.replace(case, result={**result, **more})
     console.say(
         f"{case.label}: designed {case.percent('designed'):.2f} %, nearest cells "
-        f"{case.percent('nearest'):.2f} %, cells chosen {case.percent('cells'):.2f} %"
+        f"{case.percent('nearest'):.2f} %, cells chosen {case.percent('cells'):.2f} %, "
+        f"on a finer mesh {case.percent('finer'):.2f} %"
     )
     return case
+
+
+def finer(case: Case) -> dict[str, np.ndarray]:
+    """Return the distortions with the cells chosen on twice as many elements an edge.
+
+    A mesh that is too coarse promises too much, see docs/cloak.md.
+    """
+    every = 2 * case.geometry.elements
+    shape = case.geometry.hole.shape
+    loads = LOADS[case.load_case.name](tuple(every * size for size in shape))
+    kind = {"mirrors": loads.mirrors, "swaps": loads.swaps, "elements": every}
+    box = geometry(shape, case.column, **kind)
+    cells = case.pool.constants
+    model = models.make_model(box, loads)(cells[-1])
+    return {
+        "finer": model.distortion(cells[case.result["pick"]]),
+        "finer_before": model.before,
+    }
 
 
 class Found(NamedTuple):

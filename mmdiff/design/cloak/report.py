@@ -19,8 +19,16 @@ from mmdiff.io.write import write_stl, write_vti
 from mmdiff.typing import Float
 
 HOLLOW = -30.0  # field in the hole: its faces lie where the cells end
-DISTORTIONS = ("before", "designed", "nearest", "cells")
-COLUMNS = ("column", "reference", "test", "before %", "designed %", "cells %")
+DISTORTIONS = ("before", "designed", "nearest", "cells", "finer", "finer_before")
+COLUMNS = (
+    "column",
+    "reference",
+    "test",
+    "before %",
+    "designed %",
+    "cells %",
+    "finer %",
+)
 CONVENTIONS = {
     "distortion": "|u - u0| / |u0|, 2-norms over the nodes at or beyond the radius of "
     "the cloak; u0 is the displacement of the body without hole and cloak under the "
@@ -30,6 +38,8 @@ CONVENTIONS = {
     "cells": "constants of real cells, of their surfaces, from grids of 16 and 32 "
     "elements along an octant of 32 samples, some 1 to 2 % of their own size; fields "
     "pass into that of the body's cell at their faces: those that touch are equal",
+    "finer": "the same cells, each of them twice as many elements along its edge, and "
+    "before likewise",
     "constants": "C11, C12, C44 in units of the base material's Young's modulus (nu "
     "0.3)",
     "displacement": "in edges of a cell",
@@ -51,6 +61,7 @@ def _row(case: Case) -> dict:
         "designed %": case.percent("designed"),
         "nearest cells %": case.percent("nearest"),
         "cells %": case.percent("cells"),
+        "finer %": case.percent("finer"),
         "different cells": len(used := np.unique(case.result["pick"])),
         "made for their place": int(case.pool.moved[used].sum()),
         "places": case.geometry.num_classes,

@@ -63,6 +63,7 @@ def found(case):
     """The case with a result."""
     rng = np.random.default_rng(0)
     names = {"before": 0.3, "designed": 0.02, "nearest": 0.04, "cells": 0.03}
+    names |= {"finer": 0.05, "finer_before": 0.31}
     result = {name: np.array([value / 2, value]) for name, value in names.items()}
     result |= {name: rng.normal(size=(3, 9, 9, 3)) for name in ("u0", "u_before")}
     result["u_cells"] = result["u0"].copy()

@@ -1,5 +1,7 @@
 """A cloak that is designed, made of cells and kept."""
 
+import dataclasses
+
 import numpy as np
 
 from mmdiff.design.cloak import case as cases
@@ -19,6 +21,9 @@ def test_a_case_is_found_once(case, make_model, tmp_path):
     assert found.result.keys() == again.result.keys()
     for name, value in found.result.items():
         np.testing.assert_array_equal(again.result[name], value)
+    # The model of the test is none of elements; theirs have no cloak for its choice.
+    assert found.result["finer"].shape == found.result["finer_before"].shape == (1,)
+    assert found.result["finer_before"] > 0.02 and found.percent("finer") > 0
     # Constants stand where their cells stand.
     constants = found.constants
     assert (constants[case.geometry.hole] == 0).all()
@@ -67,3 +72,11 @@ def test_several_loads_get_fewer_steps(case, make_model, tmp_path):
     # Three prices of one iteration at least; then exchanges, a quarter under six loads.
     first, second = (len(part) for part in "".join(map(str, seen)).split("0")[1:])
     assert first > second
+
+
+def test_a_finer_mesh_of_the_body_alone_is_that_without_a_cloak(found):
+    body = len(found.pool.number) - 1
+    pick = np.full(found.geometry.num_classes, body)
+    result = {**found.result, "pick": pick}
+    finer = cases.finer(dataclasses.replace(found, result=result))
+    np.testing.assert_allclose(finer["finer"], finer["finer_before"], rtol=1e-4)

@@ -21,7 +21,7 @@ def _report(found):
 def test_rows_tell_what_each_case_distorts(found):
     known = _report(found)
     (row,) = known.values["cases"]
-    assert row["before %"] == 30 and row["cells %"] == 3
+    assert row["before %"] == 30 and row["cells %"] == 3 and row["finer %"] == 5
     assert row["cells"] == [0.015, 0.03] and row["different cells"] == 5
     assert row["made for their place"] == 1
     assert row["places"] == found.geometry.num_classes
