@@ -15,6 +15,7 @@ from mmdiff.design.bench import specimens
 from mmdiff.fem import homogenize
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+C = np.array([0.11, 0.045, 0.04], np.float32)
 
 
 def _run_example(page):
@@ -53,6 +54,20 @@ def test_the_example_of_the_dataset_runs(capsys):
     # The subset is uniform in its properties: a sixteenth of it is far from all alike.
     assert np.ptp(names["nu"]) > 0.1
     assert "split" in capsys.readouterr().out
+
+
+def test_the_example_for_learning_runs(capsys):
+    names = _run_example("for_learning")
+    assert names["psi"].shape == (16, 32, 32, 32)
+    assert capsys.readouterr().out.startswith(str(len(names["data"].constants)))
+
+
+def test_the_objective_for_mechanics_has_a_gradient():
+    objective = _run_example("for_mechanics")["objective"]
+    with jax.numpy_rank_promotion("allow"):
+        slope = jax.grad(objective)(jnp.asarray(elasticity.constants_to_voigt(C)))
+    # More shear stiffness is better, and a stiffer bulk alone is not.
+    assert slope[3, 3] > 0 > slope[:3, :3].sum()
 
 
 def _load(name):
