@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from mmdiff import memory
 from mmdiff.errors import InputError, MemoryLimitError
 
 SECONDS = 600.0  # after which a reader that gives no answer is stopped
+LEAST_SECONDS = 60.0  # the same for a small file
 _CODE = "from mmdiff import apart; apart.serve()"
 _RAISED = {kind.__name__: kind for kind in (InputError, MemoryLimitError, MemoryError)}
 
@@ -76,6 +78,18 @@ def call(
     if "raised" in values:
         raise _RAISED.get(values["raised"], ValueError)(values["text"])
     return arrays, values
+
+
+def read(
+    module: str, function: str, path: pathlib.Path, **options: Any
+) -> tuple[list[np.ndarray], dict]:
+    """Return what `call` does for a reader of a file, whose argument `path` that is.
+
+    It has a minute and a second for each megabyte: a damaged file of a few bytes may
+    keep a library busy for ever.
+    """
+    seconds = min(LEAST_SECONDS + path.stat().st_size / 1e6, SECONDS)
+    return call(module, function, seconds, path=str(path), **options)
 
 
 def _receive(stream: BinaryIO) -> tuple[list[np.ndarray], dict] | None:

@@ -80,3 +80,19 @@ def test_deaths_are_exceptions():
 def test_memory_is_limited():
     with pytest.raises(MemoryError):
         apart.call("called", "take", size=2**45)
+
+
+def test_a_reader_of_a_file_has_time_for_its_size(tmp_path, monkeypatch):
+    found = []
+
+    def call(*given, **options):
+        found.append(given)
+        return [], options
+
+    monkeypatch.setattr(apart, "call", call)
+    path = tmp_path / "a"
+    for size in (360, 30_000_000, 10**12):
+        with path.open("wb") as file:
+            file.truncate(size)
+        apart.read("module", "function", path)
+    assert [round(seconds) for _, _, seconds in found] == [60, 90, 600]

@@ -24,8 +24,7 @@ def read_mesh(
 ) -> tuple[np.ndarray, dict]:
     """Read a surface and fill it, with so many voxels along its longest edge."""
     require("trimesh", path)
-    where = {"path": str(path)}
-    (points, faces), _ = apart.call(load_surface.__module__, "load_surface", **where)
+    (points, faces), _ = apart.read(load_surface.__module__, "load_surface", path)
     low, size = points.min(0), np.ptp(points, axis=0)
     if not (np.isfinite(size).all() and size.min() > 0):
         raise InputError(

@@ -22,7 +22,7 @@ _SPARE = 2**28  # bytes that libraries take beside an array
 def read_tiff(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
     """Read a stack of images: x along their rows, y down, z through the stack."""
     require("tifffile", path)
-    (stack,), values = apart.call(__name__, "load_tiff", path=str(path))
+    (stack,), values = apart.read(__name__, "load_tiff", path)
     return stack.transpose(2, 1, 0), values
 
 
@@ -69,7 +69,7 @@ def read_hdf5(path: pathlib.Path, *, key: str = "") -> tuple[np.ndarray, dict]:
     FANS.
     """
     require("h5py", path)
-    (array,), values = apart.call(__name__, "load_hdf5", path=str(path), key=key)
+    (array,), values = apart.read(__name__, "load_hdf5", path, key=key)
     name, order = values["array"], values["order"]
     if sorted(order) != ["x", "y", "z"] or (order != "xyz" and array.ndim != 3):
         raise InputError(
