@@ -132,6 +132,18 @@ EARLY = [
     ("lattice", "--config.repeat=(1000,1,1)", 2, "(1000, 1, 1) is too large"),
     ("lattice", "--config.thickness_mm=nan", 2, f"thickness_mm=nan {NOTHING}"),
     ("lattice", "--config.samples=4", 2, "samples=4 is too small"),
+    # design, export
+    ("design", "--config.vf=1", 2, "vf=1.0 is too large"),
+    ("design", "--config.isotropy=nan", 2, f"isotropy=nan {NOTHING}"),
+    ("design", "--config.num_starts=100000000", 4, "--config.num_starts lower"),
+    ("export", "--config.tiles=(0,1,1)", 2, "tiles=(0, 1, 1) is too small"),
+    ("export", "--config.tiles=(1,1)", 2, "tiles=(1, 1) is not 3 numbers"),
+    ("export", "--config.grade=(0.1,0.2,0.3)", 2, "is not 2 numbers"),
+    ("export", "--config.density=-1", 2, "density=-1.0 is too small"),
+    ("export", "--config.density=nan", 2, f"density=nan {NOTHING}"),
+    ("export", "--config.max_deviation_mm=0", 2, "max_deviation_mm=0.0 is too small"),
+    ("export", "--config.max_triangles=-1", 2, "max_triangles=-1 is too small"),
+    ("export", "--config.cell_size_mm=inf", 2, f"cell_size_mm=inf {NOTHING}"),
     # dataset
     ("dataset", "--config.tol=0.0", 2, "tol=0.0 is too small"),
     ("dataset", "--config.subset=-1", 2, "subset=-1 is too small"),
@@ -186,6 +198,8 @@ EARLY = [
 ]
 
 FILE = "--config.input=FOLDER/"
+LIMITS = "--config.objective=bulk --config.constraints=FOLDER/"
+LOAD = "--config.loads=1,0,0,0,0,0"
 LATE = [
     ("generate", "--workdir=FOLDER/" + "w" * 300, 2, "File name too long"),
     ("generate", "--config.target=1,2", 2, "target"),
@@ -214,6 +228,49 @@ LATE = [
     ("optimize", "--config.objective=FOLDER/later.py:h", 2, "has no 'h'"),
     ("optimize", "--config.objective=FOLDER/later.py:text", 2, "is of type str, not a"),
     ("optimize", "--config.start=FOLDER/none.npy", 2, "none.npy"),
+    ("design", "", 2, "objective='' and loads='': a design has one of them"),
+    ("design", "--config.objective=target", 2, "is for configs/optimize.py"),
+    ("design", "--config.objective=strength", 2, "objective 'strength' is unknown"),
+    ("design", "--config.objective=FOLDER/later.py:g", 2, "(ZeroDivisionError"),
+    ("design", "--config.objective=FOLDER/own.py:row", 2, "an array of shape (6,)"),
+    ("design", "--config.objective=FOLDER/own.py:root", 2, "that are not finite"),
+    ("design", "--config.objective=FOLDER/own.py:one", 2, "its gradient is zero"),
+    ("design", "--config.objective=FOLDER/own.py:plain", 2, "fails on a 6x6 tensor"),
+    ("design", LIMITS + "later.py:f", 2, "fail on a 6x6 tensor (SystemExit: 7)"),
+    ("design", LIMITS + "own.py:matrix", 2, "an array of shape (6, 6)"),
+    ("design", LIMITS + "own.py:root", 2, "that are not finite"),
+    ("design", LIMITS + "none.py:f", 2, "cannot be imported (FileNotFoundError"),
+    ("design", LIMITS + "own.py:gone", 2, "has no 'gone'. Its functions: row, "),
+    ("design", "--config.loads=1,2", 2, "'1,2' is no load case of six finite numbers"),
+    ("design", "--config.loads=0,0,0,0,0,0", 2, "some of them other than 0"),
+    ("design", "--config.loads=nan,0,0,0,0,0", 2, "is no load case of six finite"),
+    ("design", LOAD + " --config.load_kind=force", 2, "load_kind=force is unknown"),
+    ("design", LOAD + " --config.load_weights=1,2", 2, "are not 1 positive numbers"),
+    ("design", LOAD + " --config.objective=bulk", 2, "a design has one of them"),
+    ("design", LOAD + " --config.start=generated", 2, "a design has none"),
+    ("design", LOAD + " --config.start=FOLDER/none.npy", 2, "none.npy"),
+    ("export", "", 2, "one of them is exported"),
+    ("export", "--config.path=FOLDER/none.npy", 2, "no input file"),
+    ("export", "--config.path=FOLDER/empty.npy", 2, "is not a readable NumPy file"),
+    ("export", "--config.path=FOLDER/void.npy", 2, "has no solid voxel above 0.5"),
+    ("export", "--config.path=FOLDER/many.npy", 2, "holds 2 cells and one is exported"),
+    ("export", "--config.path=FOLDER/bomb.npz", 2, "bytes in a.npy, 4096 announced"),
+    ("export", "--config.path=FOLDER/hole.npy", 4, "of memory, and"),
+    (
+        "export",
+        "--config.path=FOLDER/void.npy --config.formats=step",
+        2,
+        "'step' is un",
+    ),
+    (
+        "export",
+        "--config.path=FOLDER/void.npy --config.surface=flat",
+        2,
+        "surface=flat",
+    ),
+    ("export", "--config.family=FOLDER", 2, "no family at"),
+    ("export", "--config.family=FOLDER/bomb.npz", 2, "is no family of cells"),
+    ("export", "--config.family=FOLDER/empty.npy", 2, "is no family of cells"),
     ("homogenize", "--config.input=", 2, "no input is given"),
     ("homogenize", "--config.input=/dev/zero", 2, "no input file /dev/zero"),
     ("homogenize", FILE + "none.npy", 2, "no input file"),
@@ -290,6 +347,14 @@ CONFIGS = {
     ),
 }
 OBJECTIVES = {
+    "own.py": (
+        "import jax.numpy as jnp\nimport numpy as np\n\n\n"
+        "def row(C):\n    return C[0]\n\n\n"
+        "def root(C):\n    return jnp.sqrt(C[0, 3])\n\n\n"
+        "def one(C):\n    return 1.0\n\n\n"
+        "def plain(C):\n    return float(np.linalg.det(np.asarray(C)))\n\n\n"
+        "def matrix(C):\n    return C\n"
+    ),
     "exits.py": "import sys\nsys.exit(7)\n",
     "later.py": (
         "import sys\n\n\ndef f(C):\n    sys.exit(7)\n\n\n"
