@@ -27,8 +27,9 @@ ABOVE = ("configs", "experiments", "launch")
 # Rooms of mmdiff/design that another one may use; the others stand alone.
 ROOMS = {
     "generate": ("optimize", "extremes", "evaluate", "bench", "serve"),
-    "optimize": ("extremes",),
-    "homogenize": ("lattice", "serve"),
+    "optimize": ("extremes", "design"),
+    "homogenize": ("lattice", "serve", "export"),
+    "interpolate": ("export",),
 }
 MOST_MODULES = 16  # in a folder
 # Library -> the files (or folders) that may import it, above and below.
@@ -42,13 +43,14 @@ HOMES = {
     "trimesh": ("mmdiff/io/read_volumes.py",),
     "h5py": ("mmdiff/io/read_volumes.py",),
     "tifffile": ("mmdiff/io/read_volumes.py",),
+    "fast_simplification": ("mmdiff/design/export/decimate.py",),
     "starlette": ("mmdiff/design/serve",),
     "uvicorn": ("mmdiff/design/serve/server.py",),
 }
 # Extras: a core installation is without them, so only functions may import them.
 OPTIONAL = (
     *("skimage", "matplotlib", "tensorboardX", "ray", "trimesh", "lib3mf"),
-    *("h5py", "tifffile", "starlette", "uvicorn"),
+    *("h5py", "tifffile", "starlette", "uvicorn", "fast_simplification"),
     *("pyamg", "muGrid"),  # timed beside our solver where they are installed
 )
 TEST_ONLY = ("lib3mf", "pytest", "nlopt", "skfem", "manifold3d")

@@ -157,7 +157,7 @@ def block_files(
       values: field at the corners of the voxels, from face to face.
       spacing_mm: edge of a voxel.
     """
-    voxels = (_centres(values) > 0).astype(np.uint8)
+    voxels = (centres(values) > 0).astype(np.uint8)
 
     @functools.cache
     def surface():
@@ -184,8 +184,8 @@ def block_files(
     return files, voxels
 
 
-def _centres(values):
-    """Return means over the eight corners of every voxel."""
+def centres(values: np.ndarray) -> np.ndarray:
+    """Return means over the eight corners of every voxel of a field."""
     for axis in range(3):
         values = np.moveaxis(values, axis, 0)
         values = np.moveaxis((values[1:] + values[:-1]) / 2, 0, axis)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from mmdiff import memory
@@ -16,14 +17,16 @@ _LISTS = ("layout.json", "selection.json", "manifests/*.json")
 def digest(value: str, *, folders: bool = False) -> str | None:
     """Return the SHA-256 of the files that the value of a setting names; None for none.
 
-    A value is a file or a dataset, several of them with commas between, or the file of
-    a Python function, `FILE.py:NAME`. With `folders` it may be any folder: else one
+    A value is a file or a dataset, several of them with commas between, or a Python
+    function, `FILE.py:NAME` or `MODULE:NAME`, of which the file counts, not what that
+    imports. With `folders` it may be any folder: else one
     that has the name of an option by chance is none.
     """
     parts = (value, *value.split(","), value.rpartition(":")[0])
     files = [
         file for part in dict.fromkeys(parts) if part for file in _files(part, folders)
     ]
+    files = files or _module_file(value)
     if not files:
         return None
     try:
@@ -40,6 +43,22 @@ def _content(file: Path) -> str:
     """
     size, free = file.stat().st_size, memory.available()
     return sha256(file) if free is None or size <= free else f"{size} bytes"
+
+
+def _module_file(value: str) -> list[tuple[str, Path]]:
+    """Return the file of the module in `MODULE:NAME`, which is not imported."""
+    module, colon, _ = value.partition(":")
+    if not colon or not all(part.isidentifier() for part in module.split(".")):
+        return []
+    places = None
+    for depth in range(1, module.count(".") + 2):
+        name = ".".join(module.split(".")[:depth])
+        spec = PathFinder.find_spec(name, places)
+        if spec is None:
+            return []
+        places = spec.submodule_search_locations or ()
+    origin = spec.origin
+    return [("", Path(origin))] if origin and os.path.isfile(origin) else []
 
 
 def _files(text: str, folders: bool) -> list[tuple[str, Path]]:

@@ -15,6 +15,7 @@ from mmdiff.typing import AnyArray, Float, Scalar
 
 Tensor = Float[AnyArray, "6 6"]
 Numbers = Float[AnyArray, "k"] | Sequence[Scalar]
+Loads = tuple[Float[AnyArray, "k 6"], Float[AnyArray, "k"]]
 
 
 def bulk(tensor: Tensor) -> Scalar:
@@ -39,6 +40,41 @@ def weighted(weights: Numbers) -> Callable[[Tensor], Scalar]:
 
     def objective(tensor):
         return w0 * bulk(tensor) + w1 * shear(tensor) + w2 * deviatoric(tensor)
+
+    return objective
+
+
+def strain_modulus(loads: Loads) -> Callable[[Tensor], Scalar]:
+    """Return twice the strain energy under macroscopic strains, a weighted mean.
+
+    Args:
+      loads: strains (k, 6) in Voigt order, shear engineering, and their weights (k,).
+    """
+    cases, weights = loads
+
+    def objective(tensor):
+        strains, shares = (jnp.asarray(a, tensor.dtype) for a in (cases, weights))
+        energies = jnp.einsum("ki,ij,kj->k", strains, tensor, strains)
+        return (shares * energies).sum() / shares.sum()
+
+    return objective
+
+
+def stress_modulus(loads: Loads) -> Callable[[Tensor], Scalar]:
+    """Return one over the weighted mean of twice the energy under macroscopic stresses.
+
+    That of unit tension along an axis is Young's modulus there.
+
+    Args:
+      loads: stresses (k, 6) in Voigt order, and their weights (k,).
+    """
+    cases, weights = loads
+
+    def objective(tensor):
+        stresses, shares = (jnp.asarray(a, tensor.dtype) for a in (cases, weights))
+        strains = jnp.linalg.solve(tensor, stresses.T)
+        energies = jnp.einsum("ki,ik->k", stresses, strains)
+        return shares.sum() / (shares * energies).sum()
 
     return objective
 

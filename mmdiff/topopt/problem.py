@@ -24,17 +24,22 @@ class Problem:
       equality: whether the volume is prescribed; otherwise it is an upper bound.
       isotropic: whether the Zener ratio is kept in a band around 1.
       stiff: whether Young's modulus along <100> has a floor.
+      extra: further constraints of the tensor, `extra(C) -> (k,)`, or None.
+      num_extra: number of them.
     """
 
     objective: Callable[[Any], Callable[[Array], Array]]
     equality: bool = False
     isotropic: bool = False
     stiff: bool = False
+    extra: Callable[[Array], Array] | None = None
+    num_extra: int = 0
 
     @property
     def num_constraints(self) -> int:
         """Number of entries of `constraints`."""
-        return 1 + self.equality + 2 * self.isotropic + self.stiff
+        own = 1 + self.equality + 2 * self.isotropic + self.stiff
+        return own + self.num_extra
 
 
 class Limits(NamedTuple):
@@ -64,4 +69,7 @@ def constraints(
         found += [ratio - width, -ratio - width]
     if problem.stiff:
         found.append(1 - objectives.young(tensor) / limits.young)
-    return jnp.stack(found)
+    if problem.extra is None:
+        return jnp.stack(found)
+    further = jnp.reshape(problem.extra(tensor), problem.num_extra)
+    return jnp.concatenate([jnp.stack(found), further.astype(found[0].dtype)])

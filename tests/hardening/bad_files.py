@@ -24,6 +24,14 @@ CONFIGS = {
     ),
 }
 OBJECTIVES = {
+    "own.py": (
+        "import jax.numpy as jnp\nimport numpy as np\n\n\n"
+        "def row(C):\n    return C[0]\n\n\n"
+        "def root(C):\n    return jnp.sqrt(C[0, 3])\n\n\n"
+        "def one(C):\n    return 1.0\n\n\n"
+        "def plain(C):\n    return float(np.linalg.det(np.asarray(C)))\n\n\n"
+        "def matrix(C):\n    return C\n"
+    ),
     "exits.py": "import sys\nsys.exit(7)\n",
     "later.py": (
         "import sys\n\n\ndef f(C):\n    sys.exit(7)\n\n\n"

@@ -78,3 +78,18 @@ def test_a_dataset_is_what_its_manifests_say(tmp_path):
     assert inputs.digest(str(tmp_path)) == first
     (root / "manifests/shard_00000.json").write_text("[]")
     assert inputs.digest(str(tmp_path)) != first
+
+
+def test_a_function_of_a_module_counts_by_its_file(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    package = tmp_path / "own_goals"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit\n")  # it is not imported
+    module = package / "stiff.py"
+    module.write_text("def f(C):\n    return C[0, 0]\n")
+    first = inputs.digest("own_goals.stiff:f")
+    assert first and first == inputs.digest("own_goals.stiff:g")
+    module.write_text("def f(C):\n    return C[0, 1]\n")
+    assert inputs.digest("own_goals.stiff:f") not in (None, first)
+    for text in ("own_goals.gone:f", "no.module:f", "bulk", "a b:f", ":f", "sys:f"):
+        assert inputs.digest(text) is None

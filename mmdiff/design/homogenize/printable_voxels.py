@@ -79,7 +79,7 @@ def printability_of_voxels(
       (1, 2.0, 6.0, 0.5)
     """
     solid = np.asarray(cell) > 0.5
-    find = _window_pieces if window else winding_pieces
+    find = window_pieces if window else winding_pieces
     pieces, void = find(solid), find(~solid)
     walls = thickness.feature_size(solid, mode="symmetric" if window else "wrap")
     closed = ~void.winds.any(1)
@@ -94,7 +94,7 @@ def printability_of_voxels(
     )
 
 
-def _window_pieces(phase) -> PeriodicPieces:
+def window_pieces(phase: Shaped[np.ndarray, "mx my mz"]) -> PeriodicPieces:
     """Return the pieces of a window, and along which axes each reaches a face."""
     labels, count = ndimage.label(phase)
     ends = np.zeros((count + 1, 3), bool)

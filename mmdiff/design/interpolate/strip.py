@@ -1,4 +1,4 @@
-"""A strip of cells that are graded along x through the members of a family.
+"""Cells that are graded along an axis through the members of a family.
 
 The field at each place is that of the member of the volume meant there, between the two
 nearest ones: where these differ by little, as in a chain, cells grow into each other
@@ -19,31 +19,48 @@ LEVEL = 0.1  # spacings from the surface that is left of it
 
 
 def graded(
-    members: Sequence[Member], cells: int, samples: int = 32
+    members: Sequence[Member],
+    cells: int,
+    samples: int = 32,
+    *,
+    tiles: tuple[int, int, int] | None = None,
+    axis: int = 0,
+    ends: tuple[float, float] | None = None,
 ) -> Float[np.ndarray, "x y z"]:
     """Return the field of a strip of cells at the corners of its voxels, float32.
 
     Args:
-      members: by volume, the lightest at the low end of x.
-      cells: along x.
+      members: by volume, the lightest at the low end of the axis.
+      cells: along the axis.
       samples: voxels along half a cell.
+      tiles: cells along x, y and z; None for one across the axis.
+      axis: along which the volume changes, 0 for x.
+      ends: volumes at both ends of the axis; None for those of the members.
     """
     count, n = 2 * samples * cells + 1, members[0].psi.shape[-1]
     volume = np.array([member.volume for member in members])
-    meant = np.linspace(volume[0], volume[-1], count)
+    meant = np.linspace(*(ends or (volume[0], volume[-1])), count)
     place = np.interp(meant, volume, np.arange(len(members)))
     points = surface.corners(n, samples)
+    first, second = (k for k in range(3) if k != axis)
+    wide, deep = (1, 1) if tiles is None else (tiles[first], tiles[second])
     # Of mirror images the one in the octant.
-    along = samples - abs(np.arange(count) % (2 * samples) - samples)
-    across = samples - abs(np.arange(2 * samples + 1) - samples)
-    found = np.zeros((count, len(across), len(across)), np.float32)
+    along, across, behind = (_folded(samples, k) for k in (cells, wide, deep))
+    found = np.zeros((count, len(across), len(behind)), np.float32)
     for k, member in enumerate(members):
         weight = np.clip(1 - abs(place - k), 0, 1)
         rows = np.flatnonzero(weight)
         value = surface.sample(np.asarray(member.psi, np.float64), points)
-        layers = value[along[rows]][:, across][:, :, across]
+        value = np.moveaxis(value, axis, 0)
+        layers = value[along[rows]][:, across][:, :, behind]
         found[rows] += weight[rows, None, None] * layers
-    return _without_specks(found)
+    return np.ascontiguousarray(np.moveaxis(_without_specks(found), 0, axis))
+
+
+def _folded(samples, cells):
+    """Return the sample of the octant at each corner of a row of cells."""
+    place = np.arange(2 * samples * cells + 1) % (2 * samples)
+    return samples - abs(place - samples)
 
 
 def _without_specks(values):

@@ -20,7 +20,7 @@ from mmdiff import bounds, elasticity
 from mmdiff.errors import InputError, cut, described
 from mmdiff.targets.target import Target
 from mmdiff.topopt import objectives
-from mmdiff.typing import Array
+from mmdiff.typing import Array, Float
 
 NAMES = ("bulk", "shear", "young", "poisson", "weighted", "target")
 _BOUNDED = {"bulk": "K", "shear": "G", "young": "E"}
@@ -57,7 +57,7 @@ class Goal:
     @property
     def is_stiffness(self) -> bool:
         """Whether the value is a modulus, in units of the base material's."""
-        return self.name in (*_BOUNDED, "weighted")
+        return self.name in (*_BOUNDED, "weighted", "loads")
 
     def number(self, score: float) -> str:
         """Return a score as text."""
@@ -110,28 +110,31 @@ def _of_function(function: Callable, name: str) -> Goal:
     return Goal(f"{place}:{label}", lambda _: function, label=label)
 
 
-def load(name: str) -> Callable:
-    """Return the function of `module:function` or `file.py:function`."""
+def load(name: str, what: str = "objective") -> Callable:
+    """Return the function of `module:function` or `file.py:function`.
+
+    `what` is the key that names it, for messages.
+    """
     place, _, attribute = name.rpartition(":")
     try:
         module = _module(place)
     except (Exception, SystemExit) as error:  # whatever the user's own file raises
         raise InputError(
-            f"objective {cut(name)}: {cut(place)} cannot be imported "
+            f"{what} {cut(name)}: {cut(place)} cannot be imported "
             f"({described(error)}). Give a file such as "
-            "`objective=goals.py:stiffness`, or a module that Python finds."
+            f"`{what}=goals.py:stiffness`, or a module that Python finds."
         ) from error
     function = getattr(module, attribute, None)
     if function is None:
         members = vars(module).items()
         known = (k for k, v in members if isinstance(v, types.FunctionType))
         raise InputError(
-            f"objective {cut(name)}: {cut(place)} has no {cut(repr(attribute))}. Its "
+            f"{what} {cut(name)}: {cut(place)} has no {cut(repr(attribute))}. Its "
             f"functions: {cut(', '.join(known)) or 'none'}."
         )
     if not callable(function):
         raise InputError(
-            f"objective {name} is of type {type(function).__name__}, not a function. "
+            f"{what} {name} is of type {type(function).__name__}, not a function. "
             f"{_EXAMPLE}"
         )
     return function
@@ -144,11 +147,18 @@ def _module(place: str):
     return importlib.import_module(place)
 
 
+def plain_tensor() -> Float[Array, "6 6"]:
+    """Return a cubic tensor to try functions on, float32, base E = 1.
+
+    Neither isotropic nor special in any other way: kinks there are no mistake.
+    """
+    constants = np.array([0.21, 0.083, 0.049], np.float32)
+    return jnp.asarray(elasticity.cubic_to_voigt(constants))
+
+
 def check(function: Callable, name: str) -> None:
     """Raise InputError unless a function of the tensor has a usable gradient."""
-    # Neither isotropic nor special in any other way: kinks there are no mistake.
-    constants = np.array([0.21, 0.083, 0.049], np.float32)
-    tensor = jnp.asarray(elasticity.cubic_to_voigt(constants))
+    tensor = plain_tensor()
     try:
         value = jnp.asarray(function(tensor))
         gradient = jax.grad(lambda c: jnp.asarray(function(c)).sum())(tensor)

@@ -44,7 +44,7 @@ class Request(NamedTuple):
 
 
 def request(
-    objective: str | Callable,
+    objective: str | Callable | Goal,
     constraints: Constraints,
     *,
     target: str | AnyTarget = "",
@@ -57,7 +57,7 @@ def request(
     """Return the problem of an objective and its constraints.
 
     Args:
-      objective: see `goal.choose`.
+      objective: see `goal.choose`; or a goal.
       constraints: of the cell.
       target: a target or its text, see `target.parse`; of the objective "target".
       weights: of the objective "weighted", see `goal.choose`.
@@ -88,7 +88,11 @@ def request(
     if target:
         target = _target(target, volume, base, determined=objective == "target")
         feasibility.check_feasible(target, nu=nu, allow_infeasible=allow_infeasible)
-    goal = goals.choose(objective, target or None, weights)
+    goal = (
+        objective
+        if isinstance(objective, Goal)
+        else goals.choose(objective, target or None, weights)
+    )
     floor, notes = min_young / base, ()
     if floor >= volume and not allow_infeasible:
         raise InputError(

@@ -80,6 +80,11 @@ def unmet(
             f"Young's modulus {moduli['E']:.4g} (base E = 1) is below its floor "
             f"{float(limits.young):.4g}"
         )
+    own = len(texts)
+    texts += [
+        f"constraint {i} is {value:.3g}, above 0"
+        for i, value in enumerate(excess[own:])
+    ]
     slack = np.full(len(texts), SLACK)
     slack[: 1 + problem.equality] += aimed * VOLUME_SLACK / asked
     over = excess > slack.astype(excess.dtype)

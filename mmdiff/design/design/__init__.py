@@ -1,0 +1,1 @@
+"""Design for an objective or load cases of a user."""

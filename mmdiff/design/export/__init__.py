@@ -1,0 +1,1 @@
+"""Cells as files for print and CAE: block, mesh check, decimation, report."""
