@@ -134,15 +134,16 @@ def server(rows: Rows) -> str:
 PARTS: dict[str, tuple[str, str, Callable[[Rows], str]]] = {
     "inputs": (
         "Bad inputs",
-        "Every row of `tests/hardening/early.txt` and `late.txt`: the exit code (2 input, 3 data, 4 "
-        "memory), one line that holds what it should, no traceback, and for most of "
-        "them no workdir.",
+        "Every row of `tests/hardening/early.txt` and `late.txt`: the exit code (2 "
+        "input, 3 data, 4 memory), one line that holds what it should, no traceback, "
+        "and for most of them no workdir.",
         inputs,
     ),
     "fuzz": (
         "Damaged files",
         "Bytes changed, cut out, repeated or put in, and numbers of headers replaced "
-        "by extreme ones. A file may take 60 s.",
+        "by extreme ones. A file may take 60 s. One that keeps a library busy counts "
+        "as refused: `mmdiff.apart` ends the process that reads it.",
         fuzz,
     ),
     "kills": (
@@ -158,7 +159,7 @@ PARTS: dict[str, tuple[str, str, Callable[[Rows], str]]] = {
     "flips": (
         "Flipped bits",
         "One bit of one file, then what the next run would read. Detected is refused, "
-        "or left out with a note and made again; harmless is the same value.",
+        "or left out and made again; harmless is the same value, or the same products.",
         flips,
     ),
     "soak": (
