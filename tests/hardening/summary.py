@@ -153,7 +153,8 @@ PARTS: dict[str, tuple[str, str, Callable[[Rows], str]]] = {
         "undisturbed run, but for times of the clock. Of a training that stops in good "
         "order the report of that step is one more in `metrics.jsonl`, `loss.png` and "
         "the card: of trainings the rest is compared, weights above all. Go on with a "
-        "training on as many cores as it began with: XLA splits sums by their number.",
+        "training on as many cores as it began with: XLA splits sums by their number, "
+        "and of one thread against four 38 of 100 arrays differ in their last bits.",
         kills,
     ),
     "flips": (
