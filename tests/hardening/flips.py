@@ -85,8 +85,27 @@ def kinds(folder: Path, only=()) -> Iterator[tuple[str, Kind]]:
     for name in runs.CASES:
         if not only or any(text.endswith(name) for text in only):
             yield from _of_run(name, folder)
+    yield from _stored(folder)
     yield from _dataset(folder)
     yield from _training(folder)
+
+
+def _stored(folder: Path) -> Iterator[tuple[str, Kind]]:
+    """Yield what `run.saved` and `workdir.append_record` keep, as all runs use them."""
+    from mmdiff.run import saved, workdir
+
+    place = folder / "stored"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    rng = np.random.default_rng(0)
+    state = {"design": rng.random((9, 9, 9)), "step": np.int32(7)}
+    path = saved.save(place / "state.npz", state)
+    yield "state, arrays", Kind([path], lambda: saved.load(path, state))
+    for step in range(9):
+        workdir.append_record(place, {"step": step, "value": rng.random(), "a": "b"})
+    metrics = place / "metrics.jsonl"
+    known = workdir.read_records(place)
+    yield "state, records", Kind([metrics], lambda: _records(workdir, place, known))
 
 
 def _dataset(folder: Path) -> Iterator[tuple[str, Kind]]:
@@ -146,7 +165,9 @@ def _of_run(name: str, folder: Path) -> Iterator[tuple[str, Kind]]:
         yield f"state of {name}", Kind(states, lambda: list(map(saved.load, states)))
     metrics = whole / "metrics.jsonl"
     if '"signature"' in metrics.read_text():
-        yield f"records of {name}", Kind([metrics], lambda: _records(workdir, whole))
+        known = workdir.read_records(whole)
+        reader = lambda: _records(workdir, whole, known)  # noqa: E731
+        yield f"records of {name}", Kind([metrics], reader)
 
     def check(place):
         wrong = manifest.flaws(place)
@@ -166,13 +187,17 @@ def _of_run(name: str, folder: Path) -> Iterator[tuple[str, Kind]]:
         yield READ_BACK, _read_back(whole, folder)
 
 
-def _records(workdir, whole: Path) -> list:
-    """Return the records of a run as the next one reads them."""
+def _records(workdir, whole: Path, known: list) -> list:
+    """Return the records of a run as the next one reads them.
+
+    Raises:
+      NoticedError: some of those known are left out, so that they are made again.
+    """
     notes = io.StringIO()
     with contextlib.redirect_stdout(notes):
         found = workdir.read_records(whole)
-    if notes.getvalue():
-        raise NoticedError(notes.getvalue())
+    if notes.getvalue() or (len(found) < len(known) and all(x in known for x in found)):
+        raise NoticedError(notes.getvalue() or "left out")
     return found
 
 

@@ -8,6 +8,7 @@ import io
 import shutil
 import signal
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -123,7 +124,9 @@ def measure(results: Any, count: int, seed: int, folder: Path, only=()) -> None:
         ("late", rows.LATE, answer),
     ):
         for row in table[: count or None]:
-            name = f"{kind} {row[0]} {row[1]}"[:120]
+            name = f"{kind} {row[0]} {row[1]}"
+            if len(name) > 120:
+                name = f"{name[:110]} {zlib.crc32(name.encode()):08x}"
             if results.has("inputs", name) or (only and row[0] not in only):
                 continue
             shutil.rmtree(workdir, ignore_errors=True)
