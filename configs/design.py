@@ -72,6 +72,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     config.isotropy = 0.0
     # Least Young's modulus along <100>, in units of base.E; 0 for none.
     config.min_E = 0.0
+    # Ask also for floors above the Voigt bound.
+    config.allow_infeasible = False
 
     # Elements along the edge of the cell in the design, a multiple of 8; the field of
     # a cell has as many samples.

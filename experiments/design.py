@@ -33,6 +33,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
         base=config.base.E,
         nu=config.base.nu,
         symmetry=config.symmetry,
+        allow_infeasible=config.allow_infeasible,
     )
     remark = functools.partial(problem.remarks, wish)
     pipeline.optimize(config.to_dict(), ask, method, folder, remark=remark)

@@ -69,7 +69,8 @@ def constraints(
         found += [ratio - width, -ratio - width]
     if problem.stiff:
         found.append(1 - objectives.young(tensor) / limits.young)
+    own = jnp.stack(found)
     if problem.extra is None:
-        return jnp.stack(found)
+        return own
     further = jnp.reshape(problem.extra(tensor), problem.num_extra)
-    return jnp.concatenate([jnp.stack(found), further.astype(found[0].dtype)])
+    return jnp.concatenate([own, further.astype(own.dtype)])
