@@ -8,6 +8,7 @@ from mmdiff.topopt import objectives
 from mmdiff.typing import Float
 
 KINDS = {"strain": objectives.strain_modulus, "stress": objectives.stress_modulus}
+LABELS = {"strain": "modulus under strains", "stress": "modulus under stresses"}
 _EXAMPLE = "such as `loads='1,0,0,0,0,0; 0,0,0,1,0,0'`"
 
 
@@ -61,7 +62,7 @@ def goal_of(text: str, kind: str, weights: str = "") -> Goal:
             "one for each load, or none."
         )
     numbers = cases.astype(np.float32), np.array(shares, np.float32)
-    return Goal("loads", KINDS[kind], numbers, label=f"modulus under {kind}s")
+    return Goal("loads", KINDS[kind], numbers, label=LABELS[kind])
 
 
 def energies(
