@@ -19,10 +19,12 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 ATTEMPTS = 20  # of one run, until it is done
 # A training that stops in good order reports where: a point more in its curve.
 REPORTED = ("metrics.jsonl", "loss.png", "MODEL_CARD.md")
-# The table of an evaluation, which its page shows, holds seconds per cell.
+# Tables, which pages show, and cards may hold seconds.
 OTHER = {
     **{"train": REPORTED, "regressor": REPORTED},
     "evaluate": ("table.md", "index.html"),
+    "cloak": ("distortion.csv", "index.html"),
+    "dataset": ("DATASET_CARD.md", "timings"),
 }
 
 

@@ -96,6 +96,16 @@ class Usage(NamedTuple):
     bytes: int  # most in memory
 
 
+def family(pid: int) -> list[int]:
+    """Return the processes that a process has started, those of these included."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    own = [int(word) for word in text.split()]
+    return own + [child for number in own for child in family(number)]
+
+
 class Process:
     """A process that does some work and ends with its exit code."""
 
@@ -109,13 +119,15 @@ class Process:
 
     @property
     def seconds(self) -> float:
-        """Processor time so far; that of processes it started aside."""
-        try:
-            text = Path(f"/proc/{self.pid}/stat").read_text()
-        except OSError:
-            return 0.0
-        ticks = text.rpartition(")")[2].split()[11:13]
-        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+        """Processor time so far, that of the processes that it started included."""
+        ticks = 0
+        for pid in (self.pid, *family(self.pid)):
+            try:
+                text = Path(f"/proc/{pid}/stat").read_text()
+            except OSError:  # it has ended; who waited for it counts it
+                continue
+            ticks += sum(map(int, text.rpartition(")")[2].split()[11:15]))
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def ended(self, wait: bool = False) -> Usage | None:
         """Return how it ended, None while it works."""
@@ -214,7 +226,7 @@ def products(workdir: Path, aside: tuple[str, ...] = ()) -> dict[str, str]:
     found = {}
     for path in _files(workdir):
         name = path.relative_to(workdir).as_posix()
-        if name not in aside:
+        if not {name, *Path(name).parts} & set(aside):
             content = path.read_bytes()
             if path.suffix in (".json", ".jsonl", ".html", ".md", ".csv", ".txt"):
                 content = _timeless(content.decode("utf-8", "replace"), workdir)

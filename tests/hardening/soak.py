@@ -34,16 +34,6 @@ def write_list(path: Path, count: int, seed: int) -> Path:
     return path
 
 
-def family(pid: int) -> list[int]:
-    """Return the processes that a process has started, those of these included."""
-    try:
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except OSError:
-        return []
-    own = [int(word) for word in text.split()]
-    return own + [child for number in own for child in family(number)]
-
-
 def resident(pids: list[int]) -> int:
     """Return the bytes that processes have in memory."""
     total = 0
@@ -73,7 +63,7 @@ def soak(count: int, seed: int, folder: Path) -> dict[str, Any]:
         process = runs.start(argv, log)
         while process.ended() is None:
             done = _done(workdir)
-            children = family(process.pid)
+            children = runs.family(process.pid)
             if done > len(memory) * count / 50:  # on the way, 50 times
                 memory.append(resident([process.pid, *children]))
             if places and done >= places[0] and children:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from hardening import soak
+from hardening import runs, soak
 
 from mmdiff.targets import table
 
@@ -22,7 +22,7 @@ def test_processes_and_their_memory_are_found():
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", code], **pipes) as outer:
         assert outer.stdout.readline() == "7\n"  # said by the one inside
-        (inner,) = soak.family(outer.pid)
+        (inner,) = runs.family(outer.pid)
         assert soak.resident([inner]) > 1e6
         outer.communicate("\n")
-    assert soak.family(outer.pid) == [] and soak.resident([inner]) == 0
+    assert runs.family(outer.pid) == [] and soak.resident([inner]) == 0
