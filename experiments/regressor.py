@@ -47,7 +47,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> str:
         return {f"validation {name}": value for name, value in scores.items()}
 
     settings = Settings.from_values(config.to_dict())
-    with record.metrics(workdir) as on_metrics:
+    with record.metrics(workdir, steps=config.steps) as on_metrics:
         result = regression.train(
             lambda params, x: model.apply({"params": params}, x),
             params,

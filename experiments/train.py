@@ -105,7 +105,8 @@ def train(config, workdir, settings, diffusion, params, training, validation):
     if settings.sample_every and writes:
         shown = training if validation is None else validation
         hooks["on_sample"] = make_snapshots(diffusion, workdir, shown, seed=config.seed)
-    with record.metrics(workdir, curves=config.tensorboard and writes) as on_metrics:
+    options = {"steps": config.steps, "curves": config.tensorboard and writes}
+    with record.metrics(workdir, **options) as on_metrics:
         return denoising.train(
             diffusion,
             params,

@@ -76,8 +76,10 @@ def parse(argv: Sequence[str]) -> runner.Job | None:
         return None
     _refuse_unknown(rest[1:], list(known))
     path, config, ranges, sizes, may_change, named = load_config(label)
+    defaults = flat(config.to_dict())
     override(config, rest, label)
     values = config.to_dict()
+    changed = {k: v for k, v in flat(values).items() if v != defaults.get(k)}
     settings = plain({"experiment": path.stem, "config": values})
     try:
         check_ranges(flat(values), ranges)
@@ -110,6 +112,7 @@ def parse(argv: Sequence[str]) -> runner.Job | None:
         workdir=folder,
         run=lambda: _load(experiment, "experiment").run(config, folder),
         argv=tuple(argv),
+        changed=changed,
         overwrite=known["overwrite"].value,
         distributed=known["distributed"].value,
         debug=known["debug"].value,

@@ -84,6 +84,7 @@ def test_overrides_may_come_before_the_config():
     args = ["mmdiff", "--noconfig.remat", "--config.seed=7", "--config=configs/toy.py"]
     job = main.parse([*args, "--workdir", "runs/a", "--overwrite"])
     assert job.settings["config"]["seed"] == 7
+    assert dict(job.changed) == {"seed": 7}  # remat is off without it
     assert str(job.workdir) == "runs/a"
     assert (job.overwrite, job.debug) == (True, False)
 
@@ -262,7 +263,8 @@ def test_a_whole_run(project, monkeypatch):
     done = python(project, *args, "--config.remat", "--workdir=runs/a")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[1] == "seed 5, tol 1e-05, size small"
+    assert lines[1] == "settings changed: remat=True, seed=5"
+    assert lines[2] == "seed 5, tol 1e-05, size small"
     assert lines[-1] == "5 files in runs/a/ - open runs/a/index.html"
     metrics = (project / "runs/a/metrics.jsonl").read_text()
     assert metrics == '{"vf": 0.3, "remat": true}\n'

@@ -45,6 +45,7 @@ class Job:
     # Does the work, with JAX ready; returns why it is not finished, should it not be.
     run: Callable[[], str | None]
     argv: tuple[str, ...] = ()
+    changed: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # by the user
     overwrite: bool = False  # delete an earlier run first
     distributed: bool = False  # one of several processes, see `mmdiff.run.distributed`
     debug: bool = False  # print tracebacks as well
@@ -265,6 +266,9 @@ def _run(job: Job, earlier: Mapping[str, Any], flaws: Mapping[str, str]) -> int:
         run |= environment.environment()
         write_json(folder / "run.json", run)
         console.say(f"{job.label} on {environment.device_line()}, workdir {folder}")
+        if job.changed:
+            shown = ", ".join(f"{key}={value}" for key, value in job.changed.items())
+            console.say(f"settings changed: {cut(shown, 400)}")
         with clock:
             stopped = job.run()
         run["summary"] = console.summary()

@@ -6,6 +6,7 @@ Lines stand on the terminal and in the log of the run.
 import contextlib
 import os
 import pathlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,12 +31,25 @@ def read_dataset(path: str | os.PathLike, *, skip_bad: bool = False) -> Dataset:
 
 @contextlib.contextmanager
 def metrics(
-    workdir: pathlib.Path, *, curves: bool = False
+    workdir: pathlib.Path, *, steps: int = 0, curves: bool = False
 ) -> Iterator[Callable[[dict[str, float]], None]]:
     """Yield a function that says metrics and appends them to metrics.jsonl.
 
-    With `curves` it writes them for TensorBoard, too.
+    It says, too, how long a training of so many steps will take at the pace since its
+    first report. With `curves` it writes metrics for TensorBoard.
     """
+    first: tuple[int, float] | None = None
+
+    def left(step: int) -> list[str]:
+        """Return the time to the end, where a pace is known."""
+        nonlocal first
+        now = time.monotonic()
+        first = first or (step, now)
+        if not first[0] < step < steps:
+            return []
+        seconds = (now - first[1]) * (steps - step) / (step - first[0])
+        return [f"{_duration(seconds)} left"]
+
     scalars = tensorboard.scalars(workdir / "tb") if curves else None
     with scalars or contextlib.nullcontext() as write_curves:
 
@@ -49,9 +63,19 @@ def metrics(
                 if name not in ("step", "grad_norm")
                 and not name.startswith("validation_t")
             ]
+            if "loss" in values:
+                shown += left(values["step"])
             say(f"step {values['step']}  {'  '.join(shown)}")
 
         yield on_metrics
+
+
+def _duration(seconds: float) -> str:
+    """Return a time for people: "40 s", "12 min", "3 h 20 min"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def say_start(cells: str, octant: int, params: Any) -> None:

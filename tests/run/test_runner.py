@@ -131,6 +131,13 @@ def test_common_files_and_last_lines(job, capsys):
     assert all(name in page for name in names - {"index.html", ".manifest.json"})
 
 
+def test_settings_that_the_user_changed_are_told(job, capsys):
+    assert runner.execute(replace(job, changed={"vf": 0.3, "base.E": 2.0})) == 0
+    said = "settings changed: vf=0.3, base.E=2.0"
+    assert said in capsys.readouterr().out.splitlines()
+    assert said in (job.workdir / "log.txt").read_text()
+
+
 def test_run_json_tells_what_a_run_needs_to_be_repeated(job):
     runner.execute(job)
     run = state(job)

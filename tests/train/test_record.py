@@ -53,6 +53,19 @@ def test_metrics_are_kept_whole_and_said_in_short(tmp_path, capsys, monkeypatch)
     assert record.last([], "loss") == {}
 
 
+def test_the_time_left_follows_from_the_pace(tmp_path, capsys, monkeypatch):
+    clock = iter((100.0, 110.0, 130.0, 7400.0, 0.0))
+    monkeypatch.setattr(record.time, "monotonic", lambda: next(clock))
+    with record.metrics(tmp_path, steps=100) as on_metrics:
+        for step in (10, 20, 40, 70, 100):
+            on_metrics({"step": step, "loss": 0.5})
+        on_metrics({"step": 100, "validation": 0.5})
+    said = capsys.readouterr().out.splitlines()
+    ends = [line.partition("loss 0.5")[2].strip() for line in said]
+    # 10 s for 10 steps, 30 s for 30, two hours for 60: as much again for each left.
+    assert ends == ["", "80 s left", "60 s left", "1 h 1 min left", "", ""]
+
+
 def test_the_numbers_of_a_run_are_those_of_its_result():
     result = Result(STATE._replace(step=np.int32(5)), "time", 2.0, [])
     numbers = record.summary(settings(), result, cells=4)
