@@ -158,7 +158,7 @@ def write(folder: Path) -> Path:
     (folder / "hollow").mkdir(exist_ok=True)
     if not (folder / "pipe.txt").exists():
         os.mkfifo(folder / "pipe.txt")
-    good = 10_000 * "0.11,0.045,0.04,0.3\n"
+    good = 1_000 * "0.11,0.045,0.04,0.3\n"
     (folder / "long.csv").write_text(f"C11,C12,C44,V\n{good}soft,0,0,0\n")
     _arrays(folder)
     return folder
