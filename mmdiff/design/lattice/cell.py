@@ -43,6 +43,12 @@ class Choice:
     @functools.cached_property
     def parameter(self) -> float:
         """Parameter of the lattice; InputError where there is none such."""
+        if self.name not in lattices.MIRRORED and self.samples > 2 * COARSE:
+            raise InputError(
+                f"{self.name} has no mirror planes and is solved on {2 * COARSE}^3 "
+                f"elements of the whole cell: {self.samples} samples along half of it "
+                f"hold walls that these do not. Set `samples` to {2 * COARSE} or less."
+            )
         n = self.samples
         if self.thickness:
             return lattices.parameter_of_thickness(self.name, self.thickness, n)
@@ -100,12 +106,6 @@ def _of_octant(choice, material, solver, size_mm, resolution, fields):
 def _of_box(choice, material, solver, size_mm, resolution, fields):
     name, value, n = choice.name, choice.parameter, choice.samples
     edge = min(n, COARSE)
-    if n > 2 * COARSE:
-        raise InputError(
-            f"{name} has no mirror planes and is solved on {2 * COARSE}^3 elements of "
-            f"the whole cell: {n} samples along half of it hold walls that these do "
-            f"not. Set `samples` to {2 * COARSE} or less."
-        )
     grids = [
         Grid(lattices.box_shares(name, value, m, n).astype(np.float32), "periodic")
         for m in (edge, 2 * edge)

@@ -204,6 +204,7 @@ def test_cells_and_targets_of_other_symmetries(free):
         polish(cell, asked)
 
 
+@pytest.mark.slow
 def test_an_array_is_moved_to_an_orthotropic_tensor():
     solid = octant_to_cell((frame(16, 5) > 0).astype(np.uint8))
     psi = field_of(solid)
