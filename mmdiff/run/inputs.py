@@ -6,6 +6,7 @@ import re
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+from mmdiff import memory
 from mmdiff.checksums import sha256
 
 _DETACHED = re.compile(rb"^data ?file: *(.*?)\s*$", re.MULTILINE)  # of NRRD headers
@@ -28,7 +29,11 @@ def digest(value: str, *, folders: bool = False) -> str | None:
     files = files or _module_file(value)
     if not files:
         return None
+    free = memory.available()
     try:
+        # What no memory holds is refused by what reads it: sparse files seem endless.
+        if free is not None and max(os.path.getsize(file) for _, file in files) > free:
+            return None
         lines = [f"{sha256(file)}  {name}\n" for name, file in files]
     except OSError:  # what reads it says so
         return None

@@ -82,3 +82,9 @@ def test_a_function_of_a_module_counts_by_its_file(tmp_path, monkeypatch):
     assert inputs.digest("own_goals.stiff:f") not in (None, first)
     for text in ("own_goals.gone:f", "no.module:f", "bulk", "a b:f", ":f", "sys:f"):
         assert inputs.digest(text) is None
+
+
+def test_a_file_that_no_memory_holds_is_not_read(tmp_path):
+    with (tmp_path / "sparse.npy").open("wb") as file:
+        file.truncate(2**43)
+    assert inputs.digest(str(tmp_path / "sparse.npy")) is None
