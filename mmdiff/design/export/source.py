@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmdiff import memory
 from mmdiff.cells import prepare, surface
 from mmdiff.cells.prepare import Options
 from mmdiff.cells.symmetry import octant_to_cell
@@ -24,6 +25,7 @@ from mmdiff.io.cell_files import centres
 from mmdiff.typing import Float, UInt8
 
 FAMILY = "family.npz"
+BYTES = 20  # of a voxel at least, while it becomes solid or void
 SURFACES = ("auto", "field", "smooth", "voxels")
 
 
@@ -149,6 +151,11 @@ def _of_box(name, box, reading, notes) -> Source:
 
 
 def _of_voxels(name, array, options, reading, notes) -> Source:
+    memory.require(
+        BYTES * array.size,
+        f"exporting {name} with {' x '.join(map(str, array.shape))} voxels",
+        "Give fewer voxels.",
+    )
     density = prepare.to_density(array, name, scale=options.scale)
     prepare.check_phases(density, name, options.threshold, scale=options.scale)
     if options.input_is == "octant":
