@@ -10,6 +10,7 @@ from data_helpers import write_noise
 from mmdiff import main
 from mmdiff.data.dataset import load_dataset
 from mmdiff.models.regressor import load_regressor
+from mmdiff.run import runner
 
 N = 8
 OPTIONS = (
@@ -67,7 +68,7 @@ def test_resumed_run_equals_the_uninterrupted_one(
     out = tmp_path / "out"
     with monkeypatch.context() as patched:
         patched.setattr("mmdiff.train.stop.watch", interrupted)
-        assert _run(dataset, out, "steps=4") == 0
+        assert _run(dataset, out, "steps=4") == runner.STOPPED
     assert load_regressor(out / "regressor.npz")[1]["training"]["steps"] == 1
     assert "run the same command again" in capsys.readouterr().out
     assert _run(dataset, out, "steps=4") == 0
