@@ -24,7 +24,7 @@ LIST = "C11,C12,C44,V\n0.11,0.045,0.04,0.3\n0.16,0.06,0.05,0.35\n0.2,0.08,0.06,0
 ASIDE = frozenset({"run.json", "log.txt", "config.json", ".manifest.json", ".lock"})
 PRIVATE = frozenset({"state", "checkpoints"})
 TIMES = (
-    r'"(\w*seconds\w*|samples_per_s|signature)": [^,}\n]*',
+    r'"(\w*seconds\w*|samples_per_s|signature)": (\{[^}]*\}|[^,}\n]*)',
     r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d[+\-:\d]*",
     r"\d[\d.]* (s|seconds|samples/s)\b",
     r"<small>[\d.]+ k?M?B</small>",  # sizes of files with times in them
