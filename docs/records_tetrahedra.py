@@ -26,7 +26,8 @@ def check(folder: pathlib.Path, sizes: list[int]) -> dict:
         if m in [mesh["m"] for mesh in meshes]:
             continue
         start = time.perf_counter()
-        meshes.append(by_tetrahedra(psi, m) | {"seconds": time.perf_counter() - start})
+        found = by_tetrahedra(psi, m)
+        meshes.append(found | {"seconds": time.perf_counter() - start})
         path.write_text(json.dumps(meshes, indent=1) + "\n")
     return limit(meshes) | max(meshes, key=lambda mesh: mesh["m"])
 
@@ -59,7 +60,11 @@ def main() -> None:
     heads += ["distance / both errors"]
     print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
     for folder in given.folders:
-        print("| " + " | ".join(row(folder, given.sizes)) + " |", flush=True)
+        try:
+            cells = row(folder, given.sizes)
+        except RuntimeError as error:  # a mesh that is too coarse for thin parts
+            cells = [folder.name, str(error)]
+        print("| " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":
