@@ -133,10 +133,15 @@ def clear(workdir: Path, run: Mapping[str, Any]) -> None:
 def sweep(workdir: Path) -> None:
     """Delete the files that a killed run was about to write (`io.write.write_bytes`).
 
-    Datasets are left alone: processes of other machines may be writing to them.
+    Datasets and workdirs inside this one are left alone: other processes may be writing
+    to them.
     """
     for root, folders, names in os.walk(workdir):
-        folders[:] = [name for name in folders if not name.endswith(".zarr")]
+        folders[:] = [
+            name
+            for name in folders
+            if not name.endswith(".zarr") and not Path(root, name, "run.json").exists()
+        ]
         for name in filter(_TEMPORARY.fullmatch, names):
             with suppress(OSError):
                 (Path(root) / name).unlink()

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -189,7 +190,13 @@ def test_what_a_killed_run_was_about_to_write_is_swept(tmp_path):
         line = [sys.executable, "-c", code, str(tmp_path / name)]
         assert subprocess.run(line).returncode == 9
     (tmp_path / ".own.tmp").touch()
+    inner = tmp_path / "mine"  # of a run that may be at work
+    inner.mkdir()
+    for name in ("run.json", ".cell.npy.123.tmp"):
+        (inner / name).touch()
     workdir.sweep(tmp_path)
+    assert len(list(inner.iterdir())) == 2
+    shutil.rmtree(inner)
     left = [path for path in tmp_path.rglob("*") if path.is_file()]
     # Another machine may be writing to a dataset.
     assert sorted(path.parent.name for path in left) == ["data.zarr", tmp_path.name]
