@@ -124,7 +124,7 @@ def _digest(key: str, value: str) -> str | None:
     """Return the digest of the files that a key of a config names, or ships with."""
     shipped = {"checkpoint": assets.weights_path, "data": assets.dataset_path}
     named = value or (str(shipped[key]()) if key in shipped else "")
-    return inputs.digest(named, folders=key in ("input", "family"))
+    return inputs.digest(named, folders=key == "input")
 
 
 def _says(experiment: Path, text: str) -> bool:

@@ -17,10 +17,11 @@ _LISTS = ("layout.json", "selection.json", "manifests/*.json")
 def digest(value: str, *, folders: bool = False) -> str | None:
     """Return the SHA-256 of the files that the value of a setting names; None for none.
 
-    A value is a file or a dataset, several of them with commas between, or a Python
-    function, `FILE.py:NAME` or `MODULE:NAME`, of which the file counts, not what that
-    imports. With `folders` it may be any folder: else one
-    that has the name of an option by chance is none.
+    A value is a file, a dataset, or a folder with a family, of which family.npz counts
+    and not what a later run writes beside it; several of them with commas between; or a
+    Python function, `FILE.py:NAME` or `MODULE:NAME`, of which the file counts, not what
+    that imports. With `folders` it may be any folder: else one that has the name of an
+    option by chance is none.
     """
     parts = (value, *value.split(","), value.rpartition(":")[0])
     files = [
@@ -73,6 +74,8 @@ def _files(text: str, folders: bool) -> list[tuple[str, Path]]:
         return []
     root = Path(text)
     root = root / "data.zarr" if (root / "data.zarr").is_dir() else root
+    if not folders and (root / "family.npz").is_file():
+        return [("", root / "family.npz")]
     is_dataset = (root / "layout.json").is_file()
     kinds = _LISTS if is_dataset else ("[!.]*",) if folders else ()
     found = sorted(path for kind in kinds for path in root.glob(kind))

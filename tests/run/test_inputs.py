@@ -80,6 +80,20 @@ def test_a_dataset_is_what_its_manifests_say(tmp_path):
     assert inputs.digest(str(tmp_path)) != first
 
 
+def test_a_family_is_its_archive(tmp_path):
+    (tmp_path / "family.npz").write_text("cells")
+    first = inputs.digest(str(tmp_path))
+    assert first == inputs.digest(str(tmp_path / "family.npz"))
+    (tmp_path / "log.txt").write_text("again")
+    assert inputs.digest(str(tmp_path)) == first
+    (tmp_path / "family.npz").write_text("other cells")
+    assert inputs.digest(str(tmp_path)) != first
+    # Of a folder of inputs every file counts.
+    every = inputs.digest(str(tmp_path), folders=True)
+    (tmp_path / "log.txt").write_text("once more")
+    assert inputs.digest(str(tmp_path), folders=True) != every
+
+
 def test_a_function_of_a_module_counts_by_its_file(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     package = tmp_path / "own_goals"
