@@ -6,14 +6,14 @@ import pathlib
 from ml_collections import ConfigDict
 
 from mmdiff.design.design import problem
-from mmdiff.design.optimize import pipeline
+from mmdiff.design.optimize import pipeline, starts
 from mmdiff.design.optimize.problem import Constraints
 from mmdiff.errors import InputError
 
 
 def run(config: ConfigDict, folder: pathlib.Path) -> None:
     """Design cells as the config asks and write them to `folder`."""
-    if "generated" in config.start:
+    if "generated" in starts.kinds(config.start):
         raise InputError(
             f"start={config.start}: the model draws cells for a target tensor, and a "
             "design has none. Take dataset, random, plates or files for `start`."

@@ -77,3 +77,11 @@ def test_load_cases_are_resisted(quick_programs, tmp_path):
     expected = 2 / (compliance[0, 0] + compliance[3, 3])
     assert cell["value"] == pytest.approx(expected, rel=1e-4)
     assert any("strain energy densities" in text for text in report["remarks"])
+
+
+def test_a_file_may_be_called_generated(tmp_path, capsys):
+    assert _run(tmp_path, "objective=bulk", "start=generated") == 2
+    assert "start=generated: the model draws cells" in capsys.readouterr().err
+    gone = f"start={tmp_path}/generated_by_hand.npy"
+    assert _run(tmp_path, "objective=bulk", gone) == 2
+    assert "nor a file that exists" in capsys.readouterr().err
