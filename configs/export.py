@@ -66,7 +66,8 @@ def get_config(variant: str = "tiny") -> ConfigDict:
     # symmetric cell; "smooth", voxels lightly smoothed, of the same volume; "voxels"
     # with their stairs; "auto": the field where the file holds one, else smooth.
     config.surface = "auto"
-    # Voxels along the edge of a field.
+    # Voxels along the edge of a field: of voxel files, and of the mesh of a graded
+    # block. That of a single field is as fine as the field.
     config.resolution = 128 if variant == "tiny" else 256
 
     # Edge of a cell along x, and cells along x, y and z.

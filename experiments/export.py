@@ -24,14 +24,14 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
     formats = report.parse_formats(config.formats)
     body, printed, layers, cell = _body(config)
     asked, cards, notes = {*formats} & {*report.CARDS}, [], list(body.notes)
+    body, reduced = _reduced(config, body)  # refused before any tensor is computed
+    base = Material(config.base.E, config.base.nu, config.solver.void)
     if asked and layers:
-        cards = material.of_layers(layers, config.base.E)
+        cards = material.of_layers(layers, base)
     elif asked:
         solver = Solver(config.solver.tol, config.solver.maxiter)
-        base = Material(config.base.E, config.base.nu, config.solver.void)
         card, told = material.of_cell(cell, base, solver)
         cards, notes = [card], [*notes, *([told] if told else [])]
-    body, reduced = _reduced(config, body)
     checked = check.check_mesh(body.vertices, body.faces)
     values = report.make_values(
         body,

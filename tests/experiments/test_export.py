@@ -9,6 +9,7 @@ from design_helpers import wave
 
 from mmdiff import main
 from mmdiff.cells import surface
+from mmdiff.design.export import material
 from mmdiff.design.interpolate import family
 from mmdiff.design.interpolate.family import Member
 
@@ -94,6 +95,14 @@ def test_a_budget_of_triangles_is_kept_and_stated(command):
     assert found["mesh"]["closed"] and found["mesh"]["triangles"] <= 3000
 
 
+def test_a_budget_is_refused_before_any_tensor(command, capsys, monkeypatch):
+    pytest.importorskip("fast_simplification")
+    monkeypatch.setattr(material, "of_cell", lambda *_: pytest.fail("homogenized"))
+    options = ("max_triangles=3000", "max_deviation_mm=1e-5", "formats=inp")
+    assert command("path=HERE/cells.npz", "index=0", *options) == 2
+    assert "above max_deviation_mm=1e-05" in capsys.readouterr().err
+
+
 def test_the_same_command_with_another_file_is_refused(command, capsys):
     options = ("path=HERE/cells.npz", "index=0", "formats=stl")
     assert command(*options) == 0
@@ -114,6 +123,10 @@ def test_the_same_command_with_another_file_is_refused(command, capsys):
         (["path=HERE/cells.npz", "index=0", "surface=flat"], "surface=flat is unknown"),
         (["family=HERE/family.npz", "axis=w"], "axis=w is unknown"),
         (["family=HERE/family.npz", "grade=0.1,0.4"], "leaves the volumes"),
+        (
+            ["family=HERE/family.npz", "tiles=2,1,1", "formats=inp", "base.nu=0.35"],
+            "Set --config.base.nu=0.3,",
+        ),
     ],
 )
 def test_what_cannot_be_exported_is_refused(command, capsys, options, message):

@@ -18,6 +18,7 @@ from mmdiff.typing import Float, Int, UInt8
 
 MOST_POINTS = 2e8  # voxels of a block
 BYTES = 60  # of a voxel while a block is meshed
+TRIANGLE = 500  # bytes at least of a triangle while copies are joined and checked
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,6 +75,11 @@ def make_block(source: Source, tiles: tuple[int, int, int], size_mm: float) -> B
         vertices, faces = mesh.voxel_surface(voxels, total)
     elif source.psi is not None:
         *one, missing = cell_files.surface_of(source.voxels, source.psi, size_mm)
+        memory.require(
+            TRIANGLE * len(one[1]) * math.prod(tiles),
+            f"a mesh of {' x '.join(map(str, tiles))} cells of {len(one[1])} triangles",
+            "Lower `tiles`.",
+        )
         vertices, faces = (
             mesh.voxel_surface(voxels, total)
             if missing

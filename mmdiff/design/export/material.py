@@ -11,6 +11,7 @@ from mmdiff.design.export.graded import Layer
 from mmdiff.design.export.source import Source
 from mmdiff.design.homogenize import geometry
 from mmdiff.design.homogenize.solution import Material, Solver, solve
+from mmdiff.errors import InputError
 from mmdiff.typing import Float
 
 Card = tuple[str, Float[np.ndarray, "6 6"], float]
@@ -35,9 +36,23 @@ def of_cell(source: Source, material: Material, solver: Solver) -> tuple[Card, s
     return (source.name, np.asarray(solution.tensor), volume), note
 
 
-def of_layers(layers: Sequence[Layer], young: float) -> list[Card]:
-    """Return name, tensor and solid share of each layer of a graded block."""
+def of_layers(layers: Sequence[Layer], material: Material) -> list[Card]:
+    """Return name, tensor and solid share of each layer of a graded block.
+
+    Raises:
+      InputError: another Poisson's ratio than that of the family's tensors.
+    """
+    if abs(material.nu - elasticity.NU) > 1e-9:
+        raise InputError(
+            f"base.nu={material.nu:g}: the tensors of a family are those of a base "
+            f"material with nu={elasticity.NU:g}. Set `nu={elasticity.NU:g}`, or "
+            "leave inp and mac out of `formats`."
+        )
     return [
-        (f"layer_{i}", young * elasticity.cubic_to_voigt(one.constants), one.volume)
+        (
+            f"layer_{i}",
+            material.E * elasticity.cubic_to_voigt(one.constants),
+            one.volume,
+        )
         for i, one in enumerate(layers)
     ]

@@ -140,12 +140,23 @@ def _of_field(name, psi, reading, notes) -> Source:
             "equal edges. Choose the voxels with `key=cells`."
         )
     voxels = octant_to_cell(surface.voxels(psi, reading.resolution // 2))
+    _check_solid(voxels, name)
     exact, smooth = reading.surface == "voxels", reading.surface == "smooth"
     return Source(name, voxels, None if exact or smooth else psi, None, exact, notes)
 
 
+def _check_solid(voxels, name) -> None:
+    """Refuse a field whose solid is so small that no voxel is solid."""
+    if not voxels.any():
+        raise InputError(
+            f"{name}: none of {' x '.join(map(str, voxels.shape))} voxels is solid, as "
+            "the field is positive between their middles only. Export another cell."
+        )
+
+
 def _of_box(name, box, reading, notes) -> Source:
     voxels, exact = (centres(box) > 0).astype(np.uint8), reading.surface == "voxels"
+    _check_solid(voxels, name)
     keep = reading.surface in ("auto", "field")
     return Source(name, voxels, None, box if keep else None, exact, notes)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from design_helpers import wave
 
+from mmdiff import memory
 from mmdiff.cells import mesh, surface
 from mmdiff.cells.prepare import Options
 from mmdiff.cells.symmetry import octant_to_cell
@@ -11,7 +12,7 @@ from mmdiff.design.export import block, check, graded, report, source
 from mmdiff.design.export.source import Reading
 from mmdiff.design.interpolate import family
 from mmdiff.design.interpolate.family import Member
-from mmdiff.errors import InputError
+from mmdiff.errors import InputError, MemoryLimitError
 
 N = 8
 PSI = surface.to_volume(wave(N) / 3, 0.4)
@@ -65,6 +66,11 @@ def test_fields_that_are_none_are_refused(tmp_path):
         path = _saved(tmp_path / f"{name}.npz", psi=bad[name])
         with pytest.raises(InputError, match=word):
             source.read_source(path, READING)
+    dot = np.full((9, 9, 9), -1.0)
+    dot[4, 4, 4] = 0.01  # the middles of the voxels around it are void
+    path = _saved(tmp_path / "dot.npz", box=dot)
+    with pytest.raises(InputError, match="none of 8 x 8 x 8 voxels is solid"):
+        source.read_source(path, READING)
     path = _saved(tmp_path / "long.npz", psi=np.ones((4, 4, 8)))
     with pytest.raises(InputError, match="three equal edges"):
         source.read_source(path, READING)
@@ -110,6 +116,17 @@ def test_a_periodic_box_is_tiled(tmp_path):
 def test_blocks_that_are_too_large_are_refused():
     with pytest.raises(InputError, match=r"tiles=\(99, 99, 99\) of 64 x 64 x 64"):
         block.check_size((64, 64, 64), (99, 99, 99))
+
+
+def test_meshes_that_no_memory_holds_are_refused(tmp_path, monkeypatch):
+    # Enough for the voxels: the mesh of a field may have many triangles for each.
+    monkeypatch.setattr(memory, "available", lambda: 200 * block.BYTES * 16**3)
+    cell = source.read_source(
+        _saved(tmp_path / "cell.npz", psi=PSI), Reading(resolution=16)
+    )
+    assert len(block.make_block(cell, (2, 1, 1), 5.0).faces)
+    with pytest.raises(MemoryLimitError, match=r"a mesh of 9 x 9 x 2 cells of \d+ tri"):
+        block.make_block(cell, (9, 9, 2), 5.0)
 
 
 @pytest.mark.parametrize("axis", "xyz")
