@@ -21,6 +21,7 @@ def run(config: ConfigDict, folder: pathlib.Path) -> None:
             f"path={config.path!r} and family={config.family!r}: one of them is "
             "exported. Pass a cell, `path=cell.npy`, or a family, `family=out/family`."
         )
+    sources.check_resolution(config.resolution)
     formats = report.parse_formats(config.formats)
     body, printed, layers, cell = _body(config)
     asked, cards, notes = {*formats} & {*report.CARDS}, [], list(body.notes)

@@ -6,10 +6,10 @@ import re
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from mmdiff import memory
 from mmdiff.checksums import sha256
 
 _DETACHED = re.compile(rb"^data ?file: *(.*?)\s*$", re.MULTILINE)  # of NRRD headers
+LARGEST = 1 << 36  # bytes of a file that is read to know it
 # Of a dataset these list the rest with digests.
 _LISTS = ("layout.json", "selection.json", "manifests/*.json")
 
@@ -38,12 +38,12 @@ def digest(value: str, *, folders: bool = False) -> str | None:
 
 
 def _content(file: Path) -> str:
-    """Return the digest of a file; of one beyond the memory its size.
+    """Return the digest of a file; of one larger than `LARGEST` its size.
 
-    Such a file is refused when it is read, and reading it takes long.
+    Hardly a memory holds such a file, and reading it takes long.
     """
-    size, free = file.stat().st_size, memory.available()
-    return sha256(file) if free is None or size <= free else f"{size} bytes"
+    size = file.stat().st_size
+    return sha256(file) if size <= LARGEST else f"{size} bytes"
 
 
 def _module_file(value: str) -> list[tuple[str, Path]]:

@@ -31,7 +31,7 @@ def test_pipes_and_devices_are_not_read(tmp_path):
     assert inputs.digest(str(tmp_path)) is None
 
 
-def test_files_beyond_the_memory_are_not_read(tmp_path):
+def test_files_that_hardly_a_memory_holds_are_not_read(tmp_path):
     path = tmp_path / "hole.npy"
     with path.open("wb") as file:
         file.truncate(1 << 43)  # takes no space, and hours to read

@@ -17,13 +17,16 @@ from mmdiff.design.optimize import goal as goals
 from mmdiff.design.optimize import problem
 from mmdiff.design.optimize.problem import Constraints, Request
 from mmdiff.design.optimize.properties import Results
-from mmdiff.errors import InputError, described
+from mmdiff.errors import InputError, cut, described
 
 MOST = 64  # constraints of a user
 _EXAMPLE = (
     "Write it in JAX, as def limits(C): return jnp.stack([0.05 - C[3, 3]]), each met "
     "where it is at most 0."
 )
+
+
+ELSEWHERE = ("target", "weighted")  # objectives that have numbers of their own
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,10 +41,16 @@ class Wish:
 
     def __post_init__(self):
         """Refuse two objectives, none, or one that needs what is not here."""
-        if self.objective in ("target", "weighted"):
+        if self.objective in ELSEWHERE:
             raise InputError(
                 f"objective={self.objective} is for configs/optimize.py, where its "
                 "numbers are given. Pass a function, `objective=goals.py:stiffness`."
+            )
+        named = [name for name in goals.NAMES if name not in ELSEWHERE]
+        if self.objective and ":" not in self.objective and self.objective not in named:
+            raise InputError(
+                f"objective {cut(repr(self.objective))} is unknown. Use "
+                f"{', '.join(named)}, or a function, `objective=goals.py:stiffness`."
             )
         if bool(self.objective) == bool(self.loads):
             raise InputError(

@@ -68,6 +68,15 @@ class Source(NamedTuple):
     notes: tuple[str, ...]
 
 
+def check_resolution(resolution: int) -> None:
+    """Refuse an odd number of voxels along the edge of a field."""
+    if resolution % 2:
+        raise InputError(
+            f"resolution={resolution} is odd, but half a cell has whole voxels. Set "
+            "`resolution` to an even number."
+        )
+
+
 def read_source(path: pathlib.Path, reading: Reading) -> Source:
     """Return the cell of a file or dataset.
 
